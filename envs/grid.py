@@ -1,0 +1,99 @@
+"""A power grid as immutable arrays, as it stands in a case file: physical units, no solver state."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+PQ, PV, REF = 1, 2, 3  # Bus types, numbered as in MATPOWER's manual, table B-1.
+
+
+@dataclasses.dataclass(frozen=True)
+class Buses:
+    """Bus table, every array `[n_bus]`. Loads and shunts are positive when they consume."""
+
+    id: np.ndarray  # number in the case file
+    type: np.ndarray  # PQ, PV or REF
+    load_p_mw: np.ndarray
+    load_q_mvar: np.ndarray
+    shunt_p_mw: np.ndarray  # at 1 pu voltage
+    shunt_q_mvar: np.ndarray  # at 1 pu voltage; positive injects, MATPOWER's Bs
+    area: np.ndarray
+    base_kv: np.ndarray
+    vm_min_pu: np.ndarray
+    vm_max_pu: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Branches:
+    """Branch table, every array `[n_branch]`; parallel branches are separate rows."""
+
+    from_bus: np.ndarray  # index into the bus table, not the bus number
+    to_bus: np.ndarray
+    r_pu: np.ndarray
+    x_pu: np.ndarray
+    b_pu: np.ndarray  # total line charging
+    tap: np.ndarray  # off-nominal ratio at the from side, 1 for a line
+    shift_rad: np.ndarray
+    rate_mva: np.ndarray  # long-term limit; infinite where the file gives none
+
+
+@dataclasses.dataclass(frozen=True)
+class Generators:
+    """Generator table, every array `[n_gen]`. A condenser is a row with `p_max_mw <= 0`."""
+
+    bus: np.ndarray  # index into the bus table
+    p_mw: np.ndarray  # operating point of the file
+    vm_setpoint_pu: np.ndarray
+    p_min_mw: np.ndarray
+    p_max_mw: np.ndarray
+    q_min_mvar: np.ndarray
+    q_max_mvar: np.ndarray
+    cost_c2: np.ndarray  # $/MW²h
+    cost_c1: np.ndarray  # $/MWh
+    cost_c0: np.ndarray  # $/h
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A validated network. Only what is in service is kept."""
+
+    name: str
+    base_mva: float
+    bus: Buses
+    branch: Branches
+    gen: Generators
+    source: str = ""  # where the data comes from, with its licence
+
+    @property
+    def n_bus(self) -> int:
+        return len(self.bus.id)
+
+    @property
+    def n_branch(self) -> int:
+        return len(self.branch.r_pu)
+
+    @property
+    def n_gen(self) -> int:
+        return len(self.gen.bus)
+
+    @property
+    def reference_bus(self) -> int:
+        """Index of the bus whose angle is zero."""
+        return int(np.flatnonzero(self.bus.type == REF)[0])
+
+    @property
+    def units(self) -> np.ndarray:
+        """Indices of generators that can produce active power, `[n_unit]`."""
+        return np.flatnonzero(self.gen.p_max_mw > 0)
+
+    @property
+    def condensers(self) -> np.ndarray:
+        """Indices of generators that only regulate voltage, `[n_condenser]`."""
+        return np.flatnonzero(self.gen.p_max_mw <= 0)
+
+    @property
+    def loads(self) -> np.ndarray:
+        """Indices of the buses that carry a load, `[n_load]`."""
+        return np.flatnonzero((self.bus.load_p_mw != 0) | (self.bus.load_q_mvar != 0))

@@ -1,0 +1,52 @@
+"""What can be chosen about an environment."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+MINUTES_PER_DAY = 1440
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvOptions:
+    """Options of the environment. The text beside each field is its help."""
+
+    case: Annotated[str, "grid: a shipped case (case14) or the path of a MATPOWER .m file"] = (
+        "case14"
+    )
+    schedule: Annotated[str, "day-ahead plan: proportional or merit_order"] = "proportional"
+    reward: Annotated[str, "combination of reward terms: economic or layered"] = "economic"
+    layout: Annotated[str, "named set of observation blocks: operator or voltages"] = "operator"
+    step_minutes: Annotated[int, "simulated minutes between two decisions"] = 5
+    horizon_steps: Annotated[int, "decisions in an episode; 288 of 5 minutes are a day"] = 288
+    ramp_share: Annotated[float, "ramp limit of a unit per 5 minutes, as a share of Pmax"] = 0.10
+    planned_losses: Annotated[float, "losses that the plan allows for, as a share of load"] = 0.03
+    load_control_share: Annotated[float, "share of a load that may be moved up or down"] = 0.10
+    load_control_price: Annotated[float, "paid for each MWh of load moved, $/MWh"] = 60.0
+    lost_load_price: Annotated[float, "value of lost load, $/MWh"] = 10_000.0
+    overload_price: Annotated[float, "charged above a thermal limit, $/MVAh"] = 500.0
+    voltage_price: Annotated[float, "charged outside a bus's voltage limits, $ per pu and h"] = (
+        20_000.0
+    )
+    blackout_share: Annotated[float, "share of load unserved at which the episode ends"] = 0.30
+    restoration_hours: Annotated[float, "hours of load lost when the grid blacks out"] = 4.0
+
+    def __post_init__(self):
+        for name in ("step_minutes", "horizon_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"env.{name}={getattr(self, name)}: must be at least 1")
+        if self.horizon_steps * self.step_minutes > MINUTES_PER_DAY:
+            raise ValueError(
+                f"env.horizon_steps={self.horizon_steps} of env.step_minutes={self.step_minutes}: "
+                f"an episode is at most one day, {MINUTES_PER_DAY // self.step_minutes} steps"
+            )
+        for name in ("ramp_share", "load_control_share", "blackout_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"env.{name}={getattr(self, name)}: must be above 0 and at most 1")
+        if not 0 <= self.planned_losses < 1:
+            raise ValueError(f"env.planned_losses={self.planned_losses}: must be at least 0, below 1")
+        for name in ("load_control_price", "lost_load_price", "overload_price", "voltage_price",
+                     "restoration_hours"):  # fmt: skip
+            if getattr(self, name) < 0:
+                raise ValueError(f"env.{name}={getattr(self, name)}: must not be negative")

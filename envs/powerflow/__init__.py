@@ -1,0 +1,1 @@
+"""Steady-state AC network equations and their solution."""

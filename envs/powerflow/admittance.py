@@ -1,0 +1,43 @@
+"""Admittances of a grid: the branch two-ports and the bus matrix (MATPOWER manual, section 3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from envs import grid as grid_lib
+
+
+class BranchAdmittance(NamedTuple):
+    """Two-port of each branch, complex `[n_branch]` in pu: I_from = yff V_from + yft V_to, …"""
+
+    yff: np.ndarray
+    yft: np.ndarray
+    ytf: np.ndarray
+    ytt: np.ndarray
+
+
+def branch_admittance(grid: grid_lib.Grid) -> BranchAdmittance:
+    """Returns the pi-model two-ports, ideal transformer at the from end (equation 3.2)."""
+    branch = grid.branch
+    series = 1.0 / (branch.r_pu + 1j * branch.x_pu)
+    tap = branch.tap * np.exp(1j * branch.shift_rad)
+    ytt = series + 0.5j * branch.b_pu
+    return BranchAdmittance(
+        yff=ytt / (tap * np.conj(tap)),
+        yft=-series / np.conj(tap),
+        ytf=-series / tap,
+        ytt=ytt,
+    )
+
+
+def bus_admittance(grid: grid_lib.Grid) -> np.ndarray:
+    """Returns the bus admittance matrix, complex `[n_bus, n_bus]` in pu (equation 3.11)."""
+    y, branch = branch_admittance(grid), grid.branch
+    matrix = np.zeros((grid.n_bus, grid.n_bus), complex)
+    f, t = branch.from_bus, branch.to_bus
+    for rows, columns, values in ((f, f, y.yff), (f, t, y.yft), (t, f, y.ytf), (t, t, y.ytt)):
+        np.add.at(matrix, (rows, columns), values)
+    shunt = (grid.bus.shunt_p_mw + 1j * grid.bus.shunt_q_mvar) / grid.base_mva
+    return matrix + np.diag(shunt)

@@ -1,0 +1,81 @@
+"""The day-ahead plan: what every unit is scheduled to produce, made on the forecast."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from envs import dispatch
+from envs import grid as grid_lib
+
+_BISECTIONS = 40
+
+
+def proportional(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
+    """Splits demand in proportion to Pmax: fair to units, blind to cost and to the network.
+
+    Args:
+      grid: the grid.
+      demand_mw: demand to cover, losses included, `[time]`.
+
+    Returns:
+      Scheduled active power `[time, n_gen]` MW, zero for condensers.
+    """
+    low, high = _limits(grid, demand_mw.dtype)
+    at = lambda total: dispatch.share(jnp.zeros_like(high), low, high, high, total)[0]
+    return jax.vmap(at)(demand_mw)
+
+
+def merit_order(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
+    """Clears the market at one price and ignores the network: cheapest units first.
+
+    At price π a unit with cost c2 p² + c1 p produces (π − c1) / 2 c2 within its limits, or
+    anything between them when c2 is zero and π equals c1; such marginal units share the rest in
+    proportion to their range.
+
+    Args:
+      grid: the grid.
+      demand_mw: demand to cover, losses included, `[time]`.
+
+    Returns:
+      Scheduled active power `[time, n_gen]` MW, zero for condensers.
+    """
+    dtype = demand_mw.dtype
+    low, high = _limits(grid, dtype)
+    c1, c2 = (jnp.asarray(c, dtype) for c in (grid.gen.cost_c1, grid.gen.cost_c2))
+    dearest = c1 + 2 * c2 * high
+    width = 1e-4 * jnp.maximum(1.0, jnp.abs(dearest).max())  # Prices closer than this are equal.
+
+    def offered(price):
+        return jnp.clip((price - c1) / jnp.maximum(2 * c2, 1e-9), low, high)
+
+    def at(total):
+        def halve(_, bounds):
+            lower, upper = bounds
+            middle = 0.5 * (lower + upper)
+            enough = offered(middle).sum() >= total
+            return jnp.where(enough, lower, middle), jnp.where(enough, middle, upper)
+
+        start = (jnp.min(c1) - 2 * width, jnp.max(dearest) + 2 * width)
+        lower, upper = jax.lax.fori_loop(0, _BISECTIONS, halve, start)
+        price = 0.5 * (lower + upper)
+        below, above = offered(price - width), offered(price + width)
+        return dispatch.share(below, below, above, above - below, total)[0]
+
+    return jax.vmap(at)(demand_mw)
+
+
+SCHEDULES: dict[str, Callable[[grid_lib.Grid, chex.Array], chex.Array]] = {
+    "merit_order": merit_order,
+    "proportional": proportional,
+}
+
+
+def _limits(grid: grid_lib.Grid, dtype):
+    """Returns (Pmin, Pmax) of each generator `[n_gen]` MW, zero for condensers."""
+    is_unit = grid.gen.p_max_mw > 0
+    low = jnp.where(is_unit, grid.gen.p_min_mw, 0.0)
+    return low.astype(dtype), jnp.where(is_unit, grid.gen.p_max_mw, 0.0).astype(dtype)

@@ -1,0 +1,11 @@
+"""Why an episode ended before its horizon."""
+
+import enum
+
+
+class Reason(enum.IntEnum):
+    """Reasons of termination. Reaching the horizon is truncation, not termination."""
+
+    NONE = 0
+    DIVERGED = 1  # the power flow has no solution: voltage collapse
+    LOAD_LOST = 2  # more than the allowed share of load could not be served
