@@ -49,22 +49,25 @@ def sample(
     key: chex.PRNGKey, grid: grid_lib.Grid, options: options_lib.EnvOptions, split: str
 ) -> tape_lib.Tape:
     """Returns a random day of `split` as a tape of `horizon_steps + 1` rows."""
-    key = jax.random.fold_in(key, SPLITS.index(split))
-    k_day, k_level, k_common, k_own, k_reactive = jax.random.split(key, 5)
-    day = jax.random.choice(k_day, jnp.asarray(split_days(split), jnp.int32))
+    k_day, k_noise = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)))
+    days = jnp.asarray(split_days(split), jnp.int32)
+    day = days[jax.random.bits(k_day) % days.size]
     n_rows = options.horizon_steps + 1
     dt_h = options.step_minutes / 60.0
-    hour = jnp.arange(n_rows) * dt_h
 
+    # One draw feeds all noise: what the grid shares, each load's own, each load's power factor.
     loads = grid.loads
-    expected = _expected_level(hour, day)[:, None]  # [rows, 1]
-    noise = _autoregressive(k_common, (n_rows, 1), COMMON_STD, dt_h / COMMON_HOURS)
-    noise = noise + _autoregressive(k_own, (n_rows, loads.size), OWN_STD, dt_h / OWN_HOURS)
-    noise = noise + LEVEL_ERROR_STD * jax.random.normal(k_level, ())
-    level = expected * jnp.maximum(1.0 + noise, 0.1)
-    reactive = 1.0 + _autoregressive(
-        k_reactive, (n_rows, loads.size), REACTIVE_STD, dt_h / REACTIVE_HOURS
-    )
+    counts = (1, loads.size, loads.size)
+    shocks = jax.random.normal(k_noise, (n_rows, sum(counts) + 1))
+    hours = np.repeat((COMMON_HOURS, OWN_HOURS, REACTIVE_HOURS), counts)
+    noise = _autoregressive(shocks[:, :-1], np.exp(-dt_h / hours))
+    common, own, factor = jnp.split(noise, np.cumsum(counts)[:-1], axis=1)
+    level_error = LEVEL_ERROR_STD * shocks[0, -1]
+
+    expected = _expected_level(jnp.arange(n_rows) * dt_h, day)[:, None]  # [rows, 1]
+    deviation = COMMON_STD * common + OWN_STD * own + level_error
+    level = expected * jnp.maximum(1.0 + deviation, 0.1)
+    reactive = 1.0 + REACTIVE_STD * factor
     p_nominal = jnp.asarray(grid.bus.load_p_mw[loads], jnp.float32)
     q_nominal = jnp.asarray(grid.bus.load_q_mvar[loads], jnp.float32)
     forecast = expected[:, 0] * p_nominal.sum()
@@ -82,13 +85,15 @@ def _expected_level(hour: chex.Array, day: chex.Array) -> chex.Array:
     return shape * season * jnp.where(weekend, WEEKEND_LEVEL, 1.0)
 
 
-def _autoregressive(key: chex.PRNGKey, shape, std: float, rate: float) -> chex.Array:
-    """Returns stationary AR(1) noise along the first axis; `rate` is step over correlation time."""
-    memory = float(np.exp(-rate))
-    shocks = std * jax.random.normal(key, shape)
+def _autoregressive(shocks: chex.Array, memory: np.ndarray) -> chex.Array:
+    """Returns stationary AR(1) noise of unit variance along the first axis, shaped like `shocks`.
+
+    `memory` `[columns]` is the correlation of neighbouring rows in each column.
+    """
+    gain = np.sqrt(1.0 - memory**2)
 
     def advance(previous, shock):
-        value = memory * previous + np.sqrt(1.0 - memory**2) * shock
+        value = memory * previous + gain * shock
         return value, value
 
     _, later = jax.lax.scan(advance, shocks[0], shocks[1:])

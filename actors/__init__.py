@@ -1,0 +1,1 @@
+"""Processes that step grids: unrolls, the actor and the evaluator."""

@@ -1,0 +1,195 @@
+"""One actor's work on the device: T steps of B grids in one compiled call."""
+
+from __future__ import annotations
+
+import functools
+from typing import Mapping
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from agents import bundle as bundle_lib
+from agents import distributions
+from agents import networks as networks_lib
+from envs import grid_env
+from envs import tape as tape_lib
+from envs.termination import Reason
+from replay import schema
+
+
+@flax.struct.dataclass
+class Days:
+    """Two days for each grid, the one it is in and the next, and the state each starts from."""
+
+    tapes: tape_lib.Tape  # every leaf `[2 B, …]`; grid b's days are b and B + b
+    starts: grid_env.State  # every leaf `[2 B, …]`
+
+
+@flax.struct.dataclass
+class Carry:
+    """What an actor keeps between unrolls."""
+
+    key: chex.PRNGKey
+    states: grid_env.State  # every leaf `[B, …]`
+    day: chex.Array  # `[B]` index into `Days`
+    episode_return: chex.Array  # `[B, A]` so far
+    whole: chex.Array  # bool `[B]`, whether the episode was seen from the start of its day
+
+
+class Unroller:
+    """Pure functions that step a batch of grids under a team's policy."""
+
+    def __init__(
+        self,
+        env: grid_env.GridEnv,
+        networks: networks_lib.TeamNetworks,
+        length: int,
+        batch: int,
+        split: str = "train",
+    ):
+        if length > env.horizon:
+            raise ValueError(
+                f"actor.unroll_length={length}: must be at most env.horizon_steps={env.horizon}, "
+                "so that no grid is truncated twice in an unroll"
+            )
+        self.env, self.networks = env, networks
+        self.length, self.batch, self.split = length, batch, split
+        self._fresh = jax.jit(self._fresh_days)
+
+    def init(self, key: chex.PRNGKey) -> tuple[Carry, Days]:
+        """Returns the start: B grids spread over the hours of B days, so that they end apart."""
+        key, k_now, k_next = jax.random.split(key, 3)
+        rows = (jnp.arange(self.batch) * self.env.horizon) // self.batch
+        now, later = self._fresh(k_now, rows), self._fresh(k_next, jnp.zeros_like(rows))
+        return _assemble(key, now, later, self.networks.team.size)
+
+    def renew(self, carry: Carry, days: Days) -> tuple[Carry, Days]:
+        """Returns `days` with every day that no grid is in replaced by a fresh one."""
+        key, k_days = jax.random.split(carry.key)
+        fresh = self._fresh(k_days, jnp.zeros(self.batch, jnp.int32))
+        idle = (carry.day + self.batch) % (2 * self.batch)
+        return carry.replace(key=key), _replace_days(days, idle, fresh)
+
+    def unroll(
+        self, bundle: bundle_lib.Bundle, carry: Carry, days: Days, origin: schema.Origin
+    ) -> tuple[Carry, schema.Unroll]:
+        """Returns the next carry and T steps of experience."""
+        env, networks, team = self.env, self.networks, self.networks.team
+        keys = jax.random.split(carry.key, self.length + 1)
+
+        def step(loop, key):
+            carry, truncation_observation = loop
+            observation = carry.states.observation
+            policy = networks.policy(bundle.params, bundle.statistics, observation)
+            raw = distributions.sample(key, *policy)
+            states = jax.vmap(
+                lambda state, action, index: env.transition(
+                    state, action, tape_lib.PooledTape(days.tapes, index)
+                )
+            )(carry.states, distributions.squash(raw), carry.day)
+            rewards = jnp.broadcast_to(states.reward[:, None], (self.batch, team.size))
+            done, episode_return = states.done, carry.episode_return + rewards
+
+            truncation_observation = jnp.where(
+                states.truncated[:, None], states.observation, truncation_observation
+            )
+            reported = done & carry.whole
+            row = {
+                "observations": observation,
+                "raw_actions": raw,
+                "log_probs": networks.log_prob(policy, raw),
+                "rewards": rewards,
+                "terminated": states.terminated,
+                "truncated": states.truncated,
+            }
+            log = {
+                "terms": jax.tree.map(jnp.mean, states.terms),
+                "metrics": jax.tree.map(lambda x: x.astype(jnp.float32).mean(), states.metrics),
+                "reasons": _count_reasons(states.reason),
+                "episodes": reported.sum(),
+                "episode_return": jnp.where(reported[:, None], episode_return, 0.0).sum(0),
+            }
+            # Who is done starts the other of its two days.
+            other = (carry.day + self.batch) % (2 * self.batch)
+            day = jnp.where(done, other, carry.day)
+            select = lambda fresh, now: jnp.where(_expand(done, now), fresh[other], now)
+            states = jax.tree.map(select, days.starts, states)
+            episode_return = jnp.where(done[:, None], 0.0, episode_return)
+            carry = carry.replace(
+                states=states,
+                day=day,
+                episode_return=episode_return,
+                whole=jnp.where(done, days.starts.t[other] == 0, carry.whole),
+            )
+            return (carry, truncation_observation), (row, log)
+
+        blank = jnp.zeros((self.batch, team.observation_size))
+        (carry, truncation_observation), (rows, logs) = jax.lax.scan(
+            step, (carry.replace(key=keys[0]), blank), keys[1:]
+        )
+        summary = {
+            **{f"terms/{name}": x.mean() for name, x in logs["terms"].items()},
+            **{f"grid/{name}": x.mean() for name, x in logs["metrics"].items()},
+            **{f"ended/{name}": x.sum() for name, x in logs["reasons"].items()},
+            "episodes": logs["episodes"].sum().astype(jnp.float32),
+            "episode_return_sum": logs["episode_return"].sum(0).mean(),
+        }
+        return carry, schema.Unroll(
+            **rows,
+            bootstrap_observation=carry.states.observation,
+            truncation_observation=truncation_observation,
+            summary=summary,
+            origin=origin,
+        )
+
+    def spec(self) -> schema.Spec:
+        """Returns the shapes and types of an unroll, without computing one."""
+
+        def trace(key):
+            carry, days = self.init(key)
+            bundle = bundle_lib.initial(self.networks, key)
+            zero = jnp.int32(0)
+            return self.unroll(bundle, carry, days, schema.Origin(zero, zero, zero, zero))[1]
+
+        return jax.eval_shape(trace, jax.random.PRNGKey(0))
+
+    def _fresh_days(self, key: chex.PRNGKey, rows: chex.Array) -> Days:
+        """Returns B days, and the states at the given rows of them."""
+        sample = functools.partial(self.env.sample_tape, split=self.split)
+        tapes = jax.vmap(sample)(jax.random.split(key, self.batch))
+        starts = jax.vmap(self.env.start)(tapes, rows)
+        # Strong types throughout, so that an unroll's carry has one type from the first on.
+        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), Days(tapes, starts))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _assemble(key: chex.PRNGKey, now: Days, later: Days, n_agents: int) -> tuple[Carry, Days]:
+    batch = now.starts.t.shape[0]
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), now, later)
+    carry = Carry(
+        key=key,
+        states=now.starts,
+        day=jnp.arange(batch, dtype=jnp.int32),
+        episode_return=jnp.zeros((batch, n_agents), jnp.float32),
+        whole=now.starts.t == 0,
+    )
+    return carry, both
+
+
+@jax.jit
+def _replace_days(days: Days, index: chex.Array, fresh: Days) -> Days:
+    return jax.tree.map(lambda old, new: old.at[index].set(new), days, fresh)
+
+
+def _count_reasons(reason: chex.Array) -> Mapping[str, chex.Array]:
+    return {
+        member.name.lower(): (reason == member).sum().astype(jnp.float32)
+        for member in Reason
+        if member != Reason.NONE
+    }
+
+
+def _expand(mask: chex.Array, like: chex.Array) -> chex.Array:
+    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))

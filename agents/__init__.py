@@ -1,0 +1,1 @@
+"""What decides: teams, networks, action distributions, and the controllers to beat."""

@@ -1,0 +1,32 @@
+"""What a learner publishes and everyone else acts on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import flax.struct
+import jax.numpy as jnp
+
+from agents import networks as networks_lib
+from agents import normaliser
+
+
+@flax.struct.dataclass
+class Bundle:
+    """Parameters with the statistics they were trained on."""
+
+    params: Any  # of `networks.TeamNetworks`
+    statistics: normaliser.ObservationStatistics
+    value_statistics: normaliser.ValueStatistics
+    version: chex.Array  # how many updates made it
+
+
+def initial(networks: networks_lib.TeamNetworks, key: chex.PRNGKey) -> Bundle:
+    """Returns the bundle of version 0."""
+    return Bundle(
+        networks.init(key),
+        normaliser.initial(networks.team.observation_size),
+        normaliser.initial_value(networks.team.size),
+        jnp.int32(0),
+    )

@@ -1,0 +1,129 @@
+"""Networks of a team: for each agent a policy and a value function on what it observes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents import distributions
+from agents import normaliser
+from agents import options as options_lib
+from agents import team as team_lib
+
+Params = Any
+
+_POLICY_HEAD_SCALE = 0.01  # Starts every policy close to "as planned".
+
+
+class Torso(nn.Module):
+    """Fully connected layers with tanh, orthogonal initialisation."""
+
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x):
+        for width in self.widths:
+            x = nn.tanh(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+        return x
+
+
+class PolicyNetwork(nn.Module):
+    """Mean and log standard deviation of one agent's actions before the squash."""
+
+    widths: tuple[int, ...]
+    n_action: int
+    initial_std: float
+
+    @nn.compact
+    def __call__(self, x):
+        head = nn.Dense(
+            self.n_action, kernel_init=nn.initializers.orthogonal(_POLICY_HEAD_SCALE), name="mean"
+        )
+        log_std = self.param(
+            "log_std", nn.initializers.constant(np.log(self.initial_std)), (self.n_action,)
+        )
+        mean = head(Torso(self.widths)(x))
+        return mean, jnp.broadcast_to(log_std, mean.shape)
+
+
+class ValueNetwork(nn.Module):
+    """Normalised value of one agent; the head is apart so that PopArt can rescale it."""
+
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x):
+        head = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name="head")
+        return head(Torso(self.widths)(x))[..., 0]
+
+
+class Distribution(NamedTuple):
+    """Normal before the squash, each `[..., action_size]`."""
+
+    mean: chex.Array
+    log_std: chex.Array
+
+
+class TeamNetworks:
+    """Pure functions of a team's parameters: `{"policy": {agent: …}, "value": {agent: …}}`."""
+
+    def __init__(self, team: team_lib.Team, options: options_lib.TeamOptions):
+        self.team = team
+        self._policies = [
+            PolicyNetwork(options.policy_layers, agent.action.size, options.initial_std)
+            for agent in team.agents
+        ]
+        self._values = [ValueNetwork(options.value_layers) for _ in team.agents]
+        # Entry i of the action vector is entry `_order[i]` of the agents' actions in a row.
+        self._order = np.argsort(np.concatenate([agent.action for agent in team.agents]))
+
+    def init(self, key: chex.PRNGKey) -> Params:
+        """Returns fresh parameters."""
+        keys = jax.random.split(key, 2 * self.team.size)
+        policy, value = {}, {}
+        for index, agent in enumerate(self.team.agents):
+            blank = jnp.zeros(agent.observation.size)
+            policy[agent.name] = self._policies[index].init(keys[2 * index], blank)["params"]
+            value[agent.name] = self._values[index].init(keys[2 * index + 1], blank)["params"]
+        return {"policy": policy, "value": value}
+
+    def policy(
+        self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
+    ) -> Distribution:
+        """Returns the distribution of actions at observations `[..., observation_size]`."""
+        x = normaliser.normalise(statistics, observation)
+        means, log_stds = [], []
+        for network, agent in zip(self._policies, self.team.agents):
+            mean, log_std = network.apply(
+                {"params": params["policy"][agent.name]}, x[..., agent.observation]
+            )
+            means.append(mean)
+            log_stds.append(log_std)
+        joined = (jnp.concatenate(parts, axis=-1)[..., self._order] for parts in (means, log_stds))
+        return Distribution(*joined)
+
+    def value(
+        self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
+    ) -> chex.Array:
+        """Returns each agent's normalised value `[..., A]`."""
+        x = normaliser.normalise(statistics, observation)
+        values = [
+            network.apply({"params": params["value"][agent.name]}, x[..., agent.observation])
+            for network, agent in zip(self._values, self.team.agents)
+        ]
+        return jnp.stack(values, axis=-1)
+
+    def log_prob(self, distribution: Distribution, raw_action: chex.Array) -> chex.Array:
+        """Returns each agent's log-probability `[..., A]` of actions before the squash."""
+        per_entry = distributions.log_prob(raw_action, *distribution)
+        return per_entry @ self.team.membership
+
+
+def make(layout, options: options_lib.TeamOptions) -> TeamNetworks:
+    """Returns the networks of the team that `options` describe on an environment's layout."""
+    return TeamNetworks(team_lib.make(layout, options), options)

@@ -1,0 +1,59 @@
+"""Running statistics of observations and what is done with them."""
+
+from __future__ import annotations
+
+import chex
+import flax.struct
+import jax.numpy as jnp
+
+_CLIP = 10.0  # standard deviations
+# Below this share of its mean an entry counts as constant: single precision knows no better.
+_RELATIVE_FLOOR = 1e-5
+
+
+@flax.struct.dataclass
+class ObservationStatistics:
+    """Mean and variance of each observation, and how many they were taken from."""
+
+    count: chex.Array
+    mean: chex.Array  # `[observation_size]`
+    variance: chex.Array  # `[observation_size]`
+
+
+def initial(observation_size: int) -> ObservationStatistics:
+    """Returns statistics that leave observations as they are, with no weight of their own."""
+    return ObservationStatistics(
+        jnp.zeros(()), jnp.zeros(observation_size), jnp.ones(observation_size)
+    )
+
+
+def normalise(statistics: ObservationStatistics, observation: chex.Array) -> chex.Array:
+    """Returns observations `[..., observation_size]` centred, scaled and clipped."""
+    floor = _RELATIVE_FLOOR * jnp.abs(statistics.mean) + 1e-6
+    scale = jnp.maximum(jnp.sqrt(statistics.variance), floor)
+    return jnp.clip((observation - statistics.mean) / scale, -_CLIP, _CLIP)
+
+
+@flax.struct.dataclass
+class ValueStatistics:
+    """First two moments of each agent's value targets, as running averages."""
+
+    weight: chex.Array  # how much of the average is data, 0 to 1; corrects the start
+    first: chex.Array  # `[A]` average target
+    second: chex.Array  # `[A]` average squared target
+
+    @property
+    def mean(self) -> chex.Array:
+        return self.first / jnp.maximum(self.weight, 1e-8)
+
+    @property
+    def std(self) -> chex.Array:
+        """Standard deviation, 1 before any data."""
+        second = self.second / jnp.maximum(self.weight, 1e-8)
+        spread = jnp.sqrt(jnp.maximum(second - self.mean**2, 1e-8))
+        return jnp.where(self.weight > 0, jnp.maximum(spread, 1e-4), 1.0)
+
+
+def initial_value(n_agents: int) -> ValueStatistics:
+    """Returns statistics that leave values as they are."""
+    return ValueStatistics(jnp.zeros(()), jnp.zeros(n_agents), jnp.zeros(n_agents))

@@ -1,0 +1,1 @@
+"""The unroll and the queue it travels on."""

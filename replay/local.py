@@ -1,0 +1,34 @@
+"""An in-process queue with the interface of the Reverb one, for tests and fused runs."""
+
+from __future__ import annotations
+
+import queue
+from typing import Iterator
+
+from replay import schema
+
+
+class LocalQueue:
+    """Writer and reader of one process. First in, first out; writers wait when it is full."""
+
+    def __init__(self, max_size: int):
+        self._items: queue.Queue = queue.Queue(max_size)
+
+    def write(self, unroll: schema.Unroll, stopping=lambda: False) -> bool:
+        """Adds `unroll`; waits while the queue is full. Returns false if `stopping()` came first."""
+        while not stopping():
+            try:
+                self._items.put(unroll, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def read(self) -> Iterator[schema.Unroll]:
+        """Yields unrolls for ever, waiting while the queue is empty."""
+        while True:
+            yield self._items.get()
+
+    def size(self) -> int:
+        """Returns how many unrolls wait."""
+        return self._items.qsize()

@@ -1,0 +1,67 @@
+"""What an actor sends and a learner receives."""
+
+from __future__ import annotations
+
+from typing import Mapping
+
+import chex
+import flax.struct
+import jax
+import numpy as np
+
+
+@flax.struct.dataclass
+class Origin:
+    """Which unroll this is. (actor, incarnation, index) is unique within a run."""
+
+    actor: chex.Array
+    incarnation: chex.Array  # how often the actor has been restarted
+    index: chex.Array  # counts the unrolls of this incarnation
+    version: chex.Array  # of the bundle that acted
+
+
+@flax.struct.dataclass
+class Unroll:
+    """T steps of B grids, A agents. Entry t of an array belongs to the decision made at t."""
+
+    observations: chex.Array  # `[T, B, observation_size]` raw, physical units
+    raw_actions: chex.Array  # `[T, B, action_size]` before the squash
+    log_probs: chex.Array  # `[T, B, A]` under the policy that acted
+    rewards: chex.Array  # `[T, B, A]`
+    terminated: chex.Array  # bool `[T, B]`
+    truncated: chex.Array  # bool `[T, B]`
+    bootstrap_observation: chex.Array  # `[B, observation_size]` after the last step
+    truncation_observation: chex.Array  # `[B, observation_size]` where a grid was truncated
+    summary: Mapping[str, chex.Array]  # scalars for the log
+    origin: Origin
+
+
+Spec = Unroll  # An unroll whose leaves are `jax.ShapeDtypeStruct`.
+
+
+def names(spec: Spec) -> list[str]:
+    """Returns a name for each leaf, in the order of `jax.tree.leaves`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(spec)
+    return [jax.tree_util.keystr(path).replace("'", "") for path, _ in leaves]
+
+
+def to_arrays(unroll: Unroll) -> list[np.ndarray]:
+    """Returns the leaves as numpy arrays, in the order of `names`."""
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(unroll)]
+
+
+def from_arrays(spec: Spec, arrays: list[np.ndarray]) -> Unroll:
+    """Returns the unroll whose leaves are `arrays`."""
+    return jax.tree.unflatten(jax.tree.structure(spec), arrays)
+
+
+def transitions(spec: Spec) -> int:
+    """Returns how many environment steps an unroll holds."""
+    length, batch = spec.terminated.shape
+    return length * batch
+
+
+def bytes_per_transition(spec: Spec) -> float:
+    """Returns the uncompressed size of an unroll over the environment steps in it."""
+    size = sum(np.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(spec))
+    return float(size) / transitions(spec)
