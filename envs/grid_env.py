@@ -307,8 +307,8 @@ class GridEnv:
         return (gen.cost_c2 * p * p + gen.cost_c1 * p + gen.cost_c0).astype(p.dtype).sum()
 
 
-def make(options: options_lib.EnvOptions) -> GridEnv:
-    """Returns the environment that `options` describe.
+def check(options: options_lib.EnvOptions) -> grid_lib.Grid:
+    """Returns the grid that `options` name; touches no device.
 
     Raises:
       ValueError: an option names something that does not exist, or the case is not usable.
@@ -324,4 +324,9 @@ def make(options: options_lib.EnvOptions) -> GridEnv:
             near = difflib.get_close_matches(value, known, 1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"env.{name}={value!r}: {hint}it must be one of {', '.join(known)}")
-    return GridEnv(case_file.load(options.case), options)
+    return case_file.load(options.case)
+
+
+def make(options: options_lib.EnvOptions) -> GridEnv:
+    """Returns the environment that `options` describe; raises what `check` raises."""
+    return GridEnv(check(options), options)

@@ -1,0 +1,89 @@
+"""The actor's loop: newest bundle, one unroll, onto the queue."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from actors import unroll as unroll_lib
+from replay import schema
+
+Report = Callable[[Mapping[str, float]], None]
+
+
+def run(
+    unroller: unroll_lib.Unroller,
+    variables: Any,
+    writer: Any,
+    report: Report,
+    stopping: Callable[[], bool],
+    *,
+    actor: int,
+    incarnation: int,
+    seed: int,
+    synchronous: bool,
+) -> None:
+    """Acts until `stopping()`.
+
+    Args:
+      unroller: the compiled work.
+      variables: where bundles come from; has `newest(at_least, timeout_s)`.
+      writer: where unrolls go; has `write(unroll, stopping)`.
+      report: takes the actor's figures after each unroll.
+      stopping: says when to stop.
+      actor: number of this actor.
+      incarnation: how often it has been restarted.
+      seed: seed of the run; every actor and incarnation draws its own numbers from it.
+      synchronous: wait for a new version before each unroll, so that lag is zero.
+    """
+    key = jax.random.PRNGKey(seed)
+    for part in (1, actor, incarnation):
+        key = jax.random.fold_in(key, part)
+    carry, days = unroller.init(key)
+    step = jax.jit(unroller.unroll, donate_argnums=1)
+    # A day lasts `horizon` steps, so every grid needs a new one once in as many.
+    renew_every = max(1, unroller.env.horizon // unroller.length)
+    steps = unroller.length * unroller.batch
+
+    bundle = None
+    index = 0
+    acting = queueing = asking = 0.0
+    while not stopping():
+        before = time.monotonic()
+        version = -1 if bundle is None else int(bundle.version)
+        patience = 1.0 if bundle is None or synchronous else 0.0
+        newer = variables.newest(version + 1, patience)
+        asking += time.monotonic() - before
+        if newer is not None:
+            bundle = newer
+        elif patience:
+            continue
+
+        before = time.monotonic()
+        origin = schema.Origin(*(jnp.int32(n) for n in (actor, incarnation, index, bundle.version)))
+        carry, unroll = step(bundle, carry, days, origin)
+        jax.block_until_ready(unroll)
+        acting += time.monotonic() - before
+
+        before = time.monotonic()
+        if not writer.write(unroll, stopping):
+            break
+        queueing += time.monotonic() - before
+        index += 1
+        if index % renew_every == 0:
+            carry, days = unroller.renew(carry, days)
+        total = acting + queueing + asking
+        report(
+            {
+                "unrolls": index,
+                "steps": index * steps,
+                "version": int(bundle.version),
+                "acting_share": acting / total,
+                "queue_wait_share": queueing / total,
+                "variable_wait_share": asking / total,
+                "steps_per_second_acting": index * steps / max(acting, 1e-9),
+            }
+        )

@@ -1,0 +1,1 @@
+"""The shelf of experiments: one small file each."""

@@ -1,0 +1,71 @@
+"""Finds experiments by name, and writes and reads them as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import json
+import pkgutil
+import typing
+
+import configs
+from configs.experiment import Experiment
+
+_NOT_EXPERIMENTS = ("experiment", "shelf")
+
+
+def names() -> list[str]:
+    """Returns the names of the experiments on the shelf."""
+    found = (module.name for module in pkgutil.iter_modules(configs.__path__))
+    return sorted(name for name in found if name not in _NOT_EXPERIMENTS)
+
+
+def load(name: str) -> Experiment:
+    """Returns the experiment called `name`.
+
+    Raises:
+      ValueError: there is none.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1, cutoff=0.4)
+        hint = f"did you mean --config={near[0]}? " if near else ""
+        raise ValueError(
+            f"--config={name}: no such experiment; {hint}the shelf has {', '.join(names())}"
+        )
+    return importlib.import_module(f"configs.{name}").experiment()
+
+
+def to_json(experiment: Experiment) -> str:
+    """Returns every field as JSON."""
+    return json.dumps(dataclasses.asdict(experiment), indent=2) + "\n"
+
+
+def from_json(text: str) -> Experiment:
+    """Returns the experiment that `to_json` wrote.
+
+    Raises:
+      ValueError: the text is not one; the message names the field.
+    """
+    return _build(Experiment, json.loads(text), "")
+
+
+def _build(cls, values, path: str):
+    if not isinstance(values, dict):
+        raise ValueError(f"{path or 'config'}: expected an object, found {values!r}")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"{path}{unknown[0]}: no such field of {cls.__name__}")
+    missing = sorted(set(hints) - set(values))
+    if missing:
+        raise ValueError(f"{path}{missing[0]}: missing")
+    built = {}
+    for name, kind in hints.items():
+        value = values[name]
+        if dataclasses.is_dataclass(kind):
+            value = _build(kind, value, f"{path}{name}.")
+        elif typing.get_origin(kind) is tuple:
+            value = tuple(value)
+        built[name] = value
+    return cls(**built)

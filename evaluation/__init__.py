@@ -1,0 +1,1 @@
+"""Episodes of a controller, what is measured on them, and how sure one can be."""

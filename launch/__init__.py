@@ -1,0 +1,1 @@
+"""What a person starts, and how a program is laid over processes and cores."""

@@ -1,0 +1,5 @@
+"""What the commands return to the shell."""
+
+OK = 0
+FAILED = 1  # the work was begun and could not be finished
+USAGE = 2  # what was asked for cannot be done; nothing was begun

@@ -1,0 +1,139 @@
+"""What a person sees while a run goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import rich.console
+import rich.live
+import rich.panel
+import rich.progress_bar
+import rich.table
+
+from launch import run_folder
+
+_PLAIN_PERIOD_S = 10.0  # Without a terminal, one line in as many seconds.
+
+
+class Panel:
+    """A live panel on a terminal, else a line now and then. Use it as a context."""
+
+    def __init__(self, folder: run_folder.RunFolder, title: str, actors: int, queue_size: int):
+        self._folder, self._title, self._actors = folder, title, actors
+        self._queue_size = queue_size
+        self._start = time.monotonic()
+        self._console = rich.console.Console()
+        self._live = rich.live.Live(
+            console=self._console, auto_refresh=False, transient=False
+        ) if self._console.is_terminal else None  # fmt: skip
+        self._printed = -_PLAIN_PERIOD_S
+        self._first_update_s: float | None = None
+
+    def __enter__(self) -> "Panel":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._live:
+            self._live.stop()
+
+    @property
+    def first_update_seconds(self) -> float | None:
+        """Seconds from the start to the first update seen, if there was one."""
+        return self._first_update_s
+
+    def refresh(self) -> None:
+        """Shows what the nodes last said of themselves."""
+        learner, evaluator = self._folder.status("learner"), self._folder.status("evaluator")
+        actors = [self._folder.status(f"actor_{i}") for i in range(self._actors)]
+        elapsed = time.monotonic() - self._start
+        if self._first_update_s is None and learner.get("run/updates"):
+            self._first_update_s = elapsed
+        if self._live:
+            self._live.update(self._render(learner, evaluator, actors, elapsed), refresh=True)
+        elif elapsed - self._printed >= _PLAIN_PERIOD_S:
+            self._printed = elapsed
+            sys.stdout.write(self._line(learner, evaluator, elapsed) + "\n")
+            sys.stdout.flush()
+
+    def _line(self, learner, evaluator, elapsed: float) -> str:
+        if not learner.get("run/updates"):
+            return f"{_clock(elapsed)}  starting: {self._starting(learner)}"
+        return (
+            f"{_clock(elapsed)}  {learner['steps']:,} of {learner['steps_planned']:,} steps, "
+            f"{learner['run/steps_per_second']:,.0f} steps/s, "
+            f"{learner['run/updates']} updates, lag {learner['run/lag_mean']:.1f}, "
+            f"return {_score(evaluator)}, {_clock(_left(learner))} left"
+        )
+
+    def _render(self, learner, evaluator, actors, elapsed: float):
+        grid = rich.table.Table.grid(padding=(0, 2), expand=True)
+        grid.add_column(style="dim", width=12)
+        grid.add_column(ratio=1)
+        if not learner.get("run/updates"):
+            grid.add_row("starting", self._starting(learner))
+        else:
+            done, planned = learner["steps"], learner["steps_planned"]
+            grid.add_row("", rich.progress_bar.ProgressBar(total=planned, completed=done))
+            grid.add_row(
+                "steps",
+                f"{done:,} of {planned:,}   {learner['run/steps_per_second']:,.0f} steps/s   "
+                f"{_clock(_left(learner))} left",
+            )
+            grid.add_row(
+                "updates",
+                f"{learner['run/updates']}   {learner['run/update_seconds'] * 1e3:.0f} ms each   "
+                f"policy lag {learner['run/lag_mean']:.1f} (largest {learner['run/lag_max']:.0f})",
+            )
+            grid.add_row("return", _score(evaluator))
+            grid.add_row(
+                "queue",
+                f"{learner['run/queue_size']:.0f} of {self._queue_size} unrolls   "
+                f"learner waits {learner['run/learner_wait_share']:.0%} for data   "
+                f"actors wait {_mean_share(actors, 'queue_wait_share')} for the queue",
+            )
+            dropped = learner["run/stale_dropped"] + learner["run/repeats_dropped"]
+            grid.add_row(
+                "health",
+                f"KL {learner['policy/kl']:.4f}   clipped {learner['policy/clip_share']:.0%}   "
+                f"explained variance {learner['value/explained_variance']:.2f}   "
+                f"dropped {dropped:.0f}   not finite {learner['run/bad_updates']:.0f}",
+            )
+        return rich.panel.Panel(
+            grid, title=f"gridracer  {self._title}", subtitle=_clock(elapsed), title_align="left",
+            subtitle_align="right",
+        )  # fmt: skip
+
+    def _starting(self, learner) -> str:
+        nodes = [f"actor_{i}" for i in range(self._actors)] + ["learner", "evaluator"]
+        up = [node for node in nodes if self._folder.status(node)]
+        if len(up) < len(nodes):
+            return f"{len(up)} of {len(nodes)} processes are up"
+        return "all processes are up, compiling"
+
+
+def _left(learner) -> float:
+    rate = max(learner["run/steps_per_second"], 1e-9)
+    return max(learner["steps_planned"] - learner["steps"], 0) / rate
+
+
+def _score(evaluator) -> str:
+    if "evaluation/return" not in evaluator:
+        return "not evaluated yet"
+    return (
+        f"{evaluator['evaluation/return']:.2f}   best {evaluator['evaluation/best_return']:.2f}   "
+        f"do nothing {evaluator['evaluation/do_nothing_return']:.2f}"
+    )
+
+
+def _mean_share(actors, name: str) -> str:
+    shares = [actor[name] for actor in actors if name in actor]
+    return f"{sum(shares) / len(shares):.0%}" if shares else "?"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,68 @@
+"""The Launchpad program of a run: its nodes, who knows whom, and where each one lives."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import launchpad as lp
+from launchpad.nodes.python.local_multi_processing import PythonProcess
+
+from configs.experiment import Experiment
+from launch import node as node_lib
+from launch import placement as placement_lib
+
+_CALL_TIMEOUT_S = 10  # of a call to the variable server
+
+
+def make(
+    experiment: Experiment, placement: placement_lib.Placement, workdir: str, incarnation: int
+) -> tuple[lp.Program, dict[str, PythonProcess]]:
+    """Returns the program and the environment of each of its groups.
+
+    The learner's process also holds the queue and the variable server, or each has its own
+    (`run.colocate`). Data flows one way: actors know the queue and the variable server, the
+    learner knows both, the evaluator knows the variable server, and nobody calls back.
+    """
+    program = lp.Program("gridracer")
+    resources: dict[str, PythonProcess] = {}
+
+    def settings(name: str, place: placement_lib.Place) -> node_lib.NodeSettings:
+        return node_lib.NodeSettings(name, experiment, workdir, place, incarnation, os.getpid())
+
+    def add(name: str, place: placement_lib.Place, node: lp.PyNode) -> None:
+        with program.group(name):
+            program.add_node(node)
+        resources[name] = PythonProcess(env={**place.env, "PYTHONUNBUFFERED": "1"})
+
+    callers = experiment.actor.count + 2  # the learner and the evaluator
+    server_node = lp.CourierNode(
+        node_lib.variable_server,
+        settings("variables", placement.elsewhere),
+        courier_kwargs={"thread_pool_size": 2 * callers},
+        courier_client_kwargs={"call_timeout": _CALL_TIMEOUT_S},
+    )
+    queue_node = lp.ReverbNode(
+        functools.partial(node_lib.queue_tables, settings("queue", placement.elsewhere))
+    )
+    server, queue = server_node.create_handle(), queue_node.create_handle()
+    learner_node = lp.PyNode(
+        node_lib.learner_node, settings("learner", placement.learner), queue, server
+    )
+    if experiment.run.colocate:
+        together = lp.MultiThreadingColocation(
+            [learner_node, server_node, queue_node], return_on_first_completed=True
+        )
+        add("learner", placement.learner, together)
+    else:
+        add("queue", placement.elsewhere, queue_node)
+        add("variables", placement.elsewhere, server_node)
+        add("learner", placement.learner, learner_node)
+    for index, place in enumerate(placement.actors):
+        name = f"actor_{index}"
+        add(name, place, lp.PyNode(node_lib.actor_node, settings(name, place), index, queue, server))
+    evaluator = settings("evaluator", placement.elsewhere)
+    add("evaluator", placement.elsewhere, lp.PyNode(node_lib.evaluator_node, evaluator, server))
+    return program, resources
+
+

@@ -1,0 +1,125 @@
+"""The folder of a run: its configuration, versions, logs, metrics, status and checkpoints."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import sys
+from typing import Any, Mapping
+
+from configs import shelf
+from configs.experiment import Experiment
+
+_PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "dm-launchpad-nightly", "dm-reverb",
+    "tensorflow-cpu", "numpy",
+)  # fmt: skip
+
+
+class RunFolderError(RuntimeError):
+    """The folder cannot be used; the message names it and says what to do."""
+
+
+class RunFolder:
+    """Paths and small files of one run."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path).absolute()
+        self.config = self.path / "config.json"
+        self.logs = self.path / "logs"
+        self.tensorboard = self.path / "tensorboard"
+        self.evaluation = self.path / "evaluation"
+        self._metrics = self.path / "metrics"
+        self._status = self.path / "status"
+
+    def log(self, node: str) -> pathlib.Path:
+        """Returns the file that `node` logs to."""
+        return self.logs / f"{node}.log"
+
+    def metrics(self, node: str) -> pathlib.Path:
+        """Returns the file of `node`'s metrics, one JSON object a line."""
+        return self._metrics / f"{node}.jsonl"
+
+    def create(self, experiment: Experiment) -> None:
+        """Makes the folder and writes what determines the run.
+
+        Raises:
+          RunFolderError: it already holds a run, or it cannot be written.
+        """
+        if self.config.exists():
+            raise RunFolderError(
+                f"--workdir={self.path}: holds a run already; give another folder, or --resume to "
+                "continue it"
+            )
+        try:
+            for folder in (self.path, self.logs, self.tensorboard, self._metrics, self._status):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.config.write_text(shelf.to_json(experiment))
+            self._write_versions()
+        except OSError as error:
+            raise RunFolderError(
+                f"--workdir={self.path}: cannot be written ({error.strerror}); give a folder that "
+                "you may write to"
+            ) from error
+
+    def experiment(self) -> Experiment:
+        """Returns the experiment of the run in this folder.
+
+        Raises:
+          RunFolderError: there is none, or its configuration cannot be read.
+        """
+        if not self.config.is_file():
+            raise RunFolderError(
+                f"--workdir={self.path}: no run here (no {self.config.name}); give the folder that "
+                "`python -m launch.local` printed"
+            )
+        try:
+            return shelf.from_json(self.config.read_text())
+        except (ValueError, OSError) as error:
+            raise RunFolderError(f"{self.config}: cannot be read: {error}") from error
+
+    def begin_again(self) -> None:
+        """Clears what a former launch said of its nodes; what they learned stays."""
+        for file in self._status.glob("*.json"):
+            file.unlink()
+        self._write_versions()
+
+    def incarnation(self) -> int:
+        """Returns how often the run was launched before this time, and counts this time."""
+        file = self.path / "launches.json"
+        launches = json.loads(file.read_text()) if file.is_file() else []
+        launches.append(datetime.datetime.now().isoformat(timespec="seconds"))
+        file.write_text(json.dumps(launches, indent=2) + "\n")
+        return len(launches) - 1
+
+    def write_status(self, node: str, status: Mapping[str, Any]) -> None:
+        """Replaces what `node` says of itself; a reader sees the old or the new, never half."""
+        _replace(self._status / f"{node}.json", json.dumps(dict(status)))
+
+    def status(self, node: str) -> dict[str, Any]:
+        """Returns what `node` last said of itself, empty if it has not spoken."""
+        try:
+            return json.loads((self._status / f"{node}.json").read_text())
+        except FileNotFoundError:
+            return {}
+
+    def _write_versions(self) -> None:
+        versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+        machine = {
+            "python": sys.version.split()[0],
+            "platform": platform.platform(),
+            "cores": os.cpu_count(),
+        }
+        (self.path / "versions.json").write_text(
+            json.dumps({**machine, "packages": versions}, indent=2) + "\n"
+        )
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)

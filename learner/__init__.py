@@ -1,0 +1,1 @@
+"""The PPO update and the process that runs it."""

@@ -1,0 +1,124 @@
+"""Checkpoints: what a policy needs, what a learner needs besides, and what the run was."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any, Mapping
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from agents import bundle as bundle_lib
+from agents import networks as networks_lib
+
+KINDS = ("newest", "best")  # Kept apart, so that keeping the best never costs the newest.
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is missing or cannot be read; the message names the folder."""
+
+
+class Checkpoints:
+    """Checkpoints of one kind in a run folder, by update."""
+
+    def __init__(self, workdir: str | pathlib.Path, kind: str, keep: int = 2, create: bool = True):
+        self.folder = pathlib.Path(workdir).absolute() / "checkpoints" / kind
+        if not create and not self.folder.is_dir():
+            raise CheckpointError(
+                f"{self.folder}: no such folder; is --workdir the folder of a run that wrote a "
+                f"{kind} checkpoint?"
+            )
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=create),
+            item_names=("policy", "learner", "run"),
+        )
+
+    def save(
+        self,
+        version: int,
+        bundle: bundle_lib.Bundle,
+        run: Mapping[str, Any],
+        learner: Any | None = None,
+        wait: bool = False,
+    ) -> None:
+        """Writes a checkpoint, in the background unless `wait`.
+
+        Args:
+          version: updates made.
+          bundle: what acts.
+          run: how far the run is, as JSON.
+          learner: what learning needs besides the bundle; only learners have it.
+          wait: return only when it is on the disk.
+        """
+        if version in self._manager.all_steps():
+            return
+        items = {
+            "policy": ocp.args.StandardSave(_to_host(bundle)),
+            "run": ocp.args.JsonSave(dict(run)),
+        }
+        if learner is not None:
+            items["learner"] = ocp.args.StandardSave(_to_host(learner))
+        self._manager.save(version, args=ocp.args.Composite(**items), force=True)
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns when every checkpoint is on the disk."""
+        self._manager.wait_until_finished()
+
+    def any(self) -> bool:
+        """Returns whether there is a checkpoint."""
+        return self._manager.latest_step() is not None
+
+    def newest_version(self) -> int:
+        """Returns the newest version there is.
+
+        Raises:
+          CheckpointError: there is none.
+        """
+        version = self._manager.latest_step()
+        if version is None:
+            raise CheckpointError(f"{self.folder}: holds no finished checkpoint")
+        return version
+
+    def run(self, version: int) -> dict[str, Any]:
+        """Returns what was written of the run."""
+        return self._restore(version, run=ocp.args.JsonRestore())["run"]
+
+    def policy(self, version: int, networks: networks_lib.TeamNetworks) -> bundle_lib.Bundle:
+        """Returns the bundle as host arrays, whatever devices it was trained on.
+
+        Raises:
+          CheckpointError: it cannot be read, or is of another network than `networks`.
+        """
+        key = jax.random.PRNGKey(0)
+        shape = jax.eval_shape(lambda: bundle_lib.initial(networks, key))
+        return self._restore(version, policy=ocp.args.StandardRestore(_host_like(shape)))["policy"]
+
+    def learner(self, version: int, like: Any) -> Any:
+        """Returns the learner's part, shaped like `like`."""
+        shape = jax.eval_shape(lambda: like)
+        return self._restore(version, learner=ocp.args.StandardRestore(_host_like(shape)))["learner"]
+
+    def _restore(self, version: int, **items) -> Mapping[str, Any]:
+        try:
+            return self._manager.restore(version, args=ocp.args.Composite(**items))
+        except Exception as error:  # Orbax raises many kinds; all mean that this cannot be read.
+            raise CheckpointError(
+                f"{self.folder / str(version)}: cannot be read: {_first_line(error)}; "
+                "the files may be damaged, or it was made for another case, layout or network"
+            ) from error
+
+
+def _to_host(tree: Any) -> Any:
+    return jax.tree.map(np.array, tree)
+
+
+def _host_like(shape: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shape)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"[:300]

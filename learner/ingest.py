@@ -1,0 +1,126 @@
+"""From the queue to the devices: what is dropped, what is joined, what is counted."""
+
+from __future__ import annotations
+
+import collections
+import queue
+import threading
+from typing import Callable, Iterable, NamedTuple, Sequence
+
+import jax
+import numpy as np
+
+from replay import schema
+
+_MEMORY = 4096  # How many origins are remembered, to recognise a repeat.
+
+
+class TrainingBatch(NamedTuple):
+    """Unrolls joined along the grids and laid on the devices."""
+
+    unroll: schema.Unroll  # leaves `[devices, T, B, …]`
+    lags: list[int]  # updates made since each unroll's policy
+    summaries: list[dict[str, float]]
+    versions: list[int]
+
+
+class Ingest:
+    """Reads unrolls on a thread of its own and prepares one batch ahead."""
+
+    def __init__(
+        self,
+        unrolls: Iterable[schema.Unroll],
+        per_batch: int,
+        devices: Sequence[jax.Device],
+        max_lag: int,
+        version: Callable[[], int],
+    ):
+        """Initialises and starts reading.
+
+        Args:
+          unrolls: the queue's unrolls, without end.
+          per_batch: unrolls in a batch.
+          devices: where the batch goes, in equal shares.
+          max_lag: unrolls older than this many updates are dropped.
+          version: tells the learner's current version.
+        """
+        self.repeats = 0
+        self.stale = 0
+        self.received = 0
+        self._unrolls, self._per_batch, self._devices = unrolls, per_batch, list(devices)
+        self._max_lag, self._version = max_lag, version
+        self._seen: collections.OrderedDict[tuple[int, int, int], None] = collections.OrderedDict()
+        self._ready: queue.Queue = queue.Queue(1)
+        # The read cannot be interrupted; a daemon does not keep the process.
+        threading.Thread(target=self._run, name="ingest", daemon=True).start()
+
+    def next(self, timeout_s: float) -> TrainingBatch | None:
+        """Returns the next batch, or nothing if none is ready in time.
+
+        Raises:
+          Exception: whatever ended the reading.
+        """
+        try:
+            batch = self._ready.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
+
+    def _run(self) -> None:
+        try:
+            group: list[schema.Unroll] = []
+            for unroll in self._unrolls:
+                if self._accept(unroll):
+                    group.append(unroll)
+                if len(group) == self._per_batch:
+                    self._ready.put(self._join(group))
+                    group = []
+        except Exception as error:  # Handed to the learner, which raises it.
+            self._ready.put(error)
+
+    def _accept(self, unroll: schema.Unroll) -> bool:
+        """Returns whether an unroll is new and recent, and counts it."""
+        self.received += 1
+        origin = unroll.origin
+        identity = (int(origin.actor), int(origin.incarnation), int(origin.index))
+        if identity in self._seen:
+            self.repeats += 1
+            return False
+        self._seen[identity] = None
+        if len(self._seen) > _MEMORY:
+            self._seen.popitem(last=False)
+        if self._version() - int(origin.version) > self._max_lag:
+            self.stale += 1
+            return False
+        return True
+
+    def _join(self, group: list[schema.Unroll]) -> TrainingBatch:
+        # A fixed order of actors makes synchronous runs the same every time.
+        group = sorted(group, key=lambda unroll: (int(unroll.origin.actor), int(unroll.origin.index)))
+        version = self._version()
+        origins = [unroll.origin for unroll in group]
+        summaries = [{k: float(v) for k, v in unroll.summary.items()} for unroll in group]
+        # The log's part stays here; what is left has grids on axis 1, or 0 without a time axis.
+        bare = [unroll.replace(summary={}, origin=None) for unroll in group]
+        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *[
+            unroll.replace(
+                bootstrap_observation=unroll.bootstrap_observation[None],
+                truncation_observation=unroll.truncation_observation[None],
+            )
+            for unroll in bare
+        ])  # fmt: skip
+        shares = [np.split(leaf, len(self._devices), axis=1) for leaf in jax.tree.leaves(joined)]
+        placed = [jax.device_put_sharded(share, self._devices) for share in shares]
+        unroll = jax.tree.unflatten(jax.tree.structure(joined), placed)
+        unroll = unroll.replace(
+            bootstrap_observation=unroll.bootstrap_observation[:, 0],
+            truncation_observation=unroll.truncation_observation[:, 0],
+        )
+        return TrainingBatch(
+            unroll,
+            [version - int(origin.version) for origin in origins],
+            summaries,
+            [int(origin.version) for origin in origins],
+        )

@@ -1,0 +1,202 @@
+"""The learner's loop: take a batch, update, publish, log, now and then save."""
+
+from __future__ import annotations
+
+import collections
+import time
+from typing import Any, Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents import bundle as bundle_lib
+from agents import networks as networks_lib
+from learner import checkpoint as checkpoint_lib
+from learner import ingest as ingest_lib
+from learner import options as options_lib
+from learner import ppo
+from learner import variables as variables_lib
+from replay import schema
+
+Log = Callable[[int, Mapping[str, float]], None]
+
+_PATIENCE_S = 0.5  # How long the learner waits for data before it looks whether to stop.
+
+
+class Learner:
+    """Runs PPO over several devices until its budget is spent or it is told to stop."""
+
+    def __init__(
+        self,
+        networks: networks_lib.TeamNetworks,
+        options: options_lib.LearnerOptions,
+        spec: schema.Spec,
+        steps: int,
+        seed: int,
+    ):
+        """Initialises the state; compiles nothing yet.
+
+        Args:
+          networks: the team's networks.
+          options: the learner's options.
+          spec: shape of an unroll.
+          steps: environment steps in the budget.
+          seed: seed of parameters and shuffles.
+
+        Raises:
+          RuntimeError: fewer devices than the options ask for.
+        """
+        available = jax.local_devices()
+        if len(available) < options.devices:
+            raise RuntimeError(
+                f"learner.devices={options.devices}, but this process sees {len(available)} "
+                f"{available[0].platform} device(s); lower it or give the learner more by --placement"
+            )
+        self.devices = available[: options.devices]
+        self.options = options
+        self.steps_per_update = schema.transitions(spec) * options.unrolls_per_update
+        self.updates = max(1, -(-steps // self.steps_per_update))
+        self._ppo = ppo.PPO(networks, options, self.updates)
+        self._update = jax.pmap(
+            self._ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
+        )
+        self.version = 0
+        self._seconds_before = 0.0
+        self._state = self._replicate(self._ppo.init(jax.random.PRNGKey(seed)))
+
+    @property
+    def steps(self) -> int:
+        """Environment steps learned from, as a Python integer that cannot overflow."""
+        return self.version * self.steps_per_update
+
+    def bundle(self) -> bundle_lib.Bundle:
+        """Returns a copy, on the host, of what is published."""
+        return jax.tree.map(np.array, ppo.bundle(self._one()))
+
+    def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> None:
+        """Continues from the newest checkpoint."""
+        version = checkpoints.newest_version()
+        bundle = checkpoints.policy(version, networks)
+        rest = checkpoints.learner(version, self._rest())
+        run = checkpoints.run(version)
+        state = ppo.TrainingState(
+            params=bundle.params,
+            statistics=bundle.statistics,
+            value_statistics=bundle.value_statistics,
+            version=bundle.version,
+            **rest,
+        )
+        self._state = self._replicate(state)
+        self.version, self._seconds_before = version, float(run["seconds"])
+
+    def save(
+        self, checkpoints: checkpoint_lib.Checkpoints, seconds: float, wait: bool = False
+    ) -> None:
+        """Writes the whole state."""
+        run = {"version": self.version, "steps": self.steps, "seconds": seconds}
+        checkpoints.save(self.version, self.bundle(), run, self._rest(), wait)
+
+    def run(
+        self,
+        reader: Any,
+        variables: variables_lib.Variables,
+        checkpoints: checkpoint_lib.Checkpoints,
+        log: Log,
+        stopping: Callable[[], bool],
+        *,
+        max_lag: int,
+        max_seconds: float,
+        checkpoint_seconds: float,
+    ) -> str:
+        """Learns until the budget is spent or `stopping()`; returns which of the two it was.
+
+        Raises:
+          FloatingPointError: too many updates were not finite.
+        """
+        variables.publish(self.bundle())
+        ingest = ingest_lib.Ingest(
+            reader.read(), self.options.unrolls_per_update, self.devices, max_lag,
+            lambda: self.version,
+        )  # fmt: skip
+        start = saved = time.monotonic()
+        recent: collections.deque = collections.deque(maxlen=20)
+        recent.append((start, self.steps))
+        waited = busy = 0.0
+        outcome = "stopped"
+        while not stopping():
+            seconds = self._seconds_before + time.monotonic() - start
+            if self.version >= self.updates or seconds >= max_seconds:
+                outcome = "finished"
+                break
+            before = time.monotonic()
+            batch = ingest.next(_PATIENCE_S)
+            waited += time.monotonic() - before
+            if batch is None:
+                continue
+
+            before = time.monotonic()
+            self._state, metrics = self._update(self._state, batch.unroll)
+            metrics = {name: float(value[0]) for name, value in metrics.items()}
+            self.version += 1
+            variables.publish(self.bundle())
+            now = time.monotonic()
+            busy += now - before
+
+            bad = int(self._one().bad_updates)
+            if bad >= self.options.max_bad_updates:
+                raise FloatingPointError(
+                    f"{bad} updates were not finite (learner.max_bad_updates="
+                    f"{self.options.max_bad_updates}); try a lower learner.learning_rate"
+                )
+            recent.append((now, self.steps))
+            rate = (self.steps - recent[0][1]) / max(now - recent[0][0], 1e-9)
+            total = max(waited + busy, 1e-9)
+            log(
+                self.steps,
+                {
+                    **metrics,
+                    **_mean_summaries(batch.summaries),
+                    "run/updates": self.version,
+                    "run/seconds": self._seconds_before + now - start,
+                    "run/steps_per_second": rate,
+                    "run/lag_mean": float(np.mean(batch.lags)),
+                    "run/lag_max": float(max(batch.lags)),
+                    "run/queue_size": float(reader.size()),
+                    "run/repeats_dropped": float(ingest.repeats),
+                    "run/stale_dropped": float(ingest.stale),
+                    "run/bad_updates": float(bad),
+                    "run/learner_wait_share": waited / total,
+                    "run/update_seconds": now - before,
+                },
+            )
+            if now - saved >= checkpoint_seconds:
+                self.save(checkpoints, self._seconds_before + now - start)
+                saved = now
+        self.save(checkpoints, self._seconds_before + time.monotonic() - start, wait=True)
+        return outcome
+
+    def _one(self) -> ppo.TrainingState:
+        """Returns one device's copy of the state."""
+        return jax.tree.map(lambda leaf: leaf[0], self._state)
+
+    def _rest(self) -> dict[str, Any]:
+        """Returns what of the state is not in the bundle."""
+        state = self._one()
+        names = ("optimiser", "key", "bad_updates")
+        return {name: jax.tree.map(np.array, getattr(state, name)) for name in names}
+
+    def _replicate(self, state: ppo.TrainingState) -> ppo.TrainingState:
+        return jax.device_put_replicated(jax.tree.map(jnp.asarray, state), self.devices)
+
+
+def _mean_summaries(summaries: list[dict[str, float]]) -> dict[str, float]:
+    """Returns the means over unrolls; returns of episodes are averaged over episodes."""
+    means = {name: float(np.mean([s[name] for s in summaries])) for name in summaries[0]}
+    episodes = sum(s["episodes"] for s in summaries)
+    means["episodes"] = episodes
+    total = sum(s["episode_return_sum"] for s in summaries)
+    del means["episode_return_sum"]
+    if episodes:
+        means["episode_return"] = total / episodes
+    return means

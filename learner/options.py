@@ -1,0 +1,71 @@
+"""What can be chosen about learning."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerOptions:
+    """Options of the learner. The text beside each field is its help."""
+
+    devices: Annotated[int, "devices the update is spread over"] = 2
+    unrolls_per_update: Annotated[int, "unrolls joined into one training batch"] = 2
+    epochs: Annotated[int, "passes over a batch"] = 4
+    minibatches: Annotated[int, "gradient steps in a pass"] = 4
+    learning_rate: Annotated[float, "Adam's step size at the start"] = 5e-4
+    final_learning_rate: Annotated[float, "Adam's step size at the end of the budget"] = 5e-5
+    gae_lambda: Annotated[float, "decay of generalised advantage estimation"] = 0.95
+    clip: Annotated[float, "how far a probability ratio may leave 1"] = 0.2
+    entropy_cost: Annotated[float, "weight of the entropy bonus"] = 1e-3
+    value_cost: Annotated[float, "weight of the value loss"] = 0.5
+    max_gradient_norm: Annotated[float, "gradients longer than this are scaled down"] = 0.5
+    value_decay: Annotated[float, "share of old value statistics kept by an update"] = 0.99
+    max_bad_updates: Annotated[int, "updates that are not finite before the run is ended"] = 10
+
+    def __post_init__(self):
+        for name in ("devices", "unrolls_per_update", "epochs", "minibatches", "max_bad_updates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"learner.{name}={getattr(self, name)}: must be at least 1")
+        for name in ("learning_rate", "max_gradient_norm", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"learner.{name}={getattr(self, name)}: must be above 0")
+        for name in ("final_learning_rate", "entropy_cost", "value_cost"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"learner.{name}={getattr(self, name)}: must not be negative")
+        for name in ("gae_lambda", "value_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"learner.{name}={getattr(self, name)}: must be between 0 and 1")
+
+
+def check_batch(options: LearnerOptions, length: int, batch: int) -> None:
+    """Checks that a training batch can be split over devices and minibatches.
+
+    Args:
+      options: the learner's options.
+      length: steps in an unroll.
+      batch: grids in an unroll.
+
+    Raises:
+      ValueError: it cannot; the message says what would.
+    """
+    grids = options.unrolls_per_update * batch
+    if grids % options.devices:
+        raise ValueError(
+            f"actor.batch={batch} with learner.unrolls_per_update={options.unrolls_per_update} "
+            f"gives {grids} grids in a training batch, which learner.devices={options.devices} "
+            f"does not divide; try actor.batch={_next_multiple(batch, options.devices)}"
+        )
+    share = length * grids // options.devices
+    if share % options.minibatches:
+        raise ValueError(
+            f"learner.minibatches={options.minibatches} does not divide the {share} steps that "
+            f"each of learner.devices={options.devices} devices gets (actor.unroll_length={length}, "
+            f"actor.batch={batch}, learner.unrolls_per_update={options.unrolls_per_update}); "
+            "try a power of two for each"
+        )
+
+
+def _next_multiple(value: int, of: int) -> int:
+    return -(-value // of) * of

@@ -1,0 +1,253 @@
+"""Proximal policy optimisation (Schulman et al. 2017), with an axis for the agents of a team.
+
+Reads top to bottom: the training state, the update of one device's share of a batch, the loss.
+The update runs under any mapping that names its axis `AXIS`; gradients, statistics and decisions
+are averaged over it, so that all devices stay equal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from agents import bundle as bundle_lib
+from agents import distributions
+from agents import networks as networks_lib
+from agents import normaliser
+from learner import advantages as advantages_lib
+from learner import observation_moments
+from learner import options as options_lib
+from learner import popart
+from replay import schema
+
+AXIS = "learners"
+
+
+@flax.struct.dataclass
+class TrainingState:
+    """Everything an update reads and writes, equal on every device."""
+
+    params: Any
+    optimiser: optax.OptState
+    statistics: normaliser.ObservationStatistics
+    value_statistics: normaliser.ValueStatistics
+    key: chex.PRNGKey
+    version: chex.Array  # updates made, also those that were skipped
+    bad_updates: chex.Array  # updates skipped because they were not finite
+
+
+@flax.struct.dataclass
+class Batch:
+    """Decisions of one device's share, time and grids flattened to N."""
+
+    observations: chex.Array  # `[N, observation_size]`
+    raw_actions: chex.Array  # `[N, action_size]`
+    log_probs: chex.Array  # `[N, A]`
+    advantages: chex.Array  # `[N, A]`
+    targets: chex.Array  # `[N, A]` in units of reward
+
+
+class PPO:
+    """Pure functions of the training state."""
+
+    def __init__(
+        self,
+        networks: networks_lib.TeamNetworks,
+        options: options_lib.LearnerOptions,
+        updates: int,
+    ):
+        """Initialises the algorithm.
+
+        Args:
+          networks: the team's networks.
+          options: the learner's options.
+          updates: updates in the whole budget, for the learning rate's decay.
+        """
+        self.networks, self.options = networks, options
+        steps = updates * options.epochs * options.minibatches
+        rate = optax.linear_schedule(options.learning_rate, options.final_learning_rate, steps)
+        self._optimiser = optax.chain(
+            optax.clip_by_global_norm(options.max_gradient_norm), optax.adam(rate, eps=1e-5)
+        )
+
+    def init(self, key: chex.PRNGKey) -> TrainingState:
+        """Returns the state before the first update."""
+        key, k_params = jax.random.split(key)
+        start = bundle_lib.initial(self.networks, k_params)
+        return TrainingState(
+            params=start.params,
+            optimiser=self._optimiser.init(start.params),
+            statistics=start.statistics,
+            value_statistics=start.value_statistics,
+            key=key,
+            version=jnp.int32(0),
+            bad_updates=jnp.int32(0),
+        )
+
+    def update(
+        self, state: TrainingState, unroll: schema.Unroll
+    ) -> tuple[TrainingState, Mapping[str, chex.Array]]:
+        """Returns the state after learning from one unroll, and metrics. Call it mapped.
+
+        Args:
+          state: the current state, equal on every device.
+          unroll: this device's share, `[T, B / devices, …]`.
+        """
+        options = self.options
+        key, k_epochs = jax.random.split(state.key)
+        k_epochs = jax.random.fold_in(k_epochs, jax.lax.axis_index(AXIS))
+
+        # Value targets are measured with the value function that the batch finds. Their moments
+        # move the value statistics, and the head is rescaled so that no value changes.
+        _, targets = self._advantages(state.params, state.statistics, state.value_statistics, unroll)
+        first, second = jax.lax.pmean((targets.mean((0, 1)), (targets**2).mean((0, 1))), AXIS)
+        value_statistics = popart.update(
+            state.value_statistics, first, second, options.value_decay
+        )
+        params = popart.preserve(
+            state.params, self.networks.team, state.value_statistics, value_statistics
+        )
+
+        # Epochs. Advantages are computed anew in each, with the values as they have become.
+        def epoch(carry, key):
+            params, optimiser = carry
+            estimates, targets = self._advantages(
+                params, state.statistics, value_statistics, unroll
+            )
+            batch = Batch(
+                unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets
+            )
+            flat = jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), batch)
+            order = jax.random.permutation(key, flat.log_probs.shape[0])
+            order = order.reshape(options.minibatches, -1)
+
+            def minibatch(carry, index):
+                params, optimiser = carry
+                part = jax.tree.map(lambda x: x[index], flat)
+                gradients, metrics = jax.grad(self._loss, has_aux=True)(
+                    params, state.statistics, value_statistics, part
+                )
+                gradients, metrics = jax.lax.pmean((gradients, metrics), AXIS)
+                metrics["loss/gradient_norm"] = optax.global_norm(gradients)
+                changes, optimiser = self._optimiser.update(gradients, optimiser, params)
+                return (optax.apply_updates(params, changes), optimiser), metrics
+
+            return jax.lax.scan(minibatch, (params, optimiser), order)
+
+        (new_params, new_optimiser), metrics = jax.lax.scan(
+            epoch, (params, state.optimiser), jax.random.split(k_epochs, options.epochs)
+        )
+        metrics = jax.tree.map(jnp.mean, metrics)
+
+        # How good the values were that the batch found, and how far the policy moved.
+        explained = _explained_variance(
+            targets, self._values(state.params, state.statistics, state.value_statistics,
+                                  unroll.observations)
+        )  # fmt: skip
+        old = self.networks.policy(state.params, state.statistics, unroll.observations)
+        new = self.networks.policy(new_params, state.statistics, unroll.observations)
+        divergence = distributions.kl(*old, *new).sum(-1).mean()
+        metrics |= {
+            "value/explained_variance": jax.lax.pmean(explained, AXIS),
+            "value/target_mean": first.mean(),
+            "value/target_std": value_statistics.std.mean(),
+            "policy/kl": jax.lax.pmean(divergence, AXIS),
+            "policy/std": jnp.exp(new.log_std).mean(),
+        }
+
+        # An update that is not finite is not made.
+        finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(new_params)))
+        keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+        statistics = observation_moments.merge(
+            state.statistics, *self._observation_moments(unroll.observations)
+        )
+        return TrainingState(
+            params=keep(new_params, state.params),
+            optimiser=keep(new_optimiser, state.optimiser),
+            statistics=keep(statistics, state.statistics),
+            value_statistics=keep(value_statistics, state.value_statistics),
+            key=key,
+            version=state.version + 1,
+            bad_updates=state.bad_updates + jnp.where(finite, 0, 1),
+        ), metrics
+
+    # Parts of the update.
+
+    def _loss(self, params, statistics, value_statistics, batch: Batch):
+        """Returns the clipped surrogate, value and entropy losses of a minibatch, summed."""
+        options = self.options
+        policy = self.networks.policy(params, statistics, batch.observations)
+        log_ratio = self.networks.log_prob(policy, batch.raw_actions) - batch.log_probs
+        ratio = jnp.exp(log_ratio)  # [N, A]
+        mean, variance = _moments(batch.advantages)
+        advantages = (batch.advantages - mean) / (jnp.sqrt(variance) + 1e-8)
+        clipped = jnp.clip(ratio, 1.0 - options.clip, 1.0 + options.clip)
+        surrogate = -jnp.minimum(ratio * advantages, clipped * advantages).mean()
+
+        predicted = self.networks.value(params, statistics, batch.observations)
+        error = predicted - popart.normalise(value_statistics, batch.targets)
+        value_loss = 0.5 * (error**2).mean()
+        entropy = distributions.entropy(policy.log_std).sum(-1).mean()
+        loss = surrogate + options.value_cost * value_loss - options.entropy_cost * entropy
+        return loss, {
+            "loss/total": loss,
+            "loss/policy": surrogate,
+            "loss/value": value_loss,
+            "policy/entropy": entropy,
+            "policy/clip_share": (jnp.abs(ratio - 1.0) > options.clip).mean(),
+            # Schulman's estimator of the divergence from the policy that acted, k3.
+            "policy/kl_behaviour": (ratio - 1.0 - log_ratio).mean(),
+        }
+
+    def _values(self, params, statistics, value_statistics, observations):
+        normalised = self.networks.value(params, statistics, observations)
+        return popart.denormalise(value_statistics, normalised)
+
+    def _advantages(self, params, statistics, value_statistics, unroll: schema.Unroll):
+        """Returns advantages and value targets, `[T, B, A]` each, in units of reward."""
+        observations = jnp.concatenate(
+            [unroll.observations, unroll.bootstrap_observation[None]], axis=0
+        )
+        values = self._values(params, statistics, value_statistics, observations)
+        cut = self._values(params, statistics, value_statistics, unroll.truncation_observation)
+        next_values = jnp.where(unroll.truncated[..., None], cut[None], values[1:])
+        over_grids = jax.vmap(
+            advantages_lib.generalised_advantages,
+            in_axes=(1, 1, 1, 1, 1, None, None),
+            out_axes=1,
+        )
+        estimates = over_grids(
+            unroll.rewards, values[:-1], next_values, unroll.terminated, unroll.truncated,
+            jnp.asarray(self.networks.team.discounts), self.options.gae_lambda,
+        )  # fmt: skip
+        return estimates, estimates + values[:-1]
+
+    def _observation_moments(self, observations):
+        """Returns count, mean and variance of all devices' observations."""
+        flat = observations.reshape(-1, observations.shape[-1])
+        devices = jax.lax.psum(1, AXIS)
+        mean, variance = _moments(flat)
+        return float(flat.shape[0]) * devices, mean, variance
+
+
+def bundle(state: TrainingState) -> bundle_lib.Bundle:
+    """Returns what of the state is published."""
+    return bundle_lib.Bundle(
+        state.params, state.statistics, state.value_statistics, state.version
+    )
+
+
+def _moments(x: chex.Array) -> tuple[chex.Array, chex.Array]:
+    """Returns mean and variance over the first axis of all devices' rows."""
+    mean = jax.lax.pmean(x.mean(0), AXIS)
+    return mean, jax.lax.pmean(((x - mean) ** 2).mean(0), AXIS)
+
+
+def _explained_variance(targets: chex.Array, values: chex.Array) -> chex.Array:
+    """Returns 1 − Var(target − value) / Var(target)."""
+    return 1.0 - jnp.var(targets - values) / jnp.maximum(jnp.var(targets), 1e-8)
