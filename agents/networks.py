@@ -18,6 +18,7 @@ from agents import team as team_lib
 Params = Any
 
 _POLICY_HEAD_SCALE = 0.01  # Starts every policy close to "as planned".
+_LOG_STD_RANGE = (-4.0, 1.0)  # Keeps densities of finite size in single precision.
 
 
 class Torso(nn.Module):
@@ -41,14 +42,13 @@ class PolicyNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        head = nn.Dense(
-            self.n_action, kernel_init=nn.initializers.orthogonal(_POLICY_HEAD_SCALE), name="mean"
-        )
-        log_std = self.param(
-            "log_std", nn.initializers.constant(np.log(self.initial_std)), (self.n_action,)
-        )
-        mean = head(Torso(self.widths)(x))
-        return mean, jnp.broadcast_to(log_std, mean.shape)
+        x = Torso(self.widths)(x)
+        small = nn.initializers.orthogonal(_POLICY_HEAD_SCALE)
+        start = nn.initializers.constant(np.log(self.initial_std))
+        mean = nn.Dense(self.n_action, kernel_init=small, name="mean")(x)
+        # The spread depends on the state, as in Brax: it then learns as fast as the mean.
+        log_std = nn.Dense(self.n_action, kernel_init=small, bias_init=start, name="log_std")(x)
+        return mean, jnp.clip(log_std, *_LOG_STD_RANGE)
 
 
 class ValueNetwork(nn.Module):

@@ -271,7 +271,7 @@ class GridEnv:
             bus_q_mvar=bus_q,
             gen_p_mw=gen_p,
             gen_q_mvar=gen_q,
-            load_p_mw=load_p,
+            load_p_mw=now.load_p_mw,
             rho=flow.rho,
             plan_p_mw=tape.at(jnp.minimum(state.t + 1, self.horizon)).plan_p_mw,
             forecast_mw=tape.forecast_at(jnp.minimum(ahead, self.horizon)),

@@ -23,7 +23,7 @@ class View(NamedTuple):
     bus_q_mvar: chex.Array  # `[n_bus]`
     gen_p_mw: chex.Array  # `[n_gen]`
     gen_q_mvar: chex.Array  # `[n_gen]`
-    load_p_mw: chex.Array  # `[n_load]` what the loads drew, after control
+    load_p_mw: chex.Array  # `[n_load]` what the loads asked for, before control
     rho: chex.Array  # `[n_branch]` loading over limit
     plan_p_mw: chex.Array  # `[n_gen]` plan for the next step
     forecast_mw: chex.Array  # `[len(FORECAST_STEPS)]` total load
@@ -61,6 +61,8 @@ BLOCKS: dict[str, Block] = {
     "bus_q": Block(_per_bus, lambda grid, v: v.bus_q_mvar),
     "unit_p": Block(_per_gen(_units), lambda grid, v: v.gen_p_mw[grid.units]),
     "gen_q": Block(_per_gen(_all_gens), lambda grid, v: v.gen_q_mvar),
+    # Before control: a value function that saw the load it had itself lowered would take it for a
+    # quieter day, and a policy would learn to lower loads.
     "load_p": Block(
         lambda grid: [f"bus {grid.bus.id[b]}" for b in grid.loads], lambda grid, v: v.load_p_mw
     ),

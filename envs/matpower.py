@@ -35,6 +35,7 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
 
     bus = {name: column[bus["BUS_TYPE"] != _ISOLATED] for name, column in bus.items()}
     ids = bus["BUS_I"].astype(int)
+    validate.check_bus_numbers(ids, str(path))
     position = {number: index for index, number in enumerate(ids)}
 
     def index_of(table: str, column: str, numbers: np.ndarray) -> np.ndarray:

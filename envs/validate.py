@@ -49,10 +49,7 @@ def check(grid: grid_lib.Grid, origin: str) -> grid_lib.Grid:
             else:
                 require(name, np.isfinite(column), f"{field.name} is not a finite number")
 
-    _, first = np.unique(bus.id, return_index=True)
-    repeated = np.setdiff1d(np.arange(grid.n_bus), first)
-    if repeated.size:
-        reject("bus", repeated, f"bus number {int(bus.id[repeated[0]])} appears twice")
+    check_bus_numbers(bus.id, origin)
     references = np.flatnonzero(bus.type == grid_lib.REF)
     if references.size != 1:
         raise CaseError(
@@ -79,6 +76,17 @@ def check(grid: grid_lib.Grid, origin: str) -> grid_lib.Grid:
     reached = connected_to(references[0], grid.n_bus, branch.from_bus, branch.to_bus)
     require("bus", reached, "the bus is not connected to the reference bus by branches in service")
     return grid
+
+
+def check_bus_numbers(numbers: np.ndarray, origin: str) -> None:
+    """Raises CaseError if a bus number appears twice: branches could not say which they mean."""
+    _, first = np.unique(numbers, return_index=True)
+    repeated = np.setdiff1d(np.arange(len(numbers)), first)
+    if repeated.size:
+        row = repeated[0]
+        raise CaseError(
+            f"{origin}: table bus, row {row + 1}: bus number {int(numbers[row])} appears twice"
+        )
 
 
 def connected_to(start: int, n_bus: int, from_bus: np.ndarray, to_bus: np.ndarray) -> np.ndarray:

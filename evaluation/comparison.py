@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 import numpy as np
+import rich.box
 import rich.table
-import rich.text
 
 from evaluation import intervals
 from evaluation import metrics as metrics_lib
@@ -35,31 +35,29 @@ def verdict(metric: metrics_lib.Metric, difference: Mapping[str, float]) -> str:
     return "better" if (low > 0) == metric.higher_is_better else "worse"
 
 
-def table(title: str, compared: Mapping[str, Mapping[str, Any]]) -> rich.table.Table:
-    """Returns the comparison as a table for the console."""
-    out = rich.table.Table(title=title, title_justify="left", title_style="bold")
-    out.add_column("metric")
-    out.add_column("do nothing", justify="right")
-    out.add_column("learned", justify="right")
-    out.add_column("difference, paired", justify="right")
-    out.add_column("")
+def table(compared: Mapping[str, Mapping[str, Any]]) -> rich.table.Table:
+    """Returns the comparison as a table for the console, 80 columns wide."""
+    out = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "do nothing", "learned", "difference, paired"):
+        out.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     colours = {"better": "green", "worse": "red", "same": "dim"}
     for name, row in compared.items():
         metric = metrics_lib.METRICS[name]
         word = verdict(metric, row["difference"])
-        heading = f"{metric.title}, {metric.unit}" if metric.unit else metric.title
+        unit = metric.unit or "reward"
         out.add_row(
-            heading,
-            _format(row["do_nothing"]),
-            _format(row["learned"]),
-            _format(row["difference"], sign="+"),
-            rich.text.Text(word, style=colours[word]),
+            f"{metric.title}\n[dim]{unit}[/dim]",
+            _cell(row["do_nothing"]),
+            _cell(row["learned"]),
+            _cell(row["difference"], "+", f"  [{colours[word]}]{word}[/]"),
         )
     return out
 
 
-def _format(interval: Mapping[str, float], sign: str = "") -> str:
+def _cell(interval: Mapping[str, float], sign: str = "", note: str = "") -> str:
+    """Returns a mean, and its interval on the line below."""
     size = max(abs(interval[end]) for end in ("mean", "low", "high"))
     digits = 0 if size >= 1000 else 2 if size >= 1 or size == 0 else 4
     mean, low, high = (f"{interval[end]:{sign},.{digits}f}" for end in ("mean", "low", "high"))
-    return mean if low == high else f"{mean} [{low}, {high}]"
+    below = "" if low == high else f"[dim]{low} to {high}[/dim]"
+    return f"{mean}{note}\n{below}"

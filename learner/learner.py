@@ -57,7 +57,7 @@ class Learner:
         self.options = options
         self.steps_per_update = schema.transitions(spec) * options.unrolls_per_update
         self.updates = max(1, -(-steps // self.steps_per_update))
-        self._ppo = ppo.PPO(networks, options, self.updates)
+        self._ppo = ppo.PPO(networks, options)
         self._update = jax.pmap(
             self._ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
         )

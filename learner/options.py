@@ -14,11 +14,13 @@ class LearnerOptions:
     unrolls_per_update: Annotated[int, "unrolls joined into one training batch"] = 2
     epochs: Annotated[int, "passes over a batch"] = 4
     minibatches: Annotated[int, "gradient steps in a pass"] = 4
-    learning_rate: Annotated[float, "Adam's step size at the start"] = 5e-4
-    final_learning_rate: Annotated[float, "Adam's step size at the end of the budget"] = 5e-5
+    learning_rate: Annotated[float, "Adam's step size at the start"] = 2e-4
+    target_kl: Annotated[
+        float, "divergence of an update that the step size is steered to; 0 keeps it constant"
+    ] = 0.01
     gae_lambda: Annotated[float, "decay of generalised advantage estimation"] = 0.95
     clip: Annotated[float, "how far a probability ratio may leave 1"] = 0.2
-    entropy_cost: Annotated[float, "weight of the entropy bonus"] = 1e-3
+    entropy_cost: Annotated[float, "weight of the entropy bonus"] = 1e-4
     value_cost: Annotated[float, "weight of the value loss"] = 0.5
     max_gradient_norm: Annotated[float, "gradients longer than this are scaled down"] = 0.5
     value_decay: Annotated[float, "share of old value statistics kept by an update"] = 0.99
@@ -31,7 +33,7 @@ class LearnerOptions:
         for name in ("learning_rate", "max_gradient_norm", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"learner.{name}={getattr(self, name)}: must be above 0")
-        for name in ("final_learning_rate", "entropy_cost", "value_cost"):
+        for name in ("target_kl", "entropy_cost", "value_cost"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"learner.{name}={getattr(self, name)}: must not be negative")
         for name in ("gae_lambda", "value_decay"):

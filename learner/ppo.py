@@ -27,6 +27,8 @@ from replay import schema
 
 AXIS = "learners"
 
+_RATE_RANGE = 30.0  # How far the step size may be steered from where it starts, up and down.
+
 
 @flax.struct.dataclass
 class TrainingState:
@@ -55,24 +57,16 @@ class Batch:
 class PPO:
     """Pure functions of the training state."""
 
-    def __init__(
-        self,
-        networks: networks_lib.TeamNetworks,
-        options: options_lib.LearnerOptions,
-        updates: int,
-    ):
-        """Initialises the algorithm.
-
-        Args:
-          networks: the team's networks.
-          options: the learner's options.
-          updates: updates in the whole budget, for the learning rate's decay.
-        """
+    def __init__(self, networks: networks_lib.TeamNetworks, options: options_lib.LearnerOptions):
         self.networks, self.options = networks, options
-        steps = updates * options.epochs * options.minibatches
-        rate = optax.linear_schedule(options.learning_rate, options.final_learning_rate, steps)
-        self._optimiser = optax.chain(
-            optax.clip_by_global_norm(options.max_gradient_norm), optax.adam(rate, eps=1e-5)
+        self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
+            learning_rate=options.learning_rate
+        )
+
+    def _make_optimiser(self, learning_rate) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.clip_by_global_norm(self.options.max_gradient_norm),
+            optax.adam(learning_rate, eps=1e-5),
         )
 
     def init(self, key: chex.PRNGKey) -> TrainingState:
@@ -151,13 +145,15 @@ class PPO:
         )  # fmt: skip
         old = self.networks.policy(state.params, state.statistics, unroll.observations)
         new = self.networks.policy(new_params, state.statistics, unroll.observations)
-        divergence = distributions.kl(*old, *new).sum(-1).mean()
+        divergence = jax.lax.pmean(distributions.kl(*old, *new).sum(-1).mean(), AXIS)
+        new_optimiser = self._steer(new_optimiser, divergence)
         metrics |= {
             "value/explained_variance": jax.lax.pmean(explained, AXIS),
             "value/target_mean": first.mean(),
             "value/target_std": value_statistics.std.mean(),
-            "policy/kl": jax.lax.pmean(divergence, AXIS),
-            "policy/std": jnp.exp(new.log_std).mean(),
+            "policy/kl": divergence,
+            "policy/std": jax.lax.pmean(jnp.exp(new.log_std).mean(), AXIS),
+            "policy/learning_rate": new_optimiser.hyperparams["learning_rate"],
         }
 
         # An update that is not finite is not made.
@@ -203,6 +199,22 @@ class PPO:
             # Schulman's estimator of the divergence from the policy that acted, k3.
             "policy/kl_behaviour": (ratio - 1.0 - log_ratio).mean(),
         }
+
+    def _steer(self, optimiser, divergence: chex.Array):
+        """Returns the optimiser with its step size moved so that updates diverge by `target_kl`.
+
+        The step size is divided by 1.5 when an update moved the policy more than twice as far as
+        wanted and multiplied by it when less than half as far (Schulman et al. 2017, section 4,
+        applied to the step size as in Rudin et al. 2022).
+        """
+        target, start = self.options.target_kl, self.options.learning_rate
+        if not target:
+            return optimiser
+        rate = optimiser.hyperparams["learning_rate"]
+        rate = jnp.where(divergence > 2.0 * target, rate / 1.5, rate)
+        rate = jnp.where(divergence < 0.5 * target, rate * 1.5, rate)
+        rate = jnp.clip(rate, start / _RATE_RANGE, start * _RATE_RANGE)
+        return optimiser._replace(hyperparams={**optimiser.hyperparams, "learning_rate": rate})
 
     def _values(self, params, statistics, value_statistics, observations):
         normalised = self.networks.value(params, statistics, observations)

@@ -1,0 +1,72 @@
+# make train   sets everything up, trains case14, and evaluates it beside doing nothing
+# make test    sets everything up and runs the tests (minutes; test-slow trains for longer)
+# make lint    formatting, style and imports
+# make lock    resolves requirements*.in into the hashed locks (needs uv)
+
+SHELL := /bin/bash
+VENV ?= .venv
+PY := $(VENV)/bin/python
+RUN ?= runs/case14-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: train test test-slow lint format lock clean
+
+train: $(VENV)/.runtime
+	$(PY) -m launch.local --config=case14 --workdir=$(RUN)
+	$(PY) -m launch.evaluate --workdir=$(RUN)
+
+test: $(VENV)/.tools
+	$(PY) -m pytest
+
+test-slow: $(VENV)/.tools
+	$(PY) -m pytest -m slow
+
+lint: $(VENV)/.tools
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(VENV)/.tools
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+# Python 3.10: from PATH, from pyenv, or from uv, whichever is there first.
+$(VENV)/bin/python:
+	@python=; \
+	for candidate in \
+	  "$$(command -v python3.10 2>/dev/null)" \
+	  "$$(PYENV_VERSION= pyenv which python3.10 2>/dev/null)" \
+	  "$$(uv python find 3.10 2>/dev/null)"; do \
+	  if [ -n "$$candidate" ] && "$$candidate" -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null; then \
+	    python="$$candidate"; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "error: Python 3.10 was not found on PATH, in pyenv, or by uv." >&2; \
+	  echo "Launchpad has no build for a newer one. Install it with one of:" >&2; \
+	  echo "  uv python install 3.10" >&2; \
+	  echo "  pyenv install 3.10" >&2; \
+	  echo "  apt-get install python3.10 python3.10-venv   (where the distribution has it)" >&2; \
+	  exit 1; \
+	fi; \
+	echo "setting up $(VENV) with $$python"; \
+	"$$python" -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing the runtime, about a minute"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.tools: requirements-test.lock $(VENV)/.runtime
+	@echo "installing the test tools"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
+	@touch $@
+
+LOCK := uv pip compile --quiet --python-version 3.10 --override overrides.txt \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+lock:
+	$(LOCK) requirements.in -o requirements.lock
+	$(LOCK) -c requirements.lock requirements-test.in -o requirements-test.lock
+
+clean:
+	rm -rf $(VENV) *.egg-info

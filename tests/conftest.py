@@ -1,0 +1,41 @@
+"""What tests share: two virtual devices, and the case14 environment."""
+
+import os
+
+# Before jax is imported anywhere.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+).strip()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+from agents import networks as networks_lib  # noqa: E402
+from agents.options import TeamOptions  # noqa: E402
+from envs import case_file  # noqa: E402
+from envs import grid_env  # noqa: E402
+from envs.options import EnvOptions  # noqa: E402
+from launch import compilation  # noqa: E402
+
+compilation.use_cache()
+
+
+@pytest.fixture(scope="session")
+def case14():
+    return case_file.load("case14")
+
+
+@pytest.fixture(scope="session")
+def env():
+    return grid_env.make(EnvOptions())
+
+
+@pytest.fixture(scope="session")
+def networks(env):
+    return networks_lib.make(env.layout, TeamOptions(policy_layers=(16,), value_layers=(16,)))
+
+
+@pytest.fixture
+def key():
+    return jax.random.PRNGKey(0)

@@ -1,0 +1,99 @@
+"""Teams, distributions, normalisation and networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from agents import controllers
+from agents import distributions
+from agents import networks as networks_lib
+from agents import normaliser
+from agents import team as team_lib
+from agents.options import TeamOptions
+
+
+def test_centralised_sees_and_moves_everything(env):
+    team = team_lib.make(env.layout, TeamOptions(horizon=20.0))
+    assert team.size == 1 and team.discounts.tolist() == pytest.approx([0.95])
+    assert team.membership.shape == (env.layout.action_size, 1) and np.all(team.membership == 1)
+
+
+def test_a_team_moves_each_action_once():
+    agent = team_lib.Agent("a", np.arange(3), np.array([0, 1]), 10.0)
+    with pytest.raises(ValueError, match="must move each of 3 actions once"):
+        team_lib.Team((agent,), 3, 3)
+
+
+def test_an_unknown_team_suggests_the_nearest(env):
+    with pytest.raises(ValueError, match="did you mean centralised"):
+        team_lib.make(env.layout, TeamOptions(kind="centralized"))
+
+
+def test_networks_keep_the_order_of_actions_when_agents_interleave():
+    agents = (
+        team_lib.Agent("odd", np.arange(4), np.array([1, 3]), 10.0),
+        team_lib.Agent("even", np.arange(2), np.array([0, 2]), 5.0),
+    )
+    team = team_lib.Team(agents, 4, 4)
+    nets = networks_lib.TeamNetworks(team, TeamOptions(policy_layers=(4,), value_layers=(4,)))
+    params = nets.init(jax.random.PRNGKey(0))
+    bias = jnp.array([10.0, 20.0])
+    for agent, factor in (("odd", 1.0), ("even", -1.0)):
+        params["policy"][agent]["mean"]["bias"] = factor * bias
+    found = nets.policy(params, normaliser.initial(4), jnp.zeros(4)).mean
+    np.testing.assert_allclose(found, [-10, 10, -20, 20], atol=1e-5)
+    assert nets.value(params, normaliser.initial(4), jnp.zeros((7, 4))).shape == (7, 2)
+    log_prob = nets.log_prob(networks_lib.Distribution(found, jnp.zeros(4)), found + 1.0)
+    np.testing.assert_allclose(log_prob, 2 * scipy.stats.norm.logpdf(1.0) * np.ones(2), rtol=1e-6)
+
+
+def test_log_prob_entropy_and_kl_equal_scipy_and_quadrature():
+    mean, log_std = jnp.array(0.3), jnp.array(-0.7)
+    normal = scipy.stats.norm(0.3, np.exp(-0.7))
+    assert float(distributions.log_prob(1.1, mean, log_std)) == pytest.approx(normal.logpdf(1.1))
+    assert float(distributions.entropy(log_std)) == pytest.approx(float(normal.entropy()))
+    other = scipy.stats.norm(-0.2, np.exp(0.1))
+    x = np.linspace(-6, 6, 200_001)
+    by_hand = np.trapezoid if hasattr(np, "trapezoid") else np.trapz
+    kl = by_hand(normal.pdf(x) * (normal.logpdf(x) - other.logpdf(x)), x)
+    found = distributions.kl(mean, log_std, jnp.array(-0.2), jnp.array(0.1))
+    assert float(found) == pytest.approx(kl, rel=1e-4)
+
+
+def test_the_squash_reaches_its_limits_and_keeps_zero():
+    assert float(distributions.squash(jnp.array(2.0))) == 1.0
+    assert float(distributions.squash(jnp.array(-2.0))) == -1.0
+    assert float(distributions.squash(jnp.array(0.0))) == 0.0
+
+
+def test_samples_have_the_distribution(key):
+    raw = distributions.sample(key, 0.4 * jnp.ones(20_000), jnp.log(0.2) * jnp.ones(20_000))
+    assert float(raw.mean()) == pytest.approx(0.4, abs=0.01)
+    assert float(raw.std()) == pytest.approx(0.2, rel=0.03)
+
+
+def test_normalised_observations_are_centred_scaled_and_clipped():
+    statistics = normaliser.ObservationStatistics(
+        jnp.array(10.0), jnp.array([100.0, 1.0]), jnp.array([25.0, 0.0])
+    )
+    found = normaliser.normalise(statistics, jnp.array([[110.0, 1.0], [1000.0, 1.0 + 1e-7]]))
+    np.testing.assert_allclose(found, [[2.0, 0.0], [10.0, 0.0]], atol=0.02)
+
+
+def test_a_fresh_policy_is_close_to_doing_nothing(env, networks, key):
+    params = networks.init(key)
+    act = controllers.learned(networks, params, normaliser.initial(env.layout.observation_size))
+    observation = jax.random.normal(key, (32, env.layout.observation_size))
+    nothing = controllers.do_nothing(env.layout.action_size)(observation)
+    assert nothing.shape == (32, env.layout.action_size)
+    np.testing.assert_allclose(act(observation), nothing, atol=0.1)
+
+
+@pytest.mark.parametrize("change", [{"horizon": 1.0}, {"initial_std": 0.0}, {"policy_layers": ()},
+                                    {"value_layers": (0,)}])  # fmt: skip
+def test_options_out_of_range_are_refused_by_name(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"team.{name}"):
+        TeamOptions(**change)

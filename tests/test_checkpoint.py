@@ -1,0 +1,68 @@
+"""Checkpoints: what was saved comes back, and what cannot be read is named."""
+
+import jax
+import numpy as np
+import pytest
+
+from agents import bundle as bundle_lib
+from agents import networks as networks_lib
+from agents.options import TeamOptions
+from learner import checkpoint
+
+
+@pytest.fixture
+def saved(tmp_path, networks, key):
+    bundle = bundle_lib.initial(networks, key)
+    bundle = bundle.replace(version=np.int32(7))
+    checkpoints = checkpoint.Checkpoints(tmp_path, "newest")
+    learner = {"key": np.arange(2, dtype=np.uint32), "bad_updates": np.int32(1)}
+    checkpoints.save(7, bundle, {"steps": 3_000_000_000}, learner, wait=True)
+    return tmp_path, bundle, learner
+
+
+def test_round_trip(saved, networks):
+    folder, bundle, learner = saved
+    again = checkpoint.Checkpoints(folder, "newest", create=False)
+    assert again.newest_version() == 7 and again.run(7) == {"steps": 3_000_000_000}
+    jax.tree.map(np.testing.assert_array_equal, again.policy(7, networks), bundle)
+    jax.tree.map(np.testing.assert_array_equal, again.learner(7, learner), learner)
+
+
+def test_kinds_are_apart_and_the_newest_are_kept(tmp_path, networks, key):
+    bundle = bundle_lib.initial(networks, key)
+    newest = checkpoint.Checkpoints(tmp_path, "newest", keep=2)
+    best = checkpoint.Checkpoints(tmp_path, "best", keep=1)
+    best.save(1, bundle, {"return": 5.0}, wait=True)
+    for version in range(1, 5):
+        newest.save(version, bundle, {}, wait=True)
+    assert sorted(p.name for p in newest.folder.iterdir() if p.name.isdigit()) == ["3", "4"]
+    assert best.newest_version() == 1
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(checkpoint.CheckpointError, match="checkpoints/newest: no such folder"):
+        checkpoint.Checkpoints(tmp_path, "newest", create=False)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    checkpoints = checkpoint.Checkpoints(tmp_path, "newest")
+    assert not checkpoints.any()
+    with pytest.raises(checkpoint.CheckpointError, match="holds no finished checkpoint"):
+        checkpoints.newest_version()
+
+
+def test_damage_is_named(saved, networks):
+    folder, *_ = saved
+    step = folder / "checkpoints" / "newest" / "7" / "policy"
+    for file in step.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"not what was written")
+    with pytest.raises(checkpoint.CheckpointError, match="newest/7: cannot be read"):
+        checkpoint.Checkpoints(folder, "newest", create=False).policy(7, networks)
+
+
+def test_another_network_is_refused(saved, env):
+    folder, *_ = saved
+    wider = networks_lib.make(env.layout, TeamOptions(policy_layers=(32,), value_layers=(32,)))
+    with pytest.raises(checkpoint.CheckpointError, match="another case, layout or network"):
+        checkpoint.Checkpoints(folder, "newest", create=False).policy(7, wider)

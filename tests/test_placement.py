@@ -1,0 +1,64 @@
+"""Placements: environment variables for each platform, and what cannot be had."""
+
+import pytest
+
+from launch import placement
+
+
+def _make(spec, actors=2, devices=2, cores=(0, 1)):
+    return placement.make(spec, actors, devices, list(cores))
+
+
+def test_cpu_pins_each_actor_and_gives_the_learner_virtual_devices(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    found = _make("cpu")
+    assert found.spec == "cpu:a0,1-l0,1"
+    assert [place.cores for place in found.actors] == [(0,), (1,)]
+    assert found.learner.devices == 2
+    flags = found.learner.env["XLA_FLAGS"]
+    assert flags.startswith("--xla_cpu_enable_fast_math=false ")
+    assert "--xla_force_host_platform_device_count=2" in flags
+    assert all(place.env["JAX_PLATFORMS"] == "cpu" for place in found.actors)
+
+
+def test_tpu_gives_each_process_its_chips_and_a_port_of_its_own():
+    found = _make("tpu:a0,1-l2,3")
+    chips = [place.env["TPU_VISIBLE_CHIPS"] for place in (*found.actors, found.learner)]
+    assert chips == ["0", "1", "2,3"]
+    assert found.learner.env["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,2,1"
+    assert found.actors[0].env["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
+    ports = {p.env["TPU_MESH_CONTROLLER_PORT"] for p in (*found.actors, found.learner)}
+    assert len(ports) == 3
+    assert found.elsewhere.env["JAX_PLATFORMS"] == "cpu" and found.elsewhere.platform == "cpu"
+
+
+def test_roles_that_share_a_card_share_its_memory():
+    found = _make("gpu:a0,0-l0", devices=1)
+    assert found.actors[0].env["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.30"
+    assert found.learner.env["CUDA_VISIBLE_DEVICES"] == "0"
+    apart = _make("gpu:a0,0-l1", devices=1)
+    assert apart.learner.env["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.90"
+
+
+def test_auto_is_cpu_where_there_is_no_accelerator():
+    assert _make("auto").spec.startswith("cpu:")
+
+
+@pytest.mark.parametrize(
+    "spec, kwargs, message",
+    [
+        ("cpu", {"actors": 4}, "set --config.actor.count=2, or let actors share cores: "
+                               "--placement=cpu:a0,1,0,1-l0,1"),
+        ("cpu:a0,5-l0,1", {}, "asks for core 5"),
+        ("cpu:a0-l1", {}, "places 1 actors, the experiment has 2"),
+        ("tpu:a0,1-l1,2", {}, "gives chip 1 to two processes"),
+        ("tpu:a0,1-l2", {}, "gives the learner 1 device"),
+        ("tpu:a0,1-l2,3,4", {"devices": 3}, "a process can own 1, 2, 4 chips, not 3"),
+        ("quantum:a0-l1", {}, "not understood"),
+        ("tpu", {}, "not understood"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_had_is_refused_with_what_can(spec, kwargs, message):
+    with pytest.raises(placement.PlacementError) as error:
+        _make(spec, **kwargs)
+    assert message in str(error.value)

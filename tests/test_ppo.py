@@ -1,0 +1,205 @@
+"""The update: equal on any number of devices, finite, and it learns."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agents import distributions
+from agents import networks as networks_lib
+from agents import normaliser
+from agents import team as team_lib
+from agents.options import TeamOptions
+from learner import observation_moments
+from learner import options as options_lib
+from learner import popart
+from learner import ppo
+from replay import schema
+
+OBSERVED, MOVED = 3, 2
+T, B = 8, 16
+
+
+def _networks(agents=1):
+    if agents == 1:
+        members = (team_lib.Agent("one", np.arange(OBSERVED), np.arange(MOVED), 10.0),)
+    else:
+        members = tuple(
+            team_lib.Agent(f"agent {i}", np.arange(OBSERVED), np.array([i]), 5.0 * (i + 1))
+            for i in range(MOVED)
+        )
+    team = team_lib.Team(members, OBSERVED, MOVED)
+    return networks_lib.TeamNetworks(team, TeamOptions(policy_layers=(16,), value_layers=(16,)))
+
+
+def _unroll(nets, state, key, goal=0.5):
+    """Experience of a task of one step: reward falls with the distance of each action to `goal`."""
+    k_observe, k_act = jax.random.split(key)
+    observations = jax.random.normal(k_observe, (T, B, OBSERVED))
+    policy = nets.policy(state.params, state.statistics, observations)
+    raw = distributions.sample(k_act, *policy)
+    distance = (distributions.squash(raw) - goal) ** 2
+    rewards = -distance @ nets.team.membership
+    end = jnp.ones((T, B), bool)
+    blank = jnp.zeros((B, OBSERVED))
+    return schema.Unroll(
+        observations, raw, nets.log_prob(policy, raw), rewards, end, ~end, blank, blank, {}, None
+    )
+
+
+def _mapped(algorithm, devices):
+    return jax.pmap(algorithm.update, axis_name=ppo.AXIS, devices=jax.devices()[:devices])
+
+
+def _split(unroll, devices):
+    def one(x):
+        axis = 1 if x.ndim > 1 and x.shape[:2] == (T, B) else 0
+        return jnp.stack(jnp.split(x, devices, axis=axis))
+
+    return jax.tree.map(one, unroll)
+
+
+def _replicated(state, devices):
+    return jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)] * devices), state)
+
+
+def test_two_devices_compute_what_one_does():
+    nets = _networks()
+    # One minibatch, so that the shuffle does not matter.
+    options = options_lib.LearnerOptions(epochs=3, minibatches=1)
+    algorithm = ppo.PPO(nets, options)
+    state = algorithm.init(jax.random.PRNGKey(0))
+    unroll = _unroll(nets, state, jax.random.PRNGKey(1))
+    results = []
+    for devices in (1, 2):
+        new, metrics = _mapped(algorithm, devices)(_replicated(state, devices), _split(unroll, devices))
+        for leaf in jax.tree.leaves(new):
+            np.testing.assert_array_equal(leaf[0], leaf[-1])  # Devices stay equal.
+        results.append((jax.tree.map(lambda x: np.asarray(x[0]), new.params), metrics))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *[r[0] for r in results])
+    for name in ("loss/policy", "loss/value", "policy/kl"):
+        one, two = (float(metrics[name][0]) for _, metrics in results)
+        assert one == pytest.approx(two, rel=1e-2, abs=1e-5), name
+
+
+@pytest.mark.parametrize("agents", [1, 2])
+def test_it_learns_a_task_of_one_step(agents):
+    nets = _networks(agents)
+    algorithm = ppo.PPO(nets, options_lib.LearnerOptions(learning_rate=3e-3, target_kl=0.02))
+    state = _replicated(algorithm.init(jax.random.PRNGKey(0)), 2)
+    update = _mapped(algorithm, 2)
+    one = lambda s: jax.tree.map(lambda x: x[0], s)
+    first = None
+    for index in range(60):
+        unroll = _unroll(nets, one(state), jax.random.PRNGKey(index))
+        first = float(unroll.rewards.mean()) if first is None else first
+        state, metrics = update(state, _split(unroll, 2))
+    final = one(state)
+    observations = jax.random.normal(jax.random.PRNGKey(99), (256, OBSERVED))
+    mean = distributions.squash(nets.policy(final.params, final.statistics, observations).mean)
+    assert float(jnp.abs(mean - 0.5).mean()) < 0.1, float(jnp.abs(mean - 0.5).mean())
+    assert float(unroll.rewards.mean()) > 0.3 * first
+    assert np.isfinite([float(v[0]) for v in metrics.values()]).all()
+
+
+def test_an_update_that_is_not_finite_is_skipped_and_counted():
+    nets = _networks()
+    algorithm = ppo.PPO(nets, options_lib.LearnerOptions(minibatches=1))
+    state = algorithm.init(jax.random.PRNGKey(0))
+    unroll = _unroll(nets, state, jax.random.PRNGKey(1))
+    poisoned = unroll.replace(rewards=unroll.rewards.at[0, 0].set(jnp.nan))
+    update = _mapped(algorithm, 1)
+    after, _ = update(_replicated(state, 1), _split(poisoned, 1))
+    after = jax.tree.map(lambda x: x[0], after)
+    assert int(after.bad_updates) == 1 and int(after.version) == 1
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+    jax.tree.map(np.testing.assert_array_equal, after.statistics, state.statistics)
+    healed, _ = update(_replicated(after, 1), _split(unroll, 1))
+    assert int(healed.bad_updates[0]) == 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(healed.params))
+
+
+def test_the_same_seed_gives_the_same_update():
+    nets = _networks()
+    algorithm = ppo.PPO(nets, options_lib.LearnerOptions())
+    state = algorithm.init(jax.random.PRNGKey(0))
+    unroll = _split(_unroll(nets, state, jax.random.PRNGKey(1)), 2)
+    first, second = (_mapped(algorithm, 2)(_replicated(state, 2), unroll)[0] for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+@pytest.mark.parametrize("divergence, expected", [(0.05, 1 / 1.5), (0.01, 1.0), (0.001, 1.5)])
+def test_the_step_size_is_steered_to_the_wanted_divergence(divergence, expected):
+    algorithm = ppo.PPO(_networks(), options_lib.LearnerOptions(target_kl=0.01))
+    optimiser = algorithm.init(jax.random.PRNGKey(0)).optimiser
+    before = optimiser.hyperparams["learning_rate"]
+    after = algorithm._steer(optimiser, jnp.float32(divergence)).hyperparams["learning_rate"]
+    assert float(after / before) == pytest.approx(expected, rel=1e-5)
+
+
+def test_popart_changes_no_value():
+    nets = _networks(agents=2)
+    params = nets.init(jax.random.PRNGKey(0))
+    observations = jax.random.normal(jax.random.PRNGKey(1), (32, OBSERVED))
+    statistics = normaliser.initial(OBSERVED)
+    old = popart.update(normaliser.initial_value(2), jnp.array([5.0, -3.0]),
+                        jnp.array([30.0, 10.0]), 0.9)  # fmt: skip
+    new = popart.update(old, jnp.array([100.0, 2.0]), jnp.array([12_000.0, 5.0]), 0.9)
+    before = popart.denormalise(old, nets.value(params, statistics, observations))
+    moved = popart.preserve(params, nets.team, old, new)
+    after = popart.denormalise(new, nets.value(moved, statistics, observations))
+    np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-4)
+    assert not np.allclose(new.std, old.std)
+
+
+def test_value_statistics_correct_their_start():
+    statistics = popart.update(normaliser.initial_value(1), jnp.array([7.0]), jnp.array([58.0]), 0.99)
+    assert float(statistics.mean[0]) == pytest.approx(7.0, rel=1e-4)
+    assert float(statistics.std[0]) == pytest.approx(3.0, rel=1e-3)
+
+
+def test_observation_statistics_equal_those_of_all_data():
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(3.0, 2.0, (n, OBSERVED)) for n in (10, 200, 33)]
+    statistics = normaliser.initial(OBSERVED)
+    for part in parts:
+        statistics = observation_moments.merge(
+            statistics, float(len(part)), jnp.asarray(part.mean(0)), jnp.asarray(part.var(0))
+        )
+    everything = np.concatenate(parts)
+    np.testing.assert_allclose(statistics.mean, everything.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(statistics.variance, everything.var(0), rtol=1e-4)
+    assert float(statistics.count) == len(everything)
+
+
+def test_truncation_is_bootstrapped_with_the_observation_before_the_reset():
+    nets = _networks()
+    algorithm = ppo.PPO(nets, options_lib.LearnerOptions(gae_lambda=0.0))
+    state = algorithm.init(jax.random.PRNGKey(0))
+    unroll = _unroll(nets, state, jax.random.PRNGKey(1))
+    cut = jnp.zeros((T, B), bool).at[3, 5].set(True)
+    seen = jax.random.normal(jax.random.PRNGKey(2), (B, OBSERVED))
+    unroll = dataclasses.replace(
+        unroll, terminated=~cut & False, truncated=cut, truncation_observation=seen,
+        bootstrap_observation=2 * seen,
+    )  # fmt: skip
+    args = (state.params, state.statistics, state.value_statistics)
+    advantages, _ = algorithm._advantages(*args, unroll)
+    value = lambda o: float(algorithm._values(*args, o)[0])
+    here = value(unroll.observations[3, 5])
+    expected = float(unroll.rewards[3, 5, 0]) + 0.9 * value(seen[5]) - here
+    assert float(advantages[3, 5, 0]) == pytest.approx(expected, abs=1e-5)
+    last = float(unroll.rewards[-1, 5, 0]) + 0.9 * value(2 * seen[5])
+    last -= value(unroll.observations[-1, 5])
+    assert float(advantages[-1, 5, 0]) == pytest.approx(last, abs=1e-5)
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_what_would():
+    options = options_lib.LearnerOptions(devices=2, unrolls_per_update=1)
+    with pytest.raises(ValueError, match="try actor.batch=8"):
+        options_lib.check_batch(options, 4, 7)
+    with pytest.raises(ValueError, match="learner.minibatches=4 does not divide the 9 steps"):
+        options_lib.check_batch(options, 3, 6)
+    options_lib.check_batch(options, 8, 8)

@@ -1,0 +1,71 @@
+"""The house: a room imports only from rooms below it, and physics needs no launcher."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FLOORS = {
+    "envs": 1, "agents": 2, "replay": 2, "actors": 3, "learner": 3, "evaluation": 3, "configs": 4,
+    "launch": 5,
+}  # fmt: skip
+HEAVY = ("launchpad", "reverb", "tensorflow", "courier")
+
+
+def _imports(path: pathlib.Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_a_room_imports_only_from_rooms_below(room):
+    for path in (ROOT / room).rglob("*.py"):
+        for name in _imports(path):
+            other = name.split(".")[0]
+            if other in FLOORS and other != room:
+                assert FLOORS[other] < FLOORS[room], f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_physics_agents_and_update_run_without_launchpad_reverb_or_tensorflow():
+    program = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {HEAVY!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+for name in {HEAVY!r}:
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    sys.exit(name + ' could be imported, so this test proves nothing')
+import jax
+from actors import unroll
+from agents import networks, options, bundle
+from envs import grid_env, options as env_options
+from learner import ppo, options as learner_options
+env = grid_env.make(env_options.EnvOptions())
+nets = networks.make(env.layout, options.TeamOptions(policy_layers=(4,), value_layers=(4,)))
+algorithm = ppo.PPO(nets, learner_options.LearnerOptions(epochs=1, minibatches=1))
+spec = unroll.Unroller(env, nets, 2, 2).spec()
+state = jax.eval_shape(algorithm.init, jax.random.PRNGKey(0))
+jax.eval_shape(lambda s, u: jax.vmap(algorithm.update, axis_name=ppo.AXIS)(s, u),
+    *jax.tree.map(lambda x: jax.ShapeDtypeStruct((1,) + x.shape, x.dtype), (state, spec)))
+print('done')
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stdout.strip() == "done", done.stderr
+
+
+def test_no_folder_is_a_drawer():
+    drawers = {"utils", "helpers", "common", "misc", "manager"}
+    assert not [p for p in ROOT.rglob("*.py") if drawers & {part for part in p.parts[-3:]}]
