@@ -5,6 +5,8 @@ from __future__ import annotations
 import pathlib
 from typing import Any, Mapping
 
+import flax.serialization
+import flax.traverse_util
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -32,7 +34,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=create),
-            item_names=("policy", "learner", "run"),
+            item_handlers={
+                "policy": ocp.StandardCheckpointHandler(),
+                "learner": ocp.StandardCheckpointHandler(),
+                "run": ocp.JsonCheckpointHandler(),
+            },
         )
 
     def save(
@@ -95,6 +101,7 @@ class Checkpoints:
         """
         key = jax.random.PRNGKey(0)
         shape = jax.eval_shape(lambda: bundle_lib.initial(networks, key))
+        self._check_shapes(version, shape)
         return self._restore(version, policy=ocp.args.StandardRestore(_host_like(shape)))["policy"]
 
     def learner(self, version: int, like: Any) -> Any:
@@ -102,14 +109,32 @@ class Checkpoints:
         shape = jax.eval_shape(lambda: like)
         return self._restore(version, learner=ocp.args.StandardRestore(_host_like(shape)))["learner"]
 
+    def _check_shapes(self, version: int, wanted: Any) -> None:
+        """Raises if the saved policy has other shapes: Orbax would cut or fill it silently."""
+        try:
+            found = self._manager.item_metadata(version)["policy"].tree
+        except Exception as error:  # The folder is there, its description is not.
+            raise self._unreadable(version, error) from error
+        found = {path: leaf.shape for path, leaf in _by_path(found).items()}
+        wanted = {path: leaf.shape for path, leaf in _by_path(wanted).items()}
+        for path in sorted(found.keys() | wanted.keys()):
+            if found.get(path) != wanted.get(path):
+                raise CheckpointError(
+                    f"{self.folder / str(version)}: was made for another case, layout or network: "
+                    f"{path} is {_shape(found, path)} there and {_shape(wanted, path)} here"
+                )
+
+    def _unreadable(self, version: int, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"{self.folder / str(version)}: cannot be read, its files may be damaged: "
+            f"{_first_line(error)}"
+        )
+
     def _restore(self, version: int, **items) -> Mapping[str, Any]:
         try:
             return self._manager.restore(version, args=ocp.args.Composite(**items))
         except Exception as error:  # Orbax raises many kinds; all mean that this cannot be read.
-            raise CheckpointError(
-                f"{self.folder / str(version)}: cannot be read: {_first_line(error)}; "
-                "the files may be damaged, or it was made for another case, layout or network"
-            ) from error
+            raise self._unreadable(version, error) from error
 
 
 def _to_host(tree: Any) -> Any:
@@ -122,3 +147,12 @@ def _host_like(shape: Any) -> Any:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"[:300]
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    state = flax.serialization.to_state_dict(tree)
+    return flax.traverse_util.flatten_dict(state, sep="/")
+
+
+def _shape(shapes: Mapping[str, tuple], path: str) -> str:
+    return f"of shape {tuple(shapes[path])}" if path in shapes else "missing"

@@ -68,11 +68,11 @@ def test_merit_order_runs_the_cheap_unit_first(case14):
 
 
 def test_merit_order_equals_economic_dispatch_with_quadratic_costs(case14):
-    c2 = np.array([0.02, 0.1, 0, 0, 0])
+    c2 = np.array([0.05, 0.1, 0, 0, 0])
     grid = dataclasses.replace(case14, gen=dataclasses.replace(case14.gen, cost_c2=c2))
     plan = np.asarray(schedule.merit_order(grid, jnp.array([300.0])))[0]
-    # Equal marginal costs: 7.920951 + 0.04 p1 = 23.269494 + 0.2 (300 − p1).
-    p1 = (23.269494 - 7.920951 + 60) / 0.24
+    # Equal marginal costs: 7.920951 + 0.1 p1 = 23.269494 + 0.2 (300 − p1).
+    p1 = (23.269494 - 7.920951 + 60) / 0.3
     np.testing.assert_allclose(plan[:2], [p1, 300 - p1], atol=0.05)
 
 
