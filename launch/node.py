@@ -7,6 +7,7 @@ loop from `actors` or `learner` until the program is stopped.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import dataclasses
 import os
@@ -283,9 +284,18 @@ def _reporter(settings: NodeSettings, **always) -> Callable[[Mapping[str, Any]],
 
 
 def _end(settings: NodeSettings, **figures) -> None:
+    """Says that the node's work is done, and has the process leave without more ado."""
     folder = run_folder.RunFolder(settings.workdir)
     last = folder.status(settings.name)
     folder.write_status(
         settings.name, {**last, "state": "ended", "time": time.time(), **figures}
     )
     logging.info("%s: ended", settings.name)
+    # A read from Reverb cannot be cancelled, and its thread would abort Python's own shutdown.
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

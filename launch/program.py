@@ -50,9 +50,8 @@ def make(
         node_lib.learner_node, settings("learner", placement.learner), queue, server
     )
     if experiment.run.colocate:
-        together = lp.MultiThreadingColocation(
-            [learner_node, server_node, queue_node], return_on_first_completed=True
-        )
+        # It ends when all three have, so that the last checkpoint is written in peace.
+        together = lp.MultiThreadingColocation([learner_node, server_node, queue_node])
         add("learner", placement.learner, together)
     else:
         add("queue", placement.elsewhere, queue_node)
