@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import chex
 import jax.numpy as jnp
 
-from agents import distributions
+from agents import distributions, normaliser
 from agents import networks as networks_lib
-from agents import normaliser
 
 Controller = Callable[[chex.Array], chex.Array]  # [..., observation_size] -> [..., action_size]
 
 
 def do_nothing(action_size: int) -> Controller:
     """Returns the controller that follows the day-ahead plan."""
-    return lambda observation: jnp.zeros(observation.shape[:-1] + (action_size,))
+    return lambda observation: jnp.zeros((*observation.shape[:-1], action_size))
 
 
 def learned(

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import distributions
-from agents import normaliser
+from agents import distributions, normaliser
 from agents import options as options_lib
 from agents import team as team_lib
 
@@ -28,6 +27,7 @@ class Torso(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """Returns features `[..., widths[-1]]` of inputs `[..., n]`."""
         for width in self.widths:
             x = nn.tanh(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         return x
@@ -42,6 +42,7 @@ class PolicyNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """Returns mean and log standard deviation, `[..., n_action]` each."""
         x = Torso(self.widths)(x)
         small = nn.initializers.orthogonal(_POLICY_HEAD_SCALE)
         start = nn.initializers.constant(np.log(self.initial_std))
@@ -58,6 +59,7 @@ class ValueNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """Returns values `[...]` of inputs `[..., n]`."""
         head = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name="head")
         return head(Torso(self.widths)(x))[..., 0]
 

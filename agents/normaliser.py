@@ -44,6 +44,7 @@ class ValueStatistics:
 
     @property
     def mean(self) -> chex.Array:
+        """Mean target `[A]`."""
         return self.first / jnp.maximum(self.weight, 1e-8)
 
     @property

@@ -39,6 +39,7 @@ class Team:
 
     @property
     def size(self) -> int:
+        """Number of agents, A."""
         return len(self.agents)
 
     @property
@@ -78,7 +79,5 @@ def make(layout: layout_lib.Layout, options: options_lib.TeamOptions) -> Team:
     if options.kind not in TEAMS:
         near = difflib.get_close_matches(options.kind, TEAMS, 1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(
-            f"team.kind={options.kind!r}: {hint}it must be one of {', '.join(TEAMS)}"
-        )
+        raise ValueError(f"team.kind={options.kind!r}: {hint}it must be one of {', '.join(TEAMS)}")
     return TEAMS[options.kind](layout, options)

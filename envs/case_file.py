@@ -10,8 +10,7 @@ import pathlib
 import numpy as np
 
 from envs import grid as grid_lib
-from envs import matpower
-from envs import validate
+from envs import matpower, validate
 
 _SHIPPED = pathlib.Path(__file__).parent / "cases"
 

@@ -1,16 +1,14 @@
 """Converts a MATPOWER case into the compact form that ships in `envs/cases`.
 
-    python -m envs.convert pglib_opf_case14_ieee.m --name=case14 --out=envs/cases/case14.json
+python -m envs.convert pglib_opf_case14_ieee.m --name=case14 --out=envs/cases/case14.json
 """
 
-import pathlib
 import dataclasses
+import pathlib
 
-from absl import app
-from absl import flags
+from absl import app, flags
 
-from envs import case_file
-from envs import matpower
+from envs import case_file, matpower
 
 _NAME = flags.DEFINE_string("name", None, "Name of the case; by default the file's.")
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
@@ -22,7 +20,8 @@ _SOURCE = flags.DEFINE_string(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
+    """Converts the file named on the command line."""
     if len(argv) != 2:
         raise app.UsageError("give exactly one MATPOWER .m file")
     try:

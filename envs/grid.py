@@ -1,4 +1,4 @@
-"""A power grid as immutable arrays, as it stands in a case file: physical units, no solver state."""
+"""A power grid as immutable arrays, as in a case file: physical units, no solver state."""
 
 from __future__ import annotations
 
@@ -68,14 +68,17 @@ class Grid:
 
     @property
     def n_bus(self) -> int:
+        """Number of buses."""
         return len(self.bus.id)
 
     @property
     def n_branch(self) -> int:
+        """Number of branches in service."""
         return len(self.branch.r_pu)
 
     @property
     def n_gen(self) -> int:
+        """Number of generators in service, condensers included."""
         return len(self.gen.bus)
 
     @property

@@ -11,25 +11,19 @@ jitted, vmapped and scanned.
 from __future__ import annotations
 
 import difflib
-from typing import Mapping
+from collections.abc import Mapping
 
 import chex
 import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import case_file
-from envs import day
-from envs import dispatch
+from envs import case_file, day, dispatch, rewards, schedule
 from envs import grid as grid_lib
 from envs import layout as layout_lib
 from envs import options as options_lib
-from envs import rewards
-from envs import schedule
 from envs import tape as tape_lib
-from envs.powerflow import flows
-from envs.powerflow import newton
+from envs.powerflow import flows, newton
 from envs.termination import Reason
 
 _RAMP_MINUTES = 5.0  # `ramp_share` is per this many minutes.
@@ -55,6 +49,7 @@ class State:
 
     @property
     def done(self) -> chex.Array:
+        """Whether the episode has ended, either way."""
         return self.terminated | self.truncated
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import chex
 import jax.numpy as jnp
@@ -102,10 +103,12 @@ class Layout:
 
     @property
     def observation_size(self) -> int:
+        """Length of the observation vector."""
         return len(self.observation_names)
 
     @property
     def action_size(self) -> int:
+        """Length of the action vector."""
         return len(self.action_names)
 
 
@@ -134,7 +137,7 @@ def make(grid: grid_lib.Grid, blocks: tuple[str, ...]) -> Layout:
 
 
 def controllable(grid: grid_lib.Grid) -> np.ndarray:
-    """Returns which loads can be controlled, as indices into `grid.loads`: those that draw power."""
+    """Returns which of `grid.loads` can be controlled, as indices: those that draw power."""
     return np.flatnonzero(grid.bus.load_p_mw[grid.loads] > 0)
 
 

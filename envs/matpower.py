@@ -43,7 +43,7 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
         if unknown:
             raise validate.CaseError(
                 f"{path}: table {table}, row {unknown[0] + 1}: {column} is {numbers[unknown[0]]:g}, "
-                "which is no bus of the bus table in service"
+                "which is no bus in service"
             )
         return np.array([position[int(number)] for number in numbers], np.int32)
 
@@ -119,7 +119,9 @@ def _tables(path: pathlib.Path) -> dict:
     for table, column in (("bus", "BUS_I"), ("branch", "F_BUS"), ("gen", "GEN_BUS")):
         bad = np.flatnonzero(~np.isfinite(tables[table][column]))
         if bad.size:
-            raise validate.CaseError(f"{path}: table {table}, row {bad[0] + 1}: {column} is no number")
+            raise validate.CaseError(
+                f"{path}: table {table}, row {bad[0] + 1}: {column} is no number"
+            )
     return tables
 
 

@@ -45,7 +45,9 @@ class EnvOptions:
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must be above 0 and at most 1")
         if not 0 <= self.planned_losses < 1:
-            raise ValueError(f"env.planned_losses={self.planned_losses}: must be at least 0, below 1")
+            raise ValueError(
+                f"env.planned_losses={self.planned_losses}: must be at least 0, below 1"
+            )
         for name in ("load_control_price", "lost_load_price", "overload_price", "voltage_price",
                      "restoration_hours"):  # fmt: skip
             if getattr(self, name) < 0:

@@ -5,7 +5,7 @@ Every term is logged whatever the combination. All are energies or money of one 
 
 from __future__ import annotations
 
-from typing import Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import chex
 import jax.numpy as jnp

@@ -17,7 +17,7 @@ class Tape:
     plan_p_mw: chex.Array  # `[rows, n_gen]` day-ahead schedule on that forecast
     day: chex.Array  # day of the year, 0 to 363
 
-    def at(self, row: chex.Array) -> "Row":
+    def at(self, row: chex.Array) -> Row:
         """Returns one row."""
         return Row(
             self.load_p_mw[row], self.load_q_mvar[row], self.forecast_mw[row], self.plan_p_mw[row]
@@ -50,6 +50,7 @@ class PooledTape:
     index: chex.Array
 
     def at(self, row: chex.Array) -> Row:
+        """Returns one row."""
         pool = self.pool
         return Row(
             pool.load_p_mw[self.index, row],
@@ -59,6 +60,7 @@ class PooledTape:
         )
 
     def forecast_at(self, rows: chex.Array) -> chex.Array:
+        """Returns the forecast at several rows."""
         return self.pool.forecast_mw[self.index, rows]
 
 

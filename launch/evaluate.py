@@ -13,12 +13,9 @@ import json
 import os
 import sys
 
-from absl import app
-from absl import flags
-from absl import logging
+from absl import app, flags, logging
 
-from launch import exit_codes
-from launch import run_folder
+from launch import exit_codes, run_folder
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run that wrote the checkpoint.")
 _CHECKPOINT = flags.DEFINE_enum(

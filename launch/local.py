@@ -16,14 +16,11 @@ import datetime
 import pathlib
 import sys
 
-from absl import app
-from absl import flags
+from absl import app, flags
 
-from launch import exit_codes
-from launch import experiment_flags
+from launch import exit_codes, experiment_flags, run_folder
 from launch import panel as panel_lib
 from launch import placement as placement_lib
-from launch import run_folder
 from launch import supervisor as supervisor_lib
 
 flags.adopt_module_key_flags(experiment_flags)
@@ -38,7 +35,9 @@ _PLACEMENT = flags.DEFINE_string(
     "(actors on chips 0 and 1, learner on 2 and 3).",
 )
 _RESUME = flags.DEFINE_boolean(
-    "resume", False, "Continue the run in --workdir from its newest checkpoint, as it was configured."
+    "resume",
+    False,
+    "Continue the run in --workdir from its newest checkpoint, as it was configured.",
 )
 
 

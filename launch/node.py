@@ -14,7 +14,8 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from absl import logging
 
@@ -287,9 +288,7 @@ def _end(settings: NodeSettings, **figures) -> None:
     """Says that the node's work is done, and has the process leave without more ado."""
     folder = run_folder.RunFolder(settings.workdir)
     last = folder.status(settings.name)
-    folder.write_status(
-        settings.name, {**last, "state": "ended", "time": time.time(), **figures}
-    )
+    folder.write_status(settings.name, {**last, "state": "ended", "time": time.time(), **figures})
     logging.info("%s: ended", settings.name)
     # A read from Reverb cannot be cancelled, and its thread would abort Python's own shutdown.
     atexit.register(_leave)

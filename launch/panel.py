@@ -30,7 +30,7 @@ class Panel:
         self._printed = -_PLAIN_PERIOD_S
         self._first_update_s: float | None = None
 
-    def __enter__(self) -> "Panel":
+    def __enter__(self) -> Panel:
         if self._live:
             self._live.start()
         return self

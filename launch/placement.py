@@ -13,7 +13,7 @@ import glob
 import importlib.util
 import os
 import re
-from typing import Mapping
+from collections.abc import Mapping
 
 PLATFORMS = ("cpu", "gpu", "tpu")
 
@@ -106,7 +106,9 @@ def _on_cpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
 
 def _on_gpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
     _require_ids(spec, learner_ids, learner_devices)
-    users = {card: actor_ids.count(card) + (card in learner_ids) for card in actor_ids + learner_ids}
+    users = {
+        card: actor_ids.count(card) + (card in learner_ids) for card in actor_ids + learner_ids
+    }
 
     def place(ids):
         share = _GPU_MEMORY / max(users[card] for card in ids)

@@ -59,9 +59,9 @@ def make(
         add("learner", placement.learner, learner_node)
     for index, place in enumerate(placement.actors):
         name = f"actor_{index}"
-        add(name, place, lp.PyNode(node_lib.actor_node, settings(name, place), index, queue, server))
+        add(
+            name, place, lp.PyNode(node_lib.actor_node, settings(name, place), index, queue, server)
+        )
     evaluator = settings("evaluator", placement.elsewhere)
     add("evaluator", placement.elsewhere, lp.PyNode(node_lib.evaluator_node, evaluator, server))
     return program, resources
-
-

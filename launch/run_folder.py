@@ -9,7 +9,8 @@ import os
 import pathlib
 import platform
 import sys
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from configs import shelf
 from configs.experiment import Experiment

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import threading
 import time
-from typing import Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from launch import run_folder
 
@@ -35,7 +36,7 @@ class Supervisor:
         self._processes: dict[str, subprocess.Popen] = {}
         self._interrupted = threading.Event()
 
-    def __enter__(self) -> "Supervisor":
+    def __enter__(self) -> Supervisor:
         return self
 
     def __exit__(self, *_) -> None:

@@ -48,7 +48,5 @@ def generalised_advantages(
         now = delta + discounts * decay * going_on * later
         return now, now
 
-    _, advantages = jax.lax.scan(
-        backward, jnp.zeros_like(discounts), (deltas, going), reverse=True
-    )
+    _, advantages = jax.lax.scan(backward, jnp.zeros_like(discounts), (deltas, going), reverse=True)
     return advantages

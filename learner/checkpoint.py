@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import flax.serialization
 import flax.traverse_util
@@ -107,7 +108,9 @@ class Checkpoints:
     def learner(self, version: int, like: Any) -> Any:
         """Returns the learner's part, shaped like `like`."""
         shape = jax.eval_shape(lambda: like)
-        return self._restore(version, learner=ocp.args.StandardRestore(_host_like(shape)))["learner"]
+        return self._restore(version, learner=ocp.args.StandardRestore(_host_like(shape)))[
+            "learner"
+        ]
 
     def _check_shapes(self, version: int, wanted: Any) -> None:
         """Raises if the saved policy has other shapes: Orbax would cut or fill it silently."""
@@ -146,7 +149,9 @@ def _host_like(shape: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"[:300]
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"[
+        :300
+    ]
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 import queue
 import threading
-from typing import Callable, Iterable, NamedTuple, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -98,7 +99,9 @@ class Ingest:
 
     def _join(self, group: list[schema.Unroll]) -> TrainingBatch:
         # A fixed order of actors makes synchronous runs the same every time.
-        group = sorted(group, key=lambda unroll: (int(unroll.origin.actor), int(unroll.origin.index)))
+        group = sorted(
+            group, key=lambda unroll: (int(unroll.origin.actor), int(unroll.origin.index))
+        )
         version = self._version()
         origins = [unroll.origin for unroll in group]
         summaries = [{k: float(v) for k, v in unroll.summary.items()} for unroll in group]

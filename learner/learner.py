@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import time
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ class Learner:
         if len(available) < options.devices:
             raise RuntimeError(
                 f"learner.devices={options.devices}, but this process sees {len(available)} "
-                f"{available[0].platform} device(s); lower it or give the learner more by --placement"
+                f"{available[0].platform} device(s); lower it, or change --placement"
             )
         self.devices = available[: options.devices]
         self.options = options

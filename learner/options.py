@@ -63,7 +63,7 @@ def check_batch(options: LearnerOptions, length: int, batch: int) -> None:
     if share % options.minibatches:
         raise ValueError(
             f"learner.minibatches={options.minibatches} does not divide the {share} steps that "
-            f"each of learner.devices={options.devices} devices gets (actor.unroll_length={length}, "
+            f"each of {options.devices} devices gets (actor.unroll_length={length}, "
             f"actor.batch={batch}, learner.unrolls_per_update={options.unrolls_per_update}); "
             "try a power of two for each"
         )

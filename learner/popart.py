@@ -9,9 +9,7 @@ from agents import normaliser
 from agents import team as team_lib
 
 
-def denormalise(
-    statistics: normaliser.ValueStatistics, normalised: chex.Array
-) -> chex.Array:
+def denormalise(statistics: normaliser.ValueStatistics, normalised: chex.Array) -> chex.Array:
     """Returns values in units of reward, `[..., A]`."""
     return normalised * statistics.std + statistics.mean
 

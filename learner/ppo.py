@@ -7,7 +7,8 @@ are averaged over it, so that all devices stay equal.
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import chex
 import flax.struct
@@ -16,13 +17,11 @@ import jax.numpy as jnp
 import optax
 
 from agents import bundle as bundle_lib
-from agents import distributions
+from agents import distributions, normaliser
 from agents import networks as networks_lib
-from agents import normaliser
 from learner import advantages as advantages_lib
-from learner import observation_moments
+from learner import observation_moments, popart
 from learner import options as options_lib
-from learner import popart
 from replay import schema
 
 AXIS = "learners"
@@ -98,11 +97,11 @@ class PPO:
 
         # Value targets are measured with the value function that the batch finds. Their moments
         # move the value statistics, and the head is rescaled so that no value changes.
-        _, targets = self._advantages(state.params, state.statistics, state.value_statistics, unroll)
-        first, second = jax.lax.pmean((targets.mean((0, 1)), (targets**2).mean((0, 1))), AXIS)
-        value_statistics = popart.update(
-            state.value_statistics, first, second, options.value_decay
+        _, targets = self._advantages(
+            state.params, state.statistics, state.value_statistics, unroll
         )
+        first, second = jax.lax.pmean((targets.mean((0, 1)), (targets**2).mean((0, 1))), AXIS)
+        value_statistics = popart.update(state.value_statistics, first, second, options.value_decay)
         params = popart.preserve(
             state.params, self.networks.team, state.value_statistics, value_statistics
         )
@@ -116,7 +115,7 @@ class PPO:
             batch = Batch(
                 unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets
             )
-            flat = jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), batch)
+            flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
             order = jax.random.permutation(key, flat.log_probs.shape[0])
             order = order.reshape(options.minibatches, -1)
 
@@ -249,9 +248,7 @@ class PPO:
 
 def bundle(state: TrainingState) -> bundle_lib.Bundle:
     """Returns what of the state is published."""
-    return bundle_lib.Bundle(
-        state.params, state.statistics, state.value_statistics, state.version
-    )
+    return bundle_lib.Bundle(state.params, state.statistics, state.value_statistics, state.version)
 
 
 def _moments(x: chex.Array) -> tuple[chex.Array, chex.Array]:

@@ -41,8 +41,11 @@ class VariableServer:
 class ServerHandle(Protocol):
     """A variable server in this process, or a stub for one in another."""
 
-    def publish(self, message: bytes, version: int) -> None: ...
-    def newest(self, at_least: int, timeout_s: float) -> bytes | None: ...
+    def publish(self, message: bytes, version: int) -> None:
+        """See `VariableServer.publish`."""
+
+    def newest(self, at_least: int, timeout_s: float) -> bytes | None:
+        """See `VariableServer.newest`."""
 
 
 class Variables:

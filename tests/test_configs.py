@@ -50,7 +50,11 @@ def _resolve(*flags):
         "app.run(main)\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", program, *flags], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -21,7 +21,7 @@ def test_splits_share_no_day():
 def test_a_tape_comes_from_the_days_of_its_split(env):
     for split in day.SPLITS:
         keys = jax.random.split(jax.random.PRNGKey(0), 64)
-        drawn = jax.vmap(lambda key: env.sample_tape(key, split).day)(keys)
+        drawn = jax.vmap(lambda key, s=split: env.sample_tape(key, s).day)(keys)
         assert set(np.asarray(drawn).tolist()) <= set(day.split_days(split).tolist())
         assert len(set(np.asarray(drawn).tolist())) > 10
 

@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs import dispatch
-from envs import schedule
+from envs import dispatch, schedule
 
 
 def _share(target, low, high, weight, total):
-    values, rest = dispatch.share(*(jnp.asarray(x, jnp.float32) for x in (target, low, high, weight)),
-                                  jnp.float32(total))  # fmt: skip
+    arrays = (jnp.asarray(x, jnp.float32) for x in (target, low, high, weight))
+    values, rest = dispatch.share(*arrays, jnp.float32(total))
     return np.asarray(values), float(rest)
 
 

@@ -8,10 +8,7 @@ import rich.console
 
 from agents import controllers
 from envs.termination import Reason
-from evaluation import comparison
-from evaluation import episodes
-from evaluation import intervals
-from evaluation import metrics
+from evaluation import comparison, episodes, intervals, metrics
 
 
 @pytest.fixture(scope="module")

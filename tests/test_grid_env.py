@@ -8,8 +8,7 @@ import numpy as np
 import pandapower_grid
 import pytest
 
-from envs import grid_env
-from envs import rewards
+from envs import grid_env, rewards
 from envs import tape as tape_lib
 from envs.options import EnvOptions
 from envs.termination import Reason

@@ -11,8 +11,7 @@ import time
 import psutil
 import pytest
 
-from launch import run_folder
-from launch import supervisor
+from launch import run_folder, supervisor
 
 ROOT = pathlib.Path(__file__).parents[1]
 # A small run on however many cores the machine has.
@@ -51,7 +50,9 @@ def _wait_for_updates(process, workdir, count=3, seconds=180):
         if process.poll() is not None:
             pytest.fail(f"ended early: {process.communicate()}")
         if folder.status("learner").get("run/updates", 0) >= count:
-            return {n: folder.status(n)["pid"] for n in ("learner", "actor_0", "actor_1", "evaluator")}
+            return {
+                n: folder.status(n)["pid"] for n in ("learner", "actor_0", "actor_1", "evaluator")
+            }
         time.sleep(0.2)
     process.kill()
     pytest.fail(f"no updates in time; {supervisor.last_lines(folder, 'learner')}")
@@ -113,7 +114,9 @@ def test_control_c_keeps_a_checkpoint_and_resume_goes_on(tmp_path):
     assert process.returncode == 0, (out, err)
     assert time.monotonic() - started < 15 and not _left_over(pids)
     assert "interrupted after" in out and "--resume" in out
-    saved = [int(p.name) for p in (workdir / "checkpoints" / "newest").iterdir() if p.name.isdigit()]
+    saved = [
+        int(p.name) for p in (workdir / "checkpoints" / "newest").iterdir() if p.name.isdigit()
+    ]
     assert saved and max(saved) >= 3
 
     process = _start(workdir, "--resume")

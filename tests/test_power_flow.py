@@ -6,8 +6,7 @@ import numpy as np
 import pandapower_grid
 import pytest
 
-from envs.powerflow import flows
-from envs.powerflow import newton
+from envs.powerflow import flows, newton
 
 
 def _problem(grid, rng, spread):
@@ -129,11 +128,16 @@ def test_a_batch_equals_its_members(case14):
 
 
 def test_a_warm_start_needs_fewer_iterations(case14):
-    gen_p, p, q, setpoint = _problem(case14, np.random.default_rng(6), 0.2)
+    _, p, _, setpoint = _problem(case14, np.random.default_rng(6), 0.2)
     net, slack = newton.network(case14), jnp.asarray(np.eye(14)[0], jnp.float32)
     p_bus = np.zeros(14)
     np.add.at(p_bus, case14.loads, -p / 100)
-    args = (jnp.asarray(p_bus, jnp.float32), jnp.zeros(14), jnp.asarray(setpoint, jnp.float32), slack)
+    args = (
+        jnp.asarray(p_bus, jnp.float32),
+        jnp.zeros(14),
+        jnp.asarray(setpoint, jnp.float32),
+        slack,
+    )
     cold = newton.solve(net, *args, jnp.ones(14), jnp.zeros(14))
     near = (args[0] * 1.01, *args[1:])
     warm = newton.solve(net, *near, cold.vm_pu, cold.va_rad)

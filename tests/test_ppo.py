@@ -7,15 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents import distributions
+from agents import distributions, normaliser
 from agents import networks as networks_lib
-from agents import normaliser
 from agents import team as team_lib
 from agents.options import TeamOptions
-from learner import observation_moments
+from learner import observation_moments, popart, ppo
 from learner import options as options_lib
-from learner import popart
-from learner import ppo
 from replay import schema
 
 OBSERVED, MOVED = 3, 2
@@ -74,7 +71,9 @@ def test_two_devices_compute_what_one_does():
     unroll = _unroll(nets, state, jax.random.PRNGKey(1))
     results = []
     for devices in (1, 2):
-        new, metrics = _mapped(algorithm, devices)(_replicated(state, devices), _split(unroll, devices))
+        new, metrics = _mapped(algorithm, devices)(
+            _replicated(state, devices), _split(unroll, devices)
+        )
         for leaf in jax.tree.leaves(new):
             np.testing.assert_array_equal(leaf[0], leaf[-1])  # Devices stay equal.
         results.append((jax.tree.map(lambda x: np.asarray(x[0]), new.params), metrics))
@@ -155,7 +154,9 @@ def test_popart_changes_no_value():
 
 
 def test_value_statistics_correct_their_start():
-    statistics = popart.update(normaliser.initial_value(1), jnp.array([7.0]), jnp.array([58.0]), 0.99)
+    statistics = popart.update(
+        normaliser.initial_value(1), jnp.array([7.0]), jnp.array([58.0]), 0.99
+    )
     assert float(statistics.mean[0]) == pytest.approx(7.0, rel=1e-4)
     assert float(statistics.std[0]) == pytest.approx(3.0, rel=1e-3)
 

@@ -9,9 +9,7 @@ import pytest
 import reverb
 
 from learner import ingest as ingest_lib
-from replay import local
-from replay import reverb_queue
-from replay import schema
+from replay import local, reverb_queue, schema
 
 T, B, O, U = 3, 4, 5, 2
 
@@ -82,7 +80,9 @@ def test_repeats_are_dropped_and_counted():
 
 
 def test_old_unrolls_are_dropped_and_counted():
-    ingest = _ingest([make(0, 0, version=7), make(0, 1, version=8), make(1, 0, version=10)], version=10)
+    ingest = _ingest(
+        [make(0, 0, version=7), make(0, 1, version=8), make(1, 0, version=10)], version=10
+    )
     batch = ingest.next(5.0)
     assert sorted(batch.lags) == [0, 2] and ingest.stale == 1
 

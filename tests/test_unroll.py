@@ -57,11 +57,11 @@ def test_grids_start_at_different_hours(run):
 
 def test_replaying_the_actions_gives_the_same_unroll(short, run):
     """Steps each grid by hand, starting anew from its other day when one ends."""
-    bundle, days, done = run
+    _, days, done = run
     step = jax.jit(lambda s, a, i: short.env.transition(s, a, tape_lib.PooledTape(days.tapes, i)))
     for grid in range(BATCH):
         before = done[0][0]
-        state = jax.tree.map(lambda x: x[grid], before.states)
+        state = jax.tree.map(lambda x, g=grid: x[g], before.states)
         day = int(before.day[grid])
         for _, unroll, _ in done:
             truncated_at = None

@@ -91,9 +91,7 @@ def solve(
       The solution. Where `converged` is false the voltages are the last iterate and may not be
       finite: use them only after a check.
     """
-    chex.assert_equal_shape(
-        [p_pu, q_pu, vm_setpoint_pu, participation, vm_start_pu, va_start_rad]
-    )
+    chex.assert_equal_shape([p_pu, q_pu, vm_setpoint_pu, participation, vm_start_pu, va_start_rad])
     n = p_pu.shape[0]
     free_vm = ~net.holds_voltage
     reference_column = jnp.arange(n) == net.reference
