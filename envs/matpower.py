@@ -42,8 +42,8 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
         unknown = [row for row, number in enumerate(numbers) if int(number) not in position]
         if unknown:
             raise validate.CaseError(
-                f"{path}: table {table}, row {unknown[0] + 1}: {column} is {numbers[unknown[0]]:g}, "
-                "which is no bus in service"
+                f"{path}: table {table}, row {unknown[0] + 1}: {column} is "
+                f"{numbers[unknown[0]]:g}, which is no bus in service"
             )
         return np.array([position[int(number)] for number in numbers], np.int32)
 
