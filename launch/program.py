@@ -9,6 +9,7 @@ import launchpad as lp
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from configs.experiment import Experiment
+from launch import actor_process, evaluator_process, learner_process
 from launch import node as node_lib
 from launch import placement as placement_lib
 
@@ -37,17 +38,17 @@ def make(
 
     callers = experiment.actor.count + 2  # the learner and the evaluator
     server_node = lp.CourierNode(
-        node_lib.variable_server,
+        learner_process.variable_server,
         settings("variables", placement.elsewhere),
         courier_kwargs={"thread_pool_size": 2 * callers},
         courier_client_kwargs={"call_timeout": _CALL_TIMEOUT_S},
     )
     queue_node = lp.ReverbNode(
-        functools.partial(node_lib.queue_tables, settings("queue", placement.elsewhere))
+        functools.partial(learner_process.queue_tables, settings("queue", placement.elsewhere))
     )
     server, queue = server_node.create_handle(), queue_node.create_handle()
     learner_node = lp.PyNode(
-        node_lib.learner_node, settings("learner", placement.learner), queue, server
+        learner_process.learner_node, settings("learner", placement.learner), queue, server
     )
     if experiment.run.colocate:
         # It ends when all three have, so that the last checkpoint is written in peace.
@@ -58,10 +59,9 @@ def make(
         add("variables", placement.elsewhere, server_node)
         add("learner", placement.learner, learner_node)
     for index, place in enumerate(placement.actors):
-        name = f"actor_{index}"
-        add(
-            name, place, lp.PyNode(node_lib.actor_node, settings(name, place), index, queue, server)
-        )
+        actor = settings(f"actor_{index}", place)
+        add(actor.name, place, lp.PyNode(actor_process.actor_node, actor, index, queue, server))
     evaluator = settings("evaluator", placement.elsewhere)
-    add("evaluator", placement.elsewhere, lp.PyNode(node_lib.evaluator_node, evaluator, server))
+    evaluator_node = lp.PyNode(evaluator_process.evaluator_node, evaluator, server)
+    add("evaluator", placement.elsewhere, evaluator_node)
     return program, resources

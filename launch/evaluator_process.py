@@ -1,0 +1,68 @@
+"""The evaluator's process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from actors import evaluator
+from agents import controllers
+from evaluation import episodes, metrics
+from launch import metrics_log, node, run_folder
+from learner import checkpoint, variables
+
+_VALIDATION_SEED = 20_000
+
+
+def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
+    """Scores the newest parameters on validation days and keeps the best."""
+    stopping = node.begin(settings)
+    experiment = settings.experiment
+    folder = run_folder.RunFolder(settings.workdir)
+    env, networks, _ = node.build(experiment)
+    tapes = episodes.held_out(env, "validation", experiment.evaluator.episodes, _VALIDATION_SEED)
+    idle = controllers.do_nothing(env.layout.action_size)
+
+    @jax.jit
+    def play(bundle):
+        controller = controllers.learned(networks, bundle.params, bundle.statistics)
+        return episodes.play(env, controller, tapes)
+
+    def means(played) -> dict[str, float]:
+        played = jax.tree.map(np.asarray, played)
+        return {name: float(v.mean()) for name, v in metrics.compute(played).items()}
+
+    baseline = means(jax.jit(lambda: episodes.play(env, idle, tapes))())
+    checkpoints = checkpoint.Checkpoints(folder.path, "best")
+    best = float("-inf")
+    if checkpoints.any():
+        best = checkpoints.run(checkpoints.newest_version())["return"]
+    log = metrics_log.MetricsLog(folder, settings.name)
+    report = node.reporter(settings)
+    steps_per_update = (
+        experiment.actor.batch
+        * experiment.actor.unroll_length
+        * experiment.learner.unrolls_per_update
+    )
+
+    def record(version: int, scores: Mapping[str, float]) -> None:
+        compared = {f"evaluation/{name}": value for name, value in scores.items()}
+        compared["evaluation/do_nothing_return"] = baseline["return"]
+        log.write(version * steps_per_update, compared)
+        report({"version": version, **compared})
+
+    evaluator.run(
+        variables.Variables(node.PatientServer(server, stopping), networks),
+        lambda bundle: means(play(bundle)),
+        lambda bundle, scores: checkpoints.save(int(bundle.version), bundle, scores),
+        record,
+        stopping,
+        period_s=experiment.evaluator.period_seconds,
+        best=best,
+    )
+    checkpoints.wait()
+    log.close()
+    node.end(settings)

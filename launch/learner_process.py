@@ -1,0 +1,63 @@
+"""The learner's process, with the queue and the variable server that it may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from absl import logging
+
+from launch import metrics_log, node, run_folder
+from learner import checkpoint, learner, variables
+from replay import reverb_queue
+
+_STREAM = 2  # The learner's random numbers are not the actors'.
+
+
+def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
+    """Learns until the budget is spent."""
+    stopping = node.begin(settings)
+    experiment, run = settings.experiment, settings.experiment.run
+    folder = run_folder.RunFolder(settings.workdir)
+    _, networks, unroller = node.build(experiment)
+    spec = unroller.spec()
+    key = jax.random.fold_in(jax.random.PRNGKey(experiment.seed), _STREAM)
+    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+    checkpoints = checkpoint.Checkpoints(folder.path, "newest")
+    service = learner.Learner(networks, experiment.learner, spec, run.steps, seed)
+    if settings.incarnation and checkpoints.any():
+        service.restore(checkpoints, networks)
+        logging.info("continuing from update %d", service.version)
+    log = metrics_log.MetricsLog(folder, settings.name)
+    report = node.reporter(settings, updates_planned=service.updates, steps_planned=run.steps)
+
+    def record(step: int, scalars: Mapping[str, float]) -> None:
+        log.write(step, scalars)
+        report({"steps": step, **scalars})
+
+    outcome = service.run(
+        reverb_queue.Reader(queue, spec),
+        variables.Variables(node.PatientServer(server, stopping), networks),
+        checkpoints,
+        record,
+        stopping,
+        max_lag=experiment.replay.max_lag,
+        max_seconds=60.0 * run.max_minutes,
+        checkpoint_seconds=run.checkpoint_seconds,
+    )
+    log.close()
+    node.end(settings, outcome=outcome, version=service.version, steps=service.steps)
+
+
+def queue_tables(settings: node.NodeSettings) -> list[Any]:
+    """Returns the Reverb tables; called where the queue lives."""
+    node.tie_to_launcher(settings)
+    _, _, unroller = node.build(settings.experiment)
+    return [reverb_queue.table(unroller.spec(), settings.experiment.replay.queue_size)]
+
+
+def variable_server(settings: node.NodeSettings) -> Any:
+    """Returns the variable server; called where it lives."""
+    node.tie_to_launcher(settings)
+    return variables.VariableServer()
