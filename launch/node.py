@@ -15,6 +15,7 @@ import atexit
 import ctypes
 import dataclasses
 import os
+import pathlib
 import signal
 import sys
 import time
@@ -52,6 +53,7 @@ def begin(settings: NodeSettings) -> Callable[[], bool]:
     """Pins and checks this process; returns what says whether to stop."""
     logging.set_verbosity(logging.INFO)
     tie_to_launcher(settings)
+    pathlib.Path("/proc/self/comm").write_text(settings.name)  # What ps and top show.
     place = settings.place
     if place.cores is not None:
         for thread in os.listdir("/proc/self/task"):  # Some have started before this one.
