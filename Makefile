@@ -6,7 +6,9 @@
 SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
-RUN ?= runs/case14-$(shell date +%Y%m%d-%H%M%S)
+ifndef RUN
+RUN := runs/case14-$(shell date +%Y%m%d-%H%M%S)
+endif
 
 .PHONY: train test test-slow lint format lock clean
 
@@ -35,7 +37,7 @@ $(VENV)/bin/python:
 	  "$$(command -v python3.10 2>/dev/null)" \
 	  "$$(PYENV_VERSION= pyenv which python3.10 2>/dev/null)" \
 	  "$$(uv python find 3.10 2>/dev/null)"; do \
-	  if [ -n "$$candidate" ] && "$$candidate" -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null; then \
+	  if [ -n "$$candidate" ] && "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null; then \
 	    python="$$candidate"; break; \
 	  fi; \
 	done; \
@@ -48,7 +50,7 @@ $(VENV)/bin/python:
 	  exit 1; \
 	fi; \
 	echo "setting up $(VENV) with $$python"; \
-	"$$python" -m venv $(VENV)
+	"$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing the runtime, about a minute"

@@ -47,7 +47,6 @@ def run(
     step = jax.jit(unroller.unroll, donate_argnums=1)
     # A day lasts `horizon` steps, so every grid needs a new one once in as many.
     renew_every = max(1, unroller.env.horizon // unroller.length)
-    steps = unroller.length * unroller.batch
 
     bundle = None
     index = 0
@@ -80,11 +79,11 @@ def run(
         report(
             {
                 "unrolls": index,
-                "steps": index * steps,
+                "steps": index * unroller.steps,
                 "version": int(bundle.version),
                 "acting_share": acting / total,
                 "queue_wait_share": queueing / total,
                 "variable_wait_share": asking / total,
-                "steps_per_second_acting": index * steps / max(acting, 1e-9),
+                "steps_per_second_acting": index * unroller.steps / max(acting, 1e-9),
             }
         )

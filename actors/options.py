@@ -30,5 +30,5 @@ class EvaluatorOptions:
     def __post_init__(self):
         if self.episodes < 1:
             raise ValueError(f"evaluator.episodes={self.episodes}: must be at least 1")
-        if self.period_seconds <= 0:
+        if not self.period_seconds > 0:
             raise ValueError(f"evaluator.period_seconds={self.period_seconds}: must be above 0")

@@ -144,6 +144,11 @@ class Unroller:
             origin=origin,
         )
 
+    @property
+    def steps(self) -> int:
+        """Environment steps in an unroll."""
+        return self.length * self.batch
+
     def spec(self) -> schema.Spec:
         """Returns the shapes and types of an unroll, without computing one."""
 

@@ -17,7 +17,9 @@ from agents import team as team_lib
 Params = Any
 
 _POLICY_HEAD_SCALE = 0.01  # Starts every policy close to "as planned".
-_LOG_STD_RANGE = (-4.0, 1.0)  # Keeps densities of finite size in single precision.
+# The log standard deviation stays within this much of its middle, smoothly, so that densities keep
+# a finite size in single precision.
+_LOG_STD_MIDDLE, _LOG_STD_REACH = -1.5, 2.5
 
 
 class Torso(nn.Module):
@@ -45,11 +47,12 @@ class PolicyNetwork(nn.Module):
         """Returns mean and log standard deviation, `[..., n_action]` each."""
         x = Torso(self.widths)(x)
         small = nn.initializers.orthogonal(_POLICY_HEAD_SCALE)
-        start = nn.initializers.constant(np.log(self.initial_std))
+        offset = (np.log(self.initial_std) - _LOG_STD_MIDDLE) / _LOG_STD_REACH
+        start = nn.initializers.constant(np.arctanh(offset))
         mean = nn.Dense(self.n_action, kernel_init=small, name="mean")(x)
         # The spread depends on the state, as in Brax: it then learns as fast as the mean.
         log_std = nn.Dense(self.n_action, kernel_init=small, bias_init=start, name="log_std")(x)
-        return mean, jnp.clip(log_std, *_LOG_STD_RANGE)
+        return mean, _LOG_STD_MIDDLE + _LOG_STD_REACH * jnp.tanh(log_std)
 
 
 class ValueNetwork(nn.Module):

@@ -21,7 +21,7 @@ class ObservationStatistics:
 
 
 def initial(observation_size: int) -> ObservationStatistics:
-    """Returns statistics that leave observations as they are, with no weight of their own."""
+    """Returns statistics that only clip observations, with no weight of their own."""
     return ObservationStatistics(
         jnp.zeros(()), jnp.zeros(observation_size), jnp.ones(observation_size)
     )

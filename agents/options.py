@@ -20,10 +20,10 @@ class TeamOptions:
     initial_std: Annotated[float, "initial standard deviation of actions before the squash"] = 0.5
 
     def __post_init__(self):
-        if self.horizon <= 1:
+        if not self.horizon > 1:
             raise ValueError(f"team.horizon={self.horizon}: must be above 1")
-        if self.initial_std <= 0:
-            raise ValueError(f"team.initial_std={self.initial_std}: must be above 0")
+        if not 0.02 <= self.initial_std <= 2.5:
+            raise ValueError(f"team.initial_std={self.initial_std}: must be from 0.02 to 2.5")
         for name in ("policy_layers", "value_layers"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
                 raise ValueError(

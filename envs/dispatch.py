@@ -26,7 +26,7 @@ def share(
 
     Returns:
       The values `[n]`, and what no unit could take: positive when the limits leave a shortage,
-      negative when they leave a surplus, zero otherwise.
+      negative when they leave a surplus, zero within rounding (1e-4 of `total`).
     """
     chex.assert_equal_shape([target, low, high, weight])
     start = jnp.clip(target, low, high)

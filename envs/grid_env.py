@@ -62,7 +62,8 @@ class GridEnv:
       load: a load's power, lowered or raised by up to `load_control_share`, for a price.
     Sensors: the blocks of `layout.LAYOUTS[options.layout]`.
     Objective: `rewards.REWARDS[options.reward]`.
-    Constraints: ramps and Pmin/Pmax are enforced; thermal and voltage limits are priced; voltage
+    Constraints: Pmin, Pmax and ramps are enforced, but where load falls faster than ramps allow,
+      which is priced; thermal and voltage limits are priced; reactive limits are reported; voltage
       collapse and loss of too much load end the episode.
     """
 
@@ -82,6 +83,7 @@ class GridEnv:
         self._is_unit = gen.p_max_mw > 0
         self._p_min = as_float(np.where(self._is_unit, gen.p_min_mw, 0.0))
         self._p_max = as_float(np.where(self._is_unit, gen.p_max_mw, 0.0))
+        self._q_min, self._q_max = as_float(gen.q_min_mvar), as_float(gen.q_max_mvar)
         minutes = options.step_minutes / _RAMP_MINUTES
         self._ramp = self._p_max * options.ramp_share * minutes
         self._weight = self._p_max / self._p_max.sum()
@@ -121,7 +123,7 @@ class GridEnv:
         """Returns the state at `row` of `tape`: units on the plan, loads as they come."""
         now = tape.at(row)
         losses = self.options.planned_losses * now.load_p_mw.sum()
-        gen_p, shortage = dispatch.share(
+        gen_p, _ = dispatch.share(
             now.plan_p_mw, self._p_min, self._p_max, self._weight, now.load_p_mw.sum() + losses
         )
         solved = self._solve(
@@ -146,7 +148,7 @@ class GridEnv:
         )
         state = self._conclude(
             blank, tape, now, solved, now.load_p_mw, now.load_q_mvar,
-            {"requested": zero, "shortage": shortage, "moved_load": zero, "unserved": zero},
+            {"projected": zero, "surplus": zero, "moved_load": zero, "unserved": zero},
         )  # fmt: skip
         # Nothing has been decided yet, so nothing is charged.
         none = {name: zero for name in state.terms}
@@ -181,6 +183,9 @@ class GridEnv:
         gen_p, rest = dispatch.share(jnp.clip(target, low, high), low, high, self._weight, demand)
         served = 1.0 - jnp.clip(rest, 0.0, load_p.sum()) / jnp.maximum(load_p.sum(), 1e-6)
         unserved = load_p.sum() * (1.0 - served)
+        # What they cannot shed within their ramps they are forced to, at a price.
+        surplus, above_min = jnp.maximum(-rest, 0.0), gen_p - self._p_min
+        gen_p = gen_p - surplus * above_min / jnp.maximum(above_min.sum(), 1e-6)
         load_p, load_q = load_p * served, load_q * served
 
         # 4. Voltage set-points and power flow.
@@ -189,8 +194,11 @@ class GridEnv:
         )
         changed = jnp.abs(jnp.where(self._is_unit, gen_p - target, 0.0)).sum()
         tallies = {
-            "requested": changed, "shortage": rest, "moved_load": moved_load, "unserved": unserved,
-        }  # fmt: skip
+            "projected": changed,
+            "surplus": surplus,
+            "moved_load": moved_load,
+            "unserved": unserved,
+        }
         state = state.replace(gen_p_mw=gen_p, t=state.t + 1)
         return self._conclude(state, tape, now, solved, load_p, load_q, tallies)
 
@@ -247,13 +255,18 @@ class GridEnv:
         excess = jnp.maximum(flow.rho - 1.0, 0.0) * self._branches.rate_pu * base
         excess = jnp.where(jnp.isfinite(excess), excess, 0.0)
         below, above = self._vm_min - vm, vm - self._vm_max
+        q_above, q_below = (
+            jnp.maximum(beyond, 0.0) for beyond in (gen_q - self._q_max, self._q_min - gen_q)
+        )
         terms = {
             "generation_cost": dt * self._generation_cost(gen_p),
             "planned_cost": dt * self._generation_cost(now.plan_p_mw),
             "load_control_cost": dt * options.load_control_price * tallies["moved_load"],
             "energy_not_served": jnp.where(terminated, blackout_mwh, dt * tallies["unserved"]),
+            "surplus": dt * tallies["surplus"],
             "overload": dt * excess.sum(),
             "voltage_violation": dt * (jnp.maximum(below, 0.0) + jnp.maximum(above, 0.0)).sum(),
+            "reactive_violation": dt * (q_above + q_below).sum(),
             "losses": dt * losses,
             "load": dt * now.load_p_mw.sum(),
             "redispatch": dt * jnp.abs(gen_p - now.plan_p_mw).sum(),
@@ -276,8 +289,7 @@ class GridEnv:
             "rho_max": flow.rho.max(),
             "vm_min_pu": vm.min(),
             "vm_max_pu": vm.max(),
-            "projected_mw": tallies["requested"],  # how far limits and balance moved the request
-            "shortage_mw": tallies["shortage"],
+            "projected_mw": tallies["projected"],  # how far limits and balance moved the request
             "mismatch_pu": solution.mismatch_pu,
             "iterations": solution.iterations,
         }

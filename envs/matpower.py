@@ -116,7 +116,12 @@ def _tables(path: pathlib.Path) -> dict:
         if isinstance(error, validate.CaseError):
             raise
         raise validate.CaseError(f"{path}: a value is not a number: {error}") from error
-    for table, column in (("bus", "BUS_I"), ("branch", "F_BUS"), ("gen", "GEN_BUS")):
+    for table, column in (
+        ("bus", "BUS_I"),
+        ("branch", "F_BUS"),
+        ("branch", "T_BUS"),
+        ("gen", "GEN_BUS"),
+    ):
         bad = np.flatnonzero(~np.isfinite(tables[table][column]))
         if bad.size:
             raise validate.CaseError(

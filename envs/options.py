@@ -25,6 +25,7 @@ class EnvOptions:
     load_control_share: Annotated[float, "share of a load that may be moved up or down"] = 0.10
     load_control_price: Annotated[float, "paid for each MWh of load moved, $/MWh"] = 60.0
     lost_load_price: Annotated[float, "value of lost load, $/MWh"] = 10_000.0
+    surplus_price: Annotated[float, "charged for power forced down beyond ramps, $/MWh"] = 500.0
     overload_price: Annotated[float, "charged above a thermal limit, $/MVAh"] = 500.0
     voltage_price: Annotated[float, "charged outside a bus's voltage limits, $ per pu and h"] = (
         20_000.0
@@ -48,7 +49,13 @@ class EnvOptions:
             raise ValueError(
                 f"env.planned_losses={self.planned_losses}: must be at least 0, below 1"
             )
-        for name in ("load_control_price", "lost_load_price", "overload_price", "voltage_price",
-                     "restoration_hours"):  # fmt: skip
-            if getattr(self, name) < 0:
+        for name in (
+            "load_control_price",
+            "lost_load_price",
+            "surplus_price",
+            "overload_price",
+            "voltage_price",
+            "restoration_hours",
+        ):
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must not be negative")

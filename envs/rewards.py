@@ -17,8 +17,10 @@ UNITS = {
     "planned_cost": "$",  # what generation would cost on the plan
     "load_control_cost": "$",
     "energy_not_served": "MWh",
+    "surplus": "MWh",  # that units could not shed within their ramps, and had to
     "overload": "MVAh",  # above thermal limits
     "voltage_violation": "pu·h",  # outside bus limits, summed over buses
+    "reactive_violation": "MVArh",  # outside generators' reactive limits; logged, not priced
     "losses": "MWh",
     "load": "MWh",  # asked for, before any control
     "redispatch": "MWh",  # moved away from the plan, units summed
@@ -33,6 +35,7 @@ def operating_cost(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
         terms["generation_cost"]
         + terms["load_control_cost"]
         + options.lost_load_price * terms["energy_not_served"]
+        + options.surplus_price * terms["surplus"]
         + options.overload_price * terms["overload"]
         + options.voltage_price * terms["voltage_violation"]
     )

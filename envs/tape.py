@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import chex
 import flax.struct
-import jax
 
 
 @flax.struct.dataclass
@@ -62,13 +61,3 @@ class PooledTape:
     def forecast_at(self, rows: chex.Array) -> chex.Array:
         """Returns the forecast at several rows."""
         return self.pool.forecast_mw[self.index, rows]
-
-
-def rows(tape: Tape) -> int:
-    """Returns how many rows an unbatched or batched tape has."""
-    return tape.forecast_mw.shape[-1]
-
-
-def take(pool: Tape, index: int) -> Tape:
-    """Returns one tape of a pool."""
-    return jax.tree.map(lambda leaf: leaf[index], pool)

@@ -35,6 +35,10 @@ def check(grid: grid_lib.Grid, origin: str) -> grid_lib.Grid:
     bus, branch, gen = grid.bus, grid.branch, grid.gen
     if not np.isfinite(grid.base_mva) or grid.base_mva <= 0:
         raise CaseError(f"{origin}: baseMVA is {grid.base_mva}, it must be a positive number")
+    for name, table in (("bus", bus), ("branch", branch), ("gen", gen)):
+        lengths = {f.name: len(getattr(table, f.name)) for f in dataclasses.fields(table)}
+        if len(set(lengths.values())) > 1:
+            raise CaseError(f"{origin}: table {name}: columns differ in length: {lengths}")
     if grid.n_bus == 0 or grid.n_gen == 0 or grid.n_branch == 0:
         raise CaseError(
             f"{origin}: {grid.n_bus} buses, {grid.n_branch} branches and {grid.n_gen} generators "
@@ -50,6 +54,8 @@ def check(grid: grid_lib.Grid, origin: str) -> grid_lib.Grid:
                 require(name, np.isfinite(column), f"{field.name} is not a finite number")
 
     check_bus_numbers(bus.id, origin)
+    for name, column in (("branch", branch.from_bus), ("branch", branch.to_bus), ("gen", gen.bus)):
+        require(name, (column >= 0) & (column < grid.n_bus), "names a bus that is not there")
     references = np.flatnonzero(bus.type == grid_lib.REF)
     if references.size != 1:
         raise CaseError(

@@ -14,15 +14,15 @@ from evaluation import metrics as metrics_lib
 
 
 def compare(
-    learned: Mapping[str, np.ndarray], baseline: Mapping[str, np.ndarray]
+    learned: Mapping[str, np.ndarray], baseline: Mapping[str, np.ndarray], seed: int = 0
 ) -> dict[str, dict[str, Any]]:
     """Returns means and intervals of each metric for both, and of their paired difference."""
     return {
         name: {
             "unit": metric.unit,
-            "learned": intervals.of_mean(learned[name])._asdict(),
-            "do_nothing": intervals.of_mean(baseline[name])._asdict(),
-            "difference": intervals.of_mean(learned[name] - baseline[name])._asdict(),
+            "learned": intervals.of_mean(learned[name], seed)._asdict(),
+            "do_nothing": intervals.of_mean(baseline[name], seed)._asdict(),
+            "difference": intervals.of_mean(learned[name] - baseline[name], seed)._asdict(),
         }
         for name, metric in metrics_lib.METRICS.items()
     }

@@ -24,15 +24,16 @@ def play(
 ) -> Mapping[str, chex.Array]:
     """Returns the sums of reward and of every reward term over each episode, `[episodes]`.
 
-    Besides: `survived`, the share of the horizon that was reached, and `reason`, why an episode
-    ended early (`envs.termination.Reason`). Nothing is counted after an episode's end.
+    Besides: `played`, the share of the horizon that was played; `survived`, the same without a step
+    that ended the episode; and `reason`, why it ended early (`envs.termination.Reason`). Nothing is
+    counted after an episode's end.
     """
 
     def one(tape):
         def step(carry, _):
             state, ended, totals = carry
             after = env.transition(state, controller(state.observation), tape)
-            now = {"return": after.reward, "steps": jnp.float32(1.0), **after.terms}
+            now = {"return": after.reward, "played": 1.0 / env.horizon, **after.terms}
             totals = jax.tree.map(lambda sum_, x: sum_ + jnp.where(ended, 0.0, x), totals, now)
             after = jax.tree.map(lambda new, old: jnp.where(ended, old, new), after, state)
             return (after, ended | after.terminated, totals), None
@@ -41,13 +42,14 @@ def play(
         shape = jax.eval_shape(
             lambda s: env.transition(s, controller(s.observation), tape).terms, start
         )
-        zeros = {"return": 0.0, "steps": 0.0, **{name: 0.0 for name in shape}}
+        zeros = {"return": 0.0, "played": 0.0, **{name: 0.0 for name in shape}}
         zeros = jax.tree.map(jnp.float32, zeros)
         start = jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), start)
         (state, _, totals), _ = jax.lax.scan(
             step, (start, start.terminated, zeros), None, length=env.horizon
         )
-        survived = jnp.where(state.terminated, totals["steps"] - 1.0, totals["steps"])
-        return {**totals, "survived": survived / env.horizon, "reason": state.reason}
+        fatal = jnp.where(state.terminated, 1.0 / env.horizon, 0.0)
+        survived = jnp.maximum(totals["played"] - fatal, 0.0)
+        return {**totals, "survived": survived, "reason": state.reason}
 
     return jax.vmap(one)(tapes)

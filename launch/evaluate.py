@@ -15,7 +15,7 @@ import sys
 
 from absl import app, flags, logging
 
-from launch import exit_codes, run_folder
+from launch import command_line, exit_codes, run_folder
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run that wrote the checkpoint.")
 _CHECKPOINT = flags.DEFINE_enum(
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
         env = grid_env.make(experiment.env)
         nets = networks.make(env.layout, experiment.team)
         checkpoints = checkpoint.Checkpoints(folder.path, _CHECKPOINT.value, create=False)
-        version = checkpoints.newest_version()
+        version = checkpoints.version()
         bundle = checkpoints.policy(version, nets)
     except (ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -67,15 +67,22 @@ def main(argv: list[str]) -> int:
     def measure(name, controller, *arguments):
         with console.status(f"{name}: {_EPISODES.value} days"):
             played = jax.jit(lambda *a: episodes.play(env, controller(*a), tapes))(*arguments)
-            return metrics.compute(jax.tree.map(np.asarray, played))
+            played = jax.tree.map(np.asarray, played)
+            return metrics.compute(played), metrics.endings(played)
 
-    learned = measure(
-        "learned",
-        lambda b: controllers.learned(nets, b.params, b.statistics),
-        jax.tree.map(jax.numpy.asarray, bundle),
-    )
-    idle = measure("do nothing", lambda: controllers.do_nothing(env.layout.action_size))
-    compared = comparison.compare(learned, idle)
+    try:
+        learned, learned_endings = measure(
+            "learned",
+            lambda b: controllers.learned(nets, b.params, b.statistics),
+            jax.tree.map(jax.numpy.asarray, bundle),
+        )
+        idle, idle_endings = measure(
+            "do nothing", lambda: controllers.do_nothing(env.layout.action_size)
+        )
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return exit_codes.FAILED
+    compared = comparison.compare(learned, idle, _SEED.value)
 
     console.print(
         f"{experiment.name}: the {_CHECKPOINT.value} checkpoint (update {version}) beside doing "
@@ -83,8 +90,13 @@ def main(argv: list[str]) -> int:
         "intervals\n"
     )
     console.print(comparison.table(compared))
+    for name, endings in (("learned", learned_endings), ("do nothing", idle_endings)):
+        if endings:
+            console.print(f"{name}: days that ended early: {endings}")
     folder.evaluation.mkdir(exist_ok=True)
-    out = folder.evaluation / f"{_CHECKPOINT.value}-{version}-{_SPLIT.value}.json"
+    out = folder.evaluation / (
+        f"{_CHECKPOINT.value}-{version}-{_SPLIT.value}-{_EPISODES.value}-seed{_SEED.value}.json"
+    )
     out.write_text(
         json.dumps(
             {
@@ -95,6 +107,7 @@ def main(argv: list[str]) -> int:
                 "episodes": _EPISODES.value,
                 "seed": _SEED.value,
                 "metrics": compared,
+                "ended_early": {"learned": learned_endings, "do_nothing": idle_endings},
                 "per_episode": {
                     "learned": {name: values.tolist() for name, values in learned.items()},
                     "do_nothing": {name: values.tolist() for name, values in idle.items()},
@@ -109,4 +122,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

@@ -22,7 +22,7 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     stopping = node.begin(settings)
     experiment = settings.experiment
     folder = run_folder.RunFolder(settings.workdir)
-    env, networks, _ = node.build(experiment)
+    env, networks, unroller = node.build(experiment)
     tapes = episodes.held_out(env, "validation", experiment.evaluator.episodes, _VALIDATION_SEED)
     idle = controllers.do_nothing(env.layout.action_size)
 
@@ -39,14 +39,10 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     checkpoints = checkpoint.Checkpoints(folder.path, "best")
     best = float("-inf")
     if checkpoints.any():
-        best = checkpoints.run(checkpoints.newest_version())["return"]
+        best = checkpoints.run(checkpoints.version())["return"]
     log = metrics_log.MetricsLog(folder, settings.name)
     report = node.reporter(settings)
-    steps_per_update = (
-        experiment.actor.batch
-        * experiment.actor.unroll_length
-        * experiment.learner.unrolls_per_update
-    )
+    steps_per_update = unroller.steps * experiment.learner.unrolls_per_update
 
     def record(version: int, scores: Mapping[str, float]) -> None:
         compared = {f"evaluation/{name}": value for name, value in scores.items()}

@@ -2,4 +2,4 @@
 
 OK = 0
 FAILED = 1  # the work was begun and could not be finished
-USAGE = 2  # what was asked for cannot be done; nothing was begun
+USAGE = 2  # what was asked for cannot be done, or not understood; nothing was begun

@@ -72,7 +72,27 @@ def experiment() -> Experiment:
       ValueError: no such experiment, or a value that a field does not accept; the message names
         the flag.
     """
-    chosen = shelf.load(_CONFIG.value)
+    return _override(shelf.load(_CONFIG.value))
+
+
+def continued(former: Experiment) -> Experiment:
+    """Returns the experiment of a run to continue, with a new budget if flags give one.
+
+    Raises:
+      ValueError: a flag would change what the run has been so far.
+    """
+    given = [f"config.{path}" for path, *_ in _fields(Experiment)]
+    given = [name for name in ["config", *given] if flags.FLAGS[name].present]
+    fixed = [name for name in given if not name.startswith("config.run.")]
+    if fixed:
+        raise ValueError(
+            f"--{fixed[0]} cannot be given with --resume: the run goes on as it was configured, "
+            "and only --config.run.* may change; start a new run in another --workdir"
+        )
+    return _override(former)
+
+
+def _override(chosen: Experiment) -> Experiment:
     groups: dict[str, dict] = {}
     for path, *_ in _fields(Experiment):
         value = flags.FLAGS[f"config.{path}"].value

@@ -30,7 +30,12 @@ def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
         service.restore(checkpoints, networks)
         logging.info("continuing from update %d", service.version)
     log = metrics_log.MetricsLog(folder, settings.name)
-    report = node.reporter(settings, updates_planned=service.updates, steps_planned=run.steps)
+    report = node.reporter(
+        settings,
+        updates_planned=service.updates,
+        steps_planned=run.steps,
+        seconds_planned=60.0 * run.max_minutes,
+    )
 
     def record(step: int, scalars: Mapping[str, float]) -> None:
         log.write(step, scalars)

@@ -18,7 +18,10 @@ import sys
 
 from absl import app, flags
 
-from launch import exit_codes, experiment_flags, run_folder
+from agents import team as team_lib
+from envs import grid_env
+from envs import layout as layout_lib
+from launch import command_line, exit_codes, experiment_flags, run_folder
 from launch import panel as panel_lib
 from launch import placement as placement_lib
 from launch import supervisor as supervisor_lib
@@ -37,7 +40,7 @@ _PLACEMENT = flags.DEFINE_string(
 _RESUME = flags.DEFINE_boolean(
     "resume",
     False,
-    "Continue the run in --workdir from its newest checkpoint, as it was configured.",
+    "Continue the run in --workdir from its newest checkpoint, as it was configured; only --config.run.* may change.",
 )
 
 
@@ -50,11 +53,12 @@ def main(argv: list[str]) -> int:
         placement = placement_lib.make(
             _PLACEMENT.value, experiment.actor.count, experiment.learner.devices
         )
-        from envs import grid_env
-
-        grid_env.check(experiment.env)  # A wrong case or name is found here, not in five processes.
+        # A wrong name is found here, not in five processes.
+        grid = grid_env.check(experiment.env)
+        layout = layout_lib.make(grid, layout_lib.LAYOUTS[experiment.env.layout])
+        team_lib.make(layout, experiment.team)
         if _RESUME.value:
-            folder.begin_again()
+            folder.begin_again(experiment)
         else:
             folder.create(experiment)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
@@ -83,7 +87,7 @@ def _folder():
         if _WORKDIR.value is None:
             raise ValueError("--resume needs the folder of the run: --workdir=FOLDER")
         folder = run_folder.RunFolder(_WORKDIR.value)
-        return folder, folder.experiment()
+        return folder, experiment_flags.continued(folder.experiment())
     experiment = experiment_flags.experiment()
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return run_folder.RunFolder(_WORKDIR.value or f"runs/{experiment.name}-{now}"), experiment
@@ -102,20 +106,27 @@ def _conclude(
         )
         return exit_codes.FAILED
     learner = folder.status("learner")
+    if "run/updates" not in learner:
+        sys.stdout.write(f"{outcome.kind} before the first update\n")
+        return exit_codes.OK
+    if learner["state"] != "ended":
+        sys.stderr.write(
+            f"error: the learner did not end in order, so its last checkpoint may be missing. The "
+            f"last lines of {folder.log('learner')}:\n\n"
+            f"{supervisor_lib.last_lines(folder, 'learner')}\n"
+        )
+        return exit_codes.FAILED
     if first_update_s is not None:
         sys.stdout.write(f"first training log after {first_update_s:.0f} s\n")
-    if "steps" in learner:
+    sys.stdout.write(
+        f"{outcome.kind} after {learner['steps']:,} steps and {learner['version']} updates; "
+        f"checkpoint in {_shown(folder)}/checkpoints\n"
+        f"evaluate it  python -m launch.evaluate --workdir={_shown(folder)}\n"
+    )
+    if outcome.kind == "interrupted":
         sys.stdout.write(
-            f"{outcome.kind} after {learner['steps']:,} steps and {learner.get('version', 0)} "
-            f"updates; checkpoint in {_shown(folder)}/checkpoints\n"
+            f"go on        python -m launch.local --workdir={_shown(folder)} --resume\n"
         )
-        sys.stdout.write(f"evaluate it  python -m launch.evaluate --workdir={_shown(folder)}\n")
-        if outcome.kind == "interrupted":
-            sys.stdout.write(
-                f"go on        python -m launch.local --workdir={_shown(folder)} --resume\n"
-            )
-    else:
-        sys.stdout.write(f"{outcome.kind} before the first update\n")
     return exit_codes.OK
 
 
@@ -126,4 +137,4 @@ def _shown(folder: run_folder.RunFolder) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

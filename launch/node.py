@@ -12,6 +12,7 @@ import the same package at the same time, on two threads.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -57,7 +58,8 @@ def begin(settings: NodeSettings) -> Callable[[], bool]:
     place = settings.place
     if place.cores is not None:
         for thread in os.listdir("/proc/self/task"):  # Some have started before this one.
-            os.sched_setaffinity(int(thread), place.cores)
+            with contextlib.suppress(ProcessLookupError):  # And some have ended since.
+                os.sched_setaffinity(int(thread), place.cores)
     compilation.use_cache()
     found = jax.local_devices()
     if found[0].platform != place.platform or len(found) != place.devices:
@@ -80,6 +82,8 @@ def begin(settings: NodeSettings) -> Callable[[], bool]:
 def tie_to_launcher(settings: NodeSettings) -> None:
     """Has the system ask this process to stop when the launcher dies, however it dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # A group of its own: Ctrl-C reaches the launcher alone, and a second one kills no checkpoint.
+    os.setpgid(0, 0)
     if os.getppid() != settings.launcher:
         sys.exit(f"{settings.name}: the launcher has gone")
 

@@ -116,7 +116,8 @@ class Panel:
 
 def _left(learner) -> float:
     rate = max(learner["run/steps_per_second"], 1e-9)
-    return max(learner["steps_planned"] - learner["steps"], 0) / rate
+    by_steps = max(learner["steps_planned"] - learner["steps"], 0) / rate
+    return min(by_steps, max(learner["seconds_planned"] - learner["run/seconds"], 0.0))
 
 
 def _score(evaluator) -> str:

@@ -80,13 +80,17 @@ class RunFolder:
             )
         try:
             return shelf.from_json(self.config.read_text())
-        except (ValueError, OSError) as error:
+        except (TypeError, ValueError, OSError) as error:
             raise RunFolderError(f"{self.config}: cannot be read: {error}") from error
 
-    def begin_again(self) -> None:
-        """Clears what a former launch said of its nodes; what they learned stays."""
+    def begin_again(self, experiment: Experiment) -> None:
+        """Makes room for another launch; what nodes learned, measured and logged stays."""
+        self.config.write_text(shelf.to_json(experiment))
         for file in self._status.glob("*.json"):
             file.unlink()
+        former = len(list(self.logs.glob("learner*.log"))) - 1
+        for file in [path for path in self.logs.glob("*.log") if path.suffixes == [".log"]]:
+            file.rename(file.with_suffix(f".{former}.log"))
         self._write_versions()
 
     def incarnation(self) -> int:

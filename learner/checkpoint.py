@@ -26,6 +26,7 @@ class Checkpoints:
     """Checkpoints of one kind in a run folder, by update."""
 
     def __init__(self, workdir: str | pathlib.Path, kind: str, keep: int = 2, create: bool = True):
+        self._kind = kind
         self.folder = pathlib.Path(workdir).absolute() / "checkpoints" / kind
         if not create and not self.folder.is_dir():
             raise CheckpointError(
@@ -60,7 +61,7 @@ class Checkpoints:
           wait: return only when it is on the disk.
         """
         if version in self._manager.all_steps():
-            return
+            self._manager.delete(version)  # A resumed run has come to it by another way.
         items = {
             "policy": ocp.args.StandardSave(_to_host(bundle)),
             "run": ocp.args.JsonSave(dict(run)),
@@ -79,16 +80,18 @@ class Checkpoints:
         """Returns whether there is a checkpoint."""
         return self._manager.latest_step() is not None
 
-    def newest_version(self) -> int:
-        """Returns the newest version there is.
+    def version(self) -> int:
+        """Returns the version to restore: the newest, or of the best the one of highest return.
 
         Raises:
           CheckpointError: there is none.
         """
-        version = self._manager.latest_step()
-        if version is None:
+        versions = self._manager.all_steps()
+        if not versions:
             raise CheckpointError(f"{self.folder}: holds no finished checkpoint")
-        return version
+        if self._kind == "best":
+            return max(versions, key=lambda version: self.run(version)["return"])
+        return max(versions)
 
     def run(self, version: int) -> dict[str, Any]:
         """Returns what was written of the run."""

@@ -20,9 +20,8 @@ class TrainingBatch(NamedTuple):
     """Unrolls joined along the grids and laid on the devices."""
 
     unroll: schema.Unroll  # leaves `[devices, T, B, …]`
-    lags: list[int]  # updates made since each unroll's policy
+    versions: list[int]  # of the policy behind each unroll
     summaries: list[dict[str, float]]
-    versions: list[int]
 
 
 class Ingest:
@@ -42,7 +41,7 @@ class Ingest:
           unrolls: the queue's unrolls, without end.
           per_batch: unrolls in a batch.
           devices: where the batch goes, in equal shares.
-          max_lag: unrolls older than this many updates are dropped.
+          max_lag: unrolls that are older than this many updates when read are dropped.
           version: tells the learner's current version.
         """
         self.repeats = 0
@@ -78,6 +77,7 @@ class Ingest:
                 if len(group) == self._per_batch:
                     self._ready.put(self._join(group))
                     group = []
+            raise RuntimeError("the queue ended: its server has gone")
         except Exception as error:  # Handed to the learner, which raises it.
             self._ready.put(error)
 
@@ -102,8 +102,6 @@ class Ingest:
         group = sorted(
             group, key=lambda unroll: (int(unroll.origin.actor), int(unroll.origin.index))
         )
-        version = self._version()
-        origins = [unroll.origin for unroll in group]
         summaries = [{k: float(v) for k, v in unroll.summary.items()} for unroll in group]
         # The log's part stays here; what is left has grids on axis 1, or 0 without a time axis.
         bare = [unroll.replace(summary={}, origin=None) for unroll in group]
@@ -123,7 +121,6 @@ class Ingest:
         )
         return TrainingBatch(
             unroll,
-            [version - int(origin.version) for origin in origins],
+            [int(unroll.origin.version) for unroll in group],
             summaries,
-            [int(origin.version) for origin in origins],
         )

@@ -56,6 +56,7 @@ class Learner:
             )
         self.devices = available[: options.devices]
         self.options = options
+        self._bytes_per_transition = schema.bytes_per_transition(spec)
         self.steps_per_update = schema.transitions(spec) * options.unrolls_per_update
         self.updates = max(1, -(-steps // self.steps_per_update))
         self._ppo = ppo.PPO(networks, options)
@@ -77,7 +78,7 @@ class Learner:
 
     def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> None:
         """Continues from the newest checkpoint."""
-        version = checkpoints.newest_version()
+        version = checkpoints.version()
         bundle = checkpoints.policy(version, networks)
         rest = checkpoints.learner(version, self._rest())
         run = checkpoints.run(version)
@@ -121,9 +122,9 @@ class Learner:
             lambda: self.version,
         )  # fmt: skip
         start = saved = time.monotonic()
-        recent: collections.deque = collections.deque(maxlen=20)
-        recent.append((start, self.steps))
-        waited = busy = 0.0
+        waited = 0.0
+        # Rates and shares are of the last updates, so that compiling does not colour them.
+        recent: collections.deque = collections.deque([(start, self.steps, waited)], maxlen=20)
         outcome = "stopped"
         while not stopping():
             seconds = self._seconds_before + time.monotonic() - start
@@ -137,12 +138,12 @@ class Learner:
                 continue
 
             before = time.monotonic()
+            lags = [self.version - version for version in batch.versions]
             self._state, metrics = self._update(self._state, batch.unroll)
             metrics = {name: float(value[0]) for name, value in metrics.items()}
             self.version += 1
             variables.publish(self.bundle())
             now = time.monotonic()
-            busy += now - before
 
             bad = int(self._one().bad_updates)
             if bad >= self.options.max_bad_updates:
@@ -150,9 +151,8 @@ class Learner:
                     f"{bad} updates were not finite (learner.max_bad_updates="
                     f"{self.options.max_bad_updates}); try a lower learner.learning_rate"
                 )
-            recent.append((now, self.steps))
-            rate = (self.steps - recent[0][1]) / max(now - recent[0][0], 1e-9)
-            total = max(waited + busy, 1e-9)
+            then, steps_then, waited_then = recent[0]
+            recent.append((now, self.steps, waited))
             log(
                 self.steps,
                 {
@@ -160,14 +160,15 @@ class Learner:
                     **_mean_summaries(batch.summaries),
                     "run/updates": self.version,
                     "run/seconds": self._seconds_before + now - start,
-                    "run/steps_per_second": rate,
-                    "run/lag_mean": float(np.mean(batch.lags)),
-                    "run/lag_max": float(max(batch.lags)),
+                    "run/steps_per_second": (self.steps - steps_then) / (now - then),
+                    "run/bytes_per_transition": self._bytes_per_transition,
+                    "run/lag_mean": float(np.mean(lags)),
+                    "run/lag_max": float(max(lags)),
                     "run/queue_size": float(reader.size()),
                     "run/repeats_dropped": float(ingest.repeats),
                     "run/stale_dropped": float(ingest.stale),
                     "run/bad_updates": float(bad),
-                    "run/learner_wait_share": waited / total,
+                    "run/learner_wait_share": (waited - waited_then) / (now - then),
                     "run/update_seconds": now - before,
                 },
             )

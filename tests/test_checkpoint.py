@@ -23,7 +23,7 @@ def saved(tmp_path, networks, key):
 def test_round_trip(saved, networks):
     folder, bundle, learner = saved
     again = checkpoint.Checkpoints(folder, "newest", create=False)
-    assert again.newest_version() == 7 and again.run(7) == {"steps": 3_000_000_000}
+    assert again.version() == 7 and again.run(7) == {"steps": 3_000_000_000}
     jax.tree.map(np.testing.assert_array_equal, again.policy(7, networks), bundle)
     jax.tree.map(np.testing.assert_array_equal, again.learner(7, learner), learner)
 
@@ -36,7 +36,18 @@ def test_kinds_are_apart_and_the_newest_are_kept(tmp_path, networks, key):
     for version in range(1, 5):
         newest.save(version, bundle, {}, wait=True)
     assert sorted(p.name for p in newest.folder.iterdir() if p.name.isdigit()) == ["3", "4"]
-    assert best.newest_version() == 1
+    assert best.version() == 1
+
+
+def test_the_best_is_the_one_of_highest_return_not_of_highest_version(tmp_path, networks, key):
+    bundle = bundle_lib.initial(networks, key)
+    best = checkpoint.Checkpoints(tmp_path, "best")
+    for version, score in ((500, -5.0), (490, -1.0)):
+        best.save(version, bundle, {"return": score}, wait=True)
+    again = checkpoint.Checkpoints(tmp_path, "best", create=False)
+    assert again.version() == 490
+    best.save(490, bundle, {"return": -0.5}, wait=True)
+    assert checkpoint.Checkpoints(tmp_path, "best", create=False).run(490) == {"return": -0.5}
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -48,7 +59,7 @@ def test_an_empty_folder_is_named(tmp_path):
     checkpoints = checkpoint.Checkpoints(tmp_path, "newest")
     assert not checkpoints.any()
     with pytest.raises(checkpoint.CheckpointError, match="holds no finished checkpoint"):
-        checkpoints.newest_version()
+        checkpoints.version()
 
 
 def test_damage_is_named(saved, networks):

@@ -27,6 +27,8 @@ def test_json_with_an_unknown_or_missing_field_is_refused():
     text = shelf.to_json(shelf.load("case14"))
     with pytest.raises(ValueError, match="learner.epoch: no such field"):
         shelf.from_json(text.replace('"epochs"', '"epoch"'))
+    with pytest.raises(ValueError, match="seed: missing"):
+        shelf.from_json(text.replace('  "seed": 0,\n', ""))
 
 
 def test_fields_that_contradict_each_other_are_refused():

@@ -28,7 +28,8 @@ def test_sums_equal_a_loop_by_hand(env, idle):
         reward, losses = reward + float(state.reward), losses + float(state.terms["losses"])
     assert float(found["return"][1]) == pytest.approx(reward, rel=1e-4)
     assert float(found["losses"][1]) == pytest.approx(losses, rel=1e-4)
-    assert found["survived"].tolist() == [1.0, 1.0] and found["steps"].tolist() == [288, 288]
+    np.testing.assert_allclose(found["survived"], 1.0, rtol=1e-4)
+    np.testing.assert_allclose(found["played"], 1.0, rtol=1e-4)
 
 
 def test_nothing_is_counted_after_the_end(env, idle):
@@ -36,8 +37,12 @@ def test_nothing_is_counted_after_the_end(env, idle):
     tapes = tapes.replace(load_p_mw=tapes.load_p_mw.at[:, 51:].multiply(2.5))
     found = jax.jit(lambda t: episodes.play(env, idle, t))(tapes)
     assert int(found["reason"][0]) == Reason.LOAD_LOST
-    assert float(found["steps"][0]) == 51.0
-    assert float(found["survived"][0]) == pytest.approx(50 / 288)
+    assert float(found["played"][0]) == pytest.approx(51 / 288, rel=1e-4)
+    assert float(found["survived"][0]) == pytest.approx(50 / 288, rel=1e-4)
+    measured = metrics.compute(found)
+    # A day cut short is not a cheap day: its cost is that of a whole one.
+    assert 30_000 < measured["cost"][0] < 90_000
+    assert metrics.endings(found) == {"LOAD_LOST": 1}
     blackout = 4.0 * float(tapes.load_p_mw[0, 51].sum())
     assert float(found["energy_not_served"][0]) == pytest.approx(blackout, rel=1e-4)
 
@@ -82,11 +87,20 @@ def test_every_metric_is_in_the_table(env, idle):
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_cost_counts_generation_and_load_control():
-    sums = {name: np.ones(2) for name in ("return", "losses", "overload", "voltage_violation",
-                                           "energy_not_served", "survived")}  # fmt: skip
-    sums |= {"generation_cost": np.array([10.0, 20.0]), "load_control_cost": np.array([1.0, 2.0])}
-    np.testing.assert_array_equal(metrics.compute(sums)["cost"], [11.0, 22.0])
+def _sums(**changes):
+    names = ("return", "losses", "overload", "voltage_violation", "energy_not_served", "survived",
+             "reactive_violation", "played", "generation_cost", "load_control_cost")  # fmt: skip
+    return {**{name: np.ones(2) for name in names}, **changes}
+
+
+def test_cost_counts_generation_and_load_control_per_day_played():
+    sums = _sums(generation_cost=np.array([10.0, 20.0]), played=np.array([1.0, 0.5]))
+    np.testing.assert_array_equal(metrics.compute(sums)["cost"], [11.0, 42.0])
+
+
+def test_a_day_that_cannot_begin_is_an_error():
+    with pytest.raises(ValueError, match="1 of 2 days have no power flow solution"):
+        metrics.compute(_sums(played=np.array([1.0, 0.0])))
 
 
 def test_actions_that_save_money_show_as_better(env, idle):

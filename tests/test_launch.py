@@ -35,6 +35,15 @@ def _start(workdir, *flags):
     )  # fmt: skip
 
 
+def _resume(workdir, *flags):
+    return subprocess.Popen(
+        [sys.executable, "-m", "launch.local", f"--workdir={workdir}", "--resume",
+         "--placement=cpu:a0,0-l0", *flags],
+        cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
 def _command(module, *flags):
     return subprocess.run(
         [sys.executable, "-m", module, *flags], cwd=ROOT, env=_environment(), capture_output=True,
@@ -97,9 +106,19 @@ def test_a_run_finishes_evaluates_and_resumes(tmp_path):
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180,
         )  # fmt: skip
         assert done.returncode == 0 and "operating cost" in done.stdout, done.stderr
-        results.append((workdir / "evaluation" / "newest-16-test.json").read_text())
+        results.append((workdir / "evaluation" / "newest-16-test-3-seed0.json").read_text())
     assert results[0] == results[1]
 
+    changed = _command("launch.local", f"--workdir={workdir}", "--resume", "--config.seed=3")
+    assert (
+        changed.returncode == 2 and "--config.seed cannot be given with --resume" in changed.stderr
+    )
+    process = _resume(workdir, "--config.run.steps=2560")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0 and "finished after 2,560 steps and 20 updates" in out, (
+        out,
+        err,
+    )
     again = _command("launch.local", f"--workdir={workdir}", *SMALL)
     assert again.returncode == 2 and "holds a run already" in again.stderr
 
@@ -119,7 +138,7 @@ def test_control_c_keeps_a_checkpoint_and_resume_goes_on(tmp_path):
     ]
     assert saved and max(saved) >= 3
 
-    process = _start(workdir, "--resume")
+    process = _resume(workdir)
     pids = _wait_for_updates(process, workdir, count=max(saved) + 2)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
@@ -127,17 +146,25 @@ def test_control_c_keeps_a_checkpoint_and_resume_goes_on(tmp_path):
     rows = run_folder.RunFolder(workdir).metrics("learner").read_text().splitlines()
     steps = [json.loads(row)["step"] for row in rows]
     assert (max(saved) + 1) * 128 in steps
+    assert (workdir / "logs" / "learner.0.log").exists() and (
+        workdir / "logs" / "learner.log"
+    ).exists()
 
 
 def test_a_node_that_dies_ends_the_run_and_is_shown(tmp_path):
     workdir = tmp_path / "run"
     process = _start(workdir, "--config.run.steps=100000000", "--noconfig.run.colocate")
     pids = _wait_for_updates(process, workdir)
+    started = time.monotonic()
     os.kill(pids["actor_1"], signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and not _left_over(pids), (out, err)
+    assert time.monotonic() - started < 15
     assert "actor_1 was killed by SIGKILL" in err and "process " in err, err
-    assert list((workdir / "checkpoints" / "newest").iterdir())
+    saved = [
+        int(p.name) for p in (workdir / "checkpoints" / "newest").iterdir() if p.name.isdigit()
+    ]
+    assert saved and max(saved) >= 3
 
 
 def test_a_launcher_that_is_killed_leaves_no_process(tmp_path):
@@ -164,6 +191,9 @@ def test_bad_input_ends_before_anything_starts(tmp_path):
         (["--config.env.case=case15"], "no case named 'case15'"),
         ([f"--workdir={locked}/run"], "cannot be written"),
         (["--config.actor.count=3", "--placement=cpu:a0-l0"], "places 1 actors"),
+        (["--config.team.kind=centralized"], "did you mean centralised?"),
+        (["--config.learner.learning_rat=1"], "Did you mean: config.learner.learning_rate"),
+        (["--config.learner.epochs=many"], "--config.learner.epochs=many"),
         (["--resume"], "--resume needs"),
         (["--resume", f"--workdir={tmp_path}"], "no run here"),
     ):

@@ -84,7 +84,7 @@ def test_old_unrolls_are_dropped_and_counted():
         [make(0, 0, version=7), make(0, 1, version=8), make(1, 0, version=10)], version=10
     )
     batch = ingest.next(5.0)
-    assert sorted(batch.lags) == [0, 2] and ingest.stale == 1
+    assert sorted(batch.versions) == [8, 10] and ingest.stale == 1
 
 
 def test_actors_are_joined_in_a_fixed_order_and_split_over_devices():
@@ -106,5 +106,14 @@ def test_an_error_while_reading_reaches_the_learner():
         ingest.next(5.0)
 
 
-def test_no_data_is_not_an_error():
-    assert _ingest([make()]).next(0.2) is None
+def test_no_data_in_time_is_not_an_error():
+    def slow():
+        yield make()
+        threading.Event().wait(30)
+
+    assert _ingest(slow()).next(0.2) is None
+
+
+def test_a_queue_that_ends_is_an_error():
+    with pytest.raises(RuntimeError, match="the queue ended"):
+        _ingest([make()]).next(5.0)

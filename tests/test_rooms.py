@@ -66,6 +66,9 @@ print('done')
     assert done.returncode == 0 and done.stdout.strip() == "done", done.stderr
 
 
-def test_no_folder_is_a_drawer():
+def test_no_folder_or_file_is_a_drawer():
     drawers = {"utils", "helpers", "common", "misc", "manager"}
-    assert not [p for p in ROOT.rglob("*.py") if drawers & {part for part in p.parts[-3:]}]
+    for room in FLOORS:
+        for path in (ROOT / room).rglob("*.py"):
+            inside = path.relative_to(ROOT)
+            assert not drawers & {*inside.parent.parts, inside.stem}, inside
