@@ -32,7 +32,6 @@ def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
     log = metrics_log.MetricsLog(folder, settings.name)
     report = node.reporter(
         settings,
-        updates_planned=service.updates,
         steps_planned=run.steps,
         seconds_planned=60.0 * run.max_minutes,
     )

@@ -40,7 +40,8 @@ _PLACEMENT = flags.DEFINE_string(
 _RESUME = flags.DEFINE_boolean(
     "resume",
     False,
-    "Continue the run in --workdir from its newest checkpoint, as it was configured; only --config.run.* may change.",
+    "Continue the run in --workdir from its newest checkpoint, as it was configured; only "
+    "--config.run.* may change.",
 )
 
 

@@ -9,7 +9,7 @@ import launchpad as lp
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from configs.experiment import Experiment
-from launch import actor_process, evaluator_process, learner_process, supervisor
+from launch import actor_process, evaluator_process, learner_process
 from launch import node as node_lib
 from launch import placement as placement_lib
 
@@ -34,11 +34,7 @@ def make(
     def add(name: str, place: placement_lib.Place, node: lp.PyNode) -> None:
         with program.group(name):
             program.add_node(node)
-        resources[name] = PythonProcess(
-            env={**place.env, "PYTHONUNBUFFERED": "1"},
-            # The supervisor ends what does not stop; Launchpad would do so sooner and not say so.
-            args={"lp_termination_notice_secs": int(2 * supervisor.STOP_SECONDS)},
-        )
+        resources[name] = PythonProcess(env={**place.env, "PYTHONUNBUFFERED": "1"})
 
     callers = experiment.actor.count + 2  # the learner and the evaluator
     server_node = lp.CourierNode(

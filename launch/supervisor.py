@@ -16,7 +16,9 @@ from typing import NamedTuple
 from launch import run_folder
 
 _POLL_S = 0.2
-STOP_SECONDS = 12.0  # from the request to stop until what still runs is killed
+# From the request to stop until what still runs is killed. Left alone, Launchpad's processes kill
+# themselves after ten seconds, without a word.
+STOP_SECONDS = 9.0
 
 
 class Outcome(NamedTuple):

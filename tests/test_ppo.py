@@ -78,10 +78,8 @@ def test_two_devices_compute_what_one_does():
             np.testing.assert_array_equal(leaf[0], leaf[-1])  # Devices stay equal.
         kept = (new.params, new.statistics, new.value_statistics)
         results.append((jax.tree.map(lambda x: np.asarray(x[0]), kept), metrics))
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5),
-        *[r[0] for r in results],
-    )
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+    jax.tree.map(close, *[kept for kept, _ in results])
     for name in ("loss/policy", "loss/value", "policy/kl"):
         one, two = (float(metrics[name][0]) for _, metrics in results)
         assert one == pytest.approx(two, rel=1e-2, abs=1e-5), name
