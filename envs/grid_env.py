@@ -63,8 +63,8 @@ class GridEnv:
     Sensors: the blocks of `layout.LAYOUTS[options.layout]`.
     Objective: `rewards.REWARDS[options.reward]`.
     Constraints: Pmin, Pmax and ramps are enforced, but where load falls faster than ramps allow,
-      which is priced; thermal and voltage limits are priced; reactive limits are reported; voltage
-      collapse and loss of too much load end the episode.
+      which is priced; thermal, voltage and reactive limits are priced; voltage collapse and loss of
+      too much load end the episode.
     """
 
     def __init__(self, grid: grid_lib.Grid, options: options_lib.EnvOptions):

@@ -30,6 +30,7 @@ class EnvOptions:
     voltage_price: Annotated[float, "charged outside a bus's voltage limits, $ per pu and h"] = (
         20_000.0
     )
+    reactive_price: Annotated[float, "charged outside generators' reactive limits, $/MVArh"] = 10.0
     blackout_share: Annotated[float, "share of load unserved at which the episode ends"] = 0.30
     restoration_hours: Annotated[float, "hours of load lost when the grid blacks out"] = 4.0
 
@@ -55,6 +56,7 @@ class EnvOptions:
             "surplus_price",
             "overload_price",
             "voltage_price",
+            "reactive_price",
             "restoration_hours",
         ):
             if not getattr(self, name) >= 0:

@@ -20,7 +20,7 @@ UNITS = {
     "surplus": "MWh",  # that units could not shed within their ramps, and had to
     "overload": "MVAh",  # above thermal limits
     "voltage_violation": "pu·h",  # outside bus limits, summed over buses
-    "reactive_violation": "MVArh",  # outside generators' reactive limits; logged, not priced
+    "reactive_violation": "MVArh",  # outside generators' reactive limits, summed
     "losses": "MWh",
     "load": "MWh",  # asked for, before any control
     "redispatch": "MWh",  # moved away from the plan, units summed
@@ -38,6 +38,7 @@ def operating_cost(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
         + options.surplus_price * terms["surplus"]
         + options.overload_price * terms["overload"]
         + options.voltage_price * terms["voltage_violation"]
+        + options.reactive_price * terms["reactive_violation"]
     )
 
 

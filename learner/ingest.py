@@ -50,7 +50,9 @@ class Ingest:
         self._unrolls, self._per_batch, self._devices = unrolls, per_batch, list(devices)
         self._max_lag, self._version = max_lag, version
         self._seen: collections.OrderedDict[tuple[int, int, int], None] = collections.OrderedDict()
-        self._ready: queue.Queue = queue.Queue(1)
+        self._ready: queue.Queue = queue.Queue()
+        # One batch is gathered ahead, no more: every batch that waits adds an update of lag.
+        self._ahead = threading.Semaphore(1)
         # The read cannot be interrupted; a daemon does not keep the process.
         threading.Thread(target=self._run, name="ingest", daemon=True).start()
 
@@ -66,17 +68,20 @@ class Ingest:
             return None
         if isinstance(batch, Exception):
             raise batch
+        self._ahead.release()
         return batch
 
     def _run(self) -> None:
         try:
             group: list[schema.Unroll] = []
+            self._ahead.acquire()
             for unroll in self._unrolls:
                 if self._accept(unroll):
                     group.append(unroll)
                 if len(group) == self._per_batch:
                     self._ready.put(self._join(group))
                     group = []
+                    self._ahead.acquire()
             raise RuntimeError("the queue ended: its server has gone")
         except Exception as error:  # Handed to the learner, which raises it.
             self._ready.put(error)

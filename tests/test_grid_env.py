@@ -104,9 +104,8 @@ def test_load_that_falls_faster_than_ramps_is_followed_at_a_price(env):
         assert beyond.max() <= surplus_mw + slack and np.all(np.asarray(state.gen_p_mw) > -slack)
         if surplus_mw > 0:
             forced += 1
-            paid = -1000 * float(state.reward) - sum(
-                float(state.terms[name]) for name in ("generation_cost", "load_control_cost")
-            )
+            paid = -1000 * float(state.reward) - 10 * float(state.terms["reactive_violation"])
+            paid -= float(state.terms["generation_cost"] + state.terms["load_control_cost"])
             assert paid == pytest.approx(500 * surplus_mw * env.dt_h, rel=0.02)
     assert forced > 0
 
@@ -179,7 +178,8 @@ def test_costs_and_reward_by_hand(env, key):
     p = np.asarray(after.gen_p_mw)
     cost = (7.920951 * p[0] + 23.269494 * p[1]) / 12
     assert float(after.terms["generation_cost"]) == pytest.approx(cost, rel=1e-5)
-    assert float(after.reward) == pytest.approx(-cost / 1000, rel=1e-5)
+    beyond = 10 * float(after.terms["reactive_violation"])
+    assert float(after.reward) == pytest.approx(-(cost + beyond) / 1000, rel=1e-5)
 
 
 def test_batch_equals_single(env):

@@ -117,3 +117,18 @@ def test_no_data_in_time_is_not_an_error():
 def test_a_queue_that_ends_is_an_error():
     with pytest.raises(RuntimeError, match="the queue ended"):
         _ingest([make()]).next(5.0)
+
+
+def test_one_batch_is_gathered_ahead_and_no_more():
+    taken = []
+
+    def stream():
+        for index in range(100):
+            taken.append(index)
+            yield make(index=index)
+
+    ingest = _ingest(stream())
+    for batches in (1, 2, 3):
+        time.sleep(0.3)
+        assert len(taken) == 2 * batches
+        assert ingest.next(5.0) is not None
