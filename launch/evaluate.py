@@ -117,7 +117,7 @@ def main(argv: list[str]) -> int:
         )
         + "\n"
     )
-    console.print(f"written to {os.path.relpath(out)}")
+    console.print(f"written to {os.path.relpath(out)}", soft_wrap=True)
     return exit_codes.OK
 
 
