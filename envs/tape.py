@@ -5,6 +5,9 @@ from __future__ import annotations
 import chex
 import flax.struct
 
+LEAD_STEPS = (1, 3, 6, 12)  # how far ahead the forecasts look, in steps
+IN_SERVICE, MAINTENANCE, FAULT = 0, 1, 2  # status of a branch or a generator
+
 
 @flax.struct.dataclass
 class Tape:
@@ -12,29 +15,19 @@ class Tape:
 
     load_p_mw: chex.Array  # `[rows, n_load]` what the loads will draw
     load_q_mvar: chex.Array  # `[rows, n_load]`
-    forecast_mw: chex.Array  # `[rows]` day-ahead forecast of total load
-    plan_p_mw: chex.Array  # `[rows, n_gen]` day-ahead schedule on that forecast
+    renewable_mw: chex.Array  # `[rows, n_renewable]` what the weather allows each plant
+    branch_status: chex.Array  # uint8 `[rows, n_branch]`: in service, maintenance or fault
+    gen_status: chex.Array  # uint8 `[rows, n_gen]`
+    load_forecast_mw: chex.Array  # `[rows, n_lead]` total load in LEAD_STEPS, as foreseen now
+    renewable_forecast_mw: chex.Array  # `[rows, n_lead]` total available, as foreseen now
+    day_ahead_load_mw: chex.Array  # `[rows]` total load as foreseen the day before
+    day_ahead_renewable_mw: chex.Array  # `[rows]` total available, as foreseen the day before
+    plan_p_mw: chex.Array  # `[rows, n_gen]` schedule made on the day-ahead forecasts
     day: chex.Array  # day of the year, 0 to 363
 
-    def at(self, row: chex.Array) -> Row:
-        """Returns one row."""
-        return Row(
-            self.load_p_mw[row], self.load_q_mvar[row], self.forecast_mw[row], self.plan_p_mw[row]
-        )
-
-    def forecast_at(self, rows: chex.Array) -> chex.Array:
-        """Returns the forecast at several rows."""
-        return self.forecast_mw[rows]
-
-
-@flax.struct.dataclass
-class Row:
-    """One row of a tape."""
-
-    load_p_mw: chex.Array
-    load_q_mvar: chex.Array
-    forecast_mw: chex.Array
-    plan_p_mw: chex.Array
+    def at(self, row: chex.Array) -> Tape:
+        """Returns one row: every leaf without its first axis."""
+        return _leaves(self, lambda leaf: leaf[row])
 
 
 @flax.struct.dataclass
@@ -48,16 +41,11 @@ class PooledTape:
     pool: Tape  # every leaf with a leading axis `[n_tape]`
     index: chex.Array
 
-    def at(self, row: chex.Array) -> Row:
-        """Returns one row."""
-        pool = self.pool
-        return Row(
-            pool.load_p_mw[self.index, row],
-            pool.load_q_mvar[self.index, row],
-            pool.forecast_mw[self.index, row],
-            pool.plan_p_mw[self.index, row],
-        )
+    def at(self, row: chex.Array) -> Tape:
+        """Returns one row: every leaf without its first two axes."""
+        return _leaves(self.pool, lambda leaf: leaf[self.index, row], lambda day: day[self.index])
 
-    def forecast_at(self, rows: chex.Array) -> chex.Array:
-        """Returns the forecast at several rows."""
-        return self.pool.forecast_mw[self.index, rows]
+
+def _leaves(tape: Tape, read, read_day=lambda day: day) -> Tape:
+    rows = {name: read(leaf) for name, leaf in vars(tape).items() if name != "day"}
+    return Tape(day=read_day(tape.day), **rows)
