@@ -1,15 +1,105 @@
 """The same grid in pandapower, the independent oracle for power flow."""
 
+import dataclasses
+import warnings
+
 import numpy as np
 import pandapower as pp
 from pandapower.converter.pypower import from_ppc
 
+from envs.powerflow import base_point
+
+
+@dataclasses.dataclass
+class Answer:
+    """What pandapower says; voltages are not numbers where it finds a bus cut off."""
+
+    converged: bool
+    vm: np.ndarray = None  # [n_bus]
+    va: np.ndarray = None  # [n_bus] rad
+    flows: np.ndarray = None  # [n_branch, 4] P, Q at the from and at the to end, MW and MVAr
+    slack_mw: float = None  # what the reference unit produces
+    gen_q: np.ndarray = None  # [n_bus] MVAr of the generators at each bus that holds its voltage
+
+
+class Oracle:
+    """A pandapower network equal to `grid`, whose reference bus balances it alone."""
+
+    def __init__(self, grid):
+        self.grid = grid
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.net = from_ppc(_ppc(grid), f_hz=60)
+        self._branches = self.net._from_ppc_lookups["branch"]
+        self._gens = self.net._from_ppc_lookups["gen"]
+
+    def solve(self, p_pu, q_pu, vm_setpoint=None, out=(), start=None, **options) -> Answer:
+        """Solves for net injections `[n_bus]` pu with the branches `out` out of service."""
+        net, grid, base = self.net, self.grid, self.grid.base_mva
+        setpoint = base_point.voltage_setpoints(grid) if vm_setpoint is None else vm_setpoint
+        # All active power comes in as load and all generators produce nothing, but the slack.
+        net.load.drop(net.load.index, inplace=True)
+        pp.create_loads(net, np.arange(grid.n_bus), -p_pu * base, -q_pu * base)
+        for table in (net.gen, net.sgen):
+            table["p_mw"] = 0.0
+        net.sgen["q_mvar"] = 0.0
+        if len(net.gen):
+            net.gen["vm_pu"] = setpoint[net.gen.bus.to_numpy()]
+        net.ext_grid["vm_pu"] = setpoint[net.ext_grid.bus.to_numpy()]
+        for kind in ("line", "trafo", "impedance"):
+            net[kind]["in_service"] = True
+        for branch in out:
+            element, kind = self._branches.loc[branch, ["element", "element_type"]]
+            net[kind].loc[int(element), "in_service"] = False
+        settings = {"init": "flat", "tolerance_mva": 1e-8, "max_iteration": 30, **options}
+        if start is not None:
+            settings["init"] = "auto"
+            settings["init_vm_pu"], settings["init_va_degree"] = start[0], np.rad2deg(start[1])
+        try:
+            pp.runpp(net, numba=False, trafo_model="pi", calculate_voltage_angles=True, **settings)
+        except pp.LoadflowNotConverged:
+            return Answer(False)
+        gen_q = np.zeros(grid.n_bus)
+        for table, result in ((net.gen, net.res_gen), (net.ext_grid, net.res_ext_grid)):
+            np.add.at(gen_q, table.bus.to_numpy(), np.nan_to_num(result.q_mvar.to_numpy()))
+        return Answer(
+            True,
+            net.res_bus.vm_pu.to_numpy(),
+            np.deg2rad(net.res_bus.va_degree.to_numpy()),
+            self._flows(),
+            float(net.res_ext_grid.p_mw.sum()),
+            gen_q,
+        )
+
+    def _flows(self):
+        """Returns the flows in the case's order and direction."""
+        net, branch = self.net, self.grid.branch
+        flows = np.zeros((self.grid.n_branch, 4))
+        ends = {"line": ("from", "to"), "impedance": ("from", "to"), "trafo": ("hv", "lv")}
+        for kind, (one, other) in ends.items():
+            rows = np.flatnonzero(self._branches.element_type == kind)
+            if not rows.size:
+                continue
+            index = self._branches.element.iloc[rows].astype(int)
+            columns = [f"p_{one}_mw", f"q_{one}_mvar", f"p_{other}_mw", f"q_{other}_mvar"]
+            found = net[f"res_{kind}"].loc[index, columns].to_numpy()
+            first = net[kind].loc[index, f"{one}_bus"].to_numpy()
+            turned = first != branch.from_bus[rows]
+            found[turned] = found[turned][:, [2, 3, 0, 1]]
+            flows[rows] = found
+        return flows
+
 
 def build(grid):
     """Returns a pandapower network equal to `grid`, one slack generator at the reference bus."""
+    return from_ppc(_ppc(grid), f_hz=60)
+
+
+def _ppc(grid):
+    """Returns the grid as PYPOWER tables."""
     bus, branch, gen = grid.bus, grid.branch, grid.gen
     n, zeros = grid.n_bus, np.zeros
-    ppc = {
+    return {
         "version": "2",
         "baseMVA": grid.base_mva,
         "bus": np.column_stack([
@@ -29,9 +119,6 @@ def build(grid):
             gen.p_min_mw, *[zeros(grid.n_gen)] * 11,
         ]),
     }  # fmt: skip
-    return from_ppc(ppc, f_hz=60)
-
-
 def solve(net, grid, gen_p_mw, load_p_mw, load_q_mvar, vm_setpoint_pu):
     """Returns pandapower's (vm, va in rad) for the given injections, loads given per load bus."""
     for index, (p, q) in enumerate(zip(load_p_mw, load_q_mvar)):

@@ -1,163 +1,114 @@
 """AC power flow by Newton's method in polar coordinates, with a distributed slack.
 
-The unknowns are the voltage angles but one, the magnitudes at PQ buses, and one number that
-scales how far all participating units move together to close the active power balance. The
-equations are the active balance at every bus and the reactive balance at PQ buses, so there are
-as many as unknowns. The Jacobian is Tinney and Hart's (IEEE Trans. PAS-86, 1967), with the
-reference angle's column replaced by the participation factors, as in distributed-slack power
-flow (Tong and Miu, IEEE Trans. Power Systems 20, 2005).
+The unknowns are the angles but one, the magnitudes where no generator holds them, and one number
+that scales how far all participating units move together to close the active balance. The
+equations are the active balance at every bus and the reactive balance where the magnitude is free,
+as many as unknowns. The Jacobian is Tinney and Hart's (IEEE Trans. PAS-86, 1967), with the column
+of an angle that is kept as reference replaced by the participation factors, as in
+distributed-slack power flow (Tong and Miu, IEEE Trans. Power Systems 20, 2005). It is dense and
+factorised in every iteration: the reference that the faster methods fall back on.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import grid as grid_lib
-from envs.powerflow import admittance
-
-_TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
-
-
-class Network(NamedTuple):
-    """What the solver needs of a grid, arrays of one floating type."""
-
-    conductance: chex.Array  # G `[n_bus, n_bus]` pu
-    susceptance: chex.Array  # B `[n_bus, n_bus]` pu
-    holds_voltage: chex.Array  # bool `[n_bus]`, true at PV and reference buses
-    reference: int
-    tolerance_pu: float  # the mismatch that rounding lets a solution reach
-
-
-class Solution(NamedTuple):
-    """A solved operating point."""
-
-    vm_pu: chex.Array  # `[n_bus]`
-    va_rad: chex.Array  # `[n_bus]`, zero at the reference bus
-    slack_pu: chex.Array  # total imbalance that the participating units took
-    converged: chex.Array  # bool
-    mismatch_pu: chex.Array  # largest absolute power mismatch left
-    iterations: chex.Array
-
-
-def network(grid: grid_lib.Grid, dtype=jnp.float32) -> Network:
-    """Returns the solver's view of `grid`. Buses with a generator hold their voltage."""
-    y_bus = admittance.bus_admittance(grid)
-    holds = np.zeros(grid.n_bus, bool)
-    holds[grid.gen.bus] = True
-    # A bus's injection is a sum of terms as large as its row of |Y|; each is rounded.
-    rounding = float(jnp.finfo(dtype).eps * np.abs(y_bus).sum(1).max())
-    return Network(
-        jnp.asarray(y_bus.real, dtype),
-        jnp.asarray(y_bus.imag, dtype),
-        jnp.asarray(holds),
-        grid.reference_bus,
-        max(_TOLERANCE_PU, rounding),
-    )
-
-
-def injections(net: Network, vm_pu: chex.Array, va_rad: chex.Array):
-    """Returns the power (P, Q) that flows from each bus into the network, `[n_bus]` pu each."""
-    e, f = vm_pu * jnp.cos(va_rad), vm_pu * jnp.sin(va_rad)
-    real = net.conductance @ e - net.susceptance @ f
-    imag = net.conductance @ f + net.susceptance @ e
-    return e * real + f * imag, f * real - e * imag
+from envs.powerflow import iteration
+from envs.powerflow.balance import Voltages
+from envs.powerflow.network import Network
 
 
 def solve(
     net: Network,
-    p_pu: chex.Array,
-    q_pu: chex.Array,
-    vm_setpoint_pu: chex.Array,
-    participation: chex.Array,
-    vm_start_pu: chex.Array,
-    va_start_rad: chex.Array,
+    problem: iteration.Problem,
+    start: Voltages,
     *,
-    tolerance_pu: float | None = None,
+    tolerance_pu: float,
     max_iterations: int = 10,
-) -> Solution:
-    """Solves the power balance of one grid. Use `jax.vmap` for a batch.
+    wanted: chex.Array | None = None,
+) -> iteration.Progress:
+    """Solves any lanes; arguments as in `iteration.iterate`."""
+    n = net.n_bus
 
-    Args:
-      net: the network.
-      p_pu: scheduled net active injection `[n_bus]`.
-      q_pu: net reactive injection `[n_bus]`; not used at buses that hold their voltage.
-      vm_setpoint_pu: `[n_bus]`, used at buses that hold their voltage.
-      participation: share of the imbalance taken at each bus `[n_bus]`, summing to one.
-      vm_start_pu: starting magnitudes `[n_bus]`; a neighbouring solution saves iterations.
-      va_start_rad: starting angles `[n_bus]`.
-      tolerance_pu: largest mismatch accepted; by default 1e-5, or what rounding allows if that is
-        more (1e-4 for 118 buses in single precision).
-      max_iterations: Newton steps before giving up.
+    def correct(x, dp, dq):
+        matrix = jacobian(net, problem, x)
+        residual = jnp.concatenate([dp, dq]).T[..., None]
+        step = -jnp.linalg.solve(matrix, residual)[..., 0].T
+        angle = step[:n]
+        anchor = _anchor(net, problem, x)
+        slack = jnp.where(anchor, angle, 0.0).sum(0)
+        angle = jnp.where(anchor, 0.0, angle)
+        return Voltages(x.vm + step[n:], x.va + angle, x.slack + slack)
 
-    Returns:
-      The solution. Where `converged` is false the voltages are the last iterate and may not be
-      finite: use them only after a check.
+    return iteration.iterate(
+        net, problem, start, correct,
+        tolerance_pu=tolerance_pu, max_iterations=max_iterations, wanted=wanted,
+    )  # fmt: skip
+
+
+def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Array:
+    """Returns d(ΔP, ΔQ) / d(angles, magnitudes), `[lanes, 2 n_bus, 2 n_bus]`.
+
+    The angle of the reference (or of the first live bus where the reference is dead) stands for
+    the slack. Rows of magnitudes that are held, and of dead buses, fix their unknown.
     """
-    chex.assert_equal_shape([p_pu, q_pu, vm_setpoint_pu, participation, vm_start_pu, va_start_rad])
-    tolerance_pu = net.tolerance_pu if tolerance_pu is None else tolerance_pu
-    n = p_pu.shape[0]
-    free_vm = ~net.holds_voltage
-    reference_column = jnp.arange(n) == net.reference
+    n, lanes, branch = net.n_bus, x.vm.shape[1], net.branch
+    f, t = branch.from_bus, branch.to_bus
+    v1 = branch.v1_base + x.vm[f] * branch.inverse_tap
+    vt = branch.vt_base + x.vm[t]
+    angle = branch.angle_base + (x.va[f] - x.va[t])
+    sine, cosine = jnp.sin(angle), jnp.cos(angle)
+    g, b, tap = branch.g, branch.b, branch.inverse_tap
+    total = b + branch.half_charging
+    # u and w are (g cos + b sin) and (g sin − b cos) seen from one end, and from the other.
+    u_from, w_from = g * cosine + b * sine, g * sine - b * cosine
+    u_to, w_to = g * cosine - b * sine, -g * sine - b * cosine
+    both = v1 * vt
+    entries = [
+        # (row, column, value): active power at the from and at the to end, then reactive.
+        (f, f, both * w_from), (f, t, -both * w_from),
+        (f, n + f, (2 * g * v1 - vt * u_from) * tap), (f, n + t, -v1 * u_from),
+        (t, t, both * w_to), (t, f, -both * w_to),
+        (t, n + t, 2 * g * vt - v1 * u_to), (t, n + f, -vt * u_to * tap),
+        (n + f, f, -both * u_from), (n + f, t, both * u_from),
+        (n + f, n + f, (-2 * total * v1 - vt * w_from) * tap), (n + f, n + t, -v1 * w_from),
+        (n + t, t, -both * u_to), (n + t, f, both * u_to),
+        (n + t, n + t, -2 * total * vt - v1 * w_to), (n + t, n + f, -vt * w_to * tap),
+    ]  # fmt: skip
+    size = 2 * n
+    place = np.concatenate([row * size + column for row, column, _ in entries])
+    value = jnp.concatenate([jnp.broadcast_to(v, (net.n_branch, lanes)) for _, _, v in entries])
+    closed = problem.closed
+    if closed is not None:
+        value = value * jnp.tile(closed, (len(entries), 1))
+    vm = net.vm_base + x.vm
+    rows = np.arange(n)
+    place = np.concatenate([place, rows * size + n + rows, (n + rows) * size + n + rows])
+    value = jnp.concatenate([value, 2 * net.shunt_g * vm, -2 * net.shunt_b * vm])
+    matrix = jnp.zeros((size * size, lanes), vm.dtype).at[place].add(value)
+    matrix = matrix.T.reshape(lanes, size, size)
 
-    def mismatch(vm, va, slack):
-        p, q = injections(net, vm, va)
-        return p - p_pu - slack * participation, jnp.where(free_vm, q - q_pu, 0.0), p, q
-
-    def newton_step(vm, va, slack, dp, dq, p, q):
-        jacobian = _jacobian(net, vm, va, p, q)
-        # The reference angle is known; its place is taken by the slack.
-        angle = jnp.where(reference_column[None, :], 0.0, jacobian[:, :n])
-        angle = angle.at[:n, net.reference].set(-participation)
-        rows = jnp.concatenate([jnp.ones(n, bool), free_vm])
-        full = jnp.concatenate([angle, jacobian[:, n:]], axis=1)
-        held = jnp.concatenate([jnp.zeros((n, n), full.dtype), jnp.eye(n, dtype=full.dtype)], 1)
-        held = jnp.concatenate([jnp.zeros_like(held), held])
-        full = jnp.where(rows[:, None], full, held)
-        delta = jnp.linalg.solve(full, -jnp.concatenate([dp, dq]))
-        d_angle, d_vm = delta[:n], delta[n:]
-        slack = slack + d_angle[net.reference]
-        return vm * (1.0 + d_vm), va + jnp.where(reference_column, 0.0, d_angle), slack
-
-    def unfinished(carry):
-        _, _, _, residual, _, iteration = carry
-        worst = residual_size(residual)
-        return (iteration < max_iterations) & ~(worst <= tolerance_pu) & (worst < jnp.inf)
-
-    def residual_size(residual):
-        dp, dq = residual
-        return jnp.maximum(jnp.abs(dp).max(), jnp.abs(dq).max())
-
-    def body(carry):
-        vm, va, slack, (dp, dq), (p, q), iteration = carry
-        vm, va, slack = newton_step(vm, va, slack, dp, dq, p, q)
-        dp, dq, p, q = mismatch(vm, va, slack)
-        return vm, va, slack, (dp, dq), (p, q), iteration + 1
-
-    vm = jnp.where(free_vm, vm_start_pu, vm_setpoint_pu)
-    va = va_start_rad - va_start_rad[net.reference]
-    slack = jnp.zeros((), p_pu.dtype)
-    dp, dq, p, q = mismatch(vm, va, slack)
-    vm, va, slack, residual, _, iterations = jax.lax.while_loop(
-        unfinished, body, (vm, va, slack, (dp, dq), (p, q), jnp.int32(0))
+    anchor = _anchor(net, problem, x).T  # [lanes, n]
+    slack_column = jnp.concatenate([-problem.participation, jnp.zeros_like(vm)]).T
+    is_slack = jnp.concatenate([anchor, jnp.zeros_like(anchor)], axis=1)
+    matrix = jnp.where(is_slack[:, None, :], slack_column[:, :, None], matrix)
+    solved = jnp.ones_like(vm) if problem.alive is None else problem.alive
+    freed = 0.0 if problem.freed is None else problem.freed
+    free = jnp.concatenate(
+        [jnp.ones((net.n_free, lanes)), jnp.broadcast_to(freed, (n - net.n_free, lanes))]
     )
-    worst = residual_size(residual)
-    converged = (worst <= tolerance_pu) & jnp.all(vm > 0)
-    return Solution(vm, va, slack, converged, worst, iterations)
+    keep = jnp.concatenate([solved, solved * free]).T > 0
+    return jnp.where(keep[:, :, None], matrix, jnp.eye(size, dtype=vm.dtype))
 
 
-def _jacobian(net: Network, vm, va, p, q) -> chex.Array:
-    """Returns d(P, Q) / d(angle, relative magnitude), `[2 n_bus, 2 n_bus]`."""
-    g, b = net.conductance, net.susceptance
-    e, f = vm * jnp.cos(va), vm * jnp.sin(va)
-    cosine = e[:, None] * e[None, :] + f[:, None] * f[None, :]  # Vi Vj cos(θi − θj)
-    sine = f[:, None] * e[None, :] - e[:, None] * f[None, :]  # Vi Vj sin(θi − θj)
-    h = g * sine - b * cosine
-    n = g * cosine + b * sine
-    # On the diagonal these formulas give −B V² and G V²; the injections complete them.
-    p, q = jnp.diag(p), jnp.diag(q)
-    return jnp.block([[h - q, n + p], [p - n, h + q]])
+def _anchor(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Array:
+    """Returns which bus's angle is kept, bool `[n_bus, lanes]`: one live bus, or none."""
+    rows = jnp.arange(net.n_bus)[:, None]
+    is_reference = rows == net.reference
+    if problem.alive is None:
+        return jnp.broadcast_to(is_reference, x.va.shape)
+    alive = problem.alive > 0
+    first = alive.argmax(0)
+    return alive & (rows == jnp.where(alive[net.reference], net.reference, first))

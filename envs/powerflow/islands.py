@@ -1,0 +1,46 @@
+"""Which buses a set of closed branches connects, for every lane of a batch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from envs.powerflow.network import Network
+
+
+class Islands(NamedTuple):
+    """The parts that a network falls into."""
+
+    label: chex.Array  # int32 `[n_bus, lanes]` lowest bus of the island that a bus is on
+    alive: chex.Array  # bool `[n_bus, lanes]`, true on the island with the largest capacity
+
+
+def find(net: Network, closed: chex.Array, capacity: chex.Array) -> Islands:
+    """Returns the islands.
+
+    Args:
+      net: the network.
+      closed: `[n_branch, lanes]` 1 for a branch in service, 0 otherwise.
+      capacity: `[n_bus, lanes]` Pmax of the units in service at each bus; the island with the
+        largest sum lives, and none does where no unit is in service.
+    """
+    n, lanes = net.n_bus, closed.shape[1]
+    f, t = net.branch.from_bus, net.branch.to_bus
+    start = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32)[:, None], (n, lanes))
+
+    def spread(carry):
+        label, _ = carry
+        lower = jnp.minimum(label[f], label[t])
+        lower = jnp.where(closed > 0, lower, n)
+        grown = label.at[f].min(lower).at[t].min(lower)
+        grown = jnp.take_along_axis(grown, grown, axis=0)  # follow the label's own label
+        return grown, (grown != label).any()
+
+    label, _ = jax.lax.while_loop(lambda carry: carry[1], spread, (start, jnp.bool_(True)))
+    at = (label, jnp.broadcast_to(jnp.arange(lanes), (n, lanes)))
+    total = jnp.zeros((n, lanes), capacity.dtype).at[at].add(capacity)
+    main = total.argmax(0)
+    return Islands(label, (label == main) & (total.max(0) > 0))

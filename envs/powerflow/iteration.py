@@ -1,0 +1,106 @@
+"""A power-flow problem for a batch of lanes, and the loop that every iterative method runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from envs.powerflow import balance
+from envs.powerflow.balance import Balance, Powers, Voltages
+from envs.powerflow.network import Network
+
+
+class Problem(NamedTuple):
+    """What is to be solved, internal bus order. None stands for "all in service"."""
+
+    p: chex.Array  # `[n_bus, lanes]` scheduled net active injection, pu
+    q: chex.Array  # `[n_bus, lanes]` net reactive injection, pu; used where the voltage is free
+    participation: chex.Array  # `[n_bus, lanes]` shares of the slack, summing to one
+    closed: chex.Array | None = None  # `[n_branch, lanes]` 1 in service, 0 not
+    freed: chex.Array | None = None  # `[n_held, lanes]` 1 where no generator holds the voltage
+    alive: chex.Array | None = None  # `[n_bus, lanes]` 1 on the island that is solved, 0 off it
+
+
+class Iterate(NamedTuple):
+    """One iterate and what follows from it."""
+
+    x: Voltages
+    powers: Powers
+    balance: Balance
+    worst: chex.Array  # `[lanes]` largest absolute mismatch, pu; not finite where it diverged
+
+
+class Progress(NamedTuple):
+    """Where a method stopped."""
+
+    last: Iterate
+    iterations: chex.Array  # scalar
+
+
+Correct = Callable[[Voltages, chex.Array, chex.Array], Voltages]
+
+
+def mismatch(net: Network, problem: Problem, x: Voltages, at: Balance):
+    """Returns (ΔP, ΔQ) `[n_bus, lanes]` pu, zero where there is nothing to balance."""
+    dp = at.p - problem.p - x.slack * problem.participation
+    dq = at.q - problem.q
+    freed = jnp.zeros((), dp.dtype) if problem.freed is None else problem.freed
+    held = dq[net.n_free :] * freed
+    dq = jnp.concatenate([dq[: net.n_free], jnp.broadcast_to(held, dq[net.n_free :].shape)])
+    return (dp, dq) if problem.alive is None else (dp * problem.alive, dq * problem.alive)
+
+
+def evaluate(net: Network, problem: Problem, x: Voltages) -> Iterate:
+    """Returns the powers at `x` and how far they are from balance."""
+    closed = problem.closed
+    if problem.alive is not None:
+        # A branch between dead buses carries nothing.
+        closed = closed * problem.alive[net.branch.from_bus]
+    powers = balance.branch_powers(net, x, closed)
+    at = balance.bus_balance(net, x, powers)
+    dp, dq = mismatch(net, problem, x, at)
+    # No solution has a voltage of zero or less.
+    dp = jnp.where(x.vm > -net.vm_base, jnp.abs(dp), jnp.inf)
+    worst = jnp.maximum(dp, jnp.abs(dq)).max(0)
+    return Iterate(x, powers, at, worst)
+
+
+def iterate(
+    net: Network,
+    problem: Problem,
+    start: Voltages,
+    correct: Correct,
+    *,
+    tolerance_pu: float,
+    max_iterations: int,
+    wanted: chex.Array | None = None,
+) -> Progress:
+    """Applies `correct(x, ΔP, ΔQ)` until every wanted lane is within tolerance, or given up.
+
+    Args:
+      net: the network.
+      problem: what to solve.
+      start: the first iterate.
+      correct: the method's step.
+      tolerance_pu: largest mismatch accepted.
+      max_iterations: steps before giving up.
+      wanted: bool `[lanes]`, lanes that matter; by default all.
+    """
+
+    def unfinished(progress):
+        worst = progress.last.worst
+        open_ = ~(worst <= tolerance_pu) & (worst < jnp.inf)
+        open_ = open_ if wanted is None else open_ & wanted
+        return (progress.iterations < max_iterations) & open_.any()
+
+    def body(progress):
+        last = progress.last
+        x = correct(last.x, *mismatch(net, problem, last.x, last.balance))
+        return Progress(evaluate(net, problem, x), progress.iterations + 1)
+
+    first = Progress(evaluate(net, problem, start), jnp.int32(0))
+    return jax.lax.while_loop(unfinished, body, first)

@@ -1,0 +1,88 @@
+"""Functions of a whole batch that look, from outside, like functions of one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+_TILE = 256  # lanes worked on together on a CPU, so that a step's arrays stay in its cache
+
+Tree = Any  # a pytree of arrays
+
+
+def of_one_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
+    """Returns `batched` as a function of one grid, whose `jax.vmap` is `batched` itself.
+
+    Args:
+      batched: a function of pytrees whose leaves have the lanes as last axis.
+
+    Returns:
+      The same function of leaves without that axis. Mapped over a batch with `jax.vmap` it runs
+      `batched` on tiles of lanes, one after another on a CPU and all at once on an accelerator.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def single(*args):
+        out = batched(*jax.tree.map(lambda leaf: leaf[..., None], args))
+        return jax.tree.map(lambda leaf: leaf[..., 0], out)
+
+    @single.def_vmap
+    def rule(axis_size, in_batched, *args):
+        tile = _tile(axis_size)
+
+        def tiles(leaf, is_batched):
+            if not is_batched:
+                leaf = jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
+            leaf = leaf.reshape(axis_size // tile, tile, *leaf.shape[1:])
+            return jnp.moveaxis(leaf, 1, -1)
+
+        stacked = jax.tree.map(tiles, args, tuple(in_batched))
+        if axis_size == tile:
+            out = batched(*jax.tree.map(lambda leaf: leaf[0], stacked))
+            out = jax.tree.map(lambda leaf: leaf[None], out)
+        else:
+            out = jax.lax.map(lambda part: batched(*part), stacked)
+        back = lambda leaf: jnp.moveaxis(leaf, -1, 1).reshape(axis_size, *leaf.shape[1:-1])
+        return jax.tree.map(back, out), jax.tree.map(lambda _: True, out)
+
+    return single
+
+
+def on_selected(
+    function: Callable[..., Tree], selected: chex.Array, args: Tree, results: Tree
+) -> Tree:
+    """Returns `results` with the selected lanes replaced by what `function(*args)` says of them.
+
+    Lanes are gathered a few at a time, so that work on few of them costs little.
+
+    Args:
+      function: takes leaves `[..., few]` like those of `args`, returns a pytree like `results`.
+      selected: bool `[lanes]`.
+      args: tuple of pytrees, leaves `[..., lanes]`.
+      results: pytree, leaves `[..., lanes]`.
+    """
+    lanes = selected.shape[0]
+    few = max(1, min(lanes, max(16, lanes // 8)))
+
+    def body(carry):
+        left, results = carry
+        (index,) = jnp.nonzero(left, size=few, fill_value=lanes)
+        part = jax.tree.map(lambda leaf: leaf[..., jnp.minimum(index, lanes - 1)], args)
+        found = function(*part)
+        results = jax.tree.map(
+            lambda old, new: old.at[..., index].set(new, mode="drop"), results, found
+        )
+        return left.at[index].set(False, mode="drop"), results
+
+    return jax.lax.while_loop(lambda carry: carry[0].any(), body, (selected, results))[1]
+
+
+def _tile(lanes: int) -> int:
+    """Returns how many lanes to work on together: a divisor of `lanes`."""
+    if jax.default_backend() != "cpu" or lanes <= _TILE:
+        return lanes
+    return next(tile for tile in range(_TILE, 0, -1) if lanes % tile == 0)

@@ -1,0 +1,191 @@
+"""What the solvers need of a grid: branches as deviations from a base point, and constant matrices.
+
+Inside `envs.powerflow` buses are ordered with those whose voltage is free first, and every array
+has the lanes of a batch as its last axis: `[n_bus, lanes]`. Rows are then contiguous, gathers and
+sums over branches move whole rows, and a correction of all lanes is one matrix product.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+
+from envs import grid as grid_lib
+from envs.powerflow import base_point
+
+_TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
+_GROUND_PU = 10.0  # ties an angle that nothing else fixes to zero; any size will do
+
+
+class Branches(NamedTuple):
+    """Branches in internal bus order, arrays `[n_branch, 1]`; V₁ is the voltage behind the tap."""
+
+    from_bus: np.ndarray  # `[n_branch]`
+    to_bus: np.ndarray  # `[n_branch]`
+    g: chex.Array  # series conductance
+    b: chex.Array  # series susceptance
+    half_charging: chex.Array
+    inverse_tap: chex.Array
+    v1_base: chex.Array  # V₁ at the base point
+    vt_base: chex.Array
+    drop_base: chex.Array  # V₁ − V at the to side, at the base point
+    angle_base: chex.Array  # θ_from − θ_to − shift at the base point
+    rate_pu: chex.Array
+
+
+class Chord(NamedTuple):
+    """The inverse Jacobian of the base point."""
+
+    inverse: chex.Array  # `[n_bus + n_free, n_bus + n_free]`
+
+
+class Decoupled(NamedTuple):
+    """Inverses of the decoupled method's matrices, symmetric, with the effect of freed buses."""
+
+    angle: chex.Array  # (B′ + ground)⁻¹ `[n_bus, n_bus]`
+    magnitude: chex.Array  # (B″)⁻¹ over free buses `[n_free, n_free]`
+    follow: chex.Array  # (B″)⁻¹ B″ between free and held buses `[n_free, n_held]`
+    held: chex.Array  # what B″ of held buses is, free buses following `[n_held, n_held]`
+
+
+class Network(NamedTuple):
+    """A grid as its solvers see it."""
+
+    order: np.ndarray  # `[n_bus]` case index of each internal bus: free first, then held
+    position: np.ndarray  # `[n_bus]` internal index of each bus of the case
+    n_free: int  # buses whose voltage no generator holds
+    reference: int  # internal index
+    vm_base: chex.Array  # `[n_bus, 1]`
+    va_base: chex.Array  # `[n_bus, 1]`
+    shunt_g: chex.Array  # `[n_bus, 1]` pu
+    shunt_b: chex.Array  # `[n_bus, 1]` pu
+    participation: chex.Array  # `[n_bus, 1]` of the base point
+    capacity: chex.Array  # `[n_bus, 1]` Pmax of the units at a bus, pu
+    branch: Branches
+    chord: Chord
+    decoupled: Decoupled
+    tolerance_pu: float  # the mismatch that rounding lets a solution reach
+
+    @property
+    def n_bus(self) -> int:
+        """Number of buses."""
+        return len(self.order)
+
+    @property
+    def n_branch(self) -> int:
+        """Number of branches."""
+        return len(self.branch.from_bus)
+
+    @property
+    def dtype(self):
+        """Floating type of every array."""
+        return self.vm_base.dtype
+
+
+def build(
+    grid: grid_lib.Grid,
+    dtype=jnp.float32,
+    *,
+    p_pu: np.ndarray | None = None,
+    q_pu: np.ndarray | None = None,
+) -> Network:
+    """Returns the solvers' view of `grid`.
+
+    Args:
+      grid: a validated grid.
+      dtype: floating type of the solvers' arrays; everything here is computed in double.
+      p_pu: net active injection of the base point `[n_bus]`, by default the file's loads shared by
+        the units in proportion to Pmax.
+      q_pu: net reactive injection of the base point `[n_bus]`.
+    """
+    if p_pu is None or q_pu is None:
+        p_pu, q_pu = base_point.nominal_injections(grid)
+    point = base_point.solve(grid, p_pu, q_pu)
+    held = np.isin(np.arange(grid.n_bus), grid.gen.bus)
+    order = np.concatenate([np.flatnonzero(~held), np.flatnonzero(held)])
+    position = np.argsort(order)
+    n_free = int((~held).sum())
+
+    column = lambda x: jnp.asarray(np.asarray(x, float)[:, None], dtype)
+    branch = grid.branch
+    f, t = branch.from_bus, branch.to_bus
+    series = 1.0 / (branch.r_pu + 1j * branch.x_pu)
+    v1, vt = point.vm_pu[f] / branch.tap, point.vm_pu[t]
+    branches = Branches(
+        from_bus=position[f],
+        to_bus=position[t],
+        g=column(series.real),
+        b=column(series.imag),
+        half_charging=column(0.5 * branch.b_pu),
+        inverse_tap=column(1.0 / branch.tap),
+        v1_base=column(v1),
+        vt_base=column(vt),
+        drop_base=column(v1 - vt),
+        angle_base=column(point.va_rad[f] - point.va_rad[t] - branch.shift_rad),
+        rate_pu=column(branch.rate_mva / grid.base_mva),
+    )
+    capacity = np.zeros(grid.n_bus)
+    np.add.at(capacity, grid.gen.bus, np.maximum(grid.gen.p_max_mw, 0.0) / grid.base_mva)
+    rows = np.concatenate([order, grid.n_bus + np.arange(n_free)])
+    columns = rows  # Free magnitudes are already in the case's order among themselves.
+    jacobian = base_point.jacobian(grid, point)[np.ix_(rows, columns)]
+    # The mismatch is a sum of branch powers, each as inexact as the differences it is made of: a
+    # deviation from the base of a tenth is rounded at a tenth of the type's precision.
+    stiffness = np.zeros(grid.n_bus)
+    np.add.at(stiffness, f, np.abs(series))
+    np.add.at(stiffness, t, np.abs(series))
+    rounding = 0.1 * float(jnp.finfo(dtype).eps) * stiffness.max()
+    return Network(
+        order=order,
+        position=position,
+        n_free=n_free,
+        reference=int(position[grid.reference_bus]),
+        vm_base=column(point.vm_pu[order]),
+        va_base=column(point.va_rad[order]),
+        shunt_g=column(grid.bus.shunt_p_mw[order] / grid.base_mva),
+        shunt_b=column(grid.bus.shunt_q_mvar[order] / grid.base_mva),
+        participation=column(point.participation[order]),
+        capacity=column(capacity[order]),
+        branch=branches,
+        chord=Chord(jnp.asarray(np.linalg.inv(jacobian), dtype)),
+        decoupled=_decoupled(grid, position, n_free, dtype),
+        tolerance_pu=max(_TOLERANCE_PU, rounding),
+    )
+
+
+def _decoupled(grid, position, n_free, dtype) -> Decoupled:
+    """Returns the inverses of B′ (reactances alone) and B″ (Stott and Alsac 1974, XB version)."""
+    n, branch = grid.n_bus, grid.branch
+    f, t = position[branch.from_bus], position[branch.to_bus]
+    angle = np.zeros((n, n))
+    _add_branches(angle, f, t, 1.0 / branch.x_pu, np.ones_like(branch.tap))
+    angle[position[grid.reference_bus], position[grid.reference_bus]] += _GROUND_PU
+    series = 1.0 / (branch.r_pu + 1j * branch.x_pu)
+    magnitude = np.zeros((n, n))
+    _add_branches(magnitude, f, t, -series.imag, 1.0 / branch.tap)
+    np.add.at(magnitude, (f, f), -0.5 * branch.b_pu / branch.tap**2)
+    np.add.at(magnitude, (t, t), -0.5 * branch.b_pu)
+    shunt = np.zeros(n)
+    shunt[position] = grid.bus.shunt_q_mvar / grid.base_mva
+    magnitude[np.arange(n), np.arange(n)] -= shunt
+    free, between = magnitude[:n_free, :n_free], magnitude[:n_free, n_free:]
+    inverse = np.linalg.inv(free) if n_free else free
+    follow = inverse @ between
+    cast = lambda x: jnp.asarray(x, dtype)
+    return Decoupled(
+        angle=cast(np.linalg.inv(angle)),
+        magnitude=cast(inverse),
+        follow=cast(follow),
+        held=cast(magnitude[n_free:, n_free:] - between.T @ follow),
+    )
+
+
+def _add_branches(matrix, f, t, weight, inverse_tap):
+    """Adds weight · a aᵀ of each branch, with a = e_from / tap − e_to."""
+    np.add.at(matrix, (f, f), weight * inverse_tap**2)
+    np.add.at(matrix, (t, t), weight)
+    np.add.at(matrix, (f, t), -weight * inverse_tap)
+    np.add.at(matrix, (t, f), -weight * inverse_tap)

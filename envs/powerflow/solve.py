@@ -1,0 +1,267 @@
+"""The one way to solve a power flow: pick a method, get voltages, flows and a verdict."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from envs.powerflow import (
+    balance,
+    chord,
+    dc,
+    fast_decoupled,
+    islands,
+    iteration,
+    lanes,
+    newton,
+)
+from envs.powerflow.balance import Voltages
+from envs.powerflow.network import Network
+
+METHODS = ("dc", "fast_decoupled", "chord", "newton")
+
+
+class Request(NamedTuple):
+    """One operating point to find, case order of buses; `[..., lanes]` where batched."""
+
+    p_pu: chex.Array  # `[n_bus]` scheduled net active injection
+    q_pu: chex.Array  # `[n_bus]` net reactive injection, used where no generator holds the voltage
+    vm_setpoint_pu: chex.Array  # `[n_bus]`, used where a generator holds the voltage
+    participation: chex.Array  # `[n_bus]` shares of the slack, summing to one
+    vm_start_pu: chex.Array  # `[n_bus]` first iterate; a neighbouring solution saves iterations
+    va_start_rad: chex.Array  # `[n_bus]`
+    closed: chex.Array  # `[n_branch]` 1 for a branch in service, 0 for one that is not
+    holds: chex.Array  # `[n_bus]` 1 where a generator in service holds the voltage
+    capacity: chex.Array  # `[n_bus]` Pmax of the units in service, decides which island lives
+
+
+class Solution(NamedTuple):
+    """A solved operating point, case order. Dead buses have voltage zero, dead branches no flow."""
+
+    vm_pu: chex.Array  # `[n_bus]`
+    va_rad: chex.Array  # `[n_bus]`
+    p_pu: chex.Array  # `[n_bus]` what flows from each bus into the network
+    q_pu: chex.Array  # `[n_bus]`
+    p_from_pu: chex.Array  # `[n_branch]`
+    q_from_pu: chex.Array
+    p_to_pu: chex.Array
+    q_to_pu: chex.Array
+    rho: chex.Array  # `[n_branch]` apparent power of the fuller end over the limit
+    slack_pu: chex.Array  # total imbalance that the participating units took
+    alive: chex.Array  # bool `[n_bus]`, on the island that was solved
+    converged: chex.Array  # bool
+    mismatch_pu: chex.Array  # largest absolute power mismatch left
+    iterations: chex.Array  # of the method that solved it; all lanes of a tile share theirs
+    fell_back: chex.Array  # bool, whether Newton had to solve it
+
+
+def solve_lanes(
+    net: Network,
+    request: Request,
+    *,
+    method: str = "chord",
+    tolerance_pu: float | None = None,
+    max_iterations: int | None = None,
+    fallback: bool = True,
+) -> Solution:
+    """Solves a batch with the lanes last; see `solver` for one grid and `jax.vmap`.
+
+    Args:
+      net: the network.
+      request: leaves `[..., lanes]`.
+      method: one of METHODS. `chord` solves lanes with outages by `fast_decoupled`.
+      tolerance_pu: largest mismatch accepted, by default what the network's type allows.
+      max_iterations: of the method before it gives up, by default its own.
+      fallback: whether Newton tries where another method gave up.
+
+    Returns:
+      The solution. Where `converged` is false its numbers are the last iterate's and may not be
+      finite: use them only after a check.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method {method!r}: must be one of {', '.join(METHODS)}")
+    tolerance = net.tolerance_pu if tolerance_pu is None else tolerance_pu
+    limit = {} if max_iterations is None else {"max_iterations": max_iterations}
+    case = _Case.of(net, request)
+    if method == "dc":
+        return _by_dc(net, case)
+
+    def finish(progress: iteration.Progress, problem: iteration.Problem, fell_back=False) -> _State:
+        last = progress.last
+        lit = jnp.ones_like(case.p, bool) if problem.alive is None else problem.alive > 0
+        # Not a number, infinite, and no unit left alive: none of them is a solution.
+        good = jnp.isfinite(last.worst)
+        if problem.alive is not None:
+            good = good & lit.any(0)
+        worst = jnp.where(good, last.worst, jnp.inf)
+        count = jnp.broadcast_to(progress.iterations, worst.shape)
+        return _State(last._replace(worst=worst), lit, count, jnp.full(worst.shape, fell_back))
+
+    def with_outages(case: _Case) -> _State:
+        problem, found = case.problem(net)
+        changes, enough = fast_decoupled.changes_of(net, case.closed, case.freed, found)
+        progress = fast_decoupled.solve(
+            net, problem, case.start,
+            tolerance_pu=tolerance, changes=changes, wanted=enough, **limit,
+        )  # fmt: skip
+        return finish(progress, problem)
+
+    def by_newton(case: _Case) -> _State:
+        problem, _ = case.problem(net)
+        # From the base point: what defeated the method may be a bad start.
+        held, zero = case.start.vm[net.n_free :], jnp.zeros_like(case.start.va)
+        cold = Voltages(jnp.concatenate([zero[: net.n_free], held]), zero, zero[0])
+        return finish(newton.solve(net, problem, cold, tolerance_pu=tolerance), problem, True)
+
+    if method == "newton":
+        problem, _ = case.problem(net)
+        progress = newton.solve(net, problem, case.start, tolerance_pu=tolerance, **limit)
+        state = finish(progress, problem)
+    else:
+        solve = chord.solve if method == "chord" else fast_decoupled.solve
+        intact = iteration.Problem(case.p, case.q, case.participation)
+        progress = solve(
+            net, intact, case.start, tolerance_pu=tolerance, wanted=~case.changed, **limit
+        )
+        state = finish(progress, intact)
+        state = lanes.on_selected(with_outages, case.changed, (case,), state)
+    if fallback:
+        failed = ~(state.last.worst <= tolerance)
+        state = lanes.on_selected(by_newton, failed, (case,), state)
+    return _solution(net, state, tolerance)
+
+
+def solver(net: Network, **options):
+    """Returns `solve(request) → Solution` for one grid; `jax.vmap` of it solves a batch at speed.
+
+    Args:
+      net: the network.
+      **options: as in `solve_lanes`.
+    """
+    return lanes.of_one_grid(lambda request: solve_lanes(net, request, **options))
+
+
+def request_of(net: Network, p_pu, q_pu, **changes) -> Request:
+    """Returns the request for given injections `[n_bus, …]`, everything else as at the base point.
+
+    Args:
+      net: the network.
+      p_pu: scheduled net active injection, case order.
+      q_pu: net reactive injection.
+      **changes: other fields of `Request` to set.
+    """
+    p_pu = jnp.asarray(p_pu, net.dtype)
+    tail = p_pu.shape[1:]
+
+    def like_base(column):
+        column = column[net.position].reshape(-1, *(1,) * len(tail))
+        return jnp.broadcast_to(column, (net.n_bus, *tail))
+
+    holds = (net.position >= net.n_free).astype(float)[:, None]
+    fields = {
+        "p_pu": p_pu,
+        "q_pu": jnp.asarray(q_pu, net.dtype),
+        "vm_setpoint_pu": like_base(net.vm_base),
+        "participation": like_base(net.participation),
+        "vm_start_pu": like_base(net.vm_base),
+        "va_start_rad": like_base(net.va_base),
+        "closed": jnp.ones((net.n_branch, *tail), net.dtype),
+        "holds": like_base(jnp.asarray(holds[net.order], net.dtype)),
+        "capacity": like_base(net.capacity),
+    }
+    return Request(**{**fields, **changes})
+
+
+class _Case(NamedTuple):
+    """A request in internal order, leaves `[…, lanes]`."""
+
+    p: chex.Array
+    q: chex.Array
+    participation: chex.Array
+    closed: chex.Array
+    freed: chex.Array  # `[n_held, lanes]` 1 where no generator holds the voltage after all
+    capacity: chex.Array
+    start: Voltages
+    changed: chex.Array  # bool `[lanes]`, whether anything is out of service
+
+    @classmethod
+    def of(cls, net: Network, request: Request) -> _Case:
+        """Returns the request in internal order."""
+        chex.assert_equal_shape([leaf for name, leaf in request._asdict().items()
+                                 if name != "closed"])  # fmt: skip
+        chex.assert_shape(request.closed, (net.n_branch, ...))
+        p, q, setpoint, share, vm, va, holds, capacity = (
+            leaf[net.order].astype(net.dtype)
+            for leaf in (
+                request.p_pu, request.q_pu, request.vm_setpoint_pu, request.participation,
+                request.vm_start_pu, request.va_start_rad, request.holds, request.capacity,
+            )
+        )  # fmt: skip
+        closed, n_free = request.closed.astype(net.dtype), net.n_free
+        freed = 1.0 - holds[n_free:]
+        held = jnp.where(freed > 0, vm[n_free:], setpoint[n_free:])
+        start = Voltages(
+            jnp.concatenate([vm[:n_free], held]) - net.vm_base,
+            va - va[net.reference] - net.va_base + net.va_base[net.reference],
+            jnp.zeros_like(p[0]),
+        )
+        changed = (closed < 0.5).any(0) | (freed > 0.5).any(0)
+        return cls(p, q, share, closed, freed, capacity, start, changed)
+
+    def problem(self, net: Network) -> tuple[iteration.Problem, islands.Islands]:
+        """Returns the problem on the island that lives, and the islands."""
+        found = islands.find(net, self.closed, self.capacity)
+        lit = found.alive.astype(net.dtype)
+        share = self.participation * lit
+        # Where no participating unit is left alive, those with capacity take part.
+        share = jnp.where(share.sum(0) > 0, share, self.capacity * lit)
+        share = share / jnp.maximum(share.sum(0), 1e-9)
+        return iteration.Problem(self.p, self.q, share, self.closed, self.freed, lit), found
+
+
+class _State(NamedTuple):
+    """What the methods hand on, leaves `[…, lanes]`."""
+
+    last: iteration.Iterate
+    lit: chex.Array  # bool `[n_bus, lanes]`
+    iterations: chex.Array
+    fell_back: chex.Array
+
+
+def _by_dc(net: Network, case: _Case) -> Solution:
+    problem, found = case.problem(net)
+    changes, enough = fast_decoupled.changes_of(net, case.closed, case.freed, found)
+    x, powers, worst = dc.solve(net, problem, changes)
+    at = balance.bus_balance(net, x, powers)
+    worst = jnp.where(enough & found.alive.any(0), worst, jnp.inf)
+    last = iteration.Iterate(x, powers, at._replace(q=jnp.zeros_like(at.q)), worst)
+    once = jnp.ones_like(worst, jnp.int32)
+    return _solution(net, _State(last, found.alive, once, jnp.zeros_like(enough)), net.tolerance_pu)
+
+
+def _solution(net: Network, state: _State, tolerance_pu: float) -> Solution:
+    """Returns the solution in the case's order."""
+    x, powers, at, worst = state.last
+    va = net.va_base + x.va
+    # Angles count from the reference bus; where it is dead, from the base point's.
+    va = va - jnp.where(state.lit[net.reference], va[net.reference], 0.0)
+    show = lambda leaf: jnp.where(state.lit, leaf, 0.0)[net.position]
+    return Solution(
+        vm_pu=show(net.vm_base + x.vm),
+        va_rad=show(va),
+        p_pu=show(at.p),
+        q_pu=show(at.q),
+        p_from_pu=powers.p_from,
+        q_from_pu=powers.q_from,
+        p_to_pu=powers.p_to,
+        q_to_pu=powers.q_to,
+        rho=balance.loading(net, powers),
+        slack_pu=x.slack,
+        alive=state.lit[net.position],
+        converged=worst <= tolerance_pu,
+        mismatch_pu=worst,
+        iterations=state.iterations,
+        fell_back=state.fell_back,
+    )
