@@ -96,7 +96,11 @@ def build(grid):
 
 
 def _ppc(grid):
-    """Returns the grid as PYPOWER tables."""
+    """Returns the grid as PYPOWER tables.
+
+    One voltage level for all: where levels differ, the converter puts the tap of a transformer that
+    is listed from its low side at the wrong end. Per unit, levels do not matter.
+    """
     bus, branch, gen = grid.bus, grid.branch, grid.gen
     n, zeros = grid.n_bus, np.zeros
     return {
@@ -104,7 +108,7 @@ def _ppc(grid):
         "baseMVA": grid.base_mva,
         "bus": np.column_stack([
             np.arange(n), bus.type, bus.load_p_mw, bus.load_q_mvar, bus.shunt_p_mw,
-            bus.shunt_q_mvar, bus.area, np.ones(n), zeros(n), bus.base_kv, np.ones(n),
+            bus.shunt_q_mvar, bus.area, np.ones(n), zeros(n), np.full(n, 100.0), np.ones(n),
             bus.vm_max_pu, bus.vm_min_pu,
         ]),
         "branch": np.column_stack([

@@ -133,11 +133,11 @@ def build(
     columns = rows  # Free magnitudes are already in the case's order among themselves.
     jacobian = base_point.jacobian(grid, point)[np.ix_(rows, columns)]
     # The mismatch is a sum of branch powers, each as inexact as the differences it is made of: a
-    # deviation from the base of a tenth is rounded at a tenth of the type's precision.
+    # deviation from the base of one half is rounded at half of the precision of one.
     stiffness = np.zeros(grid.n_bus)
     np.add.at(stiffness, f, np.abs(series))
     np.add.at(stiffness, t, np.abs(series))
-    rounding = 0.1 * float(jnp.finfo(dtype).eps) * stiffness.max()
+    rounding = 0.5 * float(jnp.finfo(dtype).eps) * stiffness.max()
     return Network(
         order=order,
         position=position,
