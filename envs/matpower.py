@@ -122,11 +122,11 @@ def _text(path: pathlib.Path) -> str:
 
 
 def _statements(path: pathlib.Path) -> str:
-    """Returns the file without comments and continuations, a row of a matrix per line."""
+    """Returns the file without comments and continuations, a row of a matrix per line, in ASCII."""
     text = re.sub(r"^\s*%\{\s*$.*?^\s*%\}\s*$", "", _text(path), flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"%[^\n]*", "", text)
     text = re.sub(r"\.\.\.[^\n]*\n", " ", text)
-    return text.replace(",", " ").replace(";", ";\n")
+    return text.replace(",", " ").replace(";", ";\n").encode("ascii", "replace").decode()
 
 
 def _tables(path: pathlib.Path) -> tuple[float, dict[str, dict[str, np.ndarray]]]:
