@@ -33,6 +33,7 @@ format: $(VENV)/.tools
 
 cases: $(VENV)/.tools
 	$(PY) -m envs.convert --all
+	$(PY) -m envs.place_fleet
 
 # Python 3.10: from PATH, from pyenv, or from uv, whichever is there first.
 $(VENV)/bin/python:

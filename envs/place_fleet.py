@@ -16,6 +16,7 @@ import dataclasses
 import numpy as np
 from absl import app
 from scipy import sparse
+from scipy.sparse import csgraph
 
 from envs import case_file, fleet_file, matpower, pglib
 from envs import fleet as fleet_lib
@@ -29,6 +30,12 @@ PROSUMER_SOLAR_SHARE = 0.40  # of the nominal load of the prosumer's bus
 PROSUMER_STORAGE_SHARE = 0.15
 PROSUMER_STORAGE_H = 2.0
 EFFICIENCY = 0.92  # each way: 85 % there and back (NREL Annual Technology Baseline 2023)
+
+_SOURCE = (
+    "Kinds of generators: comments in PGLib-OPF v23.07 (IEEE PES Power Grid Library, CC-BY-4.0). "
+    "Plants, batteries and prosumers: placed by envs/place_fleet.py, not real."
+)
+_SOURCE_118 = " Areas: MATPOWER, most/lib/t/c118swf.m, column BUS_AREA."
 
 # The areas of MATPOWER's most/lib/t/c118swf.m (buses grouped by C. Murillo-Sánchez and
 # R. Zimmerman, 2010). The fourth holds all other buses.
@@ -68,6 +75,11 @@ def place(grid: grid_lib.Grid, fuels: list[str], recipe: Recipe) -> dict:
       fuels: of each generator, as PGLib's comments name it, `n_gen` texts.
       recipe: how much of what.
     """
+    if len(fuels) != grid.n_gen or not set(fuels) <= set(FUELS):
+        raise ValueError(
+            f"{grid.name}: {len(fuels)} comments name {sorted(set(fuels))} for {grid.n_gen} "
+            f"generators; one of {', '.join(FUELS)} is needed for each"
+        )
     number = grid.bus.id
     load, total = grid.bus.load_p_mw, grid.bus.load_p_mw.sum()
     capacity = _branch_capacity(grid)
@@ -90,27 +102,28 @@ def place(grid: grid_lib.Grid, fuels: list[str], recipe: Recipe) -> dict:
     homes = homes[np.linspace(0, homes.size // 2, recipe.prosumers).astype(int)]
 
     rounded = lambda values: [_rounded(value) for value in values]
-    battery = np.full(large.size, STORAGE_SHARE_OF_LOAD * total / large.size)
-    roof, cellar = PROSUMER_SOLAR_SHARE * load[homes], PROSUMER_STORAGE_SHARE * load[homes]
-    n_storage = large.size + homes.size
-    content = {
+    battery = rounded(np.full(large.size, STORAGE_SHARE_OF_LOAD * total / large.size))
+    cellar = rounded(PROSUMER_STORAGE_SHARE * load[homes])
+    energy = [STORAGE_H * power for power in battery]
+    energy += [round(PROSUMER_STORAGE_H * power, 1) for power in cellar]
+    efficiency = [EFFICIENCY] * len(energy)
+    return {
         "name": grid.name,
-        "source": "Kinds of generators: comments in PGLib-OPF v23.07 (IEEE PES Power Grid Library, "
-        "CC-BY-4.0). Plants, batteries and prosumers: placed by envs/place_fleet.py, not real.",
+        "source": _SOURCE + (_SOURCE_118 if grid.name == "case118" else ""),
         "areas": areas(grid, recipe),
         "units": {"bus": number[grid.gen.bus].tolist(), "kind": kinds},
         "renewables": {
             "bus": number[np.concatenate([plants, homes])].tolist(),
             "kind": [fleet_lib.WIND if is_wind else fleet_lib.SOLAR for is_wind in wind]
             + [fleet_lib.SOLAR] * homes.size,
-            "p_max_mw": rounded(power) + rounded(roof),
+            "p_max_mw": rounded(power) + rounded(PROSUMER_SOLAR_SHARE * load[homes]),
         },
         "storage": {
             "bus": number[np.concatenate([large, homes])].tolist(),
-            "p_max_mw": rounded(battery) + rounded(cellar),
-            "energy_mwh": rounded(STORAGE_H * battery) + rounded(PROSUMER_STORAGE_H * cellar),
-            "charge_efficiency": [EFFICIENCY] * n_storage,
-            "discharge_efficiency": [EFFICIENCY] * n_storage,
+            "p_max_mw": battery + cellar,
+            "energy_mwh": energy,
+            "charge_efficiency": efficiency,
+            "discharge_efficiency": efficiency,
         },
         "prosumers": {
             "bus": number[homes].tolist(),
@@ -118,7 +131,6 @@ def place(grid: grid_lib.Grid, fuels: list[str], recipe: Recipe) -> dict:
             "storage": [large.size + 1 + i for i in range(homes.size)],
         },
     }
-    return content
 
 
 def areas(grid: grid_lib.Grid, recipe: Recipe) -> dict[str, list[int]]:
@@ -191,8 +203,8 @@ def _ranked(score: np.ndarray) -> np.ndarray:
 
 
 def _rounded(value: float) -> float:
-    """Returns a plant's size in MW or MWh as a person would state it."""
-    return round(float(value), 0 if value >= 10 else 1)
+    """Returns a plant's size in MW as a person would state it."""
+    return round(float(value)) if value >= 10 else round(float(value), 1)
 
 
 def main(argv: list[str]) -> None:
