@@ -21,13 +21,13 @@ class Kind:
     co2_t_per_mwh: float  # at the stack
 
 
-# Ramps follow what plants in Europe commonly do (Agora Energiewende, Flexibility in thermal power
-# plants, 2017, for coal and gas); `thermal` is 10 % per five minutes. Inertia lies within Kundur,
-# Power System Stability and Control, table 3.2 (thermal 2.5 to 10 s, hydro 2 to 4 s); that of the
-# fuels follows ENTSO-E's Nordic report Future System Inertia (2015): nuclear 6.3 s, other thermal
-# 4 s, hydro 3 s. Droop of 5 % is the common setting of governors (Kundur, section 11.1.1); nuclear
-# units run at constant power. CO2 is what U.S. plants emitted per net MWh in 2023 (EIA, FAQ 74:
-# coal 709 Mt over 675 TWh, gas 790 Mt over 1,806 TWh, petroleum 18 Mt over 16 TWh).
+# Ramps and inertia are choices, not data of real units. Ramps order the fuels as operators know
+# them around `thermal`, which is 10 % per five minutes. Inertia lies in the ranges of Kundur, Power
+# System Stability and Control, table 3.2: 2.5 to 6 s for two-pole thermal sets, 4 to 10 s for the
+# four-pole ones of nuclear plants, 2 to 4 s for hydro; condensers have no turbine. Droop of 5 % is
+# the common setting of governors (Kundur, section 11.1); nuclear units run at constant power. CO2
+# is what U.S. plants emitted per net MWh in 2023 (EIA, Frequently Asked Question 74: coal 709 Mt
+# over 675 TWh, gas 790 Mt over 1,806 TWh, petroleum 18 Mt over 16 TWh).
 KINDS = {
     "coal": Kind(0.015, 4.0, 0.05, 1.05),
     "gas": Kind(0.03, 4.0, 0.05, 0.44),
@@ -38,4 +38,4 @@ KINDS = {
     "exchange": Kind(0.02, 0.0, np.inf, 0.0),  # a neighbour behind a converter or an equivalent
     "condenser": Kind(0.0, 1.5, np.inf, 0.0),
 }
-POWER_FACTOR = 0.85  # rated, of a synchronous generator (Kundur's examples): MVA = MW / 0.85
+POWER_FACTOR = 0.85  # rated, common for synchronous generators: MVA = MW / 0.85
