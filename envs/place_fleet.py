@@ -62,7 +62,7 @@ RECIPES = {
     "case30": Recipe(plants=4, renewable_share=0.25, batteries=2, prosumers=3, areas=2),
     "case57": Recipe(plants=6, renewable_share=0.25, batteries=3, prosumers=5, areas=2),
     "case118": Recipe(plants=10, renewable_share=0.28, batteries=6, prosumers=12, areas=4),
-    "case300": Recipe(plants=20, renewable_share=0.15, batteries=10, prosumers=20, areas=4),
+    "case300": Recipe(plants=20, renewable_share=0.12, batteries=10, prosumers=20, areas=4),
     "case1354": Recipe(plants=60, renewable_share=0.18, batteries=30, prosumers=40, areas=4),
 }
 
