@@ -1,6 +1,7 @@
 # make train   sets everything up, trains case14, and evaluates it beside doing nothing
 # make test    sets everything up and runs the tests (minutes; test-slow trains for longer)
 # make lint    formatting, style and imports
+# make cases   makes envs/cases and envs/fleets again, from PGLib's files
 # make lock    resolves requirements*.in into the hashed locks (needs uv)
 
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ ifndef RUN
 RUN := runs/case14-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train test test-slow lint format lock clean
+.PHONY: train test test-slow lint format cases lock clean
 
 train: $(VENV)/.runtime
 	$(PY) -m launch.local --config=case14 --workdir=$(RUN)
@@ -29,6 +30,10 @@ lint: $(VENV)/.tools
 format: $(VENV)/.tools
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+cases: $(VENV)/.tools
+	$(PY) -m envs.convert --all
+	$(PY) -m envs.place_fleet
 
 # Python 3.10: from PATH, from pyenv, or from uv, whichever is there first.
 $(VENV)/bin/python:

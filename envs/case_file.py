@@ -9,15 +9,17 @@ import pathlib
 
 import numpy as np
 
+from envs import columns, matpower, validate
 from envs import grid as grid_lib
-from envs import matpower, validate
 
-_SHIPPED = pathlib.Path(__file__).parent / "cases"
+SHIPPED = pathlib.Path(__file__).parent / "cases"
+_WHOLE = {"id", "type", "area", "from_bus", "to_bus", "bus"}
+_NO_LIMIT = {"rate_mva": np.inf, "q_min_mvar": -np.inf, "q_max_mvar": np.inf}
 
 
 def names() -> list[str]:
     """Returns the names of the cases that ship with Gridracer."""
-    return sorted((path.stem for path in _SHIPPED.glob("*.json")), key=lambda n: (len(n), n))
+    return sorted((path.stem for path in SHIPPED.glob("*.json")), key=lambda n: (len(n), n))
 
 
 def load(name_or_path: str) -> grid_lib.Grid:
@@ -27,7 +29,7 @@ def load(name_or_path: str) -> grid_lib.Grid:
       FileNotFoundError: neither a shipped case nor a file.
       validate.CaseError: the file is not a usable case.
     """
-    shipped = _SHIPPED / f"{name_or_path}.json"
+    shipped = SHIPPED / f"{name_or_path}.json"
     if name_or_path in names():
         return read_json(shipped)
     if name_or_path.endswith(".json"):
@@ -48,26 +50,28 @@ def load(name_or_path: str) -> grid_lib.Grid:
 
 
 def read_json(path: pathlib.Path) -> grid_lib.Grid:
-    """Returns the grid in the compact form that `write_json` writes."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such case file")
-    try:
-        data = json.loads(path.read_text())
+    """Returns the grid in the compact form that `write_json` writes.
 
-        def table(cls, name):
-            columns = {k: _column(k, v) for k, v in data[name].items()}
-            return cls(**columns)
+    Raises:
+      FileNotFoundError: there is no such file.
+      validate.CaseError: the file is not a usable case.
+    """
+    reader = columns.Reader(path, "Gridracer case file", validate.CaseError)
+    reader.known(None, reader.data, ("name", "source", "base_mva", "bus", "branch", "gen"))
 
-        grid = grid_lib.Grid(
-            name=data["name"],
-            base_mva=float(data["base_mva"]),
-            bus=table(grid_lib.Buses, "bus"),
-            branch=table(grid_lib.Branches, "branch"),
-            gen=table(grid_lib.Generators, "gen"),
-            source=data["source"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise validate.CaseError(f"{path}: not a Gridracer case file: {error}") from error
+    def table(cls, name):
+        fields = [field.name for field in dataclasses.fields(cls)]
+        lists = reader.table(name, tuple(fields))
+        return cls(*(_column(reader, name, field, lists[field]) for field in fields))
+
+    grid = grid_lib.Grid(
+        name=reader.text("name"),
+        base_mva=reader.number("base_mva"),
+        bus=table(grid_lib.Buses, "bus"),
+        branch=table(grid_lib.Branches, "branch"),
+        gen=table(grid_lib.Generators, "gen"),
+        source=reader.text("source"),
+    )
     return validate.check(grid, str(path))
 
 
@@ -75,11 +79,11 @@ def write_json(grid: grid_lib.Grid, path: pathlib.Path) -> None:
     """Writes `grid` as one JSON object, a column per line so that a change shows in a diff."""
 
     def table(rows) -> str:
-        columns = []
-        for field in dataclasses.fields(rows):
-            values = [v if np.isfinite(v) else None for v in getattr(rows, field.name).tolist()]
-            columns.append(f'    "{field.name}": {json.dumps(values)}')
-        return "{\n" + ",\n".join(columns) + "\n  }"
+        lines = (
+            f'    "{field.name}": {columns.written(getattr(rows, field.name))}'
+            for field in dataclasses.fields(rows)
+        )
+        return "{\n" + ",\n".join(lines) + "\n  }"
 
     parts = [
         f'  "name": {json.dumps(grid.name)}',
@@ -92,8 +96,6 @@ def write_json(grid: grid_lib.Grid, path: pathlib.Path) -> None:
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
 
 
-def _column(name: str, values: list) -> np.ndarray:
+def _column(reader: columns.Reader, table: str, name: str, values: list) -> np.ndarray:
     """Returns a column as an array; JSON's null stands for "no limit"."""
-    no_limit = -np.inf if "_min_" in name else np.inf
-    column = np.array([no_limit if v is None else v for v in values])
-    return column.astype(np.int32) if column.dtype.kind == "i" else column.astype(float)
+    return reader.numbers(table, name, values, whole=name in _WHOLE, null=_NO_LIMIT.get(name))

