@@ -123,6 +123,8 @@ def _ppc(grid):
             gen.p_min_mw, *[zeros(grid.n_gen)] * 11,
         ]),
     }  # fmt: skip
+
+
 def solve(net, grid, gen_p_mw, load_p_mw, load_q_mvar, vm_setpoint_pu):
     """Returns pandapower's (vm, va in rad) for the given injections, loads given per load bus."""
     for index, (p, q) in enumerate(zip(load_p_mw, load_q_mvar)):

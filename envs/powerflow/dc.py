@@ -21,8 +21,7 @@ def solve(
     branch, vm = net.branch, jnp.zeros_like(problem.p)
     closed = 1.0 if problem.closed is None else problem.closed
     alive = 1.0 if problem.alive is None else problem.alive
-    reactance = -branch.b / (branch.g**2 + branch.b**2)
-    weight = closed * branch.inverse_tap / reactance
+    weight = closed * branch.inverse_tap / branch.x
     f, t = branch.from_bus, branch.to_bus
 
     def flows(va):

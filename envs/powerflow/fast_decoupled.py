@@ -124,12 +124,11 @@ def changes_of(
     i = jnp.concatenate([jnp.where(out, f, n), jnp.where(tied, bus, n)])
     j = jnp.concatenate([jnp.where(out, t, n), none])
     used = jnp.concatenate([out, tied])
-    g, b, tap = (
-        column[:, 0][branch] for column in (net.branch.g, net.branch.b, net.branch.inverse_tap)
+    b, x, tap = (
+        column[:, 0][branch] for column in (net.branch.b, net.branch.x, net.branch.inverse_tap)
     )
     ground = jnp.full(bus.shape, _GROUND_PU, dtype)
-    reactance = -b / (g * g + b * b)
-    by_reactance = jnp.concatenate([-1.0 / reactance, ground])
+    by_reactance = jnp.concatenate([-1.0 / x, ground])
     by_susceptance = jnp.concatenate([b, ground])
     ones = jnp.ones_like(by_reactance)
     scale = jnp.concatenate([tap, jnp.ones_like(ground)])

@@ -27,6 +27,7 @@ class Branches(NamedTuple):
     to_bus: np.ndarray  # `[n_branch]`
     g: chex.Array  # series conductance
     b: chex.Array  # series susceptance
+    x: chex.Array  # series reactance, as the decoupled methods see it
     half_charging: chex.Array
     inverse_tap: chex.Array
     v1_base: chex.Array  # V₁ at the base point
@@ -119,6 +120,7 @@ def build(
         to_bus=position[t],
         g=column(series.real),
         b=column(series.imag),
+        x=column(_reactance(branch)),
         half_charging=column(0.5 * branch.b_pu),
         inverse_tap=column(1.0 / branch.tap),
         v1_base=column(v1),
@@ -161,7 +163,7 @@ def _decoupled(grid, position, n_free, dtype) -> Decoupled:
     n, branch = grid.n_bus, grid.branch
     f, t = position[branch.from_bus], position[branch.to_bus]
     angle = np.zeros((n, n))
-    _add_branches(angle, f, t, 1.0 / branch.x_pu, np.ones_like(branch.tap))
+    _add_branches(angle, f, t, 1.0 / _reactance(branch), np.ones_like(branch.tap))
     angle[position[grid.reference_bus], position[grid.reference_bus]] += _GROUND_PU
     series = 1.0 / (branch.r_pu + 1j * branch.x_pu)
     magnitude = np.zeros((n, n))
@@ -181,6 +183,11 @@ def _decoupled(grid, position, n_free, dtype) -> Decoupled:
         follow=cast(follow),
         held=cast(magnitude[n_free:, n_free:] - between.T @ follow),
     )
+
+
+def _reactance(branch: grid_lib.Branches) -> np.ndarray:
+    """Returns the reactances `[n_branch]`, the impedance where a branch is all resistance."""
+    return np.where(np.abs(branch.x_pu) > 1e-6, branch.x_pu, np.hypot(branch.r_pu, branch.x_pu))
 
 
 def _add_branches(matrix, f, t, weight, inverse_tap):
