@@ -1,11 +1,10 @@
 """Days recorded in Grid2Op's chronics, as tapes of a grid.
 
-Names tell where a column belongs: `load_<sub>_<n>` and `gen_<sub>_<n>` are at the bus whose number is
-`<sub>` + `bus_offset`, `<from>_<to>_<n>` is a branch between two such buses. Grid2Op numbers
-substations from 0, so with an offset of 1 the data sets on the 14 and 118 bus systems
-(`rte_case14_*`, `educ_case14_*`, `l2rpn_case14_sandbox`, `rte_case118_example`, `l2rpn_idf_2023`)
-name the IEEE buses. Those on 36 substations are parts of the 118 bus system with numbers of their
-own: they need that grid as a case file.
+Names tell where a column belongs, see `chronics_names`. Grid2Op numbers substations from 0, so with
+an offset of 1 the data sets on the 14 and 118 bus systems (`rte_case14_*`, `educ_case14_*`,
+`l2rpn_case14_sandbox`, `rte_case118_example`, `l2rpn_idf_2023`) name the IEEE buses. Those on 36
+substations are parts of the 118 bus system with numbers of their own: they need that grid as a
+case file.
 
     tapes = chronics.read("…/rte_case14_realistic/chronics", grid, fleet, options, scale=0.87)
     train = chronics.of_split(tapes, "train")
@@ -17,7 +16,6 @@ import dataclasses
 import datetime
 import logging
 import pathlib
-import re
 import zlib
 
 import jax
@@ -29,6 +27,7 @@ from envs import grid as grid_lib
 from envs import options as options_lib
 from envs import tape as tape_lib
 from envs.tapes import chronics_files as files
+from envs.tapes import chronics_names as names
 from envs.tapes import load as load_lib
 from envs.tapes import planning, splits, weather
 
@@ -110,7 +109,7 @@ def renewables(
     known, prod = files.plants(scenario), files.required(scenario, "prod_p")
     chosen = [n for n in prod.names if known.get(n, ("", 0.0))[0] in weather.MEMORY]
     return fleet_lib.Renewables(
-        bus=np.array([_bus(grid, prod.path, n, "gen", bus_offset) for n in chosen], np.int32),
+        bus=np.array([names.bus(grid, prod.path, n, "gen", bus_offset) for n in chosen], np.int32),
         kind=np.array([known[n][0] for n in chosen], "<U5"),
         p_max_mw=np.array([known[n][1] for n in chosen], float),
     )
@@ -138,9 +137,8 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[tape_li
             f"is no multiple of that; use {minutes}"
         )
     series = _series(folder, grid, fleet, scale, bus_offset)
-    foreseen = _foreseen(
-        series, fleet, start, minutes, stride, (seed, zlib.crc32(folder.name.encode()))
-    )
+    rng = np.random.default_rng((seed, zlib.crc32(folder.name.encode())))
+    foreseen = _foreseen(series, fleet, start, minutes, stride, rng)
     load_ahead, renewable_ahead, load_day_ahead, renewable_day_ahead = foreseen
     needed = planning.demand(
         grid, jnp.asarray(load_day_ahead), jnp.asarray(renewable_day_ahead), options.planned_losses
@@ -149,29 +147,41 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[tape_li
 
     tapes = []
     midnight = datetime.datetime.combine(start.date(), datetime.time())
-    while True:
-        offset = round((midnight - start).total_seconds() / 60)
-        rows = offset // minutes + stride * np.arange(options.horizon_steps + 1)
-        if rows[-1] >= len(plan):
-            return tapes
-        if offset >= 0 and offset % minutes == 0:
-            take = lambda array: np.asarray(array[rows], np.float32)  # noqa: B023
-            tapes.append(
-                tape_lib.Tape(
-                    load_p_mw=take(series.load_p_mw),
-                    load_q_mvar=take(series.load_q_mvar),
-                    renewable_mw=take(series.renewable_mw),
-                    branch_status=series.branch_status[rows],
-                    gen_status=np.full((rows.size, grid.n_gen), tape_lib.IN_SERVICE, np.uint8),
-                    load_forecast_mw=take(load_ahead),
-                    renewable_forecast_mw=take(renewable_ahead),
-                    day_ahead_load_mw=take(load_day_ahead),
-                    day_ahead_renewable_mw=take(renewable_day_ahead),
-                    plan_p_mw=take(plan),
-                    day=np.int32(day_of(midnight.date())),
-                )
+    for day in range(len(plan) * minutes // options_lib.MINUTES_PER_DAY + 2):
+        date = midnight + datetime.timedelta(days=day)
+        rows = _rows(date, start, minutes, stride, options.horizon_steps, len(plan))
+        if rows is None:
+            continue
+        take = lambda array, rows=rows: np.asarray(array[rows], np.float32)
+        tapes.append(
+            tape_lib.Tape(
+                load_p_mw=take(series.load_p_mw),
+                load_q_mvar=take(series.load_q_mvar),
+                renewable_mw=take(series.renewable_mw),
+                branch_status=series.branch_status[rows],
+                gen_status=np.full((rows.size, grid.n_gen), tape_lib.IN_SERVICE, np.uint8),
+                load_forecast_mw=take(load_ahead),
+                renewable_forecast_mw=take(renewable_ahead),
+                day_ahead_load_mw=take(load_day_ahead),
+                day_ahead_renewable_mw=take(renewable_day_ahead),
+                plan_p_mw=take(plan),
+                day=np.int32(day_of(date.date())),
             )
-        midnight += datetime.timedelta(days=1)
+        )
+    return tapes
+
+
+def _rows(date, start, minutes, stride, horizon, n_time) -> np.ndarray | None:
+    """Returns the rows of an episode from midnight of `date`, None where it is not recorded whole.
+
+    A recording that ends with the last step of the day lends the step before midnight as row 0.
+    """
+    first, rest = divmod(round((date - start).total_seconds() / 60), minutes)
+    if first + stride * horizon >= n_time:
+        first -= stride
+    if rest or first < 0 or first + stride * horizon >= n_time:
+        return None
+    return first + stride * np.arange(horizon + 1)
 
 
 def day_of(date: datetime.date) -> int:
@@ -189,14 +199,14 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
     load_p, load_q = files.required(folder, "load_p"), files.required(folder, "load_q")
     n_time = len(load_p.values)
     load_q.expect_rows(n_time, load_p.path)
-    to_load = _load_map(load_p, grid, bus_offset)
-    q_map = _load_map(load_q, grid, bus_offset)
+    to_load = names.loads(load_p, grid, bus_offset)
+    q_map = names.loads(load_q, grid, bus_offset)
     to_plant, prod = np.zeros((0, fleet.n_renewable)), None
     renewable = np.zeros((n_time, 0))
     if fleet.n_renewable:
         prod = files.required(folder, "prod_p")
         prod.expect_rows(n_time, load_p.path)
-        to_plant = _plant_map(folder, prod, grid, fleet, bus_offset)
+        to_plant = names.plants(folder, prod, grid, fleet, bus_offset)
         renewable = np.clip(prod.values @ to_plant, 0.0, fleet.renewables.p_max_mw)
 
     def leads(stem, like, weights):
@@ -205,11 +215,11 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
             return np.zeros((n_time, 0))
         if len(found.values) % n_time:
             raise files.ChronicsError(
-                f"{found.path}: {len(found.values)} rows, but {like.path.name} has {n_time}; forecasts "
-                "need one row, or the same number of rows, for each"
+                f"{found.path}: {len(found.values)} rows, but {like.path.name} has {n_time}; "
+                "forecasts need one row, or the same number of rows, for each"
             )
         if found.names != like.names:
-            order = _order(found, like)
+            order = names.order(found, like)
             weights = weights[order]
         return (found.values @ weights).reshape(n_time, -1)
 
@@ -218,7 +228,7 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
         found = files.table(folder, stem)
         if found is not None:
             found.expect_rows(n_time, load_p.path)
-            for column, branch in _branch_map(found, grid, bus_offset):
+            for column, branch in names.branches(found, grid, bus_offset):
                 status[found.values[:, column] > 0, branch] = mark
     return _Series(
         load_p_mw=scale * load_p.values @ to_load,
@@ -234,11 +244,10 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
     )
 
 
-def _foreseen(series, fleet, start, minutes, stride, seed):
+def _foreseen(series, fleet, start, minutes, stride, rng):
     """Returns forecasts `[time, n_lead]` of load and renewables, then those of the day before."""
     n_time = len(series.load_p_mw)
     day = (start.hour * 60 + start.minute + minutes * np.arange(n_time)) / 1440.0
-    rng = np.random.default_rng(seed)
     load, plants = series.load_p_mw.sum(1), series.renewable_mw
     is_wind = fleet.renewables.kind == fleet_lib.WIND
     wind, sun = plants[:, is_wind].sum(1), plants[:, ~is_wind].sum(1)
@@ -284,97 +293,3 @@ def _smooth(x: np.ndarray, width: int) -> np.ndarray:
     place = np.arange(x.size)
     low, high = np.maximum(place - width // 2, 0), np.minimum(place + width // 2 + 1, x.size)
     return (total[high] - total[low]) / (high - low)
-
-
-def _bus(grid, path, name: str, word: str, bus_offset: int) -> int:
-    """Returns the index of the bus that a column's name gives."""
-    found = re.fullmatch(rf"{word}_(\d+)_\d+", name)
-    if not found:
-        raise files.ChronicsError(
-            f"{path}: column {name!r} names no bus; it should read {word}_<substation>_<number>"
-        )
-    number = int(found[1]) + bus_offset
-    places = np.flatnonzero(grid.bus.id == number)
-    if not places.size:
-        raise files.ChronicsError(
-            f"{path}: column {name!r} is at bus {number} (bus_offset={bus_offset}), which {grid.name} "
-            "does not have; give the grid that was recorded, or another bus_offset"
-        )
-    return int(places[0])
-
-
-def _load_map(table: files.Table, grid, bus_offset) -> np.ndarray:
-    """Returns `[column, n_load]`, one where a column is at a load's bus."""
-    buses = np.array([_bus(grid, table.path, name, "load", bus_offset) for name in table.names])
-    weights = (buses[:, None] == grid.loads).astype(float)
-    astray = np.flatnonzero(weights.sum(1) == 0)
-    if astray.size:
-        raise files.ChronicsError(
-            f"{table.path}: column {table.names[astray[0]]!r} is at bus "
-            f"{grid.bus.id[buses[astray[0]]]}, which has no load in {grid.name}; give the grid that "
-            "was recorded, or another bus_offset"
-        )
-    lacking = np.flatnonzero(weights.sum(0) == 0)
-    if lacking.size:
-        raise files.ChronicsError(
-            f"{table.path}: no column for the load at bus {grid.bus.id[grid.loads[lacking[0]]]} of "
-            f"{grid.name}; give the grid that was recorded, or add the column"
-        )
-    return weights
-
-
-def _plant_map(folder, prod: files.Table, grid, fleet, bus_offset) -> np.ndarray:
-    """Returns `[column, n_renewable]`: rated power over Pmax where a column is the plant's.
-
-    Plants of one kind at one bus take its columns in turn.
-    """
-    known = files.plants(folder)
-    weights = np.zeros((len(prod.names), fleet.n_renewable))
-    taken = set()
-    plants = fleet.renewables
-    for plant, (bus, kind, p_max) in enumerate(zip(plants.bus, plants.kind, plants.p_max_mw)):
-        for column, name in enumerate(prod.names):
-            of_kind, rated = known.get(name, ("", 0.0))
-            here = of_kind == kind and column not in taken
-            if here and _bus(grid, prod.path, name, "gen", bus_offset) == bus:
-                taken.add(column)
-                weights[column, plant] = p_max / rated
-                break
-        else:
-            raise files.ChronicsError(
-                f"{prod.path}: no {kind} column left for plant {plant} of fleet {fleet.name} at bus "
-                f"{grid.bus.id[bus]}; take the plants that are recorded with chronics.renewables"
-            )
-    return weights
-
-
-def _branch_map(table: files.Table, grid, bus_offset) -> list[tuple[int, int]]:
-    """Returns (column, branch) for every line; parallel branches take columns in turn."""
-    ends = np.stack([grid.branch.from_bus, grid.branch.to_bus], axis=1)
-    ids = grid.bus.id[ends]
-    pairs = [tuple(sorted(pair)) for pair in ids.tolist()]
-    free: dict[tuple[int, int], list[int]] = {}
-    for branch, pair in enumerate(pairs):
-        free.setdefault(pair, []).append(branch)
-    found = []
-    for column, name in enumerate(table.names):
-        match = re.fullmatch(r"(\d+)_(\d+)_\d+", name)
-        pair = tuple(sorted(int(end) + bus_offset for end in match.groups())) if match else ()
-        if not free.get(pair):
-            raise files.ChronicsError(
-                f"{table.path}: column {name!r} names no branch of {grid.name} (or one too many "
-                f"between its buses); it should read <from>_<to>_<number> with bus_offset={bus_offset}"
-            )
-        found.append((column, free[pair].pop(0)))
-    return found
-
-
-def _order(table: files.Table, like: files.Table) -> list[int]:
-    """Returns, for each column of `table`, its place in `like`."""
-    if sorted(table.names) != sorted(like.names):
-        odd = sorted(set(table.names) ^ set(like.names))[0]
-        raise files.ChronicsError(
-            f"{table.path}: column {odd!r} is not in both it and {like.path.name}; the two need the "
-            "same columns"
-        )
-    return [like.names.index(name) for name in table.names]

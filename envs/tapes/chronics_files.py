@@ -129,8 +129,8 @@ def plants(folder: pathlib.Path) -> dict[str, tuple[str, float]]:
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise ChronicsError(
-            f"{folder}: no prods_charac.csv in it or the two folders above, which says what is wind "
-            "and what is solar; copy it there from the Grid2Op environment"
+            f"{folder}: no prods_charac.csv in it or the two folders above, which says what is "
+            "wind and what is solar; copy it there from the Grid2Op environment"
         )
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -126,7 +126,7 @@ class Surprise:
 def draw(
     key: chex.PRNGKey, known: Slow, n_rows: int, n_columns: int
 ) -> tuple[chex.Array, chex.Array]:
-    """Returns numbers for `known`, `[its n_shocks, its n_columns]`, and `[n_rows, n_columns]` more."""
+    """Returns shocks for `known`, and `[n_rows, n_columns]` more."""
     n_wave = known.n_shocks * known.n_columns
     flat = normals(key, n_wave + n_rows * n_columns)
     return flat[:n_wave].reshape(known.n_shocks, -1), flat[n_wave:].reshape(n_rows, n_columns)
