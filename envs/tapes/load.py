@@ -34,13 +34,13 @@ DAILY_SHAPE = np.array([
 ])  # fmt: skip
 
 # Known the day before: weather and habits, slowly varying. Shares of a load's expected level.
-GRID_STD, AREA_STD, OWN_STD = 0.025, 0.015, 0.035
+GRID_STD, AREA_STD, OWN_STD = 0.022, 0.015, 0.040
 CYCLES_PER_DAY, VARIANCE = (0.05, 0.5, 1.0, 2.0), (0.55, 0.25, 0.15, 0.05)
 # Not known before it happens.
-GRID_SURPRISE_STD, GRID_SURPRISE_HOURS = 0.015, 6.0
-AREA_SURPRISE_STD, AREA_SURPRISE_HOURS = 0.010, 3.0
-GRID_WHITE_STD, OWN_WHITE_STD = 0.0034, 0.0102  # from step to step, correlated 0.1 between loads
-REACTIVE_STD = 0.01  # of a load's power factor, from step to step
+GRID_SURPRISE_STD, GRID_SURPRISE_HOURS = 0.015, 3.0
+AREA_SURPRISE_STD, AREA_SURPRISE_HOURS = 0.010, 1.5
+GRID_WHITE_STD, OWN_WHITE_STD = 0.001, 0.0102  # from step to step
+REACTIVE_STD = 0.014  # of a load's power factor, from step to step
 
 
 def expected_level(hours: np.ndarray, day: chex.Array) -> chex.Array:
@@ -84,10 +84,10 @@ def sample(
     n_area = int(area.max(initial=-1)) + 1
     p_nominal, q_nominal = grid.bus.load_p_mw[loads], grid.bus.load_q_mvar[loads]
     known = noise.Slow(CYCLES_PER_DAY, VARIANCE, 1 + n_area + n_load)
-    surprise = noise.Surprise.lasting(
-        [GRID_SURPRISE_HOURS] + [AREA_SURPRISE_HOURS] * n_area, hours[1] - hours[0]
-    )
-    waves, shocks = noise.draw(key, known, n_rows + 1, 1 + n_area + 1 + 2 * n_load)
+    dt_h = hours[1] - hours[0]
+    surprise = noise.Surprise.lasting([GRID_SURPRISE_HOURS] + [AREA_SURPRISE_HOURS] * n_area, dt_h)
+    late = noise.delay(dt_h)
+    waves, shocks = noise.draw(key, known, 1 + late + n_rows, 1 + n_area + 1 + 2 * n_load)
     smooth, common, own, factor = jnp.split(shocks, np.cumsum((1 + n_area, 1, n_load)), axis=1)
 
     level = expected_level(hours, day)[:, None]
@@ -101,19 +101,21 @@ def sample(
 
     size = np.repeat((GRID_SURPRISE_STD, AREA_SURPRISE_STD), (1, n_area))
     state = surprise.sample(smooth)
-    of_grid, of_area = jnp.split(state[0] * jnp.asarray(size, jnp.float32), [1], axis=1)
-    white = GRID_WHITE_STD * common[1:] + OWN_WHITE_STD * own[1:]
+    of_grid, of_area = jnp.split(state[0][late:] * jnp.asarray(size, jnp.float32), [1], axis=1)
+    white = GRID_WHITE_STD * common[-n_rows:] + OWN_WHITE_STD * own[-n_rows:]
     happens = expected[:n_rows] + of_grid + of_area[:, area] + white
     share = level[:n_rows] * jnp.maximum(happens, 0.0)
 
     as_float = lambda x: jnp.asarray(x, jnp.float32)
     day_ahead = level[:, 0] * (expected @ as_float(p_nominal))
     weight = as_float(size * np.append(p_nominal.sum(), np.bincount(area, p_nominal, n_area)))
+    seen = tuple(part[:n_rows] for part in state)
     ahead = [
-        day_ahead[k : k + n_rows] + level[k : k + n_rows, 0] * (surprise.ahead(state, k) @ weight)
+        day_ahead[k : k + n_rows]
+        + level[k : k + n_rows, 0] * (surprise.ahead(seen, late + k) @ weight)
         for k in tape_lib.LEAD_STEPS
     ]
-    reactive = share * (1.0 + REACTIVE_STD * factor[1:])
+    reactive = share * (1.0 + REACTIVE_STD * factor[-n_rows:])
     return (
         share * as_float(p_nominal),
         reactive * as_float(q_nominal),

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+FORECAST_DELAY_H = 1 / 3  # age of what a forecast within the day is made of
 _BYTES_MEAN, _BYTES_STD = 4 * 127.5, np.sqrt(4 * (256**2 - 1) / 12)  # of the sum of four bytes
 
 
@@ -37,6 +38,11 @@ def _mix(word: chex.Array) -> chex.Array:
     word = (word ^ (word >> 16)) * jnp.uint32(0x7FEB352D)
     word = (word ^ (word >> 15)) * jnp.uint32(0x846CA68B)
     return word ^ (word >> 16)
+
+
+def delay(dt_h: float) -> int:
+    """Returns the age of what a forecast is made of, in steps of `dt_h` hours, at least one."""
+    return max(1, round(FORECAST_DELAY_H / dt_h))
 
 
 @dataclasses.dataclass(frozen=True)

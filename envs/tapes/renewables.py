@@ -62,10 +62,12 @@ def _kind(key, kind, area, hours, day):
     _, area = np.unique(area, return_inverse=True)
     n_plant, n_area = area.size, int(area.max()) + 1
     known = noise.Slow(memory.cycles_per_day, memory.variance, 1 + n_area)
+    dt_h = hours[1] - hours[0]
     surprise = noise.Surprise.lasting(
-        [memory.area_hours] * n_area + [memory.own_hours] * n_plant, hours[1] - hours[0]
+        [memory.area_hours] * n_area + [memory.own_hours] * n_plant, dt_h
     )
-    waves, shocks = noise.draw(key, known, n_rows + 1, n_area + n_plant)
+    late = noise.delay(dt_h)
+    waves, shocks = noise.draw(key, known, 1 + late + n_rows, n_area + n_plant)
 
     slow = known.sample(waves, hours)
     foreseen = np.sqrt(memory.grid) * slow[:, :1] + np.sqrt(memory.area) * slow[:, 1:][:, area]
@@ -73,9 +75,10 @@ def _kind(key, kind, area, hours, day):
     of_area, of_plant = (float(x) for x in np.sqrt(variance))
     to_plants = lambda x: of_area * x[:, :n_area][:, area] + of_plant * x[:, n_area:]
     state = surprise.sample(shocks)
+    seen = tuple(part[:n_rows] for part in state)
 
-    def error(steps):  # standard deviation of z, so many steps ahead
-        unknown = surprise.unknown(steps)
+    def error(lead):  # standard deviation of z, so many steps ahead
+        unknown = surprise.unknown(late + lead)
         return np.sqrt(variance @ (unknown[0], unknown[-1]))
 
     if kind == fleet_lib.WIND:
@@ -88,10 +91,10 @@ def _kind(key, kind, area, hours, day):
     curve = weather.Curve(share, np.array(errors))
     foreseen = foreseen + shift * weather.season(day)
 
-    now = scale[:n_rows] * curve(foreseen[:n_rows] + to_plants(state[0]), _NOW)
+    now = scale[:n_rows] * curve(foreseen[:n_rows] + to_plants(state[0][late:]), _NOW)
     ahead = [
         scale[k : k + n_rows]
-        * curve(foreseen[k : k + n_rows] + to_plants(surprise.ahead(state, k)), table)
+        * curve(foreseen[k : k + n_rows] + to_plants(surprise.ahead(seen, late + k)), table)
         for table, k in enumerate(tape_lib.LEAD_STEPS)
     ]
     day_ahead = scale[:n_rows] * curve(foreseen[:n_rows], _DAY_AHEAD)

@@ -21,14 +21,14 @@ from envs.tapes import splits
 # Wind. Speeds are Rayleigh-distributed, the usual assumption where only the mean is known
 # (IEC 61400-12-1); the curve is the cubic one between cut-in and rated speed. Storm shut-down is
 # left out.
-MEAN_SPEED, CUT_IN_SPEED, RATED_SPEED = 7.0, 3.0, 12.5  # m/s at hub height
+MEAN_SPEED, CUT_IN_SPEED, RATED_SPEED = 6.8, 3.0, 13.0  # m/s at hub height
 WIND_SEASON = 0.3  # added to z in mid-winter, taken off in mid-summer
 
 # Sun. Haurwitz's clear sky (Journal of Meteorology 2, 1945) on a plane that faces the equator.
 LATITUDE = 45.0  # degrees north
 TILT = 15.0  # degrees; less than is usual, for the plants of an area face several ways
 CLEAR_SKY, CLEAR_SKY_LOSS = 1.098, 0.057  # kW/m², and the exponent of 1 / sin(elevation)
-PERFORMANCE = 0.75  # power at 1 kW/m² over rated power
+PERFORMANCE = 0.70  # power at 1 kW/m² over rated power
 SKY_MEAN, SKY_SLOPE, SKY_LEAST = 0.75, 0.22, 0.10  # share that clouds let through, over z
 SUN_SEASON = -0.3  # added to z in mid-winter: winters are cloudier
 
@@ -48,9 +48,7 @@ class Memory:
 
 
 MEMORY = {
-    fleet_lib.WIND: Memory(
-        0.50, 0.30, 0.12, 0.08, 5.0, 1.5, (0.05, 0.5, 1.0, 2.0), (0.60, 0.30, 0.08, 0.02)
-    ),
+    fleet_lib.WIND: Memory(0.60, 0.20, 0.15, 0.05, 4.0, 1.5, (0.05, 0.3, 1.0), (0.70, 0.27, 0.03)),
     fleet_lib.SOLAR: Memory(
         0.40, 0.25, 0.25, 0.10, 1.0, 0.5, (0.05, 0.5, 1.0, 2.0), (0.60, 0.25, 0.10, 0.05)
     ),
