@@ -26,6 +26,7 @@ CASES = {
 }
 N_KEYS = 1024
 PER_HOUR = 12
+OPTIONS = options.EnvOptions()
 
 
 def folder(data_set):
@@ -49,29 +50,31 @@ def grid_and_fleet(case):
 @functools.cache
 def recorded(case):
     """Returns the statistics of the recorded days."""
-    grid, assets = grid_and_fleet(case)
-    tapes = [
-        chronics.read(folder(data_set), grid, assets, options.EnvOptions())
-        for data_set in CASES[case][1]
-    ]
-    return measure(jax.tree.map(lambda *leaves: np.concatenate(leaves), *tapes), assets)
+    tapes = [read(case, data_set) for data_set in CASES[case][1]]
+    return measure(_join(tapes), grid_and_fleet(case)[1])
+
+
+def read(case, data_set):
+    """Returns the tapes of a data set, with the plants that `case` has."""
+    return chronics.read(folder(data_set), *grid_and_fleet(case), OPTIONS)
 
 
 @functools.cache
 def drawn(case):
     """Returns the statistics of synthetic days of the same season."""
     grid, assets = grid_and_fleet(case)
-    draw = jax.jit(jax.vmap(lambda k: synthetic.sample(k, grid, assets, _OPTIONS, "train")))
+    draw = jax.jit(jax.vmap(lambda k: synthetic.sample(k, grid, assets, OPTIONS, "train")))
     parts = []
     for key in jax.random.split(jax.random.PRNGKey(0), 4):
         tapes = jax.tree.map(np.asarray, draw(jax.random.split(key, N_KEYS // 4)))
         first, last = CASES[case][2]
         near = (tapes.day >= first - 7) & (tapes.day <= last + 7)
         parts.append(jax.tree.map(lambda leaf, near=near: leaf[near], tapes))
-    return measure(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), assets)
+    return measure(_join(parts), assets)
 
 
-_OPTIONS = options.EnvOptions()
+def _join(tapes):
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *tapes)
 
 
 def measure(tapes, assets):
@@ -81,9 +84,9 @@ def measure(tapes, assets):
     share = load / load.mean((0, 1))
     total = load.sum(-1) / load.sum(-1).mean()
     weekday = np.asarray(tapes.day) % 7 < 5
-    mean_day = _smooth(total[weekday].mean(0))
+    mean_day = smooth(total[weekday].mean(0))
     ramp = np.diff(total, axis=1)
-    slow = _smooth(share)  # without what changes from step to step
+    slow = smooth(share)  # without what changes from step to step
     out = {
         "load, lowest over highest of the mean weekday": mean_day.min() / mean_day.max(),
         "load, hour of the lowest": mean_day.argmin() / PER_HOUR,
@@ -130,7 +133,7 @@ def measure(tapes, assets):
     return {name: float(value) for name, value in out.items()}
 
 
-def _smooth(x):
+def smooth(x):
     """Returns the running mean over an hour along the time axis, the last or the one before."""
     axis = 1 if x.ndim > 1 else 0
     width = PER_HOUR // 2

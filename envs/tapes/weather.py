@@ -27,6 +27,7 @@ WIND_SEASON = 0.3  # added to z in mid-winter, taken off in mid-summer
 # Sun. Haurwitz's clear sky (Journal of Meteorology 2, 1945) on a plane that faces the equator.
 LATITUDE = 45.0  # degrees north
 TILT = 15.0  # degrees; less than is usual, for the plants of an area face several ways
+DIFFUSE = 0.15  # share of the light that comes from the whole sky
 CLEAR_SKY, CLEAR_SKY_LOSS = 1.098, 0.057  # kW/m², and the exponent of 1 / sin(elevation)
 PERFORMANCE = 0.70  # power at 1 kW/m² over rated power
 SKY_MEAN, SKY_SLOPE, SKY_LEAST = 0.75, 0.22, 0.10  # share that clouds let through, over z
@@ -83,7 +84,7 @@ def clear_sky_share(hours: np.ndarray, day: chex.Array) -> chex.Array:
 
     elevation = height(LATITUDE)  # sine of it
     clear = CLEAR_SKY * jnp.exp(-CLEAR_SKY_LOSS / jnp.maximum(elevation, 1e-3))
-    facing = jnp.maximum(height(LATITUDE - TILT), 0.0)
+    facing = (1 - DIFFUSE) * jnp.maximum(height(LATITUDE - TILT), 0.0) + DIFFUSE * elevation
     return jnp.where(elevation > 0, jnp.minimum(PERFORMANCE * clear * facing, 1.0), 0.0)
 
 
