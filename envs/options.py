@@ -33,6 +33,10 @@ class EnvOptions:
     reactive_price: Annotated[float, "charged outside generators' reactive limits, $/MVArh"] = 10.0
     blackout_share: Annotated[float, "share of load unserved at which the episode ends"] = 0.30
     restoration_hours: Annotated[float, "hours of load lost when the grid blacks out"] = 4.0
+    # Low enough that most days are whole, high enough that each batch has some that are not.
+    maintenance_per_day: Annotated[float, "branches in planned maintenance a day, 0 to 2"] = 0.1
+    branch_faults_per_day: Annotated[float, "branches of the grid that trip a day"] = 0.1
+    gen_faults_per_day: Annotated[float, "generators of the grid that trip a day"] = 0.02
 
     def __post_init__(self):
         for name in ("step_minutes", "horizon_steps"):
@@ -58,6 +62,13 @@ class EnvOptions:
             "voltage_price",
             "reactive_price",
             "restoration_hours",
+            "branch_faults_per_day",
+            "gen_faults_per_day",
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must not be negative")
+        if not 0 <= self.maintenance_per_day <= 2:
+            raise ValueError(
+                f"env.maintenance_per_day={self.maintenance_per_day}: must be from 0 to 2, for at "
+                "most two branches are out at once"
+            )

