@@ -70,7 +70,7 @@ def solve(file: dict, count: int, tolerance_pu: float, borrow: bool):
 
     net = network(file)
     options = {
-        "tolerance_mva": tolerance_pu * float(file["base_mva"]),
+        "tolerance_mva": tolerance_pu,  # Its name notwithstanding, it is compared with pu.
         "trafo_model": "pi",
         "calculate_voltage_angles": True,
         "numba": not borrow,
