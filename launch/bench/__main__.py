@@ -37,7 +37,9 @@ _CASES = flags.DEFINE_list(
     "case300 and case1354 (env: of case14 and case118) that ship.",
 )  # fmt: skip
 _BATCHES = flags.DEFINE_list(
-    "batches", None, "How many grids at once. By default 1,16,64,256,1024,4096 (env: 1,64,256,1024)."
+    "batches",
+    None,
+    "How many grids at once. By default 1,16,64,256,1024,4096 (env: 1,64,256,1024).",
 )
 _METHODS = flags.DEFINE_list("methods", None, "powerflow: our methods to measure; by default all.")
 _POLICIES = flags.DEFINE_list(

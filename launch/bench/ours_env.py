@@ -78,9 +78,7 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
     def step(loop: _Loop, _):
         key, k_act = jax.random.split(loop.key)
         states = jax.vmap(
-            lambda state, action, day: env.transition(
-                state, action, tape_lib.PooledTape(pool, day)
-            )
+            lambda state, action, day: env.transition(state, action, tape_lib.PooledTape(pool, day))
         )(loop.states, act(k_act), loop.day)
         done, day = states.done, (loop.day + 1) % pool_size
         mismatch = jnp.where(states.terminated, 0.0, states.metrics["mismatch_pu"]).max()
@@ -97,12 +95,11 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
 
     rollout = jax.jit(lambda loop: jax.lax.scan(step, loop, length=length)[0], donate_argnums=0)
     zero = jnp.int32(0)
-    # Copied, since a donated buffer cannot be read again.
-    key = jax.random.PRNGKey(seed)
-    loop = [_Loop(jax.tree.map(jnp.copy, first), day, key, zero, zero, jnp.float32(0.0))]
+    loop = _Loop(first, day, jax.random.PRNGKey(seed), zero, zero, jnp.float32(0.0))
+    last = [jax.tree.map(jnp.copy, loop)]  # Leaves of their own, since they are donated.
 
     def run():
-        loop[0] = jax.block_until_ready(rollout(loop[0]))
+        last[0] = jax.block_until_ready(rollout(last[0]))
 
     fresh_days = jax.jit(jax.vmap(env.reset))
 
@@ -111,9 +108,9 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
 
     def report():
         return {
-            "episodes_ended": int(loop[0].ended),
-            "ended_early": int(loop[0].terminated),
-            "max_mismatch_pu": float(loop[0].worst_mismatch),
+            "episodes_ended": int(last[0].ended),
+            "ended_early": int(last[0].terminated),
+            "max_mismatch_pu": float(last[0].worst_mismatch),
         }
 
     return Prepared(run, report, reset, pool_size, batch * length, env.horizon)

@@ -40,8 +40,7 @@ def check(settings: Settings) -> None:
     unknown = sorted(set(settings.methods) - set(ours_powerflow.METHODS))
     if unknown:
         raise ValueError(
-            f"--methods={unknown[0]}: no such method; there are "
-            f"{', '.join(ours_powerflow.METHODS)}"
+            f"--methods={unknown[0]}: no such method; there are {', '.join(ours_powerflow.METHODS)}"
         )
     for case in settings.cases:
         case_file.load(case)
