@@ -21,8 +21,10 @@ class Prepared:
     """A compiled batch solve."""
 
     run: Callable[[], None]  # solves the whole batch and waits for it
-    voltages: Callable[[], tuple[np.ndarray, np.ndarray]]  # of the last run: vm pu, va rad
-    # `[batch, n_bus]` each
+    # Of the last run, vm pu and va rad, each `[batch, n_bus]`. A solver that knows them as a change
+    # from the base returns base + change in double precision: rounded to single precision as they
+    # are, voltages leave mismatches of 2e-4 pu on 300 buses and 1e-3 pu on 1354.
+    voltages: Callable[[], tuple[np.ndarray, np.ndarray]]
     report: Callable[[], dict]  # of the last run, as the solver says: see `_report`
     flops_per_iteration: float | None  # floating-point operations of one solve's iteration
 
