@@ -105,5 +105,6 @@ def _ratios(best: dict, unit: str) -> str:
     told = [f"fastest of ours: {best['ours']:,.0f} {unit}"]
     for name, ratio in best.items():
         if name.startswith("ours_over_") and ratio:
-            told.append(f"{ratio:.3g} × {name.removeprefix('ours_over_')}")
+            shown = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+            told.append(f"{shown} × {name.removeprefix('ours_over_')}")
     return ", ".join(told)
