@@ -2,16 +2,18 @@
 # make test    sets everything up and runs the tests (minutes; test-slow trains for longer)
 # make lint    formatting, style and imports
 # make cases   makes envs/cases and envs/fleets again, from PGLib's files
+# make peers   installs what `python -m launch.bench` compares with, in an environment of its own
 # make lock    resolves requirements*.in into the hashed locks (needs uv)
 
 SHELL := /bin/bash
 VENV ?= .venv
+PEERS ?= .venv-peers
 PY := $(VENV)/bin/python
 ifndef RUN
 RUN := runs/case14-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train test test-slow lint format cases lock clean
+.PHONY: train test test-slow lint format cases peers lock clean
 
 train: $(VENV)/.runtime
 	$(PY) -m launch.local --config=case14 --workdir=$(RUN)
@@ -35,8 +37,10 @@ cases: $(VENV)/.tools
 	$(PY) -m envs.convert --all
 	$(PY) -m envs.place_fleet
 
+peers: $(PEERS)/.peers
+
 # Python 3.10: from PATH, from pyenv, or from uv, whichever is there first.
-$(VENV)/bin/python:
+$(VENV)/bin/python $(PEERS)/bin/python:
 	@python=; \
 	for candidate in \
 	  "$$(command -v python3.10 2>/dev/null)" \
@@ -54,8 +58,9 @@ $(VENV)/bin/python:
 	  echo "  apt-get install python3.10 python3.10-venv   (where the distribution has it)" >&2; \
 	  exit 1; \
 	fi; \
-	echo "setting up $(VENV) with $$python"; \
-	"$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	folder=$(@D); folder=$${folder%/bin}; \
+	echo "setting up $$folder with $$python"; \
+	"$$python" -m venv "$$folder" || { rm -rf "$$folder"; exit 1; }
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing the runtime, about a minute"
@@ -68,12 +73,20 @@ $(VENV)/.tools: requirements-test.lock $(VENV)/.runtime
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
 	@touch $@
 
-LOCK := uv pip compile --quiet --python-version 3.10 --override overrides.txt \
-	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+# The peers pin other versions than ours do, so they share nothing with $(VENV).
+$(PEERS)/.peers: requirements-peers.lock | $(PEERS)/bin/python
+	@echo "installing the peers"
+	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-peers.lock
+	@touch $@
+
+LOCK := uv pip compile --quiet --python-version 3.10 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
 
 lock:
-	$(LOCK) requirements.in -o requirements.lock
-	$(LOCK) -c requirements.lock requirements-test.in -o requirements-test.lock
+	$(LOCK) --override overrides.txt requirements.in -o requirements.lock
+	$(LOCK) --override overrides.txt -c requirements.lock requirements-test.in \
+	  -o requirements-test.lock
+	$(LOCK) requirements-peers.in -o requirements-peers.lock
 
 clean:
-	rm -rf $(VENV) *.egg-info
+	rm -rf $(VENV) $(PEERS) *.egg-info

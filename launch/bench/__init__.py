@@ -1,0 +1,1 @@
+"""How fast Gridracer is beside its peers, measured in one run: `python -m launch.bench --help`."""

