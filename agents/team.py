@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 
 import numpy as np
 
 from agents import options as options_lib
+from envs import choices
 from envs import layout as layout_lib
 
 
@@ -76,8 +76,5 @@ def make(layout: layout_lib.Layout, options: options_lib.TeamOptions) -> Team:
     Raises:
       ValueError: for a kind of team that does not exist.
     """
-    if options.kind not in TEAMS:
-        near = difflib.get_close_matches(options.kind, TEAMS, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"team.kind={options.kind!r}: {hint}it must be one of {', '.join(TEAMS)}")
+    choices.require("team.kind", options.kind, TEAMS)
     return TEAMS[options.kind](layout, options)

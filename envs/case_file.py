@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import pathlib
 
 import numpy as np
 
-from envs import columns, matpower, validate
+from envs import choices, columns, matpower, validate
 from envs import grid as grid_lib
 
 SHIPPED = pathlib.Path(__file__).parent / "cases"
@@ -41,8 +40,7 @@ def load(name_or_path: str) -> grid_lib.Grid:
             f"{name_or_path}: a case file ends in .m (MATPOWER, format version 2) or .json "
             "(made by `python -m envs.convert`)"
         )
-    near = difflib.get_close_matches(name_or_path, names(), 1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = choices.hint(name_or_path, names())
     raise FileNotFoundError(
         f"no case named {name_or_path!r}: {hint}shipped cases are {', '.join(names())}; "
         "any MATPOWER case can be given by the path of its .m file"

@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-_BISECTIONS = 40  # Each halves the interval; single precision is exhausted after about 30.
+_STEPS = 12  # Newton needs one for each unit that stops on the way; bisection steps in between.
 
 
 def share(
@@ -18,14 +18,14 @@ def share(
     participation factors produce when units that reach a limit stop moving.
 
     Args:
-      target: wanted values `[n]`.
-      low: lower limits `[n]`.
-      high: upper limits `[n]`.
-      weight: participation `[n]`, not negative; a unit of weight zero stays at its target.
-      total: the sum to reach, scalar.
+      target: wanted values `[n]`, or `[n, lanes]` for a batch.
+      low: lower limits, shaped alike.
+      high: upper limits.
+      weight: participation, not negative; a unit of weight zero stays at its target.
+      total: the sum to reach, `[]` or `[lanes]`.
 
     Returns:
-      The values `[n]`, and what no unit could take: positive when the limits leave a shortage,
+      The values, and what no unit could take: positive when the limits leave a shortage,
       negative when they leave a surplus, zero within rounding (1e-4 of `total`).
     """
     chex.assert_equal_shape([target, low, high, weight])
@@ -33,24 +33,32 @@ def share(
     moves = weight > 0
     safe = jnp.where(moves, weight, 1.0)
     # Beyond these multipliers every unit that moves is at a limit.
-    bottom = jnp.where(moves, (low - target) / safe, 0.0).min()
-    top = jnp.where(moves, (high - target) / safe, 0.0).max()
+    bottom = jnp.where(moves, (low - target) / safe, 0.0).min(0)
+    top = jnp.where(moves, (high - target) / safe, 0.0).max(0)
 
     def values(multiplier):
         return jnp.where(moves, jnp.clip(target + multiplier * weight, low, high), start)
 
-    def halve(_, bounds):
-        lower, upper = bounds
-        middle = 0.5 * (lower + upper)
-        enough = values(middle).sum() >= total
-        return jnp.where(enough, lower, middle), jnp.where(enough, middle, upper)
+    def narrow(_, state):
+        multiplier, lower, upper = state
+        x = values(multiplier)
+        lack = total - x.sum(0)
+        lower = jnp.where(lack > 0, multiplier, lower)
+        upper = jnp.where(lack > 0, upper, multiplier)
+        # Newton's step on a function that is linear between the points where a unit stops; where
+        # it leaves the bracket, or nothing moves, the middle of the bracket.
+        slope = jnp.where(moves & (x > low) & (x < high), weight, 0.0).sum(0)
+        newton = multiplier + lack / jnp.where(slope > 0, slope, 1.0)
+        inside = (slope > 0) & (newton >= lower) & (newton <= upper)
+        return jnp.where(inside, newton, 0.5 * (lower + upper)), lower, upper
 
-    lower, upper = jax.lax.fori_loop(0, _BISECTIONS, halve, (bottom, top))
-    found = values(0.5 * (lower + upper))
-    # Bisection leaves a rounding error; the units between their limits take it.
+    first = jnp.clip(jnp.zeros_like(total), bottom, top)
+    multiplier, _, _ = jax.lax.fori_loop(0, _STEPS, narrow, (first, bottom, top))
+    found = values(multiplier)
+    # What is left, the units between their limits take.
     inside = moves & (found > low) & (found < high)
     slope = jnp.where(inside, weight, 0.0)
-    correction = (total - found.sum()) / jnp.where(inside.any(), slope.sum(), 1.0)
+    correction = (total - found.sum(0)) / jnp.where(inside.any(0), slope.sum(0), 1.0)
     found = jnp.where(inside, jnp.clip(found + correction * slope, low, high), found)
-    rest = total - found.sum()
+    rest = total - found.sum(0)
     return found, jnp.where(jnp.abs(rest) > 1e-4 * jnp.maximum(1.0, jnp.abs(total)), rest, 0.0)

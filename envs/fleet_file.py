@@ -7,13 +7,12 @@ areas complete. Errors name the file, the table, the row, the value and what wou
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import pathlib
 
 import numpy as np
 
-from envs import columns, fleet_kinds
+from envs import choices, columns, fleet_kinds
 from envs import fleet as fleet_lib
 from envs import grid as grid_lib
 
@@ -57,8 +56,7 @@ def load(name_or_path: str, grid: grid_lib.Grid) -> fleet_lib.Fleet:
     if name_or_path.endswith(".json"):
         return read_json(pathlib.Path(name_or_path), grid)
     known = [PLAIN, *names()]
-    near = difflib.get_close_matches(name_or_path, known, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = choices.hint(name_or_path, known)
     raise FileNotFoundError(
         f"no fleet named {name_or_path!r}: {hint}there are {', '.join(known)}, or the path of a "
         ".json file as docs/fleets.md describes it"

@@ -10,23 +10,38 @@ jitted, vmapped and scanned.
 
 from __future__ import annotations
 
-import difflib
+import functools
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import chex
 import flax.struct
 import jax.numpy as jnp
-import numpy as np
 
-from envs import case_file, day, dispatch, rewards, schedule
+from envs import (
+    accounts,
+    case_file,
+    choices,
+    decision,
+    fleet_file,
+    operation,
+    rewards,
+    schedule,
+    storage,
+    switching,
+)
+from envs import fleet as fleet_lib
+from envs import frequency as frequency_lib
 from envs import grid as grid_lib
 from envs import layout as layout_lib
 from envs import options as options_lib
 from envs import tape as tape_lib
-from envs.powerflow import flows, newton
+from envs.powerflow import base_point, lanes, network
+from envs.tapes import synthetic
 from envs.termination import Reason
 
-_RAMP_MINUTES = 5.0  # `ramp_share` is per this many minutes.
+_AUTO = "auto"  # as the name of a fleet: the case's own
+_BASE_LEVEL = 0.8  # of the file's loads: the middle of a day's range
 
 
 @flax.struct.dataclass
@@ -35,7 +50,12 @@ class State:
 
     t: chex.Array  # row of the tape that was last applied
     tape: tape_lib.Tape | None  # the episode's exogenous data; none where it is kept apart
-    gen_p_mw: chex.Array  # `[n_gen]`
+    gen_p_mw: chex.Array  # `[n_gen]`; what condensers draw is negative
+    gen_on: chex.Array  # bool `[n_gen]`
+    condenser_mw: chex.Array  # `[n_gen]` what condensers will draw in the next step, negative
+    energy_mwh: chex.Array  # `[n_storage]` stored
+    branch: switching.BranchState
+    frequency: frequency_lib.FrequencyState
     vm_pu: chex.Array  # `[n_bus]`
     va_rad: chex.Array  # `[n_bus]`
     losses_mw: chex.Array
@@ -45,6 +65,7 @@ class State:
     terminated: chex.Array  # bool
     truncated: chex.Array  # bool
     reason: chex.Array  # `termination.Reason`
+    trip_round: chex.Array  # int8 `[n_branch]` round of the cascade in which each tripped, or 0
     metrics: Mapping[str, chex.Array]  # largest loading, voltage range, what projection changed
 
     @property
@@ -53,49 +74,51 @@ class State:
         return self.terminated | self.truncated
 
 
-class GridEnv:
-    """Redispatch, voltage set-points and load control of one grid.
+class Named(NamedTuple):
+    """What the options of an environment name."""
 
-    Actuators, each in [−1, 1], zero meaning "as planned":
+    grid: grid_lib.Grid
+    fleet: fleet_lib.Fleet
+    site: layout_lib.Site
+    layout: layout_lib.Layout
+
+
+class GridEnv:
+    """Redispatch, voltage set-points, load control, storage, curtailment and switching of one grid.
+
+    Actuators, each in [−1, 1], zero meaning "as planned"; the layout says which there are:
       generator: a unit's active power, from Pmin (−1) over the plan (0) to Pmax (1); a condenser's
-        voltage set-point, from the bus's Vmin over the case's set-point to Vmax.
+        voltage set-point, from the bus's Vmin over the set-point of the hour to Vmax.
       load: a load's power, lowered or raised by up to `load_control_share`, for a price.
+      curtailment: share of a plant's available power given up, from none (0) to all (−1).
+      storage: a battery's power, from charging (−1) to discharging (1) at its rating.
+      unit_voltage: a unit's voltage set-point, as a condenser's.
+      switch: below −0.5 opens a branch, above 0.5 closes one that was opened so.
     Sensors: the blocks of `layout.LAYOUTS[options.layout]`.
     Objective: `rewards.REWARDS[options.reward]`.
-    Constraints: Pmin, Pmax and ramps are enforced, but where load falls faster than ramps allow,
-      which is priced; thermal, voltage and reactive limits are priced; voltage collapse and loss of
-      too much load end the episode.
+    Constraints: Pmin, Pmax, ramps, energy limits and cooldowns are enforced; thermal limits are
+      priced, and branches that break them for long or by much trip; voltage and reactive limits
+      are priced; voltage collapse, a cascade without end, a frequency out of range and the loss
+      of too much load end the episode.
     """
 
-    def __init__(self, grid: grid_lib.Grid, options: options_lib.EnvOptions):
-        self.grid = grid
-        self.options = options
-        self.blocks = layout_lib.LAYOUTS[options.layout]
-        self.layout = layout_lib.make(grid, self.blocks)
+    def __init__(self, named: Named, options: options_lib.EnvOptions):
+        grid, fleet, self.site, self.layout = named
+        self.grid, self.fleet, self.options = grid, fleet, options
+        self.spec = layout_lib.LAYOUTS[options.layout]
         self.horizon = options.horizon_steps
         self.dt_h = options.step_minutes / 60.0
         self._reward = rewards.REWARDS[options.reward]
-
-        as_float = lambda x: jnp.asarray(x, jnp.float32)
-        gen, bus = grid.gen, grid.bus
-        self._net = newton.network(grid)
-        self._branches = flows.branch_model(grid)
-        self._is_unit = gen.p_max_mw > 0
-        self._p_min = as_float(np.where(self._is_unit, gen.p_min_mw, 0.0))
-        self._p_max = as_float(np.where(self._is_unit, gen.p_max_mw, 0.0))
-        self._q_min, self._q_max = as_float(gen.q_min_mvar), as_float(gen.q_max_mvar)
-        minutes = options.step_minutes / _RAMP_MINUTES
-        self._ramp = self._p_max * options.ramp_share * minutes
-        self._weight = self._p_max / self._p_max.sum()
-        self._vm_min, self._vm_max = as_float(bus.vm_min_pu), as_float(bus.vm_max_pu)
-        self._controllable = layout_lib.controllable(grid)
-        # Linear maps from generators and loads to buses.
-        self._gen_to_bus = as_float(np.eye(grid.n_bus)[:, gen.bus])
-        self._load_to_bus = as_float(np.eye(grid.n_bus)[:, grid.loads])
-        # A bus takes its set-point from its first generator; a bus with none keeps 1, unused.
-        setpoint = np.ones(grid.n_bus)
-        setpoint[gen.bus[::-1]] = gen.vm_setpoint_pu[::-1]
-        self._setpoint = as_float(setpoint)
+        p, q = base_point.nominal_injections(grid, _BASE_LEVEL)
+        net = network.build(grid, p_pu=p, q_pu=q)
+        self._limits = decision.limits(grid, fleet, options)
+        self._accounts = accounts.Accounts(grid, fleet, options)
+        plant = operation.plant(grid, fleet, net)
+        self._settle = lanes.of_one_grid(
+            functools.partial(operation.settle, plant, options.protection)
+        )
+        self._vm_base = net.vm_base[net.position, 0]
+        self._va_base = net.va_base[net.position, 0] - net.va_base[net.reference, 0]
 
     # What a user calls.
 
@@ -115,223 +138,190 @@ class GridEnv:
 
     def sample_tape(self, key: chex.PRNGKey, split: str = "train") -> tape_lib.Tape:
         """Returns the exogenous data of a random day of `split`."""
-        return day.sample(key, self.grid, self.options, split)
+        return synthetic.sample(key, self.grid, self.fleet, self.options, split)
 
     # The same with the tape apart, for batches of grids that share a pool of tapes.
 
     def start(self, tape: tape_lib.Tape | tape_lib.PooledTape, row: chex.Array = 0) -> State:
         """Returns the state at `row` of `tape`: units on the plan, loads as they come."""
+        grid, zero = self.grid, jnp.zeros(())
         now = tape.at(row)
-        losses = self.options.planned_losses * now.load_p_mw.sum()
-        gen_p, _ = dispatch.share(
-            now.plan_p_mw, self._p_min, self._p_max, self._weight, now.load_p_mw.sum() + losses
-        )
-        solved = self._solve(
-            gen_p, now.load_p_mw, now.load_q_mvar, self._setpoint, self._setpoint,
-            jnp.zeros(self.grid.n_bus),
-        )  # fmt: skip
-        zero = jnp.zeros(())
         blank = State(
-            t=jnp.asarray(row, jnp.int32),
+            t=jnp.asarray(row, jnp.int32) - 1,
             tape=None,
-            gen_p_mw=gen_p,
-            vm_pu=self._setpoint,
-            va_rad=jnp.zeros(self.grid.n_bus),
-            losses_mw=losses,
+            gen_p_mw=now.plan_p_mw,
+            gen_on=now.gen_status == tape_lib.IN_SERVICE,
+            condenser_mw=jnp.zeros(grid.n_gen),
+            energy_mwh=jnp.asarray(0.5 * self.fleet.storage.energy_mwh, jnp.float32),
+            branch=switching.initial(grid.n_branch),
+            frequency=frequency_lib.initial(),
+            vm_pu=self._vm_base,
+            va_rad=self._va_base,
+            losses_mw=self.options.planned_losses * now.load_p_mw.sum(),
             observation=jnp.zeros(self.layout.observation_size),
             reward=zero,
             terms={},
             terminated=jnp.zeros((), bool),
             truncated=jnp.zeros((), bool),
             reason=jnp.int32(Reason.NONE),
+            trip_round=jnp.zeros(grid.n_branch, jnp.int8),
             metrics={},
         )
-        state = self._conclude(
-            blank, tape, now, solved, now.load_p_mw, now.load_q_mvar,
-            {"projected": zero, "surplus": zero, "moved_load": zero, "unserved": zero},
-        )  # fmt: skip
+        state = self._transition(blank, jnp.zeros(self.layout.action_size), tape, starting=True)
         # Nothing has been decided yet, so nothing is charged.
         none = {name: zero for name in state.terms}
-        return state.replace(t=blank.t, reward=zero, terms=none, truncated=jnp.zeros((), bool))
+        return state.replace(reward=zero, terms=none, truncated=jnp.zeros((), bool))
 
     def transition(
         self, state: State, action: chex.Array, tape: tape_lib.Tape | tape_lib.PooledTape
     ) -> State:
         """Returns the state after one step of `tape`; `state.tape` is not read."""
         chex.assert_shape(action, (self.layout.action_size,))
-        action = jnp.clip(action, -1.0, 1.0)
-        gen_action = action[self.layout.action["generator"]]
-        load_action = action[self.layout.action["load"]]
+        return self._transition(state, jnp.clip(action, -1.0, 1.0), tape, starting=False)
+
+    # A step, in the order of `docs/mdp.md`.
+
+    def _transition(self, state: State, action, tape, *, starting: bool) -> State:
+        options, limits = self.options, self._limits
         now = tape.at(state.t + 1)
 
-        # 1. Loads as they come, moved by load control at constant power factor.
-        factor = jnp.ones_like(now.load_p_mw)
-        factor = factor.at[self._controllable].add(self.options.load_control_share * load_action)
-        load_p, load_q = now.load_p_mw * factor, now.load_q_mvar * factor
-        moved_load = jnp.abs(load_p - now.load_p_mw).sum()
-
-        # 2. Requested power, projected on limits and ramps.
-        upward, downward = self._p_max - now.plan_p_mw, now.plan_p_mw - self._p_min
-        target = now.plan_p_mw + gen_action * jnp.where(gen_action > 0, upward, downward)
-        low = jnp.maximum(self._p_min, state.gen_p_mw - self._ramp)
-        high = jnp.minimum(self._p_max, state.gen_p_mw + self._ramp)
-        # The power flow settles the change of losses beyond these limits; return within reach.
-        low, high = jnp.minimum(low, self._p_max), jnp.maximum(high, self._p_min)
-
-        # 3. Units share the imbalance; what they cannot cover is load that is not served.
-        demand = load_p.sum() + state.losses_mw
-        gen_p, rest = dispatch.share(jnp.clip(target, low, high), low, high, self._weight, demand)
-        served = 1.0 - jnp.clip(rest, 0.0, load_p.sum()) / jnp.maximum(load_p.sum(), 1e-6)
-        unserved = load_p.sum() * (1.0 - served)
-        # What they cannot shed within their ramps they are forced to, at a price.
-        surplus, above_min = jnp.maximum(-rest, 0.0), gen_p - self._p_min
-        gen_p = gen_p - surplus * above_min / jnp.maximum(above_min.sum(), 1e-6)
-        load_p, load_q = load_p * served, load_q * served
-
-        # 4. Voltage set-points and power flow.
-        solved = self._solve(
-            gen_p, load_p, load_q, self._voltage_setpoint(gen_action), state.vm_pu, state.va_rad
+        # 1. What the tape takes away and gives back; what the action asks for, and what of it can
+        # be done.
+        gen_on = now.gen_status == tape_lib.IN_SERVICE
+        lost_mw = jnp.where(state.gen_on & ~gen_on, jnp.maximum(state.gen_p_mw, 0.0), 0.0).sum()
+        before = tape.at(jnp.maximum(state.t, 0))
+        surprise_mw = (now.load_p_mw.sum() - before.load_forecast_mw[0]) - (
+            now.renewable_mw.sum() - before.renewable_forecast_mw[0]
         )
-        changed = jnp.abs(jnp.where(self._is_unit, gen_p - target, 0.0)).sum()
-        tallies = {
-            "projected": changed,
-            "surplus": surplus,
-            "moved_load": moved_load,
-            "unserved": unserved,
-        }
-        state = state.replace(gen_p_mw=gen_p, t=state.t + 1)
-        return self._conclude(state, tape, now, solved, load_p, load_q, tallies)
-
-    # Parts of a step.
-
-    def _voltage_setpoint(self, gen_action: chex.Array) -> chex.Array:
-        """Returns the voltage set-point of every bus `[n_bus]` pu; condensers move theirs."""
-        share = self._gen_to_bus @ jnp.where(self._is_unit, 0.0, gen_action)
-        share = jnp.clip(share, -1.0, 1.0)
-        reach = jnp.where(share > 0, self._vm_max - self._setpoint, self._setpoint - self._vm_min)
-        return self._setpoint + share * reach
-
-    def _solve(self, gen_p, load_p, load_q, setpoint, vm_start, va_start):
-        """Returns the operating point and who settles the change of losses, `[n_gen]`.
-
-        Units at a limit take no part, unless all are.
-        """
-        base = self.grid.base_mva
-        p = (self._gen_to_bus @ gen_p - self._load_to_bus @ load_p) / base
-        q = -(self._load_to_bus @ load_q) / base
-        margin = 0.01 * self._p_max
-        between = (gen_p > self._p_min + margin) & (gen_p < self._p_max - margin)
-        weight = jnp.where(between.any(), jnp.where(between, self._weight, 0.0), self._weight)
-        weight = weight / weight.sum()
-        solution = newton.solve(
-            self._net, p, q, setpoint, self._gen_to_bus @ weight, vm_start, va_start
+        branch = switching.advance(state.branch, now.branch_status)
+        wanted = decision.read(self.layout, self.site, action)
+        switched = switching.switch(branch, wanted.switch, options.switch_cooldown_steps)
+        asked = decision.project(
+            limits, wanted, now, state.gen_p_mw, gen_on, state.energy_mwh, free=starting
         )
-        return solution, weight
 
-    def _conclude(self, state, tape, now, solved, load_p, load_q, tallies) -> State:
-        """Returns the state with everything that follows from the solved power flow."""
-        solution, weight = solved
-        base, options = self.grid.base_mva, self.options
-        ok = solution.converged
+        # 2. Balance, power flow and protection, on what frequency relays left connected.
+        condensers = jnp.where(gen_on, state.condenser_mw, 0.0)
+        other = jnp.zeros(self.grid.n_bus).at[self.grid.gen.bus].add(condensers)
+        other = other.at[self.fleet.storage.bus].add(asked.storage_mw)
+        connected = 1.0 - state.frequency.shed_share
+        settled = self._settle(
+            operation.Order(
+                gen_target_mw=asked.gen_target_mw,
+                gen_low_mw=asked.gen_low_mw,
+                gen_high_mw=asked.gen_high_mw,
+                gen_on=gen_on.astype(jnp.float32),
+                load_p_mw=asked.load_p_mw * connected,
+                load_q_mvar=asked.load_q_mvar * connected,
+                renewable_mw=asked.renewable_mw,
+                other_mw=other,
+                losses_mw=state.losses_mw,
+                vm_setpoint_pu=asked.vm_setpoint_pu,
+                vm_start_pu=state.vm_pu,
+                va_start_rad=state.va_rad,
+                closed=switched.state.closed.astype(jnp.float32),
+                overloaded=switched.state.overloaded,
+            )
+        )
+
+        # 3. Frequency within the step: what was lost at once, and what came unforeseen.
+        frequency, swing = self._accounts.swing(
+            state.frequency, settled, asked,
+            gen_on=gen_on, lost_mw=lost_mw, surprise_mw=surprise_mw,
+        )  # fmt: skip
+        if starting:
+            frequency = state.frequency
+
+        # 4. The books: operating point, terms, reward, how it ends, what is seen of it.
+        options, base, books = self.options, self.grid.base_mva, self._accounts
+        solution, ok = settled.solution, settled.solution.converged
         # Without a solution the last one stands; nothing that is not finite gets out.
         vm = jnp.where(ok, solution.vm_pu, state.vm_pu)
         va = jnp.where(ok, solution.va_rad, state.va_rad)
-        gen_p = state.gen_p_mw + jnp.where(ok, solution.slack_pu * base, 0.0) * weight
-        flow = flows.branch_flows(self._branches, vm, va)
-        bus_p, bus_q = (base * x for x in newton.injections(self._net, vm, va))
-        losses = jnp.where(ok, gen_p.sum() - load_p.sum(), state.losses_mw)
-        # A bus's reactive power is split evenly among its generators.
-        at_bus = bus_q + self._load_to_bus @ load_q
-        gen_q = (at_bus / jnp.maximum(self._gen_to_bus.sum(1), 1.0)) @ self._gen_to_bus
+        bus_p = jnp.where(ok, solution.p_pu * base, 0.0)
+        bus_q = jnp.where(ok, solution.q_pu * base, 0.0)
+        rho = jnp.where(ok, solution.rho, 0.0)
+        losses = jnp.where(ok, bus_p.sum(), state.losses_mw)
+        gen_p = jnp.where(ok, settled.gen_p_mw, state.gen_p_mw)
+        gen_p = jnp.where(jnp.asarray(self.grid.gen.p_max_mw > 0), gen_p, condensers)
+        gen_q = books.generator_reactive(bus_q, asked, settled, gen_on, connected)
+        tripped = settled.trip_round > 0
+        branch = switching.trip(switched.state, tripped, rho, options.protection.reclose_steps)
 
-        share_lost = tallies["unserved"] / jnp.maximum(now.load_p_mw.sum(), 1e-6)
-        lost = share_lost > options.blackout_share
-        reason = jnp.where(~ok, Reason.DIVERGED, jnp.where(lost, Reason.LOAD_LOST, Reason.NONE))
+        t = state.t + 1
+        terms = books.terms(
+            now, asked, settled, state.frequency, swing,
+            gen_p=gen_p, gen_q=gen_q, vm=vm, rho=rho, losses=losses, alive=solution.alive,
+            operations=switched.operations, tripped=tripped, insecure=jnp.zeros(()),
+        )  # fmt: skip
+        reason = books.reason(terms, settled, swing, ok)
         terminated = reason != Reason.NONE
-        truncated = ~terminated & (state.t >= self.horizon)
-
-        dt = self.dt_h
         blackout_mwh = options.restoration_hours * now.load_p_mw.sum()
-        excess = jnp.maximum(flow.rho - 1.0, 0.0) * self._branches.rate_pu * base
-        excess = jnp.where(jnp.isfinite(excess), excess, 0.0)
-        below, above = self._vm_min - vm, vm - self._vm_max
-        q_above, q_below = (
-            jnp.maximum(beyond, 0.0) for beyond in (gen_q - self._q_max, self._q_min - gen_q)
-        )
-        terms = {
-            "generation_cost": dt * self._generation_cost(gen_p),
-            "planned_cost": dt * self._generation_cost(now.plan_p_mw),
-            "load_control_cost": dt * options.load_control_price * tallies["moved_load"],
-            "energy_not_served": jnp.where(terminated, blackout_mwh, dt * tallies["unserved"]),
-            "surplus": dt * tallies["surplus"],
-            "overload": dt * excess.sum(),
-            "voltage_violation": dt * (jnp.maximum(below, 0.0) + jnp.maximum(above, 0.0)).sum(),
-            "reactive_violation": dt * (q_above + q_below).sum(),
-            "losses": dt * losses,
-            "load": dt * now.load_p_mw.sum(),
-            "redispatch": dt * jnp.abs(gen_p - now.plan_p_mw).sum(),
-        }
-        ahead = state.t + jnp.asarray(layout_lib.FORECAST_STEPS)
+        terms["energy_not_served"] = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])
+        energy = storage.advance(self.fleet.storage, state.energy_mwh, asked.storage_mw, self.dt_h)
+        ahead = tape.at(jnp.minimum(t + tape_lib.LEAD_STEPS[-1], self.horizon))
         view = layout_lib.View(
             vm_pu=vm,
             va_rad=va,
+            alive=solution.alive | ~ok,
             bus_p_mw=bus_p,
             bus_q_mvar=bus_q,
             gen_p_mw=gen_p,
             gen_q_mvar=gen_q,
             load_p_mw=now.load_p_mw,
-            rho=flow.rho,
-            plan_p_mw=tape.at(jnp.minimum(state.t + 1, self.horizon)).plan_p_mw,
-            forecast_mw=tape.forecast_at(jnp.minimum(ahead, self.horizon)),
-            day_share=state.t * (self.options.step_minutes / options_lib.MINUTES_PER_DAY),
+            renewable_mw=now.renewable_mw,
+            energy_mwh=energy,
+            rho=rho,
+            closed=branch.closed,
+            wait=branch.wait,
+            maintenance=ahead.branch_status == tape_lib.MAINTENANCE,
+            plan_p_mw=tape.at(jnp.minimum(t + 1, self.horizon)).plan_p_mw,
+            load_forecast_mw=now.load_forecast_mw,
+            renewable_forecast_mw=now.renewable_forecast_mw,
+            frequency_hz=options.frequency.nominal_hz + frequency.deviation_hz,
+            after_outage_rho=jnp.zeros_like(rho),
+            day_share=t * (options.step_minutes / options_lib.MINUTES_PER_DAY),
         )
-        metrics = {
-            "rho_max": flow.rho.max(),
-            "vm_min_pu": vm.min(),
-            "vm_max_pu": vm.max(),
-            "projected_mw": tallies["projected"],  # how far limits and balance moved the request
-            "mismatch_pu": solution.mismatch_pu,
-            "iterations": solution.iterations,
-        }
         return state.replace(
+            t=t,
             gen_p_mw=gen_p,
+            gen_on=gen_on,
+            condenser_mw=books.condenser_draw(gen_q, gen_on),
+            energy_mwh=energy,
+            branch=branch,
+            frequency=frequency,
             vm_pu=vm,
             va_rad=va,
             losses_mw=losses,
-            observation=layout_lib.observe(self.grid, self.blocks, view),
+            observation=layout_lib.observe(self.site, self.spec, view),
             reward=self._reward(terms, options),
             terms=terms,
             terminated=terminated,
-            truncated=truncated,
+            truncated=~terminated & (t >= self.horizon),
             reason=reason.astype(jnp.int32),
-            metrics=metrics,
+            trip_round=settled.trip_round,
+            metrics=books.metrics(wanted, asked, switched, settled, swing, vm, rho),
         )
 
-    def _generation_cost(self, p_mw: chex.Array) -> chex.Array:
-        """Returns the cost of producing `p_mw` `[n_gen]` in $/h."""
-        gen = self.grid.gen
-        p = p_mw
-        return (gen.cost_c2 * p * p + gen.cost_c1 * p + gen.cost_c0).astype(p.dtype).sum()
 
-
-def check(options: options_lib.EnvOptions) -> grid_lib.Grid:
-    """Returns the grid that `options` name; touches no device.
+def check(options: options_lib.EnvOptions) -> Named:
+    """Returns what `options` name; touches no device.
 
     Raises:
-      ValueError: an option names something that does not exist, or the case is not usable.
-      FileNotFoundError: the case is neither shipped nor a file.
+      ValueError: an option names something that does not exist, or a file is not usable.
+      FileNotFoundError: the case or the fleet is neither shipped nor a file.
     """
-    for name, known in (
-        ("schedule", schedule.SCHEDULES),
-        ("reward", rewards.REWARDS),
-        ("layout", layout_lib.LAYOUTS),
-    ):
-        value = getattr(options, name)
-        if value not in known:
-            near = difflib.get_close_matches(value, known, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"env.{name}={value!r}: {hint}it must be one of {', '.join(known)}")
-    return case_file.load(options.case)
+    choices.require("env.schedule", options.schedule, schedule.SCHEDULES)
+    choices.require("env.reward", options.reward, rewards.REWARDS)
+    choices.require("env.layout", options.layout, layout_lib.LAYOUTS)
+    grid = case_file.load(options.case)
+    name = options.fleet
+    if name == _AUTO:
+        name = options.case if options.case in fleet_file.names() else fleet_file.PLAIN
+    fleet = fleet_file.load(name, grid)
+    spec = layout_lib.LAYOUTS[options.layout]
+    site = layout_lib.site(grid, fleet, spec)
+    return Named(grid, fleet, site, layout_lib.make(site, spec))
 
 
 def make(options: options_lib.EnvOptions) -> GridEnv:

@@ -5,7 +5,29 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
+from envs.frequency_options import FrequencyOptions
+
 MINUTES_PER_DAY = 1440
+
+
+@dataclasses.dataclass(frozen=True)
+class ProtectionOptions:
+    """What disconnects a branch without being asked. The text beside each field is its help."""
+
+    enabled: Annotated[bool, "whether overloaded branches trip"] = True
+    hard_limit: Annotated[float, "loading at which a branch trips at once, share of its limit"] = (
+        2.0
+    )
+    soft_steps: Annotated[int, "steps in a row above its limit after which a branch trips"] = 4
+    reclose_steps: Annotated[int, "steps after which a branch that tripped is closed again"] = 12
+    max_rounds: Annotated[int, "rounds of a cascade before the grid counts as lost"] = 8
+
+    def __post_init__(self):
+        if not self.hard_limit > 1:
+            raise ValueError(f"env.protection.hard_limit={self.hard_limit}: must be above 1")
+        for name in ("soft_steps", "reclose_steps", "max_rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"env.protection.{name}={getattr(self, name)}: must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,15 +37,27 @@ class EnvOptions:
     case: Annotated[str, "grid: a shipped case (case14) or the path of a MATPOWER .m file"] = (
         "case14"
     )
+    fleet: Annotated[
+        str, "assets on the grid: auto (the case's own), plain, a shipped fleet, or a .json file"
+    ] = "auto"
     schedule: Annotated[str, "day-ahead plan: proportional or merit_order"] = "proportional"
-    reward: Annotated[str, "combination of reward terms: economic or layered"] = "economic"
-    layout: Annotated[str, "named set of observation blocks: operator or voltages"] = "operator"
+    reward: Annotated[str, "combination of reward terms: economic, layered or l2rpn"] = "economic"
+    layout: Annotated[
+        str, "named set of observations and actions: operator, voltages, case118 or case118_full"
+    ] = "operator"
     step_minutes: Annotated[int, "simulated minutes between two decisions"] = 5
     horizon_steps: Annotated[int, "decisions in an episode; 288 of 5 minutes are a day"] = 288
-    ramp_share: Annotated[float, "ramp limit of a unit per 5 minutes, as a share of Pmax"] = 0.10
     planned_losses: Annotated[float, "losses that the plan allows for, as a share of load"] = 0.03
     load_control_share: Annotated[float, "share of a load that may be moved up or down"] = 0.10
+    switch_cooldown_steps: Annotated[int, "steps that a switched branch must stay as it is"] = 3
+    voltage_swing: Annotated[
+        float, "how far set-points fall from full load to none, pu; 0 keeps the case's"
+    ] = 0.02
+    condenser_loss: Annotated[float, "active power a condenser draws per reactive power"] = 0.015
     load_control_price: Annotated[float, "paid for each MWh of load moved, $/MWh"] = 60.0
+    curtailment_price: Annotated[float, "paid for wind and sun not used, $/MWh"] = 20.0
+    storage_price: Annotated[float, "wear of batteries, $ per MWh charged or discharged"] = 5.0
+    switching_price: Annotated[float, "wear of a breaker, $ per operation asked for"] = 20.0
     lost_load_price: Annotated[float, "value of lost load, $/MWh"] = 10_000.0
     surplus_price: Annotated[float, "charged for power forced down beyond ramps, $/MWh"] = 500.0
     overload_price: Annotated[float, "charged above a thermal limit, $/MVAh"] = 500.0
@@ -31,12 +65,16 @@ class EnvOptions:
         20_000.0
     )
     reactive_price: Annotated[float, "charged outside generators' reactive limits, $/MVArh"] = 10.0
+    frequency_price: Annotated[float, "charged per h of frequency outside its band"] = 1_000.0
+    insecurity_price: Annotated[float, "charged per h for each branch whose loss overloads"] = 0.0
     blackout_share: Annotated[float, "share of load unserved at which the episode ends"] = 0.30
     restoration_hours: Annotated[float, "hours of load lost when the grid blacks out"] = 4.0
     # Low enough that most days are whole, high enough that each batch has some that are not.
     maintenance_per_day: Annotated[float, "branches in planned maintenance a day, 0 to 2"] = 0.1
     branch_faults_per_day: Annotated[float, "branches of the grid that trip a day"] = 0.1
     gen_faults_per_day: Annotated[float, "generators of the grid that trip a day"] = 0.02
+    protection: ProtectionOptions = ProtectionOptions()
+    frequency: FrequencyOptions = FrequencyOptions()
 
     def __post_init__(self):
         for name in ("step_minutes", "horizon_steps"):
@@ -47,24 +85,13 @@ class EnvOptions:
                 f"env.horizon_steps={self.horizon_steps} of env.step_minutes={self.step_minutes}: "
                 f"an episode is at most one day, {MINUTES_PER_DAY // self.step_minutes} steps"
             )
-        for name in ("ramp_share", "load_control_share", "blackout_share"):
+        for name in ("load_control_share", "blackout_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must be above 0 and at most 1")
-        if not 0 <= self.planned_losses < 1:
-            raise ValueError(
-                f"env.planned_losses={self.planned_losses}: must be at least 0, below 1"
-            )
-        for name in (
-            "load_control_price",
-            "lost_load_price",
-            "surplus_price",
-            "overload_price",
-            "voltage_price",
-            "reactive_price",
-            "restoration_hours",
-            "branch_faults_per_day",
-            "gen_faults_per_day",
-        ):
+        for name in ("planned_losses", "voltage_swing", "condenser_loss"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"env.{name}={getattr(self, name)}: must be at least 0, below 1")
+        for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must not be negative")
         if not 0 <= self.maintenance_per_day <= 2:
@@ -72,3 +99,22 @@ class EnvOptions:
                 f"env.maintenance_per_day={self.maintenance_per_day}: must be from 0 to 2, for at "
                 "most two branches are out at once"
             )
+
+
+_NOT_NEGATIVE = (
+    "switch_cooldown_steps",
+    "load_control_price",
+    "curtailment_price",
+    "storage_price",
+    "switching_price",
+    "lost_load_price",
+    "surplus_price",
+    "overload_price",
+    "voltage_price",
+    "reactive_price",
+    "frequency_price",
+    "insecurity_price",
+    "restoration_hours",
+    "branch_faults_per_day",
+    "gen_faults_per_day",
+)

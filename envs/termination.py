@@ -9,3 +9,5 @@ class Reason(enum.IntEnum):
     NONE = 0
     DIVERGED = 1  # the power flow has no solution: voltage collapse
     LOAD_LOST = 2  # more than the allowed share of load could not be served
+    CASCADE = 3  # branches went on tripping after the bounded number of rounds
+    FREQUENCY = 4  # frequency left the range in which units stay connected

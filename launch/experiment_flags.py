@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
+from typing import Any
 
 from absl import flags
 
@@ -93,19 +94,28 @@ def continued(former: Experiment) -> Experiment:
 
 
 def _override(chosen: Experiment) -> Experiment:
-    groups: dict[str, dict] = {}
+    changes: dict[str, Any] = {}
     for path, *_ in _fields(Experiment):
         value = flags.FLAGS[f"config.{path}"].value
         if value is not None:
-            group, _, name = path.rpartition(".")
-            groups.setdefault(group, {})[name] = value
+            *groups, name = path.split(".")
+            inner = changes
+            for group in groups:
+                inner = inner.setdefault(group, {})
+            inner[name] = value
     try:
-        top = groups.pop("", {})
-        for group, changes in groups.items():
-            top[group] = dataclasses.replace(getattr(chosen, group), **changes)
-        return dataclasses.replace(chosen, **top)
+        return _replaced(chosen, changes)
     except ValueError as error:
         raise ValueError(name_flags(str(error))) from error
+
+
+def _replaced(options: Any, changes: dict[str, Any]) -> Any:
+    """Returns `options` with `changes`, where the change of a group of options is a dict itself."""
+    fields = {
+        name: _replaced(getattr(options, name), value) if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
+    return dataclasses.replace(options, **fields)
 
 
 def name_flags(message: str) -> str:

@@ -20,7 +20,6 @@ from absl import app, flags
 
 from agents import team as team_lib
 from envs import grid_env
-from envs import layout as layout_lib
 from launch import command_line, exit_codes, experiment_flags, run_folder
 from launch import panel as panel_lib
 from launch import placement as placement_lib
@@ -55,9 +54,7 @@ def main(argv: list[str]) -> int:
             _PLACEMENT.value, experiment.actor.count, experiment.learner.devices
         )
         # A wrong name is found here, not in five processes.
-        grid = grid_env.check(experiment.env)
-        layout = layout_lib.make(grid, layout_lib.LAYOUTS[experiment.env.layout])
-        team_lib.make(layout, experiment.team)
+        team_lib.make(grid_env.check(experiment.env).layout, experiment.team)
         if _RESUME.value:
             folder.begin_again(experiment)
         else:

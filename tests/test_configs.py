@@ -20,7 +20,7 @@ def test_every_experiment_is_sound_and_survives_json(name):
     experiment = shelf.load(name)
     assert experiment.name == name
     assert shelf.from_json(shelf.to_json(experiment)) == experiment
-    assert grid_env.check(experiment.env).n_bus > 0
+    assert grid_env.check(experiment.env).grid.n_bus > 0
 
 
 def test_json_with_an_unknown_or_missing_field_is_refused():

@@ -1,0 +1,184 @@
+"""What a controller asks for, and what limits, ramps and stored energy let it have."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+
+from envs import fleet as fleet_lib
+from envs import grid as grid_lib
+from envs import layout as layout_lib
+from envs import options as options_lib
+from envs import storage
+from envs import tape as tape_lib
+
+
+class Wanted(NamedTuple):
+    """An action by kind of control, each in [−1, 1]; zero where the layout has no such control."""
+
+    unit_power: chex.Array  # `[n_gen]`, zero for condensers
+    voltage: chex.Array  # `[n_gen]`
+    load: chex.Array  # `[n_load]`
+    curtailment: chex.Array  # `[n_renewable]`
+    storage: chex.Array  # `[n_storage]`
+    switch: chex.Array  # `[n_branch]`
+
+
+class Asked(NamedTuple):
+    """What a step is asked for after projection, physical units."""
+
+    gen_target_mw: chex.Array  # `[n_gen]` within `gen_low_mw` and `gen_high_mw`
+    gen_low_mw: chex.Array  # `[n_gen]` what limits and ramps allow
+    gen_high_mw: chex.Array  # `[n_gen]`
+    load_p_mw: chex.Array  # `[n_load]` after load control
+    load_q_mvar: chex.Array  # `[n_load]`
+    renewable_mw: chex.Array  # `[n_renewable]` after curtailment
+    storage_mw: chex.Array  # `[n_storage]` positive when discharging
+    vm_setpoint_pu: chex.Array  # `[n_bus]`
+    moved_load_mw: chex.Array
+    cut_unit_mw: chex.Array  # how far limits and ramps moved what units were asked for
+    cut_storage_mw: chex.Array  # how far stored energy moved what batteries were asked for
+
+
+class Limits(NamedTuple):
+    """What projection knows of grid and fleet."""
+
+    is_unit: np.ndarray
+    p_min_mw: chex.Array  # `[n_gen]` zero for condensers
+    p_max_mw: chex.Array  # `[n_gen]` zero for condensers
+    ramp_mw: chex.Array  # `[n_gen]` per step
+    controllable: np.ndarray
+    load_share: float
+    gen_bus: np.ndarray
+    setpoint_pu: chex.Array  # `[n_bus]` of the case
+    vm_min_pu: chex.Array
+    vm_max_pu: chex.Array
+    voltage_swing: float
+    nominal_load_mw: float
+    storage: fleet_lib.Storage
+    dt_h: float
+
+
+def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.EnvOptions) -> Limits:
+    """Returns the limits of `grid` and `fleet`."""
+    as_float = lambda x: jnp.asarray(x, jnp.float32)
+    gen, is_unit = grid.gen, grid.gen.p_max_mw > 0
+    setpoint = np.ones(grid.n_bus)
+    setpoint[gen.bus[::-1]] = gen.vm_setpoint_pu[::-1]
+    return Limits(
+        is_unit=is_unit,
+        p_min_mw=as_float(np.where(is_unit, gen.p_min_mw, 0.0)),
+        p_max_mw=as_float(np.where(is_unit, gen.p_max_mw, 0.0)),
+        ramp_mw=as_float(fleet.units.ramp_mw_per_min * options.step_minutes),
+        controllable=np.zeros(0),
+        load_share=options.load_control_share,
+        gen_bus=gen.bus,
+        setpoint_pu=as_float(setpoint),
+        vm_min_pu=as_float(grid.bus.vm_min_pu),
+        vm_max_pu=as_float(grid.bus.vm_max_pu),
+        voltage_swing=options.voltage_swing,
+        nominal_load_mw=float(np.abs(grid.bus.load_p_mw).sum()),
+        storage=fleet.storage,
+        dt_h=options.step_minutes / 60.0,
+    )
+
+
+def read(layout: layout_lib.Layout, site: layout_lib.Site, action: chex.Array) -> Wanted:
+    """Returns `action` `[action_size]` by kind of control."""
+    grid, fleet = site.grid, site.fleet
+
+    def part(name, size):
+        return action[layout.action[name]] if name in layout.action else jnp.zeros(size)
+
+    generator = part("generator", grid.n_gen)
+    is_unit = jnp.asarray(grid.gen.p_max_mw > 0)
+    voltage = jnp.where(is_unit, 0.0, generator)
+    voltage = voltage.at[grid.units].add(part("unit_voltage", grid.units.size))
+    load = (
+        jnp.zeros(grid.loads.size).at[site.controllable].set(part("load", site.controllable.size))
+    )
+    return Wanted(
+        unit_power=jnp.where(is_unit, generator, 0.0),
+        voltage=voltage,
+        load=load,
+        curtailment=part("curtailment", fleet.n_renewable),
+        storage=part("storage", fleet.n_storage),
+        switch=part("switch", grid.n_branch),
+    )
+
+
+def project(
+    limits: Limits,
+    wanted: Wanted,
+    now: tape_lib.Tape,
+    gen_p_mw: chex.Array,
+    gen_on: chex.Array,
+    energy_mwh: chex.Array,
+    *,
+    free: bool = False,
+) -> Asked:
+    """Returns what of `wanted` can be done in a step.
+
+    Args:
+      limits: of grid and fleet.
+      wanted: the action.
+      now: the row of the tape that the step applies.
+      gen_p_mw: power of the generators before the step `[n_gen]`.
+      gen_on: bool `[n_gen]`, generators in service.
+      energy_mwh: stored before the step `[n_storage]`.
+      free: whether ramps do not count, as at the start of an episode.
+    """
+    # Loads move at constant power factor.
+    factor = 1.0 + limits.load_share * wanted.load
+    load_p, load_q = now.load_p_mw * factor, now.load_q_mvar * factor
+
+    # A unit's action is linear from Pmin to the plan and from the plan to Pmax.
+    plan, p_min, p_max = now.plan_p_mw, limits.p_min_mw, limits.p_max_mw
+    reach = jnp.where(wanted.unit_power > 0, p_max - plan, plan - p_min)
+    target = plan + wanted.unit_power * reach
+    if free:
+        low, high = p_min, p_max
+    else:
+        low = jnp.maximum(p_min, gen_p_mw - limits.ramp_mw)
+        high = jnp.minimum(p_max, gen_p_mw + limits.ramp_mw)
+        # What losses change comes on top of these limits; return within reach.
+        low, high = jnp.minimum(low, p_max), jnp.maximum(high, p_min)
+    low, high = jnp.where(gen_on, low, 0.0), jnp.where(gen_on, high, 0.0)
+    reached = jnp.clip(target, low, high)
+
+    share = jnp.clip(-wanted.curtailment, 0.0, 1.0)
+    rated = jnp.asarray(limits.storage.p_max_mw, jnp.float32)
+    storage_wanted = wanted.storage * rated
+    given = storage.project(limits.storage, energy_mwh, storage_wanted, limits.dt_h)
+    return Asked(
+        gen_target_mw=reached,
+        gen_low_mw=low,
+        gen_high_mw=high,
+        load_p_mw=load_p,
+        load_q_mvar=load_q,
+        renewable_mw=now.renewable_mw * (1.0 - share),
+        storage_mw=given,
+        vm_setpoint_pu=_voltage_setpoint(limits, wanted.voltage, now),
+        moved_load_mw=jnp.abs(load_p - now.load_p_mw).sum(),
+        cut_unit_mw=jnp.abs(reached - target).sum(),
+        cut_storage_mw=jnp.abs(given - storage_wanted).sum(),
+    )
+
+
+def _voltage_setpoint(limits: Limits, wanted: chex.Array, now: tape_lib.Tape) -> chex.Array:
+    """Returns the voltage set-point of every bus `[n_bus]` pu.
+
+    The schedule follows the load that is foreseen, as operators keep voltages lower at night, when
+    lightly loaded lines raise them; a control moves it to the bus's limits.
+    """
+    level = now.day_ahead_load_mw / limits.nominal_load_mw
+    setpoint = limits.setpoint_pu - limits.voltage_swing * (1.0 - level)
+    setpoint = jnp.clip(setpoint, limits.vm_min_pu, limits.vm_max_pu)
+    # Of several generators at a bus, all move its set-point.
+    share = jnp.zeros_like(setpoint).at[limits.gen_bus].add(wanted)
+    share = jnp.clip(share, -1.0, 1.0)
+    reach = jnp.where(share > 0, limits.vm_max_pu - setpoint, setpoint - limits.vm_min_pu)
+    return setpoint + share * reach

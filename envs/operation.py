@@ -1,0 +1,206 @@
+"""Settling a step: balance, power flow and protection, again and again until nothing more trips.
+
+Every array has the lanes of a batch as its last axis, because lanes take different numbers of
+rounds: those whose network stays as it is are done after the first, and the others go on alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs import dispatch
+from envs import fleet as fleet_lib
+from envs import grid as grid_lib
+from envs.options import ProtectionOptions
+from envs.powerflow import islands, lanes
+from envs.powerflow import solve as powerflow
+from envs.powerflow.network import Network
+
+_MARGIN = 0.01  # of Pmax: a unit this near to a limit does not share the change of losses
+
+
+class Order(NamedTuple):
+    """What is to be settled, MW, MVAr and pu; `[…, lanes]`."""
+
+    gen_target_mw: chex.Array  # `[n_gen]` asked of units, within `low` and `high`
+    gen_low_mw: chex.Array  # `[n_gen]` what limits and ramps allow in this step
+    gen_high_mw: chex.Array  # `[n_gen]`
+    gen_on: chex.Array  # `[n_gen]` 1 in service, 0 not
+    load_p_mw: chex.Array  # `[n_load]`
+    load_q_mvar: chex.Array  # `[n_load]`
+    renewable_mw: chex.Array  # `[n_renewable]` after curtailment by the controller
+    other_mw: chex.Array  # `[n_bus]` batteries and what condensers draw
+    losses_mw: chex.Array  # `[]` expected, those of the last step
+    vm_setpoint_pu: chex.Array  # `[n_bus]`
+    vm_start_pu: chex.Array  # `[n_bus]`
+    va_start_rad: chex.Array  # `[n_bus]`
+    closed: chex.Array  # `[n_branch]` 1 in service, 0 not
+    overloaded: chex.Array  # `[n_branch]` steps in a row above the limit so far
+
+
+class Settled(NamedTuple):
+    """What came of it; `[…, lanes]`."""
+
+    solution: powerflow.Solution
+    gen_p_mw: chex.Array  # `[n_gen]` units' power, zero for condensers
+    renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
+    served: chex.Array  # `[n_load]` share of each load that is served, zero off the live island
+    surplus_mw: chex.Array  # `[]` power that units were forced down beyond their ramps
+    spilled_mw: chex.Array  # `[]` wind and sun that the balance had no room for
+    shift_mw: chex.Array  # `[]` how far balancing moved units from their targets, signed
+    closed: chex.Array  # `[n_branch]`
+    trip_round: (
+        chex.Array
+    )  # int8 `[n_branch]` round in which protection tripped it, 0 if it did not
+    rounds: chex.Array  # int32 `[]` rounds in which something tripped
+    unstable: chex.Array  # bool `[]`, branches were still tripping after the last round
+
+
+class Plant(NamedTuple):
+    """What settling needs of a grid besides its network, all in the case's order."""
+
+    net: Network
+    base_mva: float
+    gen_bus: np.ndarray
+    load_bus: np.ndarray
+    renewable_bus: np.ndarray
+    weight: chex.Array  # `[n_gen, 1]` participation of units, zero for condensers
+    p_min_mw: chex.Array  # `[n_gen, 1]`
+    p_max_mw: chex.Array  # `[n_gen, 1]`
+
+
+def plant(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, net: Network) -> Plant:
+    """Returns what settling needs of `grid`."""
+    is_unit = grid.gen.p_max_mw > 0
+    column = lambda x: jnp.asarray(np.where(is_unit, x, 0.0)[:, None], net.dtype)
+    p_max = np.where(is_unit, grid.gen.p_max_mw, 0.0)
+    return Plant(
+        net, grid.base_mva, grid.gen.bus, grid.loads, fleet.renewables.bus,
+        column(p_max / p_max.sum()), column(grid.gen.p_min_mw), column(p_max),
+    )  # fmt: skip
+
+
+def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled:
+    """Returns the operating point that `order` leads to, protection included."""
+    first = _attempt(plant, order)
+
+    def overloads(settled, soft):
+        rho = settled.solution.rho
+        beyond = rho > protection.hard_limit
+        if soft:
+            beyond |= (rho > 1.0) & (order.overloaded + 1 >= protection.soft_steps)
+        usable = settled.solution.converged & jnp.asarray(protection.enabled)
+        return beyond & (settled.closed > 0) & usable
+
+    def again(order, settled, pending):
+        """Takes out what is pending, and settles what is left."""
+        ok, former = settled.solution.converged, settled.solution
+        order = order._replace(
+            closed=settled.closed * ~pending,
+            gen_target_mw=settled.gen_p_mw,
+            vm_start_pu=jnp.where(ok & former.alive, former.vm_pu, order.vm_start_pu),
+            va_start_rad=jnp.where(ok & former.alive, former.va_rad, order.va_start_rad),
+        )
+        rounds = settled.rounds + 1
+        after = _attempt(plant, order)
+        return after._replace(
+            rounds=rounds,
+            trip_round=jnp.where(pending, rounds, settled.trip_round).astype(jnp.int8),
+            shift_mw=after.shift_mw + settled.shift_mw,
+        )
+
+    def unfinished(carry):
+        _, pending, rounds = carry
+        return pending.any() & (rounds < protection.max_rounds)
+
+    def round_(carry):
+        settled, pending, rounds = carry
+        going = pending.any(0)
+        settled = lanes.on_selected(again, going, (order, settled, pending), settled)
+        return settled, overloads(settled, soft=False) & going, rounds + 1
+
+    pending = overloads(first, soft=True)
+    settled, pending, _ = jax.lax.while_loop(unfinished, round_, (first, pending, jnp.int32(0)))
+    return settled._replace(unstable=pending.any(0))
+
+
+def _attempt(plant: Plant, order: Order) -> Settled:
+    """Balances the island that lives and solves its power flow."""
+    net, base = plant.net, plant.base_mva
+    blank = jnp.zeros((net.n_bus, order.closed.shape[1]), net.dtype)
+    to_bus = lambda bus, values: blank.at[bus].add(values)
+    capacity = to_bus(plant.gen_bus, plant.p_max_mw * order.gen_on)
+
+    def which_live(closed, capacity):
+        return islands.find(net, closed, capacity[net.order]).alive[net.position]
+
+    split = (order.closed < 0.5).any(0)
+    alive = lanes.on_selected(
+        which_live, split, (order.closed, capacity), jnp.ones_like(blank, bool)
+    )
+    lit = alive.astype(net.dtype)
+
+    # 1. Units share what loads and losses ask for and nothing else gives.
+    load_p = order.load_p_mw * lit[plant.load_bus]
+    renewable = order.renewable_mw * lit[plant.renewable_bus]
+    on = order.gen_on * lit[plant.gen_bus]
+    other = order.other_mw * lit
+    wanted = load_p.sum(0)
+    demand = wanted + order.losses_mw - renewable.sum(0) - other.sum(0)
+    low, high = order.gen_low_mw * on, order.gen_high_mw * on
+    gen_p, rest = dispatch.share(
+        jnp.clip(order.gen_target_mw, low, high), low, high, plant.weight * on, demand
+    )
+
+    # 2. What they cannot cover is not served; what they cannot shed, wind and sun give up first.
+    short, over = jnp.clip(rest, 0.0, wanted), jnp.maximum(-rest, 0.0)
+    served = 1.0 - short / jnp.maximum(wanted, 1e-6)
+    spilled = jnp.minimum(over, renewable.sum(0))
+    renewable = renewable * (1.0 - spilled / jnp.maximum(renewable.sum(0), 1e-6))
+    above_min = jnp.maximum(gen_p - plant.p_min_mw * on, 0.0)
+    surplus = jnp.minimum(over - spilled, above_min.sum(0))
+    gen_p = gen_p - surplus * above_min / jnp.maximum(above_min.sum(0), 1e-6)
+    load_p = load_p * served
+
+    # 3. Power flow. Units at a limit leave the change of losses to the others, unless all are.
+    margin = _MARGIN * plant.p_max_mw
+    between = (gen_p > plant.p_min_mw + margin) & (gen_p < plant.p_max_mw - margin)
+    active = plant.weight * on
+    weight = jnp.where(between & (on > 0), active, 0.0)
+    weight = jnp.where(weight.sum(0) > 0, weight, active)
+    weight = weight / jnp.maximum(weight.sum(0), 1e-9)
+    p = to_bus(plant.gen_bus, gen_p) + other
+    p = p.at[plant.renewable_bus].add(renewable).at[plant.load_bus].add(-load_p)
+    q = to_bus(plant.load_bus, -order.load_q_mvar * lit[plant.load_bus] * served)
+    solution = powerflow.solve_lanes(net, powerflow.Request(
+        p_pu=p / base,
+        q_pu=q / base,
+        vm_setpoint_pu=order.vm_setpoint_pu,
+        participation=to_bus(plant.gen_bus, weight),
+        vm_start_pu=order.vm_start_pu,
+        va_start_rad=order.va_start_rad,
+        closed=order.closed,
+        holds=blank.at[plant.gen_bus].max(order.gen_on),
+        capacity=capacity / base,
+    ))  # fmt: skip
+    slack = jnp.where(solution.converged, solution.slack_pu * base, 0.0)
+    moved = gen_p + slack * weight
+    count = jnp.zeros_like(wanted, jnp.int32)
+    return Settled(
+        solution=solution,
+        gen_p_mw=moved,
+        renewable_mw=renewable,
+        served=served * lit[plant.load_bus],
+        surplus_mw=surplus,
+        spilled_mw=spilled,
+        shift_mw=(moved - order.gen_target_mw * on).sum(0),
+        closed=order.closed,
+        trip_round=jnp.zeros(order.closed.shape, jnp.int8),
+        rounds=count,
+        unstable=count > 0,
+    )
