@@ -113,7 +113,7 @@ class GridEnv:
         net = network.build(grid, p_pu=p, q_pu=q)
         self._limits = decision.limits(grid, fleet, options)
         self._accounts = accounts.Accounts(grid, fleet, options)
-        plant = operation.plant(grid, fleet, net)
+        plant = operation.plant(grid, fleet, net, options.tolerance_pu)
         self._settle = lanes.of_one_grid(
             functools.partial(operation.settle, plant, options.protection)
         )

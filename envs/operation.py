@@ -43,10 +43,25 @@ class Order(NamedTuple):
     overloaded: chex.Array  # `[n_branch]` steps in a row above the limit so far
 
 
+class Point(NamedTuple):
+    """What later steps need of a solution, as in `powerflow.Solution`; `[…, lanes]`."""
+
+    vm_pu: chex.Array
+    va_rad: chex.Array
+    p_pu: chex.Array
+    q_pu: chex.Array
+    rho: chex.Array
+    alive: chex.Array
+    converged: chex.Array
+    mismatch_pu: chex.Array
+    iterations: chex.Array
+    fell_back: chex.Array
+
+
 class Settled(NamedTuple):
     """What came of it; `[…, lanes]`."""
 
-    solution: powerflow.Solution
+    solution: Point
     gen_p_mw: chex.Array  # `[n_gen]` units' power, zero for condensers
     renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
     served: chex.Array  # `[n_load]` share of each load that is served, zero off the live island
@@ -72,9 +87,10 @@ class Plant(NamedTuple):
     weight: chex.Array  # `[n_gen, 1]` participation of units, zero for condensers
     p_min_mw: chex.Array  # `[n_gen, 1]`
     p_max_mw: chex.Array  # `[n_gen, 1]`
+    tolerance_pu: float
 
 
-def plant(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, net: Network) -> Plant:
+def plant(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, net: Network, tolerance_pu: float) -> Plant:
     """Returns what settling needs of `grid`."""
     is_unit = grid.gen.p_max_mw > 0
     column = lambda x: jnp.asarray(np.where(is_unit, x, 0.0)[:, None], net.dtype)
@@ -82,67 +98,75 @@ def plant(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, net: Network) -> Plant:
     return Plant(
         net, grid.base_mva, grid.gen.bus, grid.loads, fleet.renewables.bus,
         column(p_max / p_max.sum()), column(grid.gen.p_min_mw), column(p_max),
+        max(tolerance_pu, net.tolerance_pu),
     )  # fmt: skip
 
 
 def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled:
     """Returns the operating point that `order` leads to, protection included."""
-    first = _attempt(plant, order)
 
-    def overloads(settled, soft):
+    def overloads(settled):
+        """Returns what protection takes out, bool `[n_branch, lanes]`."""
         rho = settled.solution.rho
         beyond = rho > protection.hard_limit
-        if soft:
-            beyond |= (rho > 1.0) & (order.overloaded + 1 >= protection.soft_steps)
+        # Time passes between steps, not between the rounds of a cascade.
+        late = (rho > 1.0) & (order.overloaded + 1 >= protection.soft_steps)
+        beyond |= late & (settled.rounds == 0)
         usable = settled.solution.converged & jnp.asarray(protection.enabled)
         return beyond & (settled.closed > 0) & usable
 
     def again(order, settled, pending):
-        """Takes out what is pending, and settles what is left."""
-        ok, former = settled.solution.converged, settled.solution
+        """Takes out what is pending, if anything is, and settles what is left."""
+        former = settled.solution
+        known = former.converged & former.alive
         order = order._replace(
             closed=settled.closed * ~pending,
-            gen_target_mw=settled.gen_p_mw,
-            vm_start_pu=jnp.where(ok & former.alive, former.vm_pu, order.vm_start_pu),
-            va_start_rad=jnp.where(ok & former.alive, former.va_rad, order.va_start_rad),
+            gen_target_mw=jnp.where(former.converged, settled.gen_p_mw, order.gen_target_mw),
+            vm_start_pu=jnp.where(known, former.vm_pu, order.vm_start_pu),
+            va_start_rad=jnp.where(known, former.va_rad, order.va_start_rad),
         )
-        rounds = settled.rounds + 1
-        after = _attempt(plant, order)
+        rounds = settled.rounds + pending.any(0)
+        after = _attempt(plant, order, intact=False)
         return after._replace(
             rounds=rounds,
             trip_round=jnp.where(pending, rounds, settled.trip_round).astype(jnp.int8),
-            shift_mw=after.shift_mw + settled.shift_mw,
+            shift_mw=after.shift_mw + jnp.where(former.converged, settled.shift_mw, 0.0),
         )
 
     def unfinished(carry):
-        _, pending, rounds = carry
-        return pending.any() & (rounds < protection.max_rounds)
+        _, _, going, turns = carry
+        # One turn more than rounds: the first is for lanes that were not intact to begin with.
+        return going.any() & (turns <= protection.max_rounds)
 
-    def round_(carry):
-        settled, pending, rounds = carry
-        going = pending.any(0)
+    def turn(carry):
+        settled, pending, going, turns = carry
         settled = lanes.on_selected(again, going, (order, settled, pending), settled)
-        return settled, overloads(settled, soft=False) & going, rounds + 1
+        pending = overloads(settled) & going
+        return settled, pending, pending.any(0), turns + 1
 
-    pending = overloads(first, soft=True)
-    settled, pending, _ = jax.lax.while_loop(unfinished, round_, (first, pending, jnp.int32(0)))
+    first = _attempt(plant, order, intact=True)
+    pending = overloads(first)
+    going = ~first.solution.converged | pending.any(0)
+    settled, pending, _, _ = jax.lax.while_loop(
+        unfinished, turn, (first, pending, going, jnp.int32(0))
+    )
     return settled._replace(unstable=pending.any(0))
 
 
-def _attempt(plant: Plant, order: Order) -> Settled:
-    """Balances the island that lives and solves its power flow."""
+def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
+    """Balances the island that lives and solves its power flow.
+
+    Where the network is promised to be intact and is not, the result is marked as unconverged.
+    """
     net, base = plant.net, plant.base_mva
     blank = jnp.zeros((net.n_bus, order.closed.shape[1]), net.dtype)
     to_bus = lambda bus, values: blank.at[bus].add(values)
     capacity = to_bus(plant.gen_bus, plant.p_max_mw * order.gen_on)
 
-    def which_live(closed, capacity):
-        return islands.find(net, closed, capacity[net.order]).alive[net.position]
-
-    split = (order.closed < 0.5).any(0)
-    alive = lanes.on_selected(
-        which_live, split, (order.closed, capacity), jnp.ones_like(blank, bool)
-    )
+    if intact:
+        alive = jnp.ones_like(blank, bool)
+    else:
+        alive = islands.find(net, order.closed, capacity[net.order]).alive[net.position]
     lit = alive.astype(net.dtype)
 
     # 1. Units share what loads and losses ask for and nothing else gives.
@@ -187,12 +211,12 @@ def _attempt(plant: Plant, order: Order) -> Settled:
         closed=order.closed,
         holds=blank.at[plant.gen_bus].max(order.gen_on),
         capacity=capacity / base,
-    ))  # fmt: skip
+    ), tolerance_pu=plant.tolerance_pu, intact=intact, fallback=not intact)  # fmt: skip
     slack = jnp.where(solution.converged, solution.slack_pu * base, 0.0)
     moved = gen_p + slack * weight
     count = jnp.zeros_like(wanted, jnp.int32)
     return Settled(
-        solution=solution,
+        solution=Point(*(getattr(solution, name) for name in Point._fields)),
         gen_p_mw=moved,
         renewable_mw=renewable,
         served=served * lit[plant.load_bus],

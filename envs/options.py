@@ -49,6 +49,7 @@ class EnvOptions:
     horizon_steps: Annotated[int, "decisions in an episode; 288 of 5 minutes are a day"] = 288
     planned_losses: Annotated[float, "losses that the plan allows for, as a share of load"] = 0.03
     load_control_share: Annotated[float, "share of a load that may be moved up or down"] = 0.10
+    tolerance_pu: Annotated[float, "largest mismatch of the power flow, pu of the base MVA"] = 1e-4
     switch_cooldown_steps: Annotated[int, "steps that a switched branch must stay as it is"] = 3
     voltage_swing: Annotated[
         float, "how far set-points fall from full load to none, pu; 0 keeps the case's"
@@ -91,6 +92,8 @@ class EnvOptions:
         for name in ("planned_losses", "voltage_swing", "condenser_loss"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must be at least 0, below 1")
+        if not 0 < self.tolerance_pu < 1:
+            raise ValueError(f"env.tolerance_pu={self.tolerance_pu}: must be above 0, below 1")
         for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must not be negative")

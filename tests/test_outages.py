@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from envs import cuts
 from envs.options import EnvOptions
 from envs.tape import FAULT, IN_SERVICE, MAINTENANCE
 from envs.tapes import outages
@@ -23,7 +24,7 @@ def is_whole(grid, out):
 @pytest.mark.parametrize("case", ("case14", "case118"))
 def test_branches_are_classed_by_what_their_loss_divides(request, case):
     grid = request.getfixturevalue(case)
-    classes = outages.cut_classes(grid)
+    classes = cuts.classes(grid)
     bridges = [not is_whole(grid, {branch}) for branch in range(grid.n_branch)]
     np.testing.assert_array_equal(classes == 0, bridges)
     candidates = np.flatnonzero(classes > 0)

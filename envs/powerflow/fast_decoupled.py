@@ -113,6 +113,7 @@ def changes_of(
       islands: what `islands.find` says of `closed`.
     """
     n, n_free, dtype = net.n_bus, net.n_free, net.dtype
+    n_held, lanes = freed.shape
     out, branch, n_out = _chosen(closed < 0.5, BRANCH_SLOTS)
     # Every island but the reference bus's own needs an angle tied to zero.
     rows = jnp.arange(n)[:, None]
@@ -138,12 +139,20 @@ def changes_of(
     magnitude = _low_rank(
         net.decoupled.magnitude, to_free(i), to_free(j), scale, by_susceptance, any_free
     )
-    mask = jnp.moveaxis(freed, -1, 0)
-    eye = jnp.eye(freed.shape[0], dtype=dtype)
-    both = mask[:, :, None] * mask[:, None, :]
-    held = jnp.linalg.inv(jnp.where(both > 0, net.decoupled.held, eye))
+    held = jax.lax.cond(
+        freed.any(), _inverse_over, lambda matrix, mask: jnp.zeros((n_held, n_held, lanes), dtype),
+        net.decoupled.held, freed,
+    )  # fmt: skip
     enough = (n_out <= BRANCH_SLOTS) & (n_tied <= ISLAND_SLOTS)
-    return Changes(angle, magnitude, jnp.moveaxis(held, 0, -1)), enough
+    return Changes(angle, magnitude, held), enough
+
+
+def _inverse_over(matrix: chex.Array, mask: chex.Array) -> chex.Array:
+    """Returns the inverses of `matrix` `[n, n]` over the rows in `mask` `[n, lanes]`, lanes last."""
+    chosen = mask.T
+    both = chosen[:, :, None] * chosen[:, None, :]
+    eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    return jnp.moveaxis(jnp.linalg.inv(jnp.where(both > 0, matrix, eye)), 0, -1)
 
 
 def _chosen(marked: chex.Array, slots: int):

@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from envs import cuts
 from envs.powerflow.network import Network
 
 
@@ -27,6 +28,25 @@ def find(net: Network, closed: chex.Array, capacity: chex.Array) -> Islands:
       capacity: `[n_bus, lanes]` Pmax of the units in service at each bus; the island with the
         largest sum lives, and none does where no unit is in service.
     """
+    shape = (net.n_bus, closed.shape[1])
+    whole = Islands(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
+    whole = whole._replace(alive=whole.alive & (capacity.sum(0) > 0))
+    return jax.lax.cond(
+        _may_split(net, closed).any(), lambda: _search(net, closed, capacity), lambda: whole
+    )
+
+
+def _may_split(net: Network, closed: chex.Array) -> chex.Array:
+    """Returns whether the branches that are out may divide the grid, bool `[lanes]`."""
+    out = (closed < 0.5).astype(jnp.int32)
+    count = jnp.zeros((net.cut_class.max() + 1, closed.shape[1]), jnp.int32)
+    count = count.at[net.cut_class].add(out)
+    # Three or more may do so without two of them doing it.
+    return (count[cuts.BRIDGE] > 0) | (count > 1).any(0) | (count.sum(0) > 2)
+
+
+def _search(net: Network, closed: chex.Array, capacity: chex.Array) -> Islands:
+    """Returns the islands by spreading the lowest bus along closed branches."""
     n, lanes = net.n_bus, closed.shape[1]
     f, t = net.branch.from_bus, net.branch.to_bus
     start = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32)[:, None], (n, lanes))

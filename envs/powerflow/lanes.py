@@ -53,7 +53,12 @@ def of_one_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
 
 
 def on_selected(
-    function: Callable[..., Tree], selected: chex.Array, args: Tree, results: Tree
+    function: Callable[..., Tree],
+    selected: chex.Array,
+    args: Tree,
+    results: Tree,
+    *,
+    share: int = 8,
 ) -> Tree:
     """Returns `results` with the selected lanes replaced by what `function(*args)` says of them.
 
@@ -64,9 +69,10 @@ def on_selected(
       selected: bool `[lanes]`.
       args: tuple of pytrees, leaves `[..., lanes]`.
       results: pytree, leaves `[..., lanes]`.
+      share: one lane in so many is gathered at a time.
     """
     lanes = selected.shape[0]
-    few = max(1, min(lanes, max(16, lanes // 8)))
+    few = max(1, lanes // share)
 
     def body(carry):
         left, results = carry

@@ -13,6 +13,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
+from envs import cuts
 from envs import grid as grid_lib
 from envs.powerflow import base_point
 
@@ -59,6 +60,7 @@ class Network(NamedTuple):
     position: np.ndarray  # `[n_bus]` internal index of each bus of the case
     n_free: int  # buses whose voltage no generator holds
     reference: int  # internal index
+    cut_class: np.ndarray  # `[n_branch]` which branches divide the grid together, see `envs.cuts`
     vm_base: chex.Array  # `[n_bus, 1]`
     va_base: chex.Array  # `[n_bus, 1]`
     shunt_g: chex.Array  # `[n_bus, 1]` pu
@@ -145,6 +147,7 @@ def build(
         position=position,
         n_free=n_free,
         reference=int(position[grid.reference_bus]),
+        cut_class=cuts.classes(grid),
         vm_base=column(point.vm_pu[order]),
         va_base=column(point.va_rad[order]),
         shunt_g=column(grid.bus.shunt_p_mw[order] / grid.base_mva),

@@ -20,6 +20,7 @@ from envs.powerflow import (
 from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
 
+_NEWTON_SHARE = 64  # Newton is slow and rarely needed: few lanes at a time
 METHODS = ("dc", "fast_decoupled", "chord", "newton")
 
 
@@ -65,6 +66,7 @@ def solve_lanes(
     tolerance_pu: float | None = None,
     max_iterations: int | None = None,
     fallback: bool = True,
+    intact: bool | None = None,
 ) -> Solution:
     """Solves a batch with the lanes last; see `solver` for one grid and `jax.vmap`.
 
@@ -75,6 +77,9 @@ def solve_lanes(
       tolerance_pu: largest mismatch accepted, by default what the network's type allows.
       max_iterations: of the method before it gives up, by default its own.
       fallback: whether Newton tries where another method gave up.
+      intact: true promises that nothing is out of service, and leaves lanes where something is
+        unconverged; false spares the attempt to solve lanes as intact; by default each lane is
+        solved as it is.
 
     Returns:
       The solution. Where `converged` is false its numbers are the last iterate's and may not be
@@ -119,17 +124,23 @@ def solve_lanes(
         problem, _ = case.problem(net)
         progress = newton.solve(net, problem, case.start, tolerance_pu=tolerance, **limit)
         state = finish(progress, problem)
+    elif intact is False:
+        state = with_outages(case)
     else:
         solve = chord.solve if method == "chord" else fast_decoupled.solve
-        intact = iteration.Problem(case.p, case.q, case.participation)
+        whole = iteration.Problem(case.p, case.q, case.participation)
         progress = solve(
-            net, intact, case.start, tolerance_pu=tolerance, wanted=~case.changed, **limit
+            net, whole, case.start, tolerance_pu=tolerance, wanted=~case.changed, **limit
         )
-        state = finish(progress, intact)
-        state = lanes.on_selected(with_outages, case.changed, (case,), state)
+        state = finish(progress, whole)
+        if intact:
+            worst = jnp.where(case.changed, jnp.inf, state.last.worst)
+            state = state._replace(last=state.last._replace(worst=worst))
+        else:
+            state = lanes.on_selected(with_outages, case.changed, (case,), state)
     if fallback:
         failed = ~(state.last.worst <= tolerance)
-        state = lanes.on_selected(by_newton, failed, (case,), state)
+        state = lanes.on_selected(by_newton, failed, (case,), state, share=_NEWTON_SHARE)
     return _solution(net, state, tolerance)
 
 
