@@ -30,19 +30,26 @@ class Oracle:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.net = from_ppc(_ppc(grid), f_hz=60)
+        self.net.load.drop(self.net.load.index, inplace=True)
+        pp.create_loads(self.net, np.arange(grid.n_bus), 0.0)
         self._branches = self.net._from_ppc_lookups["branch"]
         self._gens = self.net._from_ppc_lookups["gen"]
 
-    def solve(self, p_pu, q_pu, vm_setpoint=None, out=(), start=None, **options) -> Answer:
-        """Solves for net injections `[n_bus]` pu with the branches `out` out of service."""
+    def solve(
+        self, p_pu, q_pu, vm_setpoint=None, out=(), start=None, freed=(), dc=False, **options
+    ) -> Answer:
+        """Solves for net injections `[n_bus]` pu with the branches `out` out of service.
+
+        Generators at the buses `freed` are out as well. With `dc` the power flow is the DC one.
+        """
         net, grid, base = self.net, self.grid, self.grid.base_mva
         setpoint = base_point.voltage_setpoints(grid) if vm_setpoint is None else vm_setpoint
         # All active power comes in as load and all generators produce nothing, but the slack.
-        net.load.drop(net.load.index, inplace=True)
-        pp.create_loads(net, np.arange(grid.n_bus), -p_pu * base, -q_pu * base)
+        net.load["p_mw"], net.load["q_mvar"] = -p_pu * base, -q_pu * base
         for table in (net.gen, net.sgen):
             table["p_mw"] = 0.0
         net.sgen["q_mvar"] = 0.0
+        net.gen["in_service"] = ~net.gen.bus.isin(freed)
         if len(net.gen):
             net.gen["vm_pu"] = setpoint[net.gen.bus.to_numpy()]
         net.ext_grid["vm_pu"] = setpoint[net.ext_grid.bus.to_numpy()]
@@ -55,6 +62,10 @@ class Oracle:
         if start is not None:
             settings["init"] = "auto"
             settings["init_vm_pu"], settings["init_va_degree"] = start[0], np.rad2deg(start[1])
+        if dc:
+            pp.rundcpp(net, numba=False, trafo_model="pi", calculate_voltage_angles=True)
+            return Answer(True, va=np.deg2rad(net.res_bus.va_degree.to_numpy()),
+                          flows=self._flows())  # fmt: skip
         try:
             pp.runpp(net, numba=False, trafo_model="pi", calculate_voltage_angles=True, **settings)
         except pp.LoadflowNotConverged:

@@ -88,7 +88,9 @@ def loading(net: Network, powers: Powers) -> chex.Array:
     square = jnp.maximum(
         powers.p_from**2 + powers.q_from**2, powers.p_to**2 + powers.q_to**2
     )  # fmt: skip
-    return jnp.sqrt(square) / net.branch.rate_pu
+    # The root has no slope at zero: a branch without power takes no part in a derivative.
+    carries = square > 0
+    return jnp.where(carries, jnp.sqrt(jnp.where(carries, square, 1.0)), 0.0) / net.branch.rate_pu
 
 
 def _sine_and_versine(angle: chex.Array) -> tuple[chex.Array, chex.Array]:

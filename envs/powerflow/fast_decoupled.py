@@ -148,7 +148,7 @@ def changes_of(
 
 
 def _inverse_over(matrix: chex.Array, mask: chex.Array) -> chex.Array:
-    """Returns the inverses of `matrix` `[n, n]` over the rows in `mask` `[n, lanes]`, lanes last."""
+    """Returns the inverses of `matrix` `[n, n]` over the rows in `mask` `[n, lanes]`."""
     chosen = mask.T
     both = chosen[:, :, None] * chosen[:, None, :]
     eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)

@@ -61,6 +61,7 @@ class Network(NamedTuple):
     n_free: int  # buses whose voltage no generator holds
     reference: int  # internal index
     cut_class: np.ndarray  # `[n_branch]` which branches divide the grid together, see `envs.cuts`
+    base: base_point.BasePoint  # in double precision, case order
     vm_base: chex.Array  # `[n_bus, 1]`
     va_base: chex.Array  # `[n_bus, 1]`
     shunt_g: chex.Array  # `[n_bus, 1]` pu
@@ -148,6 +149,7 @@ def build(
         n_free=n_free,
         reference=int(position[grid.reference_bus]),
         cut_class=cuts.classes(grid),
+        base=point,
         vm_base=column(point.vm_pu[order]),
         va_base=column(point.va_rad[order]),
         shunt_g=column(grid.bus.shunt_p_mw[order] / grid.base_mva),

@@ -37,9 +37,9 @@ def solve(
         residual = jnp.concatenate([dp, dq]).T[..., None]
         step = -jnp.linalg.solve(matrix, residual)[..., 0].T
         angle = step[:n]
-        anchor = _anchor(net, problem, x)
-        slack = jnp.where(anchor, angle, 0.0).sum(0)
-        angle = jnp.where(anchor, 0.0, angle)
+        kept = anchor(net, problem, x)
+        slack = jnp.where(kept, angle, 0.0).sum(0)
+        angle = jnp.where(kept, 0.0, angle)
         return Voltages(x.vm + step[n:], x.va + angle, x.slack + slack)
 
     return iteration.iterate(
@@ -90,9 +90,9 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     matrix = jnp.zeros((size * size, lanes), vm.dtype).at[place].add(value)
     matrix = matrix.T.reshape(lanes, size, size)
 
-    anchor = _anchor(net, problem, x).T  # [lanes, n]
+    kept = anchor(net, problem, x).T  # [lanes, n]
     slack_column = jnp.concatenate([-problem.participation, jnp.zeros_like(vm)]).T
-    is_slack = jnp.concatenate([anchor, jnp.zeros_like(anchor)], axis=1)
+    is_slack = jnp.concatenate([kept, jnp.zeros_like(kept)], axis=1)
     matrix = jnp.where(is_slack[:, None, :], slack_column[:, :, None], matrix)
     solved = jnp.ones_like(vm) if problem.alive is None else problem.alive
     freed = 0.0 if problem.freed is None else problem.freed
@@ -103,7 +103,7 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     return jnp.where(keep[:, :, None], matrix, jnp.eye(size, dtype=vm.dtype))
 
 
-def _anchor(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Array:
+def anchor(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Array:
     """Returns which bus's angle is kept, bool `[n_bus, lanes]`: one live bus, or none."""
     rows = jnp.arange(net.n_bus)[:, None]
     is_reference = rows == net.reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -16,6 +17,7 @@ from envs.powerflow import (
     iteration,
     lanes,
     newton,
+    reactive,
 )
 from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
@@ -36,6 +38,9 @@ class Request(NamedTuple):
     closed: chex.Array  # `[n_branch]` 1 for a branch in service, 0 for one that is not
     holds: chex.Array  # `[n_bus]` 1 where a generator in service holds the voltage
     capacity: chex.Array  # `[n_bus]` Pmax of the units in service, decides which island lives
+    # What the generators of a held bus can give, `[n_bus]`; only `reactive_limits` looks at it.
+    q_min_pu: chex.Array | None = None
+    q_max_pu: chex.Array | None = None
 
 
 class Solution(NamedTuple):
@@ -56,6 +61,12 @@ class Solution(NamedTuple):
     mismatch_pu: chex.Array  # largest absolute power mismatch left
     iterations: chex.Array  # of the method that solved it; all lanes of a tile share theirs
     fell_back: chex.Array  # bool, whether Newton had to solve it
+    # What to add to `net.base` in double precision: single precision cannot tell voltages from each
+    # other that differ by a mismatch of 1e-3 pu on 1354 buses, but it can tell small changes.
+    vm_change_pu: chex.Array  # `[n_bus]`
+    va_change_rad: chex.Array  # `[n_bus]`
+    # int8 `[n_bus]`, 1 where generators are at q_max_pu and −1 at q_min_pu; with `reactive_limits`.
+    at_limit: chex.Array | None = None
 
 
 def solve_lanes(
@@ -67,6 +78,7 @@ def solve_lanes(
     max_iterations: int | None = None,
     fallback: bool = True,
     intact: bool | None = None,
+    reactive_limits: bool = False,
 ) -> Solution:
     """Solves a batch with the lanes last; see `solver` for one grid and `jax.vmap`.
 
@@ -80,6 +92,8 @@ def solve_lanes(
       intact: true promises that nothing is out of service, and leaves lanes where something is
         unconverged; false spares the attempt to solve lanes as intact; by default each lane is
         solved as it is.
+      reactive_limits: whether buses whose generators would pass `request.q_min_pu` or `q_max_pu`
+        give up their voltage; see `envs.powerflow.reactive`. Costs nothing where none does.
 
     Returns:
       The solution. Where `converged` is false its numbers are the last iterate's and may not be
@@ -88,12 +102,23 @@ def solve_lanes(
     if method not in METHODS:
         raise ValueError(f"method {method!r}: must be one of {', '.join(METHODS)}")
     tolerance = net.tolerance_pu if tolerance_pu is None else tolerance_pu
+    if reactive_limits:
+        if method == "dc" or request.q_min_pu is None or request.q_max_pu is None:
+            raise ValueError(
+                f"reactive_limits with method {method!r}: needs a method with reactive power, and "
+                "a request with q_min_pu and q_max_pu, such as `reactive.limits_of(grid)`"
+            )
+        plain = functools.partial(
+            solve_lanes, net, method=method, tolerance_pu=tolerance_pu,
+            max_iterations=max_iterations, fallback=fallback,
+        )  # fmt: skip
+        return reactive.solve(plain, request, tolerance_pu=tolerance)
     limit = {} if max_iterations is None else {"max_iterations": max_iterations}
-    case = _Case.of(net, request)
+    case = Case.of(net, request)
     if method == "dc":
         return _by_dc(net, case)
 
-    def finish(progress: iteration.Progress, problem: iteration.Problem, fell_back=False) -> _State:
+    def finish(progress: iteration.Progress, problem: iteration.Problem, fell_back=False) -> State:
         last = progress.last
         lit = jnp.ones_like(case.p, bool) if problem.alive is None else problem.alive > 0
         # Not a number, infinite, and no unit left alive: none of them is a solution.
@@ -102,9 +127,9 @@ def solve_lanes(
             good = good & lit.any(0)
         worst = jnp.where(good, last.worst, jnp.inf)
         count = jnp.broadcast_to(progress.iterations, worst.shape)
-        return _State(last._replace(worst=worst), lit, count, jnp.full(worst.shape, fell_back))
+        return State(last._replace(worst=worst), lit, count, jnp.full(worst.shape, fell_back))
 
-    def with_outages(case: _Case) -> _State:
+    def with_outages(case: Case) -> State:
         problem, found = case.problem(net)
         changes, enough = fast_decoupled.changes_of(net, case.closed, case.freed, found)
         progress = fast_decoupled.solve(
@@ -113,7 +138,7 @@ def solve_lanes(
         )  # fmt: skip
         return finish(progress, problem)
 
-    def by_newton(case: _Case) -> _State:
+    def by_newton(case: Case) -> State:
         problem, _ = case.problem(net)
         # From the base point: what defeated the method may be a bad start.
         held, zero = case.start.vm[net.n_free :], jnp.zeros_like(case.start.va)
@@ -141,7 +166,7 @@ def solve_lanes(
     if fallback:
         failed = ~(state.last.worst <= tolerance)
         state = lanes.on_selected(by_newton, failed, (case,), state, share=_NEWTON_SHARE)
-    return _solution(net, state, tolerance)
+    return solution_of(net, state, tolerance)
 
 
 def solver(net: Network, **options):
@@ -185,7 +210,7 @@ def request_of(net: Network, p_pu, q_pu, **changes) -> Request:
     return Request(**{**fields, **changes})
 
 
-class _Case(NamedTuple):
+class Case(NamedTuple):
     """A request in internal order, leaves `[…, lanes]`."""
 
     p: chex.Array
@@ -198,10 +223,10 @@ class _Case(NamedTuple):
     changed: chex.Array  # bool `[lanes]`, whether anything is out of service
 
     @classmethod
-    def of(cls, net: Network, request: Request) -> _Case:
+    def of(cls, net: Network, request: Request) -> Case:
         """Returns the request in internal order."""
         chex.assert_equal_shape([leaf for name, leaf in request._asdict().items()
-                                 if name != "closed"])  # fmt: skip
+                                 if name != "closed" and leaf is not None])  # fmt: skip
         chex.assert_shape(request.closed, (net.n_branch, ...))
         p, q, setpoint, share, vm, va, holds, capacity = (
             leaf[net.order].astype(net.dtype)
@@ -232,7 +257,7 @@ class _Case(NamedTuple):
         return iteration.Problem(self.p, self.q, share, self.closed, self.freed, lit), found
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """What the methods hand on, leaves `[…, lanes]`."""
 
     last: iteration.Iterate
@@ -241,7 +266,7 @@ class _State(NamedTuple):
     fell_back: chex.Array
 
 
-def _by_dc(net: Network, case: _Case) -> Solution:
+def _by_dc(net: Network, case: Case) -> Solution:
     problem, found = case.problem(net)
     changes, enough = fast_decoupled.changes_of(net, case.closed, case.freed, found)
     x, powers, worst = dc.solve(net, problem, changes)
@@ -249,10 +274,12 @@ def _by_dc(net: Network, case: _Case) -> Solution:
     worst = jnp.where(enough & found.alive.any(0), worst, jnp.inf)
     last = iteration.Iterate(x, powers, at._replace(q=jnp.zeros_like(at.q)), worst)
     once = jnp.ones_like(worst, jnp.int32)
-    return _solution(net, _State(last, found.alive, once, jnp.zeros_like(enough)), net.tolerance_pu)
+    return solution_of(
+        net, State(last, found.alive, once, jnp.zeros_like(enough)), net.tolerance_pu
+    )
 
 
-def _solution(net: Network, state: _State, tolerance_pu: float) -> Solution:
+def solution_of(net: Network, state: State, tolerance_pu: float) -> Solution:
     """Returns the solution in the case's order."""
     x, powers, at, worst = state.last
     va = net.va_base + x.va
@@ -275,4 +302,6 @@ def _solution(net: Network, state: _State, tolerance_pu: float) -> Solution:
         mismatch_pu=worst,
         iterations=state.iterations,
         fell_back=state.fell_back,
+        vm_change_pu=show(x.vm),
+        va_change_rad=show(x.va),
     )

@@ -73,6 +73,12 @@ class Problem:
         return reference.admittance(self.base_mva, self.bus, self.branch)
 
     @property
+    def base_pu(self) -> np.ndarray:
+        """Complex net injection at the base `[n_bus]`."""
+        voltage = self.vm_pu * np.exp(1j * self.va_rad)
+        return voltage * np.conj(self.admittance @ voltage)
+
+    @property
     def _gen_to_bus(self) -> np.ndarray:
         return np.eye(len(self.bus))[self.gen[:, 0].astype(int)]
 

@@ -1,0 +1,148 @@
+"""A power flow that can be differentiated, whatever method solves it.
+
+At a solution the mismatch is zero, F(u, a) = 0 with unknowns u and a request a, so that
+du/da = −(∂F/∂u)⁻¹ ∂F/∂a (implicit function theorem). Reverse mode needs that only against one
+vector: for a cotangent ū it solves (∂F/∂u)ᵀ λ = ū once, with Newton's Jacobian, and returns
+−λᵀ ∂F/∂a. Iterations are not recorded, and their number does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from envs.powerflow import iteration, newton, solve
+from envs.powerflow.balance import Voltages
+from envs.powerflow.network import Network
+from envs.powerflow.solve import Request, Solution
+
+# What of a solution has a derivative, and with respect to what of a request.
+OUTPUTS = (
+    "vm_pu", "va_rad", "p_pu", "q_pu", "p_from_pu", "q_from_pu", "p_to_pu", "q_to_pu", "rho",
+    "slack_pu",
+)  # fmt: skip
+INPUTS = ("p_pu", "q_pu", "vm_setpoint_pu", "participation", "closed")
+
+
+def solver(net: Network, **options) -> Callable[[Request], Solution]:
+    """Returns `solve(request) → Solution` for one grid, with derivatives in reverse mode.
+
+    `jax.grad`, `jax.vjp` and `jax.jacrev` of it work, under `jax.vmap` and `jax.jit` as well; what
+    it returns is `solve.solver`'s. Derivatives of OUTPUTS exist with respect to INPUTS, all others
+    are zero. `closed` counts as a factor of a branch's powers, so that its derivative says what
+    a branch a little weaker would do. Which buses live, and where voltages are held, is
+    taken as fixed. Where `converged` is false the derivatives mean nothing.
+
+    A derivative costs one dense factorisation of `2 n_bus` equations for each lane.
+
+    Args:
+      net: the network.
+      **options: as in `solve.solve_lanes`; not the DC method, whose equations are others.
+
+    Raises:
+      ValueError: `method` is `dc`, or `reactive_limits` are on, where derivatives may jump.
+    """
+    if options.get("method") == "dc":
+        raise ValueError("method 'dc': has no derivatives here, which are of the AC equations")
+    if options.get("reactive_limits"):
+        raise ValueError(
+            "reactive_limits: free the buses at a limit by `holds` and set their `q_pu` instead"
+        )
+    plain = solve.solver(net, **options)
+    differentiable = jax.custom_vjp(plain)
+
+    def forward(request):
+        found = plain(request)
+        return found, (request, found)
+
+    def backward(kept, cotangent):
+        request, found = kept
+        wanted = {name: getattr(cotangent, name) for name in OUTPUTS}
+        given = {name: getattr(request, name) for name in INPUTS}
+        return (_pull_back(net, request, found, given, wanted),)
+
+    differentiable.defvjp(forward, backward)
+    return differentiable
+
+
+def _pull_back(net, request, found, given, wanted) -> Request:
+    """Returns the cotangent of the request from that of the solution's OUTPUTS, `wanted`."""
+    at = _Point(net, request, found)
+    _, by_output = jax.vjp(at.outputs, at.unknown, given)
+    at_unknown, at_given = by_output(wanted)
+    matrix = newton.jacobian(net, at.problem(given), at.voltages(at.unknown))[0]
+    adjoint = jnp.linalg.solve(matrix.T, at_unknown[:, None])
+    _, by_residual = jax.vjp(lambda given: at.residual(at.unknown, given), given)
+    (through_unknown,) = by_residual(-adjoint[:, 0])
+    zeros = jax.tree.map(jnp.zeros_like, request)
+    return zeros._replace(**jax.tree.map(jnp.add, at_given, through_unknown))
+
+
+class _Point:
+    """The equations around one solution; internal bus order, one lane.
+
+    The unknown `[2 n_bus]` is the one of `newton.jacobian`: deviations of angles and magnitudes,
+    with the slack in the place of the angle that is kept.
+    """
+
+    def __init__(self, net: Network, request: Request, found: Solution):
+        self.net = net
+        self.alive = found.alive[net.order].astype(net.dtype)[:, None]
+        self.holds = request.holds[net.order].astype(net.dtype)[:, None]
+        self.capacity = request.capacity[net.order].astype(net.dtype)[:, None]
+        column = lambda leaf: leaf[net.order].astype(net.dtype)[:, None]
+        self.base = Voltages(
+            column(found.vm_pu) - net.vm_base,
+            (column(found.va_rad) - net.va_base) * self.alive,
+            found.slack_pu.astype(net.dtype)[None],
+        )
+        given = {name: getattr(request, name) for name in INPUTS}
+        self.anchor = newton.anchor(net, self.problem(given), self.base)
+        angle = jnp.where(self.anchor, self.base.slack, self.base.va)
+        self.unknown = jnp.concatenate([angle, self.base.vm])[:, 0]
+
+    def problem(self, given: dict[str, chex.Array]) -> iteration.Problem:
+        """Returns the problem for what may vary of a request."""
+        net = self.net
+        column = lambda name: given[name][net.order].astype(net.dtype)[:, None]
+        share = column("participation") * self.alive
+        share = jnp.where(share.sum(0) > 0, share, self.capacity * self.alive)
+        share = share / jnp.maximum(share.sum(0), 1e-9)
+        return iteration.Problem(
+            column("p_pu"), column("q_pu"), share,
+            closed=given["closed"].astype(net.dtype)[:, None],
+            freed=1.0 - self.holds[net.n_free :], alive=self.alive,
+        )  # fmt: skip
+
+    def voltages(self, unknown: chex.Array) -> Voltages:
+        """Returns the voltages that an unknown stands for."""
+        n = self.net.n_bus
+        angle = unknown[:n, None]
+        return Voltages(
+            unknown[n:, None],
+            jnp.where(self.anchor, self.base.va, angle),
+            jnp.where(self.anchor, angle, 0.0).sum(0),
+        )
+
+    def residual(self, unknown: chex.Array, given: dict[str, chex.Array]) -> chex.Array:
+        """Returns F `[2 n_bus]`: balances, or else what fixes an unknown."""
+        net, x, problem = self.net, self.voltages(unknown), self.problem(given)
+        at = iteration.evaluate(net, problem, x).balance
+        dp, dq = iteration.mismatch(net, problem, x, at)
+        setpoint = given["vm_setpoint_pu"][net.order].astype(net.dtype)[:, None] - net.vm_base
+        is_free = jnp.arange(net.n_bus)[:, None] < net.n_free
+        held = (self.alive > 0) & ~is_free & (self.holds > 0)
+        # A held magnitude follows its set-point. What is dead has no mismatch and never moves.
+        return jnp.concatenate([dp, jnp.where(held, x.vm - setpoint, dq)])[:, 0]
+
+    def outputs(self, unknown: chex.Array, given: dict[str, chex.Array]) -> dict[str, chex.Array]:
+        """Returns OUTPUTS at an unknown."""
+        net, problem = self.net, self.problem(given)
+        last = iteration.evaluate(net, problem, self.voltages(unknown))
+        none = jnp.zeros(1, jnp.int32)
+        state = solve.State(last, self.alive > 0, none, none > 0)
+        shown = solve.solution_of(net, state, net.tolerance_pu)
+        return {name: getattr(shown, name)[..., 0] for name in OUTPUTS}
