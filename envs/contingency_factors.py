@@ -1,0 +1,104 @@
+"""What the outage of each branch does to the flows of the others, computed once per grid."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from envs import grid as grid_lib
+
+_RADIAL = 1e-6  # a branch that carries all but this of a transfer between its ends may be a bridge
+
+
+class Factors(NamedTuple):
+    """Linear factors of a grid, double precision. Rows are branches that are watched.
+
+    `respond` is what screening needs: column k is the change of all flows per unit of the flow that
+    branch k carried when it went out, before the division by 1 − h_kk where k is no bridge.
+    """
+
+    ptdf: np.ndarray  # `[n_branch, n_bus]` flow per injection that the reference bus takes out
+    transfer: np.ndarray  # `[n_branch, n_branch]` H: flow per transfer between a branch's ends
+    respond: np.ndarray  # `[n_branch, n_branch]`
+    bridge: np.ndarray  # bool `[n_branch]`, outages that cut a part off
+    cut_off: np.ndarray  # bool `[n_branch, n_bus]`, the buses that an outage cuts off
+    dead: np.ndarray  # bool `[n_branch, n_branch]`, branches (rows) that carry nothing then
+    rate_pu: np.ndarray  # `[n_branch]`
+
+    @property
+    def lodf(self) -> np.ndarray:
+        """Line outage distribution factors `[n_branch, n_branch]`, −1 on the diagonal.
+
+        L_lk = H_lk / (1 − H_kk) (Zimmerman's `makeLODF` in MATPOWER; Wood and Wollenberg, Power
+        Generation, Operation and Control, appendix 11A). The column of a bridge is what the units
+        that remain do about the power it carried.
+        """
+        found = self.respond / self.divisor
+        np.fill_diagonal(found, -1.0)
+        return found
+
+    @property
+    def divisor(self) -> np.ndarray:
+        """1 − H_kk `[n_branch]`, and one for bridges."""
+        return np.where(self.bridge, 1.0, 1.0 - np.diag(self.transfer))
+
+
+def build(grid: grid_lib.Grid) -> Factors:
+    """Returns the factors of a grid with all branches in service.
+
+    PTDF = B_f B⁻¹ with B_f = diag(b) A, B = Aᵀ B_f without the reference bus, and b = 1 / (x · tap)
+    (MATPOWER manual, section 3.7 and `makePTDF`). H = PTDF Aᵀ.
+
+    A bridge has H_kk = 1: nothing can take over its flow. What it cuts off is the side with less
+    Pmax, as in `powerflow.islands`; the imbalance p that it leaves at its surviving end m is taken
+    by the units of the side that lives in proportion to Pmax, and changes flows by
+    ±p (PTDF_m − PTDF w).
+    """
+    n, m, branch = grid.n_bus, grid.n_branch, grid.branch
+    f, t = branch.from_bus, branch.to_bus
+    reactance = np.where(
+        np.abs(branch.x_pu) > 1e-6, branch.x_pu, np.hypot(branch.r_pu, branch.x_pu)
+    )
+    incidence = np.zeros((m, n))
+    incidence[np.arange(m), f] += 1.0
+    incidence[np.arange(m), t] -= 1.0
+    weighted = incidence / (reactance * branch.tap)[:, None]
+    others = np.delete(np.arange(n), grid.reference_bus)
+    ptdf = np.zeros((m, n))
+    ptdf[:, others] = np.linalg.solve(
+        (incidence.T @ weighted)[np.ix_(others, others)].T, weighted[:, others].T
+    ).T
+    transfer = ptdf[:, f] - ptdf[:, t]
+
+    capacity = np.zeros(n)
+    np.add.at(capacity, grid.gen.bus, np.maximum(grid.gen.p_max_mw, 0.0))
+    respond, bridge, cut_off = transfer.copy(), np.zeros(m, bool), np.zeros((m, n), bool)
+    for k in np.flatnonzero(np.abs(1.0 - np.diag(transfer)) < _RADIAL):
+        side = _sides(grid, k)
+        if side[f[k]] == side[t[k]]:
+            continue
+        with_from = side == side[f[k]]
+        from_lives = capacity[with_from].sum() >= capacity[~with_from].sum()
+        lives = with_from if from_lives else ~with_from
+        share = np.where(lives, capacity, 0.0)
+        end, sign = (f[k], 1.0) if from_lives else (t[k], -1.0)
+        if share.sum() > 0:
+            respond[:, k] = sign * (ptdf[:, end] - ptdf @ (share / share.sum()))
+        else:
+            respond[:, k] = 0.0
+        bridge[k], cut_off[k] = True, ~lives
+    dead = (cut_off[:, f] | cut_off[:, t]).T
+    np.fill_diagonal(dead, True)
+    rate = branch.rate_mva / grid.base_mva
+    return Factors(ptdf, transfer, respond, bridge, cut_off, dead, rate)
+
+
+def _sides(grid: grid_lib.Grid, out: int) -> np.ndarray:
+    """Returns the island of every bus with branch `out` open, `[n_bus]`."""
+    kept = np.delete(np.arange(grid.n_branch), out)
+    ends = (grid.branch.from_bus[kept], grid.branch.to_bus[kept])
+    links = coo_matrix((np.ones(kept.size), ends), shape=(grid.n_bus, grid.n_bus))
+    return connected_components(links, directed=False)[1]
