@@ -22,6 +22,8 @@ from envs import (
     accounts,
     case_file,
     choices,
+    contingency,
+    contingency_factors,
     decision,
     fleet_file,
     operation,
@@ -41,6 +43,7 @@ from envs.tapes import synthetic
 from envs.termination import Reason
 
 _AUTO = "auto"  # as the name of a fleet: the case's own
+_LOADING_SHOWN = 10.0  # an outage that collapses the grid has no finite loading
 _BASE_LEVEL = 0.8  # of the file's loads: the middle of a day's range
 
 
@@ -117,6 +120,9 @@ class GridEnv:
         self._settle = lanes.of_one_grid(
             functools.partial(operation.settle, plant, options.protection)
         )
+        self._screen = None
+        if "after_outage_rho" in self.spec.observation or options.insecurity_price > 0:
+            self._screen = contingency.screener(contingency_factors.build(grid))
         self._vm_base = net.vm_base[net.position, 0]
         self._va_base = net.va_base[net.position, 0] - net.va_base[net.reference, 0]
 
@@ -247,12 +253,13 @@ class GridEnv:
         gen_q = books.generator_reactive(bus_q, asked, settled, gen_on, connected)
         tripped = settled.trip_round > 0
         branch = switching.trip(switched.state, tripped, rho, options.protection.reclose_steps)
+        after_outage, insecure = self._security(solution, ok, branch.closed)
 
         t = state.t + 1
         terms = books.terms(
             now, asked, settled, state.frequency, swing,
             gen_p=gen_p, gen_q=gen_q, vm=vm, rho=rho, losses=losses, alive=solution.alive,
-            operations=switched.operations, tripped=tripped, insecure=jnp.zeros(()),
+            operations=switched.operations, tripped=tripped, insecure=insecure,
         )  # fmt: skip
         reason = books.reason(terms, settled, swing, ok)
         terminated = reason != Reason.NONE
@@ -279,7 +286,7 @@ class GridEnv:
             load_forecast_mw=now.load_forecast_mw,
             renewable_forecast_mw=now.renewable_forecast_mw,
             frequency_hz=options.frequency.nominal_hz + frequency.deviation_hz,
-            after_outage_rho=jnp.zeros_like(rho),
+            after_outage_rho=after_outage,
             day_share=t * (options.step_minutes / options_lib.MINUTES_PER_DAY),
         )
         return state.replace(
@@ -302,6 +309,19 @@ class GridEnv:
             trip_round=settled.trip_round,
             metrics=books.metrics(wanted, asked, switched, settled, swing, vm, rho),
         )
+
+    def _security(self, solution, ok, closed):
+        """Returns the fullest branch after the loss of each, and how many losses overload one.
+
+        Only where the layout shows it or the reward prices it: screening costs as much as the rest
+        of a step.
+        """
+        if self._screen is None:
+            return jnp.zeros(closed.shape), jnp.zeros(())
+        found = self._screen(solution, closed.astype(jnp.float32))
+        sound = ok & found.sound
+        loading = jnp.where(sound, jnp.minimum(found.loading, _LOADING_SHOWN), 0.0)
+        return loading, jnp.where(sound, found.insecure, 0).astype(jnp.float32)
 
 
 def check(options: options_lib.EnvOptions) -> Named:

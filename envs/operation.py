@@ -50,6 +50,10 @@ class Point(NamedTuple):
     va_rad: chex.Array
     p_pu: chex.Array
     q_pu: chex.Array
+    p_from_pu: chex.Array
+    q_from_pu: chex.Array
+    p_to_pu: chex.Array
+    q_to_pu: chex.Array
     rho: chex.Array
     alive: chex.Array
     converged: chex.Array

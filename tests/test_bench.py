@@ -96,7 +96,7 @@ def test_powerflow_reports_us_the_peers_and_the_machine(tmp_path):
     out = tmp_path / "out.json"
     done = bench(
         "powerflow", "--cases=case14", "--batches=4,1", "--repeats=3", "--seconds=0.01",
-        "--methods=newton", f"--peers={sys.executable}", f"--json={out}",
+        "--methods=chord", f"--peers={sys.executable}", f"--json={out}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and "lightsim2grid: not installed: make peers" in done.stderr
@@ -141,7 +141,7 @@ def test_env_reports_steps_with_and_without_resets():
         (("env", "--cases=case41"), "did you mean case14"),
         (("powerflow", "--batches=1,x"), "--batches=1,x: invalid literal"),
         (("powerflow", "--batches=0"), "--batches=0: a batch is at least 1"),
-        (("powerflow", "--methods=magic"), "--methods=magic: no such method; there are newton"),
+        (("powerflow", "--methods=magic"), "--methods=magic: no such method; there are chord"),
         (("env", "--policies=best"), "--policies=best: no such policy; there are do_nothing"),
         (("env", "--peers=nowhere"), "--peers=nowhere: no such file; give auto, none, or"),
         (("env", "--threads=999"), "--threads=999: this machine lets us use"),

@@ -10,7 +10,7 @@ import test_mutations
 
 from envs import case_file, fleet_file, fleet_kinds, matpower, pglib, place_fleet, validate
 from envs import fleet as fleet_lib
-from envs.powerflow import flows, newton
+from envs.powerflow import balance, network
 
 NAMES = ["case14", "case30", "case57", "case118", "case300", "case1354"]
 
@@ -135,15 +135,11 @@ def _loadings(grid, power, bus=()):
     span = gen.p_max_mw - gen.p_min_mw
     dispatch = gen.p_min_mw + span * (need - gen.p_min_mw.sum()) / span.sum()
     p = np.bincount(gen.bus, dispatch, n) + plants - grid.bus.load_p_mw
-    share = np.bincount(gen.bus, np.maximum(gen.p_max_mw, 0), n)
-    setpoint = np.ones(n)
-    setpoint[gen.bus] = gen.vm_setpoint_pu
-    q = -grid.bus.load_q_mvar
-    net = newton.network(grid, jnp.float64)
-    arguments = (p / grid.base_mva, q / grid.base_mva, setpoint, share / share.sum(), np.ones(n))
-    found = newton.solve(net, *(jnp.asarray(a) for a in arguments), jnp.zeros(n))
-    assert found.converged
-    return np.asarray(flows.branch_flows(flows.branch_model(grid), found.vm_pu, found.va_rad).rho)
+    base = grid.base_mva
+    net = network.build(grid, jnp.float64, p_pu=p / base, q_pu=-grid.bus.load_q_mvar / base)
+    assert net.base.converged
+    still = balance.Voltages(jnp.zeros((n, 1)), jnp.zeros((n, 1)), jnp.zeros(1))
+    return np.asarray(balance.loading(net, balance.branch_powers(net, still, None)))[:, 0]
 
 
 @pytest.mark.parametrize("name", NAMES)

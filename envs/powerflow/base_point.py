@@ -55,19 +55,23 @@ def participation(grid: grid_lib.Grid) -> np.ndarray:
     return share
 
 
-def solve(grid: grid_lib.Grid, p_pu: np.ndarray, q_pu: np.ndarray) -> BasePoint:
+def solve(
+    grid: grid_lib.Grid, p_pu: np.ndarray, q_pu: np.ndarray, share: np.ndarray | None = None
+) -> BasePoint:
     """Solves the power flow of `grid` by Newton's method with sparse factors.
 
     Args:
       grid: the grid; buses with a generator hold the file's set-point.
       p_pu: net active injection `[n_bus]`.
       q_pu: net reactive injection `[n_bus]`, used where the voltage is free.
+      share: of the slack `[n_bus]`, by default in proportion to Pmax.
 
     Returns:
       The operating point; the flat one, marked as not converged, where Newton finds none.
     """
     y_bus = scipy.sparse.csr_matrix(admittance.bus_admittance(grid))
-    n, reference, share = grid.n_bus, grid.reference_bus, participation(grid)
+    n, reference = grid.n_bus, grid.reference_bus
+    share = participation(grid) if share is None else share
     free = np.flatnonzero(~np.isin(np.arange(n), grid.gen.bus))
     vm, va, slack = voltage_setpoints(grid), np.zeros(n), 0.0
     flat = vm.copy()

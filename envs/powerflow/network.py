@@ -95,6 +95,7 @@ def build(
     *,
     p_pu: np.ndarray | None = None,
     q_pu: np.ndarray | None = None,
+    participation: np.ndarray | None = None,
 ) -> Network:
     """Returns the solvers' view of `grid`.
 
@@ -104,10 +105,12 @@ def build(
       p_pu: net active injection of the base point `[n_bus]`, by default the file's loads shared by
         the units in proportion to Pmax.
       q_pu: net reactive injection of the base point `[n_bus]`.
+      participation: share of the slack at each bus `[n_bus]`, by default in proportion to Pmax;
+        requests may have their own, and converge fastest with this one.
     """
     if p_pu is None or q_pu is None:
         p_pu, q_pu = base_point.nominal_injections(grid)
-    point = base_point.solve(grid, p_pu, q_pu)
+    point = base_point.solve(grid, p_pu, q_pu, participation)
     held = np.isin(np.arange(grid.n_bus), grid.gen.bus)
     order = np.concatenate([np.flatnonzero(~held), np.flatnonzero(held)])
     position = np.argsort(order)
@@ -157,7 +160,7 @@ def build(
         participation=column(point.participation[order]),
         capacity=column(capacity[order]),
         branch=branches,
-        chord=Chord(jnp.asarray(np.linalg.inv(jacobian), dtype)),
+        chord=Chord(jnp.asarray(_inverse(jacobian), dtype)),
         decoupled=_decoupled(grid, position, n_free, dtype),
         tolerance_pu=max(_TOLERANCE_PU, rounding),
     )
@@ -179,15 +182,26 @@ def _decoupled(grid, position, n_free, dtype) -> Decoupled:
     shunt[position] = grid.bus.shunt_q_mvar / grid.base_mva
     magnitude[np.arange(n), np.arange(n)] -= shunt
     free, between = magnitude[:n_free, :n_free], magnitude[:n_free, n_free:]
-    inverse = np.linalg.inv(free) if n_free else free
+    inverse = _inverse(free)
     follow = inverse @ between
     cast = lambda x: jnp.asarray(x, dtype)
     return Decoupled(
-        angle=cast(np.linalg.inv(angle)),
+        angle=cast(_inverse(angle)),
         magnitude=cast(inverse),
         follow=cast(follow),
         held=cast(magnitude[n_free:, n_free:] - between.T @ follow),
     )
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Returns the inverse; the pseudo-inverse of a matrix that has none.
+
+    Such a grid has no power flow to find, and every method says so by not converging.
+    """
+    try:
+        return np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:
+        return np.linalg.pinv(matrix)
 
 
 def _reactance(branch: grid_lib.Branches) -> np.ndarray:

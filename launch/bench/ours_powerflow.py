@@ -54,13 +54,13 @@ def _by(method: str, flops: Callable[[Network], float]):
     """Returns how to prepare `method`, whose iteration takes `flops` operations."""
 
     def prepare(grid, problem: problem_lib.Problem, tolerance_pu: float) -> Prepared:
-        net = network.build(grid, p_pu=problem.base_pu.real, q_pu=problem.base_pu.imag)
+        reference_only = np.eye(grid.n_bus)[problem.reference]
+        base = problem.base_pu
+        net = network.build(grid, p_pu=base.real, q_pu=base.imag, participation=reference_only)
         solver = solve_lib.solver(net, method=method, tolerance_pu=_SAFETY * tolerance_pu)
         single = lambda x: jnp.asarray(x, net.dtype)
-        slack = single(np.eye(grid.n_bus)[problem.reference])
-        setpoint, vm, va = (
-            single(x) for x in (problem.setpoint_pu, problem.vm_pu, problem.va_rad)
-        )
+        slack = single(reference_only)
+        setpoint, vm, va = (single(x) for x in (problem.setpoint_pu, problem.vm_pu, problem.va_rad))
 
         def one(p, q):
             found = solver(
@@ -69,8 +69,10 @@ def _by(method: str, flops: Callable[[Network], float]):
                     vm_start_pu=vm, va_start_rad=va,
                 )
             )  # fmt: skip
-            return found.vm_change_pu, found.va_change_rad, _Verdict(
-                found.converged, found.mismatch_pu, found.iterations, found.fell_back
+            return (
+                found.vm_change_pu,
+                found.va_change_rad,
+                _Verdict(found.converged, found.mismatch_pu, found.iterations, found.fell_back),
             )
 
         solve = jax.jit(jax.vmap(one))
