@@ -137,24 +137,18 @@ def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled
             shift_mw=after.shift_mw + jnp.where(former.converged, settled.shift_mw, 0.0),
         )
 
-    def unfinished(carry):
-        _, _, going, turns = carry
-        # One turn more than rounds: the first is for lanes that were not intact to begin with.
-        return going.any() & (turns <= protection.max_rounds)
-
     def turn(carry):
-        settled, pending, going, turns = carry
+        settled, pending, going = carry
         settled = lanes.on_selected(again, going, (order, settled, pending), settled)
         pending = overloads(settled) & going
-        return settled, pending, pending.any(0), turns + 1
+        return settled, pending, pending.any(0) & (settled.rounds < protection.max_rounds)
 
     first = _attempt(plant, order, intact=True)
     pending = overloads(first)
-    going = ~first.solution.converged | pending.any(0)
-    settled, pending, _, _ = jax.lax.while_loop(
-        unfinished, turn, (first, pending, going, jnp.int32(0))
-    )
-    return settled._replace(unstable=pending.any(0))
+    # Lanes that were not intact to begin with have yet to be solved.
+    start = (first, pending, ~first.solution.converged | pending.any(0))
+    settled, _, _ = jax.lax.while_loop(lambda carry: carry[2].any(), turn, start)
+    return settled._replace(unstable=overloads(settled).any(0))
 
 
 def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
