@@ -22,6 +22,7 @@ from envs.powerflow import (
 from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
 
+_DC_ROUNDING = 4.0  # tolerances
 METHODS = ("dc", "fast_decoupled", "chord", "newton")
 
 
