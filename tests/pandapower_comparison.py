@@ -19,6 +19,7 @@ from envs.powerflow import admittance, base_point, network, solve
 
 CASES = ("case14", "case30", "case57", "case118", "case300", "case1354")
 SPREAD = 0.2  # loads vary by this much, units' shares of the dispatch by twice as much
+_SPREAD = {"case300": 0.1}  # where more comes close to voltage collapse
 _LEVEL = {"case300": 0.85}  # of nominal load: the reference unit alone closes little there
 _MATRIX_BYTES = 2**29  # of Jacobians at a time
 
@@ -43,13 +44,14 @@ class Errors(NamedTuple):
         return " | ".join(f"{error:.0e}" for error in self)
 
 
-def points(grid, count, seed=0, spread=SPREAD, level=None):
+def points(grid, count, seed=0, spread=None):
     """Returns the nominal point and `count` − 1 random ones that a real dispatch would balance.
 
     Draws without a solution are dropped: there are a few in case300, which is near its limits.
     """
     rng = np.random.default_rng(seed)
-    level = _LEVEL.get(grid.name.split("_")[0], 1.0) if level is None else level
+    level = _LEVEL.get(grid.name, 1.0)
+    spread = _SPREAD.get(grid.name, SPREAD) if spread is None else spread
     y_bus = admittance.bus_admittance(grid)
     found = []
     while len(found) < count:

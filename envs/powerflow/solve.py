@@ -23,6 +23,7 @@ from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
 
 _NEWTON_SHARE = 64  # Newton is slow and rarely needed: few lanes at a time
+_DC_ROUNDING = 4.0  # tolerances
 METHODS = ("dc", "fast_decoupled", "chord", "newton")
 
 
