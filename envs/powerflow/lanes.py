@@ -33,19 +33,27 @@ def of_one_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
     @single.def_vmap
     def rule(axis_size, in_batched, *args):
         tile = _tile(axis_size)
+        leaves, structure = jax.tree.flatten(args)
+        mapped = jax.tree.leaves(tuple(in_batched))
 
-        def tiles(leaf, is_batched):
-            if not is_batched:
-                leaf = jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
+        def cut(leaf):
             leaf = leaf.reshape(axis_size // tile, tile, *leaf.shape[1:])
             return jnp.moveaxis(leaf, 1, -1)
 
-        stacked = jax.tree.map(tiles, args, tuple(in_batched))
+        def one_tile(parts):
+            # What all lanes share is spread out here, where it can be part of other operations.
+            parts = iter(parts)
+            spread = [
+                next(parts) if m else jnp.broadcast_to(leaf[..., None], (*leaf.shape, tile))
+                for leaf, m in zip(leaves, mapped)
+            ]
+            return batched(*jax.tree.unflatten(structure, spread))
+
+        parts = [cut(leaf) for leaf, m in zip(leaves, mapped) if m]
         if axis_size == tile:
-            out = batched(*jax.tree.map(lambda leaf: leaf[0], stacked))
-            out = jax.tree.map(lambda leaf: leaf[None], out)
+            out = jax.tree.map(lambda leaf: leaf[None], one_tile([part[0] for part in parts]))
         else:
-            out = jax.lax.map(lambda part: batched(*part), stacked)
+            out = jax.lax.map(one_tile, parts)
         back = lambda leaf: jnp.moveaxis(leaf, -1, 1).reshape(axis_size, *leaf.shape[1:-1])
         return jax.tree.map(back, out), jax.tree.map(lambda _: True, out)
 
