@@ -220,8 +220,7 @@ def _point_rows(case, count):
         ("newton", True), ("newton", False), ("chord", False), ("fast_decoupled", False),
         ("dc", False),
     ):  # fmt: skip
-        exact = {"tolerance_pu": 1e-10} if double else {}
-        found = _solved(case, double, at=at, method=method, **exact)
+        found = _solved(case, double, at=at, method=method)
         answers, compare = (direct, dc_difference) if method == "dc" else (full, difference)
         errors = [
             compare(answer, found, lane, grid.base_mva)
