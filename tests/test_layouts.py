@@ -63,9 +63,7 @@ def test_every_observation_of_case118_varies_over_a_day(env118):
     def run(key):
         tape = env118.sample_tape(key)
         start = env118.start(tape)
-        strong = lambda tree: jax.tree.map(
-            lambda x: jax.lax.convert_element_type(x, x.dtype), tree
-        )
+        strong = lambda tree: jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
 
         def step(state, _):
             after = env118.transition(state, jnp.zeros(env118.layout.action_size), tape)
