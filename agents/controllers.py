@@ -18,6 +18,14 @@ def do_nothing(action_size: int) -> Controller:
     return lambda observation: jnp.zeros((*observation.shape[:-1], action_size))
 
 
+def weighted(controller: Controller, weight: chex.Array) -> Controller:
+    """Returns the controller that does `weight` of what another does.
+
+    With a weight of 0 it does nothing: a program compiled for one serves for both.
+    """
+    return lambda observation: weight * controller(observation)
+
+
 def learned(
     networks: networks_lib.TeamNetworks,
     params: networks_lib.Params,

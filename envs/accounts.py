@@ -44,6 +44,11 @@ class Accounts:
         )  # MW/Hz
         self._ramp = as_float(units.ramp_mw_per_min)
 
+    def still(self) -> frequency_lib.Outcome:
+        """Returns the outcome of a step in which frequency does not move."""
+        zero, nominal = jnp.zeros(()), jnp.float32(self._options.frequency.nominal_hz)
+        return frequency_lib.Outcome(nominal, nominal, zero, zero, zero, zero, zero > 0)
+
     def swing(
         self,
         before: frequency_lib.FrequencyState,

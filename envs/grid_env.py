@@ -117,6 +117,7 @@ class GridEnv:
         self._limits = decision.limits(grid, fleet, options)
         self._accounts = accounts.Accounts(grid, fleet, options)
         plant = operation.plant(grid, fleet, net, options.tolerance_pu)
+        self._begin = lanes.of_one_grid(functools.partial(operation.begin, plant))
         self._settle = lanes.of_one_grid(
             functools.partial(operation.settle, plant, options.protection)
         )
@@ -211,7 +212,7 @@ class GridEnv:
         other = jnp.zeros(self.grid.n_bus).at[self.grid.gen.bus].add(condensers)
         other = other.at[self.fleet.storage.bus].add(asked.storage_mw)
         connected = 1.0 - state.frequency.shed_share
-        settled = self._settle(
+        settled = (self._begin if starting else self._settle)(
             operation.Order(
                 gen_target_mw=asked.gen_target_mw,
                 gen_low_mw=asked.gen_low_mw,
@@ -231,12 +232,13 @@ class GridEnv:
         )
 
         # 3. Frequency within the step: what was lost at once, and what came unforeseen.
-        frequency, swing = self._accounts.swing(
-            state.frequency, settled, asked,
-            gen_on=gen_on, lost_mw=lost_mw, surprise_mw=surprise_mw,
-        )  # fmt: skip
         if starting:
-            frequency = state.frequency
+            frequency, swing = state.frequency, self._accounts.still()
+        else:
+            frequency, swing = self._accounts.swing(
+                state.frequency, settled, asked,
+                gen_on=gen_on, lost_mw=lost_mw, surprise_mw=surprise_mw,
+            )  # fmt: skip
 
         # 4. The books: operating point, terms, reward, how it ends, what is seen of it.
         options, base, books = self.options, self.grid.base_mva, self._accounts

@@ -151,6 +151,11 @@ def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled
     return settled._replace(unstable=overloads(settled).any(0))
 
 
+def begin(plant: Plant, order: Order) -> Settled:
+    """Returns the operating point of `order` as it is, without protection."""
+    return _attempt(plant, order, intact=False)
+
+
 def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     """Balances the island that lives and solves its power flow.
 

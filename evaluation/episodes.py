@@ -16,7 +16,7 @@ from envs import tape as tape_lib
 def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> tape_lib.Tape:
     """Returns tapes of `split`, every leaf `[episodes, …]`; the same for every controller."""
     sample = lambda key: env.sample_tape(key, split)
-    return jax.vmap(sample)(jax.random.split(jax.random.PRNGKey(seed), episodes))
+    return jax.jit(jax.vmap(sample))(jax.random.split(jax.random.PRNGKey(seed), episodes))
 
 
 def play(

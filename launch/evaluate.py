@@ -64,21 +64,21 @@ def main(argv: list[str]) -> int:
 
     tapes = episodes.held_out(env, _SPLIT.value, _EPISODES.value, _SEED.value)
 
-    def measure(name, controller, *arguments):
+    @jax.jit
+    def play(bundle, weight):
+        controller = controllers.learned(nets, bundle.params, bundle.statistics)
+        return episodes.play(env, controllers.weighted(controller, weight), tapes)
+
+    bundle = jax.tree.map(jax.numpy.asarray, bundle)
+
+    def measure(name, weight):
         with console.status(f"{name}: {_EPISODES.value} days"):
-            played = jax.jit(lambda *a: episodes.play(env, controller(*a), tapes))(*arguments)
-            played = jax.tree.map(np.asarray, played)
+            played = jax.tree.map(np.asarray, play(bundle, weight))
             return metrics.compute(played), metrics.endings(played)
 
     try:
-        learned, learned_endings = measure(
-            "learned",
-            lambda b: controllers.learned(nets, b.params, b.statistics),
-            jax.tree.map(jax.numpy.asarray, bundle),
-        )
-        idle, idle_endings = measure(
-            "do nothing", lambda: controllers.do_nothing(env.layout.action_size)
-        )
+        learned, learned_endings = measure("learned", 1.0)
+        idle, idle_endings = measure("do nothing", 0.0)
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.FAILED

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from actors import evaluator
+from agents import bundle as bundle_lib
 from agents import controllers
 from evaluation import episodes, metrics
 from launch import metrics_log, node, run_folder
@@ -24,18 +25,17 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     folder = run_folder.RunFolder(settings.workdir)
     env, networks, unroller = node.build(experiment)
     tapes = episodes.held_out(env, "validation", experiment.evaluator.episodes, _VALIDATION_SEED)
-    idle = controllers.do_nothing(env.layout.action_size)
 
     @jax.jit
-    def play(bundle):
+    def play(bundle, weight):
         controller = controllers.learned(networks, bundle.params, bundle.statistics)
-        return episodes.play(env, controller, tapes)
+        return episodes.play(env, controllers.weighted(controller, weight), tapes)
 
     def means(played) -> dict[str, float]:
         played = jax.tree.map(np.asarray, played)
         return {name: float(v.mean()) for name, v in metrics.compute(played).items()}
 
-    baseline = means(jax.jit(lambda: episodes.play(env, idle, tapes))())
+    baseline = means(play(bundle_lib.initial(networks, jax.random.PRNGKey(0)), 0.0))
     checkpoints = checkpoint.Checkpoints(folder.path, "best")
     best = float("-inf")
     if checkpoints.any():
@@ -52,7 +52,7 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
 
     evaluator.run(
         variables.Variables(node.PatientServer(server, stopping), networks),
-        lambda bundle: means(play(bundle)),
+        lambda bundle: means(play(bundle, 1.0)),
         lambda bundle, scores: checkpoints.save(int(bundle.version), bundle, scores),
         record,
         stopping,

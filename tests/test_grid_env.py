@@ -389,6 +389,7 @@ def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(tape):
         EnvOptions(protection=one_round),
     )
     state = jax.jit(env.start)(tape, 100)
+    state = jax.jit(env.transition)(state, idle(env), tape)
     assert state.terminated and int(state.reason) == Reason.CASCADE
     assert int(state.metrics["cascade_rounds"]) == 1 and (state.trip_round == 1).any()
     assert np.isfinite(state.observation).all() and np.isfinite(state.reward)
