@@ -1,9 +1,10 @@
 """IEEE 118 buses, one operator, 618 observations and 145 actions, the proportional plan."""
 
-from actors.options import ActorOptions
+import dataclasses
+
 from agents.options import TeamOptions
+from configs.case14 import NORMAL_OPERATION
 from configs.experiment import Experiment, RunOptions
-from envs.options import EnvOptions
 from learner.options import LearnerOptions
 
 
@@ -11,9 +12,8 @@ def experiment() -> Experiment:
     """Returns the experiment."""
     return Experiment(
         name="case118",
-        env=EnvOptions(case="case118", layout="case118"),
+        env=dataclasses.replace(NORMAL_OPERATION, case="case118", layout="case118"),
         team=TeamOptions(horizon=20.0, initial_std=0.3),
-        actor=ActorOptions(),
         learner=LearnerOptions(gae_lambda=0.9),
         run=RunOptions(steps=1_000_000, max_minutes=20.0),
     )
