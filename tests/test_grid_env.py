@@ -424,6 +424,7 @@ def test_load_that_comes_unforeseen_drives_frequency_out_of_range(env, start, st
     assert np.isfinite(after.observation).all() and np.isfinite(after.reward)
 
 
+@pytest.mark.slow
 def test_nothing_becomes_nan_in_random_days(env):
     def run(key):
         key, k_tape = jax.random.split(key)

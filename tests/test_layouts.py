@@ -87,6 +87,7 @@ def test_the_full_layout_adds_what_else_there_is():
     assert layout.action_size == actions
 
 
+@pytest.mark.slow
 def test_the_full_layout_sees_the_margin_and_moves_switches():
     env = grid_env.make(EnvOptions(case="case118", layout="case118_full"))
     tape = jax.jit(env.sample_tape)(jax.random.PRNGKey(4))
