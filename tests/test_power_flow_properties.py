@@ -104,10 +104,11 @@ def test_a_batch_of_any_size_equals_its_members(net, lanes):
     for lane in np.unique([0, lanes // 2, lanes - 1]):
         alone = _solve(net, p[lane], q[lane], options=options, batched=False,
                        closed=jnp.asarray(closed[lane]))  # fmt: skip
-        # Lanes of one tile share their iterations, so that a lane may be more exact in company.
+        # A lane stops by itself, so that it is as exact alone as in company, but for rounding.
+        assert together.iterations[lane] == alone.iterations
         for name in ("vm_pu", "va_rad", "p_from_pu", "rho"):
             ours, theirs = getattr(together, name)[lane], getattr(alone, name)
-            np.testing.assert_allclose(ours, theirs, atol=5e-5, err_msg=name)
+            np.testing.assert_allclose(ours, theirs, atol=5e-6, err_msg=name)
 
 
 def test_the_order_of_buses_does_not_matter():

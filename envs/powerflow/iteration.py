@@ -38,7 +38,7 @@ class Progress(NamedTuple):
     """Where a method stopped."""
 
     last: Iterate
-    iterations: chex.Array  # scalar
+    iterations: chex.Array  # `[lanes]`
 
 
 Correct = Callable[[Voltages, chex.Array, chex.Array], Voltages]
@@ -79,7 +79,9 @@ def iterate(
     max_iterations: int,
     wanted: chex.Array | None = None,
 ) -> Progress:
-    """Applies `correct(x, ΔP, ΔQ)` until every wanted lane is within tolerance, or given up.
+    """Applies `correct(x, ΔP, ΔQ)` to each lane until it is within tolerance, or given up.
+
+    A lane stops where it is done, so that its result does not depend on the lanes beside it.
 
     Args:
       net: the network.
@@ -88,19 +90,21 @@ def iterate(
       correct: the method's step.
       tolerance_pu: largest mismatch accepted.
       max_iterations: steps before giving up.
-      wanted: bool `[lanes]`, lanes that matter; by default all.
+      wanted: bool `[lanes]`, lanes that matter; by default all. The others stay at the start.
     """
 
     def unfinished(progress):
         worst = progress.last.worst
         open_ = ~(worst <= tolerance_pu) & (worst < jnp.inf)
         open_ = open_ if wanted is None else open_ & wanted
-        return (progress.iterations < max_iterations) & open_.any()
+        return open_ & (progress.iterations < max_iterations)
 
     def body(progress):
-        last = progress.last
-        x = correct(last.x, *mismatch(net, problem, last.x, last.balance))
-        return Progress(evaluate(net, problem, x), progress.iterations + 1)
+        last, open_ = progress.last, unfinished(progress)
+        moved = correct(last.x, *mismatch(net, problem, last.x, last.balance))
+        x = jax.tree.map(lambda old, new: jnp.where(open_, new, old), last.x, moved)
+        return Progress(evaluate(net, problem, x), progress.iterations + open_)
 
-    first = Progress(evaluate(net, problem, start), jnp.int32(0))
-    return jax.lax.while_loop(unfinished, body, first)
+    first = evaluate(net, problem, start)
+    zero = jnp.zeros(first.worst.shape, jnp.int32)
+    return jax.lax.while_loop(lambda p: unfinished(p).any(), body, Progress(first, zero))

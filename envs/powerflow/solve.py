@@ -60,7 +60,7 @@ class Solution(NamedTuple):
     alive: chex.Array  # bool `[n_bus]`, on the island that was solved
     converged: chex.Array  # bool
     mismatch_pu: chex.Array  # largest absolute power mismatch left
-    iterations: chex.Array  # of the method that solved it; all lanes of a tile share theirs
+    iterations: chex.Array  # of the method that solved it
     fell_back: chex.Array  # bool, whether Newton had to solve it
     # What to add to `net.base` in double precision: single precision cannot tell voltages from each
     # other that differ by a mismatch of 1e-3 pu on 1354 buses, but it can tell small changes.
@@ -127,8 +127,8 @@ def solve_lanes(
         if problem.alive is not None:
             good = good & lit.any(0)
         worst = jnp.where(good, last.worst, jnp.inf)
-        count = jnp.broadcast_to(progress.iterations, worst.shape)
-        return State(last._replace(worst=worst), lit, count, jnp.full(worst.shape, fell_back))
+        fell_back = jnp.full(worst.shape, fell_back)
+        return State(last._replace(worst=worst), lit, progress.iterations, fell_back)
 
     def with_outages(case: Case) -> State:
         problem, found = case.problem(net)
