@@ -3,8 +3,7 @@
 import dataclasses
 
 from agents.options import TeamOptions
-from configs.case14 import NORMAL_OPERATION
-from configs.experiment import Experiment, RunOptions
+from configs.experiment import NORMAL_OPERATION, Experiment, RunOptions
 from learner.options import LearnerOptions
 
 

@@ -1,15 +1,8 @@
 """IEEE 14 buses, one operator, the proportional plan: there is money to find."""
 
 from agents.options import TeamOptions
-from configs.experiment import Experiment, RunOptions
-from envs.options import EnvOptions
+from configs.experiment import NORMAL_OPERATION, Experiment, RunOptions
 from learner.options import LearnerOptions
-
-# Days without outages: a blackout costs as much as two hundred days of operation, and one in a
-# hundred days would hide from a learner what redispatch saves.
-NORMAL_OPERATION = EnvOptions(
-    maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
-)
 
 
 def experiment() -> Experiment:

@@ -29,10 +29,10 @@ class Accounts:
         self._dt_h = options.step_minutes / 60.0
         self._gen_bus, self._load_bus = gen.bus, grid.loads
         self._n_bus = grid.n_bus
-        self._is_unit = jnp.asarray(gen.p_max_mw > 0)
+        self._is_unit = jnp.asarray(gen.is_unit)
         self._cost = tuple(as_float(c) for c in (gen.cost_c2, gen.cost_c1, gen.cost_c0))
-        self._p_min = as_float(np.where(gen.p_max_mw > 0, gen.p_min_mw, 0.0))
-        self._p_max = as_float(np.where(gen.p_max_mw > 0, gen.p_max_mw, 0.0))
+        self._p_min = as_float(gen.unit_p_min_mw)
+        self._p_max = as_float(gen.unit_p_max_mw)
         self._q_min, self._q_max = as_float(gen.q_min_mvar), as_float(gen.q_max_mvar)
         self._vm_min, self._vm_max = as_float(grid.bus.vm_min_pu), as_float(grid.bus.vm_max_pu)
         self._rate = as_float(np.where(np.isfinite(grid.branch.rate_mva), grid.branch.rate_mva, 0))
@@ -107,7 +107,6 @@ class Accounts:
         vm: chex.Array,
         rho: chex.Array,
         losses: chex.Array,
-        alive: chex.Array,
         operations: chex.Array,
         tripped: chex.Array,
         insecure: chex.Array,
@@ -116,6 +115,7 @@ class Accounts:
         dt, above = self._dt_h, lambda x: jnp.maximum(x, 0.0)
         unit_p = jnp.where(self._is_unit, gen_p, 0.0)
         q_beyond = above(gen_q - self._q_max) + above(self._q_min - gen_q)
+        alive = settled.solution.alive
         v_beyond = jnp.where(alive, above(self._vm_min - vm) + above(vm - self._vm_max), 0.0)
         # What frequency relays shed is counted by the swing, what balance and islands leave here.
         unserved = jnp.maximum((asked.load_p_mw * (1.0 - settled.served)).sum(), 0.0)
@@ -145,18 +145,16 @@ class Accounts:
         terms: Mapping[str, chex.Array],
         settled: operation.Settled,
         swing: frequency_lib.Outcome,
-        ok: chex.Array,
     ) -> chex.Array:
         """Returns why the episode ends (`termination.Reason`), the most telling reason first."""
         lost = terms["energy_not_served"] > self._options.blackout_share * terms["load"]
         reason = jnp.where(lost, Reason.LOAD_LOST, Reason.NONE)
         reason = jnp.where(swing.collapsed, Reason.FREQUENCY, reason)
         reason = jnp.where(settled.unstable, Reason.CASCADE, reason)
-        return jnp.where(~ok, Reason.DIVERGED, reason)
+        return jnp.where(settled.solution.converged, reason, Reason.DIVERGED)
 
     def metrics(
         self,
-        wanted: decision.Wanted,
         asked: decision.Asked,
         switched: switching.Switched,
         settled: operation.Settled,

@@ -19,9 +19,9 @@ import numpy as np
 
 from envs.contingency_factors import Factors
 from envs.powerflow import lanes, solve
+from envs.powerflow.fast_decoupled import BRANCH_SLOTS
 from envs.powerflow.network import Network
 
-OUT_SLOTS = 6  # branches that may be out already, as many as the power flow corrects for
 _SINGULAR = 1e-3  # what is left of 1 − h where an outage cuts a part off, single precision
 
 
@@ -90,7 +90,7 @@ def screener(
             (intact, islanded),
         )
         finite = jnp.isfinite(sum(solution)).all(0)
-        sound = finite & (out.sum(0) <= OUT_SLOTS)
+        sound = finite & (out.sum(0) <= BRANCH_SLOTS)
         loading = jnp.where(sound, jnp.where(out, 0.0, loading), jnp.inf)
         return Screening(
             loading=loading,
@@ -208,7 +208,7 @@ def _worst_of(table: _Table, p, q, carried, spread=None, toward=None, closed=Non
 def _with_outages(table: _Table, p, q, closed) -> tuple[chex.Array, chex.Array]:
     """Returns loadings and islanded power where some branches are out, `[n_branch, lanes]`."""
     n = p.shape[0]
-    slots = min(OUT_SLOTS, n)
+    slots = min(BRANCH_SLOTS, n)
     value, out = jax.lax.top_k((closed < 0.5).T.astype(jnp.float32), slots)
     used = (value > 0).astype(p.dtype)  # [lanes, slots]
     both = used[:, :, None] * used[:, None, :]

@@ -9,6 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from envs import grid as grid_lib
+from envs.powerflow import admittance
 
 _RADIAL = 1e-6  # a branch that carries all but this of a transfer between its ends may be a bridge
 
@@ -59,13 +60,10 @@ def build(grid: grid_lib.Grid) -> Factors:
     """
     n, m, branch = grid.n_bus, grid.n_branch, grid.branch
     f, t = branch.from_bus, branch.to_bus
-    reactance = np.where(
-        np.abs(branch.x_pu) > 1e-6, branch.x_pu, np.hypot(branch.r_pu, branch.x_pu)
-    )
     incidence = np.zeros((m, n))
     incidence[np.arange(m), f] += 1.0
     incidence[np.arange(m), t] -= 1.0
-    weighted = incidence / (reactance * branch.tap)[:, None]
+    weighted = incidence / (admittance.reactance(branch) * branch.tap)[:, None]
     others = np.delete(np.arange(n), grid.reference_bus)
     ptdf = np.zeros((m, n))
     ptdf[:, others] = np.linalg.solve(
@@ -73,8 +71,7 @@ def build(grid: grid_lib.Grid) -> Factors:
     ).T
     transfer = ptdf[:, f] - ptdf[:, t]
 
-    capacity = np.zeros(n)
-    np.add.at(capacity, grid.gen.bus, np.maximum(grid.gen.p_max_mw, 0.0))
+    capacity = grid.capacity_mw
     respond, bridge, cut_off = transfer.copy(), np.zeros(m, bool), np.zeros((m, n), bool)
     for k in np.flatnonzero(np.abs(1.0 - np.diag(transfer)) < _RADIAL):
         side = _sides(grid, k)

@@ -14,6 +14,7 @@ from envs import layout as layout_lib
 from envs import options as options_lib
 from envs import storage
 from envs import tape as tape_lib
+from envs.powerflow import base_point
 
 
 class Wanted(NamedTuple):
@@ -46,11 +47,9 @@ class Asked(NamedTuple):
 class Limits(NamedTuple):
     """What projection knows of grid and fleet."""
 
-    is_unit: np.ndarray
     p_min_mw: chex.Array  # `[n_gen]` zero for condensers
     p_max_mw: chex.Array  # `[n_gen]` zero for condensers
     ramp_mw: chex.Array  # `[n_gen]` per step
-    controllable: np.ndarray
     load_share: float
     gen_bus: np.ndarray
     setpoint_pu: chex.Array  # `[n_bus]` of the case
@@ -65,18 +64,13 @@ class Limits(NamedTuple):
 def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.EnvOptions) -> Limits:
     """Returns the limits of `grid` and `fleet`."""
     as_float = lambda x: jnp.asarray(x, jnp.float32)
-    gen, is_unit = grid.gen, grid.gen.p_max_mw > 0
-    setpoint = np.ones(grid.n_bus)
-    setpoint[gen.bus[::-1]] = gen.vm_setpoint_pu[::-1]
     return Limits(
-        is_unit=is_unit,
-        p_min_mw=as_float(np.where(is_unit, gen.p_min_mw, 0.0)),
-        p_max_mw=as_float(np.where(is_unit, gen.p_max_mw, 0.0)),
+        p_min_mw=as_float(grid.gen.unit_p_min_mw),
+        p_max_mw=as_float(grid.gen.unit_p_max_mw),
         ramp_mw=as_float(fleet.units.ramp_mw_per_min * options.step_minutes),
-        controllable=np.zeros(0),
         load_share=options.load_control_share,
-        gen_bus=gen.bus,
-        setpoint_pu=as_float(setpoint),
+        gen_bus=grid.gen.bus,
+        setpoint_pu=as_float(base_point.voltage_setpoints(grid)),
         vm_min_pu=as_float(grid.bus.vm_min_pu),
         vm_max_pu=as_float(grid.bus.vm_max_pu),
         voltage_swing=options.voltage_swing,
@@ -94,7 +88,7 @@ def read(layout: layout_lib.Layout, site: layout_lib.Site, action: chex.Array) -
         return action[layout.action[name]] if name in layout.action else jnp.zeros(size)
 
     generator = part("generator", grid.n_gen)
-    is_unit = jnp.asarray(grid.gen.p_max_mw > 0)
+    is_unit = jnp.asarray(grid.gen.is_unit)
     voltage = jnp.where(is_unit, 0.0, generator)
     voltage = voltage.at[grid.units].add(part("unit_voltage", grid.units.size))
     load = (

@@ -87,7 +87,7 @@ def plain(grid: grid_lib.Grid) -> Fleet:
     return Fleet(
         name="plain",
         area=case_areas(grid),
-        units=typical_units(grid, np.where(grid.gen.p_max_mw > 0, "thermal", "condenser")),
+        units=typical_units(grid, np.where(grid.gen.is_unit, "thermal", "condenser")),
         renewables=Renewables(index, np.zeros(0, "<U5"), none),
         storage=Storage(index, none, none, none, none),
         prosumers=Prosumers(index, index, index),

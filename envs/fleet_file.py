@@ -159,8 +159,7 @@ class _FleetReader(columns.Reader):
             why = f"bus is {table['bus'][row]}, the case's generator of this row is at bus"
             raise self.refuse("units", row, f"{why} {expected[row]}")
         kinds = self.choices("units", "kind", table["kind"], tuple(fleet_kinds.KINDS))
-        can_produce = grid.gen.p_max_mw > 0
-        for row in np.flatnonzero((kinds == "condenser") == can_produce)[:1]:
+        for row in np.flatnonzero((kinds == "condenser") == grid.gen.is_unit)[:1]:
             why = f"kind is {kinds[row]}, but Pmax of this generator is {grid.gen.p_max_mw[row]:g}"
             raise self.refuse("units", row, f"{why} MW; condensers are those without active power")
         given = {name: self.unit_numbers(name, table[name]) for name in table.keys() - _UNIT_TEXT}

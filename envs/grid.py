@@ -54,6 +54,21 @@ class Generators:
     cost_c1: np.ndarray  # $/MWh
     cost_c0: np.ndarray  # $/h
 
+    @property
+    def is_unit(self) -> np.ndarray:
+        """Which can produce active power, bool `[n_gen]`; the others are condensers."""
+        return self.p_max_mw > 0
+
+    @property
+    def unit_p_min_mw(self) -> np.ndarray:
+        """Pmin of units, zero for condensers `[n_gen]`."""
+        return np.where(self.is_unit, self.p_min_mw, 0.0)
+
+    @property
+    def unit_p_max_mw(self) -> np.ndarray:
+        """Pmax of units, zero for condensers `[n_gen]`."""
+        return np.where(self.is_unit, self.p_max_mw, 0.0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
@@ -89,12 +104,17 @@ class Grid:
     @property
     def units(self) -> np.ndarray:
         """Indices of generators that can produce active power, `[n_unit]`."""
-        return np.flatnonzero(self.gen.p_max_mw > 0)
+        return np.flatnonzero(self.gen.is_unit)
 
     @property
     def condensers(self) -> np.ndarray:
         """Indices of generators that only regulate voltage, `[n_condenser]`."""
-        return np.flatnonzero(self.gen.p_max_mw <= 0)
+        return np.flatnonzero(~self.gen.is_unit)
+
+    @property
+    def capacity_mw(self) -> np.ndarray:
+        """Pmax of the units at each bus `[n_bus]`."""
+        return np.bincount(self.gen.bus, self.gen.unit_p_max_mw, self.n_bus)
 
     @property
     def loads(self) -> np.ndarray:

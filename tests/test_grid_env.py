@@ -424,24 +424,6 @@ def test_load_that_comes_unforeseen_drives_frequency_out_of_range(env, start, st
     assert np.isfinite(after.observation).all() and np.isfinite(after.reward)
 
 
-@pytest.mark.slow
-def test_nothing_becomes_nan_in_random_days(env):
-    def run(key):
-        key, k_tape = jax.random.split(key)
-        tape = env.sample_tape(k_tape)
-        start = strong(env.start(tape))
-
-        def step(state, key):
-            action = 3.0 * jax.random.normal(key, (env.layout.action_size,))
-            after = env.transition(state, action, tape)
-            good = jnp.isfinite(after.observation).all() & jnp.isfinite(after.reward)
-            return strong(after), good | state.done
-
-        return jax.lax.scan(step, start, jax.random.split(key, env.horizon))[1].all()
-
-    assert jax.jit(jax.vmap(run))(jax.random.split(jax.random.PRNGKey(9), 256)).all()
-
-
 # Rewards, layouts, options.
 
 

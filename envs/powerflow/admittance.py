@@ -18,16 +18,29 @@ class BranchAdmittance(NamedTuple):
     ytt: np.ndarray
 
 
+def series(branch: grid_lib.Branches) -> np.ndarray:
+    """Returns the series admittances, complex `[n_branch]` pu."""
+    return 1.0 / (branch.r_pu + 1j * branch.x_pu)
+
+
+def reactance(branch: grid_lib.Branches) -> np.ndarray:
+    """Returns what linear methods take for reactances `[n_branch]` pu.
+
+    That is the impedance where a branch is all resistance, as they divide by it.
+    """
+    return np.where(np.abs(branch.x_pu) > 1e-6, branch.x_pu, np.hypot(branch.r_pu, branch.x_pu))
+
+
 def branch_admittance(grid: grid_lib.Grid) -> BranchAdmittance:
     """Returns the pi-model two-ports, ideal transformer at the from end (equation 3.2)."""
     branch = grid.branch
-    series = 1.0 / (branch.r_pu + 1j * branch.x_pu)
+    through = series(branch)
     tap = branch.tap * np.exp(1j * branch.shift_rad)
-    ytt = series + 0.5j * branch.b_pu
+    ytt = through + 0.5j * branch.b_pu
     return BranchAdmittance(
         yff=ytt / (tap * np.conj(tap)),
-        yft=-series / np.conj(tap),
-        ytf=-series / tap,
+        yft=-through / np.conj(tap),
+        ytf=-through / tap,
         ytt=ytt,
     )
 

@@ -30,10 +30,8 @@ class BasePoint(NamedTuple):
 
 def nominal_injections(grid: grid_lib.Grid, level: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Returns (p, q) `[n_bus]` pu: `level` times the file's loads, shared by units by Pmax."""
-    capacity = np.maximum(grid.gen.p_max_mw, 0.0)
     demand = level * grid.bus.load_p_mw
-    p = -demand
-    np.add.at(p, grid.gen.bus, capacity / capacity.sum() * demand.sum())
+    p = participation(grid) * demand.sum() - demand
     return p / grid.base_mva, -level * grid.bus.load_q_mvar / grid.base_mva
 
 
@@ -49,10 +47,7 @@ def voltage_setpoints(grid: grid_lib.Grid) -> np.ndarray:
 
 def participation(grid: grid_lib.Grid) -> np.ndarray:
     """Returns each bus's share of the slack `[n_bus]`, by Pmax."""
-    capacity = np.maximum(grid.gen.p_max_mw, 0.0)
-    share = np.zeros(grid.n_bus)
-    np.add.at(share, grid.gen.bus, capacity / capacity.sum())
-    return share
+    return grid.capacity_mw / grid.capacity_mw.sum()
 
 
 def solve(

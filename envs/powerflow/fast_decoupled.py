@@ -18,11 +18,10 @@ import numpy as np
 from envs.powerflow import iteration
 from envs.powerflow.balance import Voltages
 from envs.powerflow.islands import Islands
-from envs.powerflow.network import Network
+from envs.powerflow.network import GROUND_PU, Network
 
-BRANCH_SLOTS = 6  # branches out of service that a lane may have
+BRANCH_SLOTS = 10  # branches out of service that a lane may have
 ISLAND_SLOTS = 3  # islands besides the reference bus's own
-_GROUND_PU = 10.0
 
 
 class LowRank(NamedTuple):
@@ -84,10 +83,16 @@ def solve(
         if changes is None:
             return x._replace(vm=x.vm.at[:n_free].add(-step))
         step = corrected(changes.magnitude, step)
-        rest = problem.freed * (rhs[n_free:] - matrices.follow.T @ rhs[:n_free])
-        held = problem.freed * jnp.einsum("ijl,jl->il", changes.held, rest)
-        step = step - matrices.follow @ held
+        step, held = jax.lax.cond(problem.freed.any(), with_freed, without_freed, step, rhs)
         return x._replace(vm=x.vm - jnp.concatenate([step, held]))
+
+    def with_freed(step, rhs):
+        rest = problem.freed * (rhs[n_free:] - matrices.follow.T @ rhs[:n_free])
+        held = problem.freed * (changes.held * rest).sum(1)
+        return step - matrices.follow @ held, held
+
+    def without_freed(step, rhs):
+        return step, jnp.zeros_like(rhs[n_free:])
 
     def correct(x, dp, dq):
         x = angles(x, dp)
@@ -128,7 +133,7 @@ def changes_of(
     b, x, tap = (
         column[:, 0][branch] for column in (net.branch.b, net.branch.x, net.branch.inverse_tap)
     )
-    ground = jnp.full(bus.shape, _GROUND_PU, dtype)
+    ground = jnp.full(bus.shape, GROUND_PU, dtype)
     by_reactance = jnp.concatenate([-1.0 / x, ground])
     by_susceptance = jnp.concatenate([b, ground])
     ones = jnp.ones_like(by_reactance)
@@ -172,8 +177,29 @@ def _low_rank(inverse, i, j, scale, weight, used) -> LowRank:
     projected = jax.vmap(lambda w: _difference(w, i, j, scale, used), out_axes=1)(spread)
     diagonal = jnp.where(used, 1.0 / weight, 1.0)
     core = projected + diagonal[:, None, :] * np.eye(slots)[:, :, None]
-    inverted = jnp.linalg.inv(jnp.moveaxis(core, -1, 0))
-    return LowRank(i, j, jnp.where(used, scale, 0.0), spread, jnp.moveaxis(inverted, 0, -1))
+    return LowRank(i, j, jnp.where(used, scale, 0.0), spread, _inverses(core))
+
+
+def _inverses(matrices: chex.Array) -> chex.Array:
+    """Returns the inverses of small `matrices` `[n, n, lanes]`, by Gauss and Jordan with pivots.
+
+    Some times faster than LAPACK's lane by lane, which a batch of small ones would go through.
+    """
+    n = len(matrices)
+    rows = jnp.arange(n)[:, None]
+    eye = jnp.broadcast_to(jnp.eye(n, dtype=matrices.dtype)[..., None], matrices.shape)
+
+    def eliminate(k, both):
+        column = both[:, k]
+        best = jnp.where(rows >= k, jnp.abs(column), -1.0).argmax(0)
+        is_best, is_k = rows == best, rows == k
+        pivot = jnp.where(is_best[:, None], both, 0.0).sum(0)
+        both = jnp.where(is_best[:, None], both[k], both)
+        factor = jnp.where(is_k, 0.0, jnp.where(is_best, column[k], column))
+        pivot = pivot / pivot[k]
+        return jnp.where(is_k[:, None], pivot, both - factor[:, None] * pivot)
+
+    return jax.lax.fori_loop(0, n, eliminate, jnp.concatenate([matrices, eye], 1))[:, n:]
 
 
 def _difference(values, i, j, scale, used):
@@ -186,5 +212,6 @@ def _difference(values, i, j, scale, used):
 def corrected(change: LowRank, step: chex.Array) -> chex.Array:
     """Returns the changed matrix's solution from the unchanged one's, `[n, lanes]`."""
     seen = _difference(step, change.i, change.j, change.scale, change.scale != 0)
-    share = jnp.einsum("klm,lm->km", change.core, seen)
-    return step - jnp.einsum("knm,km->nm", change.spread, share)
+    # Written out, as products of small matrices lane by lane would be transposed first.
+    share = (change.core * seen).sum(1)
+    return step - (change.spread * share[:, None]).sum(0)

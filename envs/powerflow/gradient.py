@@ -108,9 +108,7 @@ class _Point:
         """Returns the problem for what may vary of a request."""
         net = self.net
         column = lambda name: given[name][net.order].astype(net.dtype)[:, None]
-        share = column("participation") * self.alive
-        share = jnp.where(share.sum(0) > 0, share, self.capacity * self.alive)
-        share = share / jnp.maximum(share.sum(0), 1e-9)
+        share = iteration.shares_alive(column("participation"), self.capacity, self.alive)
         return iteration.Problem(
             column("p_pu"), column("q_pu"), share,
             closed=given["closed"].astype(net.dtype)[:, None],

@@ -25,6 +25,16 @@ class Problem(NamedTuple):
     alive: chex.Array | None = None  # `[n_bus, lanes]` 1 on the island that is solved, 0 off it
 
 
+def shares_alive(participation: chex.Array, capacity: chex.Array, alive: chex.Array) -> chex.Array:
+    """Returns the shares of the slack on what is alive, summing to one, all `[n_bus, lanes]`.
+
+    Where no participating unit is left alive, those with capacity take part.
+    """
+    share = participation * alive
+    share = jnp.where(share.sum(0) > 0, share, capacity * alive)
+    return share / jnp.maximum(share.sum(0), 1e-9)
+
+
 class Iterate(NamedTuple):
     """One iterate and what follows from it."""
 

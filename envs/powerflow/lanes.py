@@ -66,11 +66,9 @@ def on_selected(
     args: Tree,
     results: Tree,
     *,
-    share: int = 8,
+    share: int = 16,
 ) -> Tree:
     """Returns `results` with the selected lanes replaced by what `function(*args)` says of them.
-
-    Lanes are gathered a few at a time, so that work on few of them costs little.
 
     Args:
       function: takes leaves `[..., few]` like those of `args`, returns a pytree like `results`.
@@ -79,20 +77,53 @@ def on_selected(
       results: pytree, leaves `[..., lanes]`.
       share: one lane in so many is gathered at a time.
     """
-    lanes = selected.shape[0]
+
+    def once(_, *args):
+        found = function(*args)
+        return found, jnp.zeros(jax.tree.leaves(found)[0].shape[-1], bool)
+
+    return until_done(once, selected, args, results, share=share)
+
+
+def until_done(
+    function: Callable[..., tuple[Tree, chex.Array]],
+    going: chex.Array,
+    args: Tree,
+    state: Tree,
+    *,
+    share: int = 16,
+) -> Tree:
+    """Applies `function` to the lanes that are going, until none is.
+
+    Lanes are gathered a few at a time, so that work on few of them costs little, and those that
+    need long do not keep the others waiting.
+
+    Args:
+      function: takes the state and the args of a few lanes, leaves `[..., few]`; returns their new
+        state and which of them go on, bool `[few]`.
+      going: bool `[lanes]`.
+      args: tuple of pytrees, leaves `[..., lanes]`.
+      state: pytree, leaves `[..., lanes]`.
+      share: one lane in so many is gathered at a time.
+    """
+    lanes = going.shape[0]
     few = max(1, lanes // share)
+    # Lanes first within the loop: a lane is then a row, which is gathered and put back whole.
+    first = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), tree)
+    last = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), tree)
+    args = first(args)
 
     def body(carry):
-        left, results = carry
-        (index,) = jnp.nonzero(left, size=few, fill_value=lanes)
-        part = jax.tree.map(lambda leaf: leaf[..., jnp.minimum(index, lanes - 1)], args)
-        found = function(*part)
-        results = jax.tree.map(
-            lambda old, new: old.at[..., index].set(new, mode="drop"), results, found
+        going, state = carry
+        (index,) = jnp.nonzero(going, size=few, fill_value=lanes)
+        take = lambda tree: last(
+            jax.tree.map(lambda leaf: leaf[jnp.minimum(index, lanes - 1)], tree)
         )
-        return left.at[index].set(False, mode="drop"), results
+        found, more = function(take(state), *take(args))
+        put = lambda old, new: old.at[index].set(new, mode="drop")
+        return put(going, more), jax.tree.map(put, state, first(found))
 
-    return jax.lax.while_loop(lambda carry: carry[0].any(), body, (selected, results))[1]
+    return last(jax.lax.while_loop(lambda carry: carry[0].any(), body, (going, first(state)))[1])
 
 
 def _tile(lanes: int) -> int:

@@ -15,10 +15,10 @@ import numpy as np
 
 from envs import cuts
 from envs import grid as grid_lib
-from envs.powerflow import base_point
+from envs.powerflow import admittance, base_point
 
 _TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
-_GROUND_PU = 10.0  # ties an angle that nothing else fixes to zero; any size will do
+GROUND_PU = 10.0  # ties an angle that nothing else fixes to zero; any size will do
 
 
 class Branches(NamedTuple):
@@ -119,14 +119,14 @@ def build(
     column = lambda x: jnp.asarray(np.asarray(x, float)[:, None], dtype)
     branch = grid.branch
     f, t = branch.from_bus, branch.to_bus
-    series = 1.0 / (branch.r_pu + 1j * branch.x_pu)
+    series = admittance.series(branch)
     v1, vt = point.vm_pu[f] / branch.tap, point.vm_pu[t]
     branches = Branches(
         from_bus=position[f],
         to_bus=position[t],
         g=column(series.real),
         b=column(series.imag),
-        x=column(_reactance(branch)),
+        x=column(admittance.reactance(branch)),
         half_charging=column(0.5 * branch.b_pu),
         inverse_tap=column(1.0 / branch.tap),
         v1_base=column(v1),
@@ -135,11 +135,9 @@ def build(
         angle_base=column(point.va_rad[f] - point.va_rad[t] - branch.shift_rad),
         rate_pu=column(branch.rate_mva / grid.base_mva),
     )
-    capacity = np.zeros(grid.n_bus)
-    np.add.at(capacity, grid.gen.bus, np.maximum(grid.gen.p_max_mw, 0.0) / grid.base_mva)
+    # Free magnitudes are already in the case's order among themselves.
     rows = np.concatenate([order, grid.n_bus + np.arange(n_free)])
-    columns = rows  # Free magnitudes are already in the case's order among themselves.
-    jacobian = base_point.jacobian(grid, point)[np.ix_(rows, columns)]
+    jacobian = base_point.jacobian(grid, point)[np.ix_(rows, rows)]
     # The mismatch is a sum of branch powers, each as inexact as the differences it is made of: a
     # deviation from the base of one half is rounded at half of the precision of one.
     stiffness = np.zeros(grid.n_bus)
@@ -158,7 +156,7 @@ def build(
         shunt_g=column(grid.bus.shunt_p_mw[order] / grid.base_mva),
         shunt_b=column(grid.bus.shunt_q_mvar[order] / grid.base_mva),
         participation=column(point.participation[order]),
-        capacity=column(capacity[order]),
+        capacity=column(grid.capacity_mw[order] / grid.base_mva),
         branch=branches,
         chord=Chord(jnp.asarray(_inverse(jacobian), dtype)),
         decoupled=_decoupled(grid, position, n_free, dtype),
@@ -171,11 +169,10 @@ def _decoupled(grid, position, n_free, dtype) -> Decoupled:
     n, branch = grid.n_bus, grid.branch
     f, t = position[branch.from_bus], position[branch.to_bus]
     angle = np.zeros((n, n))
-    _add_branches(angle, f, t, 1.0 / _reactance(branch), np.ones_like(branch.tap))
-    angle[position[grid.reference_bus], position[grid.reference_bus]] += _GROUND_PU
-    series = 1.0 / (branch.r_pu + 1j * branch.x_pu)
+    _add_branches(angle, f, t, 1.0 / admittance.reactance(branch), np.ones_like(branch.tap))
+    angle[position[grid.reference_bus], position[grid.reference_bus]] += GROUND_PU
     magnitude = np.zeros((n, n))
-    _add_branches(magnitude, f, t, -series.imag, 1.0 / branch.tap)
+    _add_branches(magnitude, f, t, -admittance.series(branch).imag, 1.0 / branch.tap)
     np.add.at(magnitude, (f, f), -0.5 * branch.b_pu / branch.tap**2)
     np.add.at(magnitude, (t, t), -0.5 * branch.b_pu)
     shunt = np.zeros(n)
@@ -202,11 +199,6 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
         return np.linalg.inv(matrix)
     except np.linalg.LinAlgError:
         return np.linalg.pinv(matrix)
-
-
-def _reactance(branch: grid_lib.Branches) -> np.ndarray:
-    """Returns the reactances `[n_branch]`, the impedance where a branch is all resistance."""
-    return np.where(np.abs(branch.x_pu) > 1e-6, branch.x_pu, np.hypot(branch.r_pu, branch.x_pu))
 
 
 def _add_branches(matrix, f, t, weight, inverse_tap):

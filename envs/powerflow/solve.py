@@ -80,6 +80,7 @@ def solve_lanes(
     fallback: bool = True,
     intact: bool | None = None,
     reactive_limits: bool = False,
+    found: islands.Islands | None = None,
 ) -> Solution:
     """Solves a batch with the lanes last; see `solver` for one grid and `jax.vmap`.
 
@@ -95,6 +96,7 @@ def solve_lanes(
         solved as it is.
       reactive_limits: whether buses whose generators would pass `request.q_min_pu` or `q_max_pu`
         give up their voltage; see `envs.powerflow.reactive`. Costs nothing where none does.
+      found: what `islands.find` says of the request, where that is known already.
 
     Returns:
       The solution. Where `converged` is false its numbers are the last iterate's and may not be
@@ -115,7 +117,7 @@ def solve_lanes(
         )  # fmt: skip
         return reactive.solve(plain, request, tolerance_pu=tolerance)
     limit = {} if max_iterations is None else {"max_iterations": max_iterations}
-    case = Case.of(net, request)
+    case = Case.of(net, request, found)
     if method == "dc":
         return _by_dc(net, case)
 
@@ -222,9 +224,10 @@ class Case(NamedTuple):
     capacity: chex.Array
     start: Voltages
     changed: chex.Array  # bool `[lanes]`, whether anything is out of service
+    found: islands.Islands | None  # where known
 
     @classmethod
-    def of(cls, net: Network, request: Request) -> Case:
+    def of(cls, net: Network, request: Request, found: islands.Islands | None = None) -> Case:
         """Returns the request in internal order."""
         chex.assert_equal_shape([leaf for name, leaf in request._asdict().items()
                                  if name != "closed" and leaf is not None])  # fmt: skip
@@ -245,16 +248,15 @@ class Case(NamedTuple):
             jnp.zeros_like(p[0]),
         )
         changed = (closed < 0.5).any(0) | (freed > 0.5).any(0)
-        return cls(p, q, share, closed, freed, capacity, start, changed)
+        return cls(p, q, share, closed, freed, capacity, start, changed, found)
 
     def problem(self, net: Network) -> tuple[iteration.Problem, islands.Islands]:
         """Returns the problem on the island that lives, and the islands."""
-        found = islands.find(net, self.closed, self.capacity)
+        found = self.found
+        if found is None:
+            found = islands.find(net, self.closed, self.capacity)
         lit = found.alive.astype(net.dtype)
-        share = self.participation * lit
-        # Where no participating unit is left alive, those with capacity take part.
-        share = jnp.where(share.sum(0) > 0, share, self.capacity * lit)
-        share = share / jnp.maximum(share.sum(0), 1e-9)
+        share = iteration.shares_alive(self.participation, self.capacity, lit)
         return iteration.Problem(self.p, self.q, share, self.closed, self.freed, lit), found
 
 

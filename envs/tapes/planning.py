@@ -5,7 +5,6 @@ from __future__ import annotations
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from envs import grid as grid_lib
 from envs import schedule
@@ -20,9 +19,7 @@ def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:
     interpolated linearly, which keeps its sum exact and every unit within its limits. Demand
     outside that range is planned as its nearer end.
     """
-    is_unit = grid.gen.p_max_mw > 0
-    low = float(np.where(is_unit, grid.gen.p_min_mw, 0.0).sum())
-    high = float(grid.gen.p_max_mw[is_unit].sum())
+    low, high = least_mw(grid), float(grid.gen.unit_p_max_mw.sum())
     with jax.ensure_compile_time_eval():
         points = jnp.linspace(low, high, _POINTS, dtype=jnp.float32)
         table = jax.jit(lambda demand: schedule.SCHEDULES[name](grid, demand))(points)
@@ -34,7 +31,7 @@ def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:
 
 def least_mw(grid: grid_lib.Grid) -> float:
     """Returns the sum of Pmin, below which a plan cannot go."""
-    return float(np.where(grid.gen.p_max_mw > 0, grid.gen.p_min_mw, 0.0).sum())
+    return float(grid.gen.unit_p_min_mw.sum())
 
 
 def demand(

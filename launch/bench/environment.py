@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
 
-from launch.bench import ours_env, peer_process, timing
+from launch.bench import comparison, ours_env, peer_process, timing
 
 CASES = ("case14", "case118")
 BATCHES = (1, 64, 256, 1024)
@@ -17,19 +16,12 @@ _PEER_REPEATS = 5
 _PEER_TIMEOUT_S = 300.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What to measure."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(comparison.Settings):
+    """What to measure of environments."""
 
-    cases: tuple[str, ...]
-    batches: tuple[int, ...]
     policies: tuple[str, ...]
     length: int  # steps in one compiled call
-    threads: int
-    repeats: int
-    seconds: float  # that the repeats of one measurement may take
-    seed: int
-    python: pathlib.Path | None  # the peers' interpreter
 
 
 def check(settings: Settings) -> None:
@@ -124,9 +116,8 @@ def _peers(n_bus: int, settings: Settings, say) -> dict[str, dict]:
 def _best(ours: list[dict], peers: dict[str, dict]) -> dict:
     """Returns our fastest doing nothing, each peer's rate, and ours over it; resets apart."""
     idle = [row["steps_per_s"] for row in ours if row["policy"] == "do_nothing"]
-    best = {"ours": max(idle, default=None)}
-    for name, report in peers.items():
-        best[name] = None if "error" in report else report["steps_per_s"]["median"]
-        both = best["ours"] and best[name]
-        best[f"ours_over_{name}"] = best["ours"] / best[name] if both else None
-    return best
+    rates = {
+        name: None if "error" in report else report["steps_per_s"]["median"]
+        for name, report in peers.items()
+    }
+    return comparison.ratios(max(idle, default=None), rates)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from envs import case_file
-from launch.bench import ours_powerflow, peer_process, rates, timing
+from launch.bench import comparison, ours_powerflow, peer_process, rates, timing
 from launch.bench import problem as problem_lib
 
 CASES = ("case14", "case118", "case300", "case1354")
@@ -20,19 +20,12 @@ _PEER_TIMEOUT_S = 900.0
 _PATIENCE = 10.0  # a batch expected to take this many times `seconds` is not begun
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What to measure."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(comparison.Settings):
+    """What to measure of power flows."""
 
-    cases: tuple[str, ...]
-    batches: tuple[int, ...]
     methods: tuple[str, ...]
     tolerance_pu: float
-    threads: int
-    repeats: int
-    seconds: float  # that the repeats of one measurement may take
-    seed: int
-    python: pathlib.Path | None  # the peers' interpreter
 
 
 def check(settings: Settings) -> None:
@@ -176,12 +169,12 @@ def _best(ours: list[dict], peers: dict[str, dict]) -> dict:
     A peer is judged on its largest batch. Ratios are ours over the peer's.
     """
     able = [row for row in ours if row.get("within_tolerance_share") == 1.0]
-    best = {"ours": max((row["solves_per_s"] for row in able), default=None)}
-    for name, report in peers.items():
-        if "error" in report or report["judged"]["within_tolerance_share"] < 1.0:
-            best[name] = None
-        else:
-            best[name] = max(row["solves_per_s"] for row in report["results"])
-        both = best["ours"] and best[name]
-        best[f"ours_over_{name}"] = best["ours"] / best[name] if both else None
-    return best
+    fastest = lambda rows: max((row["solves_per_s"] for row in rows), default=None)
+    solved = lambda report: (
+        "error" not in report and report["judged"]["within_tolerance_share"] == 1.0
+    )
+    rates = {
+        name: fastest(report["results"]) if solved(report) else None
+        for name, report in peers.items()
+    }
+    return comparison.ratios(fastest(able), rates)

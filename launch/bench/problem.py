@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from envs import grid as grid_lib
+from envs.powerflow import base_point
 from launch.bench import reference
 
 LOAD_SPREAD = 0.05  # Each load is drawn uniformly from its nominal value ± this share.
@@ -89,9 +90,14 @@ class Problem:
 
     def residual(self, vm_pu: np.ndarray, va_rad: np.ndarray) -> reference.Residual:
         """Returns how well voltages `[n_problem, n_bus]` solve the problems, in float64."""
-        return reference.residual(
+        return reference.residual(self.equations, vm_pu, va_rad)
+
+    @property
+    def equations(self) -> reference.Equations:
+        """What the voltages of all problems have to solve."""
+        return reference.Equations(
             self.admittance, self.p_pu, self.q_pu, self.setpoint_pu, self.holds_voltage,
-            self.reference, vm_pu, va_rad,
+            self.reference,
         )  # fmt: skip
 
     def write(self, path: pathlib.Path) -> None:
@@ -117,7 +123,7 @@ def draw(grid: grid_lib.Grid, count: int, seed: int) -> Problem:
         grid.base_mva, *matrices, load_p[None], load_q[None],
         np.zeros((1, grid.n_gen)), np.ones(grid.n_bus), np.zeros(grid.n_bus),
     )  # fmt: skip
-    base = _balance(base, np.maximum(grid.gen.p_max_mw, 0.0), grid.name)
+    base = _balance(base, grid.gen.unit_p_max_mw, grid.name)
 
     rng = np.random.default_rng(seed)
     factor = lambda: rng.uniform(1 - LOAD_SPREAD, 1 + LOAD_SPREAD, (count, grid.n_bus))
@@ -134,10 +140,8 @@ def _balance(base: Problem, weight: np.ndarray, name: str) -> Problem:
     for _ in range(4):  # Losses hardly depend on who covers them: this settles at once.
         dispatch = (base.load_p_mw.sum() + losses_mw) * weight / weight.sum()
         base = dataclasses.replace(base, gen_p_mw=dispatch[None])
-        vm, va = reference.solve(
-            base.admittance, base.p_pu[0], base.q_pu[0], base.setpoint_pu, base.holds_voltage,
-            base.reference, base.vm_pu, base.va_rad,
-        )  # fmt: skip
+        equations = base.equations._replace(p_pu=base.p_pu[0], q_pu=base.q_pu[0])
+        vm, va = reference.solve(equations, base.vm_pu, base.va_rad)
         base = dataclasses.replace(base, vm_pu=vm, va_rad=va)
         if not base.residual(vm[None], va[None]).mismatch_pu.max() < 1e-8:
             raise ValueError(
@@ -162,9 +166,7 @@ def _matrices(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     kind = np.full(grid.n_bus, grid_lib.PQ)
     kind[gen.bus] = grid_lib.PV
     kind[grid.reference_bus] = grid_lib.REF
-    # A bus takes its set-point from its first generator.
-    setpoint = ones(grid.n_bus)
-    setpoint[gen.bus[::-1]] = gen.vm_setpoint_pu[::-1]
+    setpoint = base_point.voltage_setpoints(grid)
     finite = lambda x: np.where(np.isfinite(x), x, np.sign(x) * 9999.0)
     rate = np.where(np.isfinite(branch.rate_mva), branch.rate_mva, 0.0)  # 0 means no limit.
     line = (branch.tap == 1) & (branch.shift_rad == 0)

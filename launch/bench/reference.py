@@ -13,6 +13,17 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 
+class Equations(NamedTuple):
+    """What voltages have to solve."""
+
+    y: scipy.sparse.csr_matrix  # bus admittances `[n_bus, n_bus]` pu
+    p_pu: np.ndarray  # net active injection, `[n_problem, n_bus]` or `[n_bus]`
+    q_pu: np.ndarray  # net reactive injection, shaped alike
+    setpoint_pu: np.ndarray  # `[n_bus]`, where a voltage is held
+    holds_voltage: np.ndarray  # bool `[n_bus]`
+    reference: int  # the bus whose angle is given, and that balances active power
+
+
 class Residual(NamedTuple):
     """How far voltages are from solving their problem, each `[n_problem]`; NaN counts as far."""
 
@@ -36,17 +47,9 @@ def admittance(base_mva: float, bus: np.ndarray, branch: np.ndarray) -> scipy.sp
     return scipy.sparse.csr_matrix((values, (rows, columns)), shape=(n, n))
 
 
-def residual(
-    y: scipy.sparse.csr_matrix,
-    p_pu: np.ndarray,
-    q_pu: np.ndarray,
-    setpoint_pu: np.ndarray,
-    holds_voltage: np.ndarray,
-    reference: int,
-    vm_pu: np.ndarray,
-    va_rad: np.ndarray,
-) -> Residual:
-    """Returns the residual of voltages `[n_problem, n_bus]` at injections `[n_problem, n_bus]`."""
+def residual(equations: Equations, vm_pu: np.ndarray, va_rad: np.ndarray) -> Residual:
+    """Returns the residual of voltages `[n_problem, n_bus]` at injections of the same shape."""
+    y, p_pu, q_pu, setpoint_pu, holds_voltage, reference = equations
     vm, va = np.asarray(vm_pu, np.float64), np.asarray(va_rad, np.float64)
     voltage = vm * np.exp(1j * va)
     power = voltage * np.conj((y @ voltage.T).T)
@@ -59,19 +62,13 @@ def residual(
 
 
 def solve(
-    y: scipy.sparse.csr_matrix,
-    p_pu: np.ndarray,
-    q_pu: np.ndarray,
-    setpoint_pu: np.ndarray,
-    holds_voltage: np.ndarray,
-    reference: int,
-    vm_pu: np.ndarray,
-    va_rad: np.ndarray,
+    equations: Equations, vm_pu: np.ndarray, va_rad: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns (vm, va), each `[n_bus]`, after Newton's method from the given voltages.
 
-    Whether they solve the problem is for `residual` to say.
+    The equations are of one problem. Whether the voltages solve it is for `residual` to say.
     """
+    y, p_pu, q_pu, setpoint_pu, holds_voltage, reference = equations
     angles = np.flatnonzero(np.arange(len(p_pu)) != reference)
     magnitudes = np.flatnonzero(~holds_voltage)
     vm, va = np.where(holds_voltage, setpoint_pu, vm_pu), va_rad.copy()

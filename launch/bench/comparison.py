@@ -1,0 +1,28 @@
+"""What both benchmarks have in common: what is asked for, and how ours compares with the peers."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to measure."""
+
+    cases: tuple[str, ...]
+    batches: tuple[int, ...]
+    threads: int
+    repeats: int
+    seconds: float  # that the repeats of one measurement may take
+    seed: int
+    python: pathlib.Path | None  # the peers' interpreter
+
+
+def ratios(ours: float | None, peers: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Returns our rate, each peer's, and ours over it; None where there is none to compare."""
+    found = {"ours": ours, **peers}
+    for name, rate in peers.items():
+        found[f"ours_over_{name}"] = ours / rate if ours and rate else None
+    return found
