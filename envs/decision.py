@@ -56,6 +56,7 @@ class Limits(NamedTuple):
     vm_min_pu: chex.Array
     vm_max_pu: chex.Array
     voltage_swing: float
+    voltage_ramp: float  # pu per step
     nominal_load_mw: float
     storage: fleet_lib.Storage
     dt_h: float
@@ -74,6 +75,7 @@ def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.Env
         vm_min_pu=as_float(grid.bus.vm_min_pu),
         vm_max_pu=as_float(grid.bus.vm_max_pu),
         voltage_swing=options.voltage_swing,
+        voltage_ramp=options.voltage_ramp,
         nominal_load_mw=float(np.abs(grid.bus.load_p_mw).sum()),
         storage=fleet.storage,
         dt_h=options.step_minutes / 60.0,
@@ -110,6 +112,7 @@ def project(
     now: tape_lib.Tape,
     gen_p_mw: chex.Array,
     gen_on: chex.Array,
+    vm_pu: chex.Array,
     energy_mwh: chex.Array,
     *,
     free: bool = False,
@@ -122,6 +125,7 @@ def project(
       now: the row of the tape that the step applies.
       gen_p_mw: power of the generators before the step `[n_gen]`.
       gen_on: bool `[n_gen]`, generators in service.
+      vm_pu: voltages before the step `[n_bus]`, where held the set-points.
       energy_mwh: stored before the step `[n_storage]`.
       free: whether ramps do not count, as at the start of an episode.
     """
@@ -147,6 +151,11 @@ def project(
     rated = jnp.asarray(limits.storage.p_max_mw, jnp.float32)
     storage_wanted = wanted.storage * rated
     given = storage.project(limits.storage, energy_mwh, storage_wanted, limits.dt_h)
+    setpoint = _voltage_setpoint(limits, wanted.voltage, now)
+    if not free:
+        # A bus that was dead is energised at the set-point.
+        near = jnp.clip(setpoint, vm_pu - limits.voltage_ramp, vm_pu + limits.voltage_ramp)
+        setpoint = jnp.where(vm_pu > 0, near, setpoint)
     return Asked(
         gen_target_mw=reached,
         gen_low_mw=low,
@@ -155,7 +164,7 @@ def project(
         load_q_mvar=load_q,
         renewable_mw=now.renewable_mw * (1.0 - share),
         storage_mw=given,
-        vm_setpoint_pu=_voltage_setpoint(limits, wanted.voltage, now),
+        vm_setpoint_pu=setpoint,
         moved_load_mw=jnp.abs(load_p - now.load_p_mw).sum(),
         cut_unit_mw=jnp.abs(reached - target).sum(),
         cut_storage_mw=jnp.abs(given - storage_wanted).sum(),

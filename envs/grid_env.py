@@ -204,8 +204,9 @@ class GridEnv:
         wanted = decision.read(self.layout, self.site, action)
         switched = switching.switch(branch, wanted.switch, options.switch_cooldown_steps)
         asked = decision.project(
-            limits, wanted, now, state.gen_p_mw, gen_on, state.energy_mwh, free=starting
-        )
+            limits, wanted, now, state.gen_p_mw, gen_on, state.vm_pu, state.energy_mwh,
+            free=starting,
+        )  # fmt: skip
 
         # 2. Balance, power flow and protection, on what frequency relays left connected.
         condensers = jnp.where(gen_on, state.condenser_mw, 0.0)

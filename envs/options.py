@@ -41,7 +41,9 @@ class EnvOptions:
         str, "assets on the grid: auto (the case's own), plain, a shipped fleet, or a .json file"
     ] = "auto"
     schedule: Annotated[str, "day-ahead plan: proportional or merit_order"] = "proportional"
-    reward: Annotated[str, "combination of reward terms: economic, layered or l2rpn"] = "economic"
+    reward: Annotated[str, "combination of reward terms: economic, savings, layered or l2rpn"] = (
+        "economic"
+    )
     layout: Annotated[
         str, "named set of observations and actions: operator, voltages, case118 or case118_full"
     ] = "operator"
@@ -54,6 +56,7 @@ class EnvOptions:
     voltage_swing: Annotated[
         float, "how far set-points fall from full load to none, pu; 0 keeps the case's"
     ] = 0.02
+    voltage_ramp: Annotated[float, "how far a set-point may move in a step, pu"] = 0.005
     condenser_loss: Annotated[float, "active power a condenser draws per reactive power"] = 0.015
     load_control_price: Annotated[float, "paid for each MWh of load moved, $/MWh"] = 60.0
     curtailment_price: Annotated[float, "paid for wind and sun not used, $/MWh"] = 20.0
@@ -92,8 +95,9 @@ class EnvOptions:
         for name in ("planned_losses", "voltage_swing", "condenser_loss"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must be at least 0, below 1")
-        if not 0 < self.tolerance_pu < 1:
-            raise ValueError(f"env.tolerance_pu={self.tolerance_pu}: must be above 0, below 1")
+        for name in ("tolerance_pu", "voltage_ramp"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"env.{name}={getattr(self, name)}: must be above 0, below 1")
         for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"env.{name}={getattr(self, name)}: must not be negative")

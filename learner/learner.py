@@ -122,7 +122,7 @@ class Learner:
             lambda: self.version,
         )  # fmt: skip
         start = saved = time.monotonic()
-        waited = 0.0
+        waited, unnormalised = 0.0, 0
         # Rates and shares are of the last updates, so that compiling does not colour them.
         recent: collections.deque = collections.deque([(start, self.steps, waited)], maxlen=20)
         outcome = "stopped"
@@ -135,6 +135,11 @@ class Learner:
             batch = ingest.next(_PATIENCE_S)
             waited += time.monotonic() - before
             if batch is None:
+                continue
+
+            if self.version and min(batch.versions) == 0:
+                # That policy saw observations that were not normalised yet: another policy.
+                unnormalised += len(batch.versions)
                 continue
 
             before = time.monotonic()
@@ -166,7 +171,7 @@ class Learner:
                     "run/lag_max": float(max(lags)),
                     "run/queue_size": float(reader.size()),
                     "run/repeats_dropped": float(ingest.repeats),
-                    "run/stale_dropped": float(ingest.stale),
+                    "run/stale_dropped": float(ingest.stale + unnormalised),
                     "run/bad_updates": float(bad),
                     "run/learner_wait_share": (waited - waited_then) / (now - then),
                     "run/update_seconds": now - before,

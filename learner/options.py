@@ -23,6 +23,9 @@ class LearnerOptions:
     entropy_cost: Annotated[float, "weight of the entropy bonus"] = 1e-4
     value_cost: Annotated[float, "weight of the value loss"] = 0.5
     max_gradient_norm: Annotated[float, "gradients longer than this are scaled down"] = 0.5
+    reward_limit: Annotated[
+        float, "rewards beyond this, either way, are learned from as this; 0 takes them as they are"
+    ] = 0.0
     value_decay: Annotated[float, "share of old value statistics kept by an update"] = 0.99
     max_bad_updates: Annotated[int, "updates that are not finite before the run is ended"] = 10
 
@@ -33,7 +36,7 @@ class LearnerOptions:
         for name in ("learning_rate", "max_gradient_norm", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"learner.{name}={getattr(self, name)}: must be above 0")
-        for name in ("target_kl", "entropy_cost", "value_cost"):
+        for name in ("target_kl", "entropy_cost", "value_cost", "reward_limit"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"learner.{name}={getattr(self, name)}: must not be negative")
         for name in ("gae_lambda", "value_decay"):

@@ -7,6 +7,7 @@ are averaged over it, so that all devices stay equal.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,16 +156,18 @@ class PPO:
             "policy/learning_rate": new_optimiser.hyperparams["learning_rate"],
         }
 
-        # An update that is not finite is not made.
+        # An update that is not finite is not made, nor is the first: that batch only tells what
+        # observations look like, and a policy that learned from them raw would not know them again.
         finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(new_params)))
-        keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+        either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
+        keep = functools.partial(either, finite & (state.statistics.count > 0))
         statistics = observation_moments.merge(
             state.statistics, *self._observation_moments(unroll.observations)
         )
         return TrainingState(
             params=keep(new_params, state.params),
             optimiser=keep(new_optimiser, state.optimiser),
-            statistics=keep(statistics, state.statistics),
+            statistics=either(finite, statistics, state.statistics),
             value_statistics=keep(value_statistics, state.value_statistics),
             key=key,
             version=state.version + 1,
@@ -227,13 +230,15 @@ class PPO:
         values = self._values(params, statistics, value_statistics, observations)
         cut = self._values(params, statistics, value_statistics, unroll.truncation_observation)
         next_values = jnp.where(unroll.truncated[..., None], cut[None], values[1:])
+        rewards, limit = unroll.rewards, self.options.reward_limit
+        rewards = jnp.clip(rewards, -limit, limit) if limit else rewards
         over_grids = jax.vmap(
             advantages_lib.generalised_advantages,
             in_axes=(1, 1, 1, 1, 1, None, None),
             out_axes=1,
         )
         estimates = over_grids(
-            unroll.rewards, values[:-1], next_values, unroll.terminated, unroll.truncated,
+            rewards, values[:-1], next_values, unroll.terminated, unroll.truncated,
             jnp.asarray(self.networks.team.discounts), self.options.gae_lambda,
         )  # fmt: skip
         return estimates, estimates + values[:-1]

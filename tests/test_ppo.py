@@ -62,12 +62,45 @@ def _replicated(state, devices):
     return jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)] * devices), state)
 
 
+def _seen(state):
+    """Returns the state as if it had seen observations of mean zero and variance one."""
+    return state.replace(statistics=state.statistics.replace(count=jnp.float32(1000.0)))
+
+
+def test_the_first_update_only_looks_at_observations():
+    nets = _networks()
+    algorithm = ppo.PPO(nets, options_lib.LearnerOptions())
+    state = algorithm.init(jax.random.PRNGKey(0))
+    unroll = _unroll(nets, state, jax.random.PRNGKey(1))
+    update = _mapped(algorithm, 1)
+    after, _ = update(_replicated(state, 1), _split(unroll, 1))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b), after.params, state.params)
+    assert int(after.bad_updates[0]) == 0 and float(after.statistics.count[0]) == T * B
+    later, _ = update(after, _split(unroll, 1))
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), later.params, after.params)
+    assert max(jax.tree.leaves(moved)) > 0
+
+
+def test_rewards_beyond_the_limit_count_as_the_limit():
+    nets = _networks()
+    state = _seen(ppo.PPO(nets, options_lib.LearnerOptions()).init(jax.random.PRNGKey(0)))
+    unroll = _unroll(nets, state, jax.random.PRNGKey(1))
+    far = unroll.replace(rewards=unroll.rewards.at[0, 0].set(-1e5))
+    at_limit = unroll.replace(rewards=jnp.clip(far.rewards, -20.0, 20.0))
+    results = []
+    for limit, given in ((20.0, far), (0.0, at_limit)):
+        algorithm = ppo.PPO(nets, options_lib.LearnerOptions(reward_limit=limit))
+        after, _ = _mapped(algorithm, 1)(_replicated(state, 1), _split(given, 1))
+        results.append(after.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *results)
+
+
 def test_two_devices_compute_what_one_does():
     nets = _networks()
     # One minibatch, so that the shuffle does not matter.
     options = options_lib.LearnerOptions(epochs=3, minibatches=1)
     algorithm = ppo.PPO(nets, options)
-    state = algorithm.init(jax.random.PRNGKey(0))
+    state = _seen(algorithm.init(jax.random.PRNGKey(0)))
     unroll = _unroll(nets, state, jax.random.PRNGKey(1))
     results = []
     for devices in (1, 2):
@@ -108,7 +141,7 @@ def test_it_learns_a_task_of_one_step(agents):
 def test_an_update_that_is_not_finite_is_skipped_and_counted():
     nets = _networks()
     algorithm = ppo.PPO(nets, options_lib.LearnerOptions(minibatches=1))
-    state = algorithm.init(jax.random.PRNGKey(0))
+    state = _seen(algorithm.init(jax.random.PRNGKey(0)))
     unroll = _unroll(nets, state, jax.random.PRNGKey(1))
     poisoned = unroll.replace(rewards=unroll.rewards.at[0, 0].set(jnp.nan))
     update = _mapped(algorithm, 1)
@@ -125,7 +158,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted():
 def test_the_same_seed_gives_the_same_update():
     nets = _networks()
     algorithm = ppo.PPO(nets, options_lib.LearnerOptions())
-    state = algorithm.init(jax.random.PRNGKey(0))
+    state = _seen(algorithm.init(jax.random.PRNGKey(0)))
     unroll = _split(_unroll(nets, state, jax.random.PRNGKey(1)), 2)
     first, second = (_mapped(algorithm, 2)(_replicated(state, 2), unroll)[0] for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first, second)
