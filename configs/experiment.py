@@ -15,7 +15,7 @@ from replay.options import ReplayOptions
 # Days without outages: a blackout costs as much as two hundred days of operation, and one in a
 # hundred days would hide from a learner what redispatch saves.
 NORMAL_OPERATION = EnvOptions(
-    maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
+    reward="savings", maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
 )
 
 
