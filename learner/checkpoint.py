@@ -61,7 +61,9 @@ class Checkpoints:
           wait: return only when it is on the disk.
         """
         if version in self._manager.all_steps():
-            self._manager.delete(version)  # A resumed run has come to it by another way.
+            # A resumed run has come to it by another way, or it is the last and was just begun.
+            self.wait()
+            self._manager.delete(version)
         items = {
             "policy": ocp.args.StandardSave(_to_host(bundle)),
             "run": ocp.args.JsonSave(dict(run)),

@@ -50,6 +50,16 @@ def test_the_best_is_the_one_of_highest_return_not_of_highest_version(tmp_path, 
     assert checkpoint.Checkpoints(tmp_path, "best", create=False).run(490) == {"return": -0.5}
 
 
+def test_a_version_that_is_still_being_written_can_be_written_again(tmp_path, networks, key):
+    bundle = bundle_lib.initial(networks, key)
+    newest = checkpoint.Checkpoints(tmp_path, "newest")
+    for version in range(3):
+        newest.save(version, bundle, {"seconds": 1.0})
+        newest.save(version, bundle, {"seconds": 2.0}, wait=True)
+        again = checkpoint.Checkpoints(tmp_path, "newest", create=False)
+        assert again.version() == version and again.run(version) == {"seconds": 2.0}
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match="checkpoints/newest: no such folder"):
         checkpoint.Checkpoints(tmp_path, "newest", create=False)
