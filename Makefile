@@ -1,4 +1,5 @@
-# make train   sets everything up, trains case14, and evaluates it beside doing nothing
+# make train   sets everything up, trains case14, and evaluates it beside doing nothing;
+#              make train CONFIG=case118 the same on 118 buses
 # make test    sets everything up and runs the tests (minutes; test-slow trains for longer)
 # make lint    formatting, style and imports
 # make cases   makes envs/cases and envs/fleets again, from PGLib's files
@@ -9,14 +10,15 @@ SHELL := /bin/bash
 VENV ?= .venv
 PEERS ?= .venv-peers
 PY := $(VENV)/bin/python
+CONFIG ?= case14
 ifndef RUN
-RUN := runs/case14-$(shell date +%Y%m%d-%H%M%S)
+RUN := runs/$(CONFIG)-$(shell date +%Y%m%d-%H%M%S)
 endif
 
 .PHONY: train test test-slow lint format cases peers lock clean
 
 train: $(VENV)/.runtime
-	$(PY) -m launch.local --config=case14 --workdir=$(RUN)
+	$(PY) -m launch.local --config=$(CONFIG) --workdir=$(RUN)
 	$(PY) -m launch.evaluate --workdir=$(RUN)
 
 test: $(VENV)/.tools

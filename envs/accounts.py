@@ -8,7 +8,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs import decision, operation, switching
+from envs import decision, operation, security, switching
 from envs import fleet as fleet_lib
 from envs import frequency as frequency_lib
 from envs import grid as grid_lib
@@ -159,6 +159,7 @@ class Accounts:
         switched: switching.Switched,
         settled: operation.Settled,
         swing: frequency_lib.Outcome,
+        secure: security.Security,
         vm: chex.Array,
         rho: chex.Array,
     ) -> dict[str, chex.Array]:
@@ -166,6 +167,7 @@ class Accounts:
         solution = settled.solution
         return {
             "rho_max": rho.max(),
+            "after_outage_rho_max": secure.loading.max(),
             "vm_min_pu": jnp.where(solution.alive, vm, jnp.inf).min(),
             "vm_max_pu": vm.max(),
             "projected_mw": asked.cut_unit_mw,

@@ -73,16 +73,6 @@ def initial() -> FrequencyState:
     return FrequencyState(*[jnp.zeros(())] * 5)
 
 
-def rescheduled(state: FrequencyState) -> FrequencyState:
-    """Returns the state once schedules have taken over what secondary control delivers.
-
-    The unit powers do not move: they are called scheduled, and secondary control is free again.
-    """
-    return state.replace(
-        deficit_mw=state.deficit_mw - state.agc_mw, agc_mw=jnp.zeros_like(state.agc_mw)
-    )
-
-
 def step(
     state: FrequencyState,
     system: System,

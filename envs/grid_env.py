@@ -22,13 +22,12 @@ from envs import (
     accounts,
     case_file,
     choices,
-    contingency,
-    contingency_factors,
     decision,
     fleet_file,
     operation,
     rewards,
     schedule,
+    security,
     storage,
     switching,
 )
@@ -43,7 +42,6 @@ from envs.tapes import synthetic
 from envs.termination import Reason
 
 _AUTO = "auto"  # as the name of a fleet: the case's own
-_LOADING_SHOWN = 10.0  # an outage that collapses the grid has no finite loading
 _BASE_LEVEL = 0.8  # of the file's loads: the middle of a day's range
 
 
@@ -121,9 +119,10 @@ class GridEnv:
         self._settle = lanes.of_one_grid(
             functools.partial(operation.settle, plant, options.protection)
         )
-        self._screen = None
-        if "after_outage_rho" in self.spec.observation or options.insecurity_price > 0:
-            self._screen = contingency.screener(contingency_factors.build(grid))
+        # Only where it is seen, priced or asked for: screening costs as much as the rest of a step.
+        shown = "after_outage_rho" in self.spec.observation
+        assessed = shown or options.insecurity_price > 0 or options.confirmed_outages > 0
+        self._assess = security.Assessor(grid, net, options) if assessed else None
         self._vm_base = net.vm_base[net.position, 0]
         self._va_base = net.va_base[net.position, 0] - net.va_base[net.reference, 0]
 
@@ -256,13 +255,16 @@ class GridEnv:
         gen_q = books.generator_reactive(bus_q, asked, settled, gen_on, connected)
         tripped = settled.trip_round > 0
         branch = switching.trip(switched.state, tripped, rho, options.protection.reclose_steps)
-        after_outage, insecure = self._security(solution, ok, branch.closed)
+        if self._assess is None:
+            secure = security.Security(jnp.zeros(self.grid.n_branch), jnp.zeros(()))
+        else:
+            secure = self._assess(solution, branch.closed, gen_on)
 
         t = state.t + 1
         terms = books.terms(
             now, asked, settled, state.frequency, swing,
             gen_p=gen_p, gen_q=gen_q, vm=vm, rho=rho, losses=losses,
-            operations=switched.operations, tripped=tripped, insecure=insecure,
+            operations=switched.operations, tripped=tripped, insecure=secure.insecure,
         )  # fmt: skip
         reason = books.reason(terms, settled, swing)
         terminated = reason != Reason.NONE
@@ -289,7 +291,7 @@ class GridEnv:
             load_forecast_mw=now.load_forecast_mw,
             renewable_forecast_mw=now.renewable_forecast_mw,
             frequency_hz=options.frequency.nominal_hz + frequency.deviation_hz,
-            after_outage_rho=after_outage,
+            after_outage_rho=secure.loading,
             day_share=t * (options.step_minutes / options_lib.MINUTES_PER_DAY),
         )
         return state.replace(
@@ -310,21 +312,8 @@ class GridEnv:
             truncated=~terminated & (t >= self.horizon),
             reason=reason.astype(jnp.int32),
             trip_round=settled.trip_round,
-            metrics=books.metrics(asked, switched, settled, swing, vm, rho),
+            metrics=books.metrics(asked, switched, settled, swing, secure, vm, rho),
         )
-
-    def _security(self, solution, ok, closed):
-        """Returns the fullest branch after the loss of each, and how many losses overload one.
-
-        Only where the layout shows it or the reward prices it: screening costs as much as the rest
-        of a step.
-        """
-        if self._screen is None:
-            return jnp.zeros(closed.shape), jnp.zeros(())
-        found = self._screen(solution, closed.astype(jnp.float32))
-        sound = ok & found.sound
-        loading = jnp.where(sound, jnp.minimum(found.loading, _LOADING_SHOWN), 0.0)
-        return loading, jnp.where(sound, found.insecure, 0).astype(jnp.float32)
 
 
 def check(options: options_lib.EnvOptions) -> Named:

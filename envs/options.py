@@ -71,6 +71,9 @@ class EnvOptions:
     reactive_price: Annotated[float, "charged outside generators' reactive limits, $/MVArh"] = 10.0
     frequency_price: Annotated[float, "charged per h of frequency outside its band"] = 1_000.0
     insecurity_price: Annotated[float, "charged per h for each branch whose loss overloads"] = 0.0
+    confirmed_outages: Annotated[
+        int, "worst outages of each step that AC power flow confirms; 0 for screening alone"
+    ] = 0
     blackout_share: Annotated[float, "share of load unserved at which the episode ends"] = 0.30
     restoration_hours: Annotated[float, "hours of load lost when the grid blacks out"] = 4.0
     # Low enough that most days are whole, high enough that each batch has some that are not.
@@ -121,6 +124,7 @@ _NOT_NEGATIVE = (
     "reactive_price",
     "frequency_price",
     "insecurity_price",
+    "confirmed_outages",
     "restoration_hours",
     "branch_faults_per_day",
     "gen_faults_per_day",

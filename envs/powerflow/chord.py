@@ -33,8 +33,8 @@ def solve(
         dp = dp - unlike_base * dp.sum(0)
         step = -(net.chord.inverse @ jnp.concatenate([dp, dq[: net.n_free]]))
         slack, angle = step[net.reference], step[: net.n_bus].at[net.reference].set(0.0)
-        vm = x.vm.at[: net.n_free].add(step[net.n_bus :])
-        return Voltages(vm, x.va + angle, x.slack + slack)
+        vm = jnp.zeros_like(x.vm).at[: net.n_free].set(step[net.n_bus :])
+        return x.moved(vm, angle, slack)
 
     return iteration.iterate(
         net, problem, start, correct,

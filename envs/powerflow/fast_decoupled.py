@@ -75,16 +75,20 @@ def solve(
         step = matrices.angle @ rhs
         if changes is not None:
             step = corrected(changes.angle, step)
-        return x._replace(va=x.va - step, slack=x.slack + total)
+        return x.moved(jnp.zeros_like(step), -step, total)
 
     def magnitudes(x, dq):
         rhs = dq / (net.vm_base + x.vm)
         step = matrices.magnitude @ rhs[:n_free]
         if changes is None:
-            return x._replace(vm=x.vm.at[:n_free].add(-step))
+            return up(x, -step, jnp.zeros_like(rhs[n_free:]))
         step = corrected(changes.magnitude, step)
         step, held = jax.lax.cond(problem.freed.any(), with_freed, without_freed, step, rhs)
-        return x._replace(vm=x.vm - jnp.concatenate([step, held]))
+        return up(x, -step, -held)
+
+    def up(x, free, held):
+        vm = jnp.concatenate([free, held])
+        return x.moved(vm, jnp.zeros_like(vm), jnp.zeros_like(x.slack))
 
     def with_freed(step, rhs):
         rest = problem.freed * (rhs[n_free:] - matrices.follow.T @ rhs[:n_free])

@@ -18,6 +18,8 @@ from envs import grid as grid_lib
 from envs.powerflow import admittance, base_point
 
 _TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
+_ROUNDING_PU = 5e-5  # of the mismatch, beyond which voltages keep what rounding leaves out
+_COMPENSATED_PU = 2e-5  # the rounding of large flows themselves
 GROUND_PU = 10.0  # ties an angle that nothing else fixes to zero; any size will do
 
 
@@ -71,7 +73,8 @@ class Network(NamedTuple):
     branch: Branches
     chord: Chord
     decoupled: Decoupled
-    tolerance_pu: float  # the mismatch that rounding lets a solution reach
+    tolerance_pu: float  # the mismatch that a solution is brought to unless a caller says otherwise
+    rounding_pu: float  # mismatch that rounding of plain voltages may leave
 
     @property
     def n_bus(self) -> int:
@@ -82,6 +85,11 @@ class Network(NamedTuple):
     def n_branch(self) -> int:
         """Number of branches."""
         return len(self.branch.from_bus)
+
+    @property
+    def compensated(self) -> bool:
+        """Whether voltages keep what rounding leaves out of them."""
+        return self.rounding_pu > _ROUNDING_PU
 
     @property
     def dtype(self):
@@ -144,6 +152,7 @@ def build(
     np.add.at(stiffness, f, np.abs(series))
     np.add.at(stiffness, t, np.abs(series))
     rounding = 0.5 * float(jnp.finfo(dtype).eps) * stiffness.max()
+    tolerance = max(_TOLERANCE_PU, rounding)
     return Network(
         order=order,
         position=position,
@@ -160,7 +169,8 @@ def build(
         branch=branches,
         chord=Chord(jnp.asarray(_inverse(jacobian), dtype)),
         decoupled=_decoupled(grid, position, n_free, dtype),
-        tolerance_pu=max(_TOLERANCE_PU, rounding),
+        tolerance_pu=_COMPENSATED_PU if rounding > _ROUNDING_PU else tolerance,
+        rounding_pu=rounding,
     )
 
 

@@ -40,7 +40,7 @@ def solve(
         kept = anchor(net, problem, x)
         slack = jnp.where(kept, angle, 0.0).sum(0)
         angle = jnp.where(kept, 0.0, angle)
-        return Voltages(x.vm + step[n:], x.va + angle, x.slack + slack)
+        return x.moved(step[n:], angle, slack)
 
     return iteration.iterate(
         net, problem, start, correct,

@@ -23,7 +23,7 @@ from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
 
 _NEWTON_SHARE = 64  # Newton is slow and rarely needed: few lanes at a time
-_DC_ROUNDING = 4.0  # tolerances
+_DC_ROUNDING = 4.0  # roundings that a DC solution may be off
 METHODS = ("dc", "fast_decoupled", "chord", "newton")
 
 
@@ -145,7 +145,7 @@ def solve_lanes(
         problem, _ = case.problem(net)
         # From the base point: what defeated the method may be a bad start.
         held, zero = case.start.vm[net.n_free :], jnp.zeros_like(case.start.va)
-        cold = Voltages(jnp.concatenate([zero[: net.n_free], held]), zero, zero[0])
+        cold = _start(net, jnp.concatenate([zero[: net.n_free], held]), zero)
         return finish(newton.solve(net, problem, cold, tolerance_pu=tolerance), problem, True)
 
     if method == "newton":
@@ -165,7 +165,9 @@ def solve_lanes(
             worst = jnp.where(case.changed, jnp.inf, state.last.worst)
             state = state._replace(last=state.last._replace(worst=worst))
         else:
-            state = lanes.on_selected(with_outages, case.changed, (case,), state)
+            # What is not intact, and what the constant Jacobian is too far away from.
+            left = case.changed | ~(state.last.worst <= tolerance)
+            state = lanes.on_selected(with_outages, left, (case,), state)
     if fallback:
         failed = ~(state.last.worst <= tolerance)
         state = lanes.on_selected(by_newton, failed, (case,), state, share=_NEWTON_SHARE)
@@ -242,10 +244,10 @@ class Case(NamedTuple):
         closed, n_free = request.closed.astype(net.dtype), net.n_free
         freed = 1.0 - holds[n_free:]
         held = jnp.where(freed > 0, vm[n_free:], setpoint[n_free:])
-        start = Voltages(
+        start = _start(
+            net,
             jnp.concatenate([vm[:n_free], held]) - net.vm_base,
             va - va[net.reference] - net.va_base + net.va_base[net.reference],
-            jnp.zeros_like(p[0]),
         )
         changed = (closed < 0.5).any(0) | (freed > 0.5).any(0)
         return cls(p, q, share, closed, freed, capacity, start, changed, found)
@@ -258,6 +260,12 @@ class Case(NamedTuple):
         lit = found.alive.astype(net.dtype)
         share = iteration.shares_alive(self.participation, self.capacity, lit)
         return iteration.Problem(self.p, self.q, share, self.closed, self.freed, lit), found
+
+
+def _start(net: Network, vm: chex.Array, va: chex.Array) -> Voltages:
+    """Returns the first iterate from deviations `[n_bus, lanes]`."""
+    low = jnp.zeros_like(vm) if net.compensated else None
+    return Voltages(vm, va, jnp.zeros_like(vm[0]), low, low)
 
 
 class State(NamedTuple):
@@ -277,9 +285,8 @@ def _by_dc(net: Network, case: Case) -> Solution:
     worst = jnp.where(enough & found.alive.any(0), worst, jnp.inf)
     last = iteration.Iterate(x, powers, at._replace(q=jnp.zeros_like(at.q)), worst)
     once = jnp.ones_like(worst, jnp.int32)
-    return solution_of(
-        net, State(last, found.alive, once, jnp.zeros_like(enough)), net.tolerance_pu
-    )
+    tolerance = max(net.tolerance_pu, _DC_ROUNDING * net.rounding_pu)
+    return solution_of(net, State(last, found.alive, once, jnp.zeros_like(enough)), tolerance)
 
 
 def solution_of(net: Network, state: State, tolerance_pu: float) -> Solution:

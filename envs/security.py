@@ -1,0 +1,75 @@
+"""N−1 security of a step: every outage screened, the worst of them confirmed by AC power flow."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from envs import contingency, contingency_factors
+from envs import grid as grid_lib
+from envs import options as options_lib
+from envs.powerflow import solve
+from envs.powerflow.network import Network
+
+_LOADING_SHOWN = 10.0  # an outage that collapses the grid has no finite loading
+
+
+class Security(NamedTuple):
+    """What the outages of a grid would do."""
+
+    loading: chex.Array  # `[n_branch]` of the fullest branch left, by outage; 0 where already out
+    insecure: chex.Array  # outages that overload something
+
+
+class Assessor:
+    """Assesses solved steps of one grid."""
+
+    def __init__(self, grid: grid_lib.Grid, net: Network, options: options_lib.EnvOptions):
+        self._n_bus, self._gen_bus = grid.n_bus, grid.gen.bus
+        self._capacity = jnp.asarray(grid.gen.unit_p_max_mw / grid.base_mva, jnp.float32)
+        count = min(options.confirmed_outages, grid.n_branch)
+        self._screen = contingency.screener(contingency_factors.build(grid), k=max(count, 1))
+        self._confirm = None
+        if count:
+            tolerance = max(options.tolerance_pu, net.tolerance_pu)
+            self._confirm = contingency.confirmer(net, tolerance_pu=tolerance)
+
+    def __call__(
+        self, solution: solve.Solution, closed: chex.Array, gen_on: chex.Array
+    ) -> Security:
+        """Returns the security of an operating point; nothing of one that is no solution.
+
+        Args:
+          solution: of one grid.
+          closed: bool `[n_branch]`, in service after the step.
+          gen_on: bool `[n_gen]`, in service.
+        """
+        closed = closed.astype(jnp.float32)
+        found = self._screen(solution, closed)
+        sound = solution.converged & found.sound
+        loading = found.loading
+        if self._confirm is not None:
+            sure = self._confirm(self._request(solution, closed, gen_on), solution, found.worst)
+            # An outage of what is out already stays none.
+            exact = jnp.where(loading[found.worst] > 0, sure.loading, 0.0)
+            loading = loading.at[found.worst].set(exact)
+        loading = jnp.where(sound, jnp.minimum(loading, _LOADING_SHOWN), 0.0)
+        return Security(loading, (loading > 1.0).sum().astype(jnp.float32))
+
+    def _request(self, solution, closed, gen_on) -> solve.Request:
+        """Returns the operating point as a request: units share by Pmax what an outage changes."""
+        on = gen_on.astype(jnp.float32)
+        capacity = jnp.zeros(self._n_bus).at[self._gen_bus].add(self._capacity * on)
+        return solve.Request(
+            p_pu=solution.p_pu,
+            q_pu=solution.q_pu,
+            vm_setpoint_pu=solution.vm_pu,
+            participation=capacity / jnp.maximum(capacity.sum(), 1e-6),
+            vm_start_pu=solution.vm_pu,
+            va_start_rad=solution.va_rad,
+            closed=closed,
+            holds=jnp.zeros(self._n_bus).at[self._gen_bus].max(on),
+            capacity=capacity,
+        )

@@ -1,0 +1,79 @@
+"""Security of a step: screened everywhere, exact where it was confirmed."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandapower_grid
+import pytest
+
+from envs import grid_env, security
+from envs.options import EnvOptions
+from envs.powerflow import base_point, network, solve
+
+
+@pytest.fixture(scope="module")
+def tight(case14):
+    """case14 with limits low enough for outages to matter."""
+    branch = dataclasses.replace(case14.branch, rate_mva=0.3 * case14.branch.rate_mva)
+    return dataclasses.replace(case14, branch=branch)
+
+
+@pytest.fixture(scope="module")
+def point(tight):
+    p, q = base_point.nominal_injections(tight)
+    net = network.build(tight, p_pu=p, q_pu=q)
+    found = jax.jit(solve.solver(net))(solve.request_of(net, p, q))
+    assert found.converged
+    return net, found
+
+
+def _assess(grid, point, count, closed=None):
+    net, found = point
+    assessor = security.Assessor(grid, net, EnvOptions(confirmed_outages=count))
+    closed = jnp.ones(grid.n_branch, bool) if closed is None else closed
+    return jax.jit(assessor)(found, closed, jnp.ones(grid.n_gen, bool))
+
+
+def test_confirmed_loadings_are_those_of_pandapower(tight, point):
+    ours = _assess(tight, point, tight.n_branch)
+    oracle, found = pandapower_grid.Oracle(tight), point[1]
+    p, q = (np.asarray(x, float) for x in (found.p_pu, found.q_pu))
+    rate = tight.branch.rate_mva
+    theirs = []
+    for branch in range(tight.n_branch):
+        flows = oracle.solve(p, q, np.asarray(found.vm_pu, float), out=[branch]).flows
+        power = np.hypot(flows[:, [0, 2]], flows[:, [1, 3]]).max(1) / rate
+        theirs.append(np.delete(np.nan_to_num(power), branch).max())
+    # The reference unit alone makes up for losses there, all units here: the outage after which
+    # losses are six times as high differs by 3 %.
+    error = np.abs(np.asarray(ours.loading) / theirs - 1.0)
+    assert error.max() < 0.04 and np.median(error) < 5e-4, error
+    assert int(ours.insecure) == int((ours.loading > 1).sum()) > 3
+
+
+def test_what_is_not_confirmed_stays_as_screened(tight, point):
+    screened, confirmed, all_ = (_assess(tight, point, n) for n in (0, 3, tight.n_branch))
+    worst = np.argsort(-np.asarray(screened.loading))[:3]
+    others = np.setdiff1d(np.arange(tight.n_branch), worst)
+    np.testing.assert_array_equal(confirmed.loading[others], screened.loading[others])
+    np.testing.assert_allclose(confirmed.loading[worst], all_.loading[worst], rtol=1e-4)
+    assert np.abs(confirmed.loading[worst] - screened.loading[worst]).max() > 1e-3
+
+
+def test_a_step_prices_and_reports_it():
+    options = EnvOptions(insecurity_price=100.0, confirmed_outages=2)
+    env = grid_env.make(dataclasses.replace(options, branch_faults_per_day=0.0))
+    tape = jax.jit(env.sample_tape)(jax.random.PRNGKey(0))
+    state = jax.jit(lambda t: env.transition(
+        env.start(t, 200), jnp.zeros(env.layout.action_size), t))(tape)  # fmt: skip
+    assert 0.1 < float(state.metrics["after_outage_rho_max"]) <= 10.0
+    assert float(state.metrics["after_outage_rho_max"]) >= float(state.metrics["rho_max"])
+    insecure = float(state.terms["insecurity"]) / env.dt_h
+    assert insecure == pytest.approx(round(insecure), abs=1e-4)
+
+
+def test_an_impossible_number_is_refused():
+    with pytest.raises(ValueError, match="confirmed_outages=-1"):
+        EnvOptions(confirmed_outages=-1)
