@@ -55,6 +55,7 @@ class Accounts:
         settled: operation.Settled,
         asked: decision.Asked,
         *,
+        was_alive: chex.Array,
         gen_on: chex.Array,
         lost_mw: chex.Array,
         surprise_mw: chex.Array,
@@ -65,6 +66,7 @@ class Accounts:
           before: frequency at the start of the step.
           settled: the operating point that balancing leads to by its end.
           asked: what the step was asked for.
+          was_alive: bool `[n_bus]`, before the step.
           gen_on: bool `[n_gen]`.
           lost_mw: generation that went out of service at the start.
           surprise_mw: what loads draw, less wind and sun, beyond what was foreseen a step before.
@@ -72,12 +74,14 @@ class Accounts:
         alive = settled.solution.alive
         on = gen_on & alive[self._gen_bus]
         total = lambda values: jnp.where(on, values, 0.0).sum()
-        # An island that is cut off takes generation and load away.
-        dropped = jnp.where(gen_on & ~on, asked.gen_target_mw, 0.0).sum()
-        relieved = jnp.where(alive[self._load_bus], 0.0, asked.load_p_mw).sum()
+        # An island that is cut off takes generation and load away, once; one that comes back brings
+        # them.
+        change = alive.astype(jnp.float32) - was_alive
+        came = (change[self._load_bus] * asked.load_p_mw).sum()
+        came -= (change[self._gen_bus] * jnp.where(gen_on, asked.gen_target_mw, 0.0)).sum()
         # Schedules have taken over what was settled by the last step; load that is shed is not
         # scheduled for.
-        load_mw = asked.load_p_mw.sum() - relieved
+        load_mw = jnp.where(alive[self._load_bus], asked.load_p_mw, 0.0).sum()
         start = before.replace(
             agc_mw=jnp.zeros_like(before.agc_mw), deficit_mw=before.shed_share * load_mw
         )
@@ -89,7 +93,7 @@ class Accounts:
             ramp_mw_per_min=total(self._ramp),
             load_mw=load_mw,
         )
-        disturbance = frequency_lib.Disturbance(lost_mw + dropped - relieved, surprise_mw)
+        disturbance = frequency_lib.Disturbance(lost_mw + came, surprise_mw)
         return frequency_lib.step(
             start, system, disturbance, self._options.frequency, self._dt_h * 3600.0
         )
@@ -168,7 +172,9 @@ class Accounts:
         return {
             "rho_max": rho.max(),
             "after_outage_rho_max": secure.loading.max(),
-            "vm_min_pu": jnp.where(solution.alive, vm, jnp.inf).min(),
+            "vm_min_pu": jnp.where(
+                solution.alive.any(), jnp.where(solution.alive, vm, jnp.inf).min(), 0.0
+            ),
             "vm_max_pu": vm.max(),
             "projected_mw": asked.cut_unit_mw,
             "projected_storage_mw": asked.cut_storage_mw,

@@ -231,13 +231,17 @@ class GridEnv:
             )
         )
 
+        # A battery on a dead bus neither gives nor takes.
+        lit = settled.solution.alive[self.fleet.storage.bus]
+        asked = asked._replace(storage_mw=jnp.where(lit, asked.storage_mw, 0.0))
+
         # 3. Frequency within the step: what was lost at once, and what came unforeseen.
         if starting:
             frequency, swing = state.frequency, self._accounts.still()
         else:
             frequency, swing = self._accounts.swing(
                 state.frequency, settled, asked,
-                gen_on=gen_on, lost_mw=lost_mw, surprise_mw=surprise_mw,
+                was_alive=state.vm_pu > 0, gen_on=gen_on, lost_mw=lost_mw, surprise_mw=surprise_mw,
             )  # fmt: skip
 
         # 4. The books: operating point, terms, reward, how it ends, what is seen of it.

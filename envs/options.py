@@ -51,7 +51,10 @@ class EnvOptions:
     horizon_steps: Annotated[int, "decisions in an episode; 288 of 5 minutes are a day"] = 288
     planned_losses: Annotated[float, "losses that the plan allows for, as a share of load"] = 0.03
     load_control_share: Annotated[float, "share of a load that may be moved up or down"] = 0.10
-    tolerance_pu: Annotated[float, "largest mismatch of the power flow, pu of the base MVA"] = 1e-4
+    tolerance_pu: Annotated[
+        float,
+        "largest mismatch of the power flow, pu of the base MVA; more where single precision asks",
+    ] = 1e-4
     switch_cooldown_steps: Annotated[int, "steps that a switched branch must stay as it is"] = 3
     voltage_swing: Annotated[
         float, "how far set-points fall from full load to none, pu; 0 keeps the case's"

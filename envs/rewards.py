@@ -69,8 +69,9 @@ def economic(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
 def savings(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
     """Returns what operating cost less than the plan's generation, in thousands of $.
 
-    The plan is made before the day and does not depend on any action, so that the best controller
-    is `economic`'s. What a learner has to tell apart from the weather is much smaller here.
+    The plan is made before the day and does not depend on any action, so that days that are
+    operated to their end rank as by `economic`. What a learner has to tell apart from the weather
+    is much smaller here.
     """
     return economic(terms, options) + 1e-3 * terms["planned_cost"]
 

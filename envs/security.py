@@ -7,7 +7,7 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs import contingency, contingency_factors
+from envs import contingency, contingency_factors, operation
 from envs import grid as grid_lib
 from envs import options as options_lib
 from envs.powerflow import solve
@@ -37,7 +37,7 @@ class Assessor:
             self._confirm = contingency.confirmer(net, tolerance_pu=tolerance)
 
     def __call__(
-        self, solution: solve.Solution, closed: chex.Array, gen_on: chex.Array
+        self, solution: operation.Point, closed: chex.Array, gen_on: chex.Array
     ) -> Security:
         """Returns the security of an operating point; nothing of one that is no solution.
 
@@ -48,14 +48,16 @@ class Assessor:
         """
         closed = closed.astype(jnp.float32)
         found = self._screen(solution, closed)
-        sound = solution.converged & found.sound
         loading = found.loading
         if self._confirm is not None:
             sure = self._confirm(self._request(solution, closed, gen_on), solution, found.worst)
             # An outage of what is out already stays none.
             exact = jnp.where(loading[found.worst] > 0, sure.loading, 0.0)
             loading = loading.at[found.worst].set(exact)
-        loading = jnp.where(sound, jnp.minimum(loading, _LOADING_SHOWN), 0.0)
+        # What screening cannot tell is never called secure.
+        unknown = jnp.where(closed > 0, _LOADING_SHOWN, 0.0)
+        loading = jnp.where(found.sound, jnp.minimum(loading, _LOADING_SHOWN), unknown)
+        loading = jnp.where(solution.converged, loading, 0.0)
         return Security(loading, (loading > 1.0).sum().astype(jnp.float32))
 
     def _request(self, solution, closed, gen_on) -> solve.Request:

@@ -45,9 +45,10 @@ def main(argv: list[str]) -> int:
     from agents import controllers, networks
     from envs import grid_env
     from evaluation import comparison, episodes, metrics
-    from launch import compilation
+    from launch import compilation, memory
     from learner import checkpoint
 
+    memory.keep()
     compilation.use_cache()
     console = rich.console.Console()
     try:

@@ -31,7 +31,7 @@ from actors import unroll
 from agents import networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
-from launch import compilation, run_folder
+from launch import compilation, memory, run_folder
 from launch import placement as placement_lib
 
 _PR_SET_PDEATHSIG = 1  # prctl's option, linux/prctl.h
@@ -60,6 +60,7 @@ def begin(settings: NodeSettings) -> Callable[[], bool]:
         for thread in os.listdir("/proc/self/task"):  # Some have started before this one.
             with contextlib.suppress(ProcessLookupError):  # And some have ended since.
                 os.sched_setaffinity(int(thread), place.cores)
+    memory.keep()
     compilation.use_cache()
     found = jax.local_devices()
     if found[0].platform != place.platform or len(found) != place.devices:

@@ -116,7 +116,10 @@ class Learner:
         Raises:
           FloatingPointError: too many updates were not finite.
         """
-        variables.publish(self.bundle())
+        published = self.bundle()
+        variables.publish(published)
+        # The first version that knew what observations look like.
+        known_from = 0 if published.statistics.count > 0 else None
         ingest = ingest_lib.Ingest(
             reader.read(), self.options.unrolls_per_update, self.devices, max_lag,
             lambda: self.version,
@@ -137,7 +140,7 @@ class Learner:
             if batch is None:
                 continue
 
-            if self.version and min(batch.versions) == 0:
+            if known_from is not None and min(batch.versions) < known_from:
                 # That policy saw observations that were not normalised yet: another policy.
                 unnormalised += len(batch.versions)
                 continue
@@ -147,7 +150,10 @@ class Learner:
             self._state, metrics = self._update(self._state, batch.unroll)
             metrics = {name: float(value[0]) for name, value in metrics.items()}
             self.version += 1
-            variables.publish(self.bundle())
+            published = self.bundle()
+            variables.publish(published)
+            if known_from is None and published.statistics.count > 0:
+                known_from = self.version
             now = time.monotonic()
 
             bad = int(self._one().bad_updates)

@@ -24,7 +24,9 @@ class LearnerOptions:
     value_cost: Annotated[float, "weight of the value loss"] = 0.5
     max_gradient_norm: Annotated[float, "gradients longer than this are scaled down"] = 0.5
     reward_limit: Annotated[
-        float, "rewards beyond this, either way, are learned from as this; 0 takes them as they are"
+        float,
+        "rewards beyond this, either way, are learned from as this; 0 takes them as they are. Keep "
+        "it above team.horizon times what a bad step costs, or ending an episode looks cheap",
     ] = 0.0
     value_decay: Annotated[float, "share of old value statistics kept by an update"] = 0.99
     max_bad_updates: Annotated[int, "updates that are not finite before the run is ended"] = 10

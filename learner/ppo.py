@@ -88,6 +88,9 @@ class PPO:
     ) -> tuple[TrainingState, Mapping[str, chex.Array]]:
         """Returns the state after learning from one unroll, and metrics. Call it mapped.
 
+        The first unroll only tells what observations look like: its metrics are of an update that
+        is not made.
+
         Args:
           state: the current state, equal on every device.
           unroll: this device's share, `[T, B / devices, …]`.

@@ -12,6 +12,7 @@ from pandapower.pypower.makePTDF import makePTDF
 
 from envs import case_file, contingency, contingency_factors
 from envs.powerflow import base_point, network, solve
+from envs.powerflow.fast_decoupled import BRANCH_SLOTS
 
 
 def _pandapower_factors(grid):
@@ -186,5 +187,5 @@ def test_what_cannot_be_known_is_marked_not_called_secure(case118):
     base = jax.jit(solve.solver(net))(request)
     lost = screen(base._replace(p_from_pu=base.p_from_pu.at[3].set(jnp.nan)), request.closed)
     assert not bool(lost.sound) and np.isinf(lost.margin)
-    many = request.closed.at[jnp.arange(20, 20 + contingency.OUT_SLOTS + 1)].set(0)
+    many = request.closed.at[jnp.arange(20, 20 + BRANCH_SLOTS + 1)].set(0)
     assert not bool(screen(base, many).sound)

@@ -231,9 +231,11 @@ def test_every_observation_varies_over_a_day(env, episode):
 
 def test_condensers_follow_their_set_points_and_draw_what_they_lose(env, start, step, tape):
     up = idle(env).at[2:5].set(jnp.array([1.0, -1.0, 0.5]))
-    after = step(start(tape), up, tape)
+    after = start(tape)
+    for _ in range(16):  # as their ramps take
+        after = step(after, up, tape)
     buses = env.grid.gen.bus[2:5]
-    level = float(tape.day_ahead_load_mw[1]) / env.grid.bus.load_p_mw.sum()
+    level = float(tape.day_ahead_load_mw[after.t]) / env.grid.bus.load_p_mw.sum()
     usual = 1.0 - 0.02 * (1 - level)
     expected = [1.06, 0.94, usual + 0.5 * (1.06 - usual)]
     np.testing.assert_allclose(after.vm_pu[buses], expected, atol=1e-5)
@@ -390,6 +392,69 @@ def test_overloaded_branches_trip_after_a_count_or_at_once_and_come_back(tight, 
         assert np.all(np.asarray(after.branch.closed)[np.asarray(waited) & ~again])
 
 
+def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, tape):
+    named = tight[0]
+    options = EnvOptions(protection=dataclasses.replace(EnvOptions().protection, hard_limit=1.5))
+    env = grid_env.GridEnv(
+        grid_env.Named(named.grid, named.fleet, named.site, named.layout), options
+    )
+    start, step = jax.jit(env.start), jax.jit(env.transition)
+    lanes = 40  # several are settled at a time, and not all of them at once
+    rng = np.random.default_rng(2)
+    rows = rng.integers(0, 250, lanes)
+    states = jax.vmap(start, in_axes=(None, 0))(tape, jnp.asarray(rows))
+    closed = np.ones((lanes, env.grid.n_branch), bool)
+    for lane in range(0, lanes, 3):
+        closed[lane, rng.choice(env.grid.n_branch, 1 + lane // 3 % 3, replace=False)] = False
+    # Branches that the controller opened stay open.
+    why = jnp.where(closed, states.branch.why, switching.OPENED).astype(jnp.int8)
+    branch = states.branch.replace(why=why)
+    states = states.replace(branch=branch)
+    idle_all = jnp.zeros((lanes, env.layout.action_size))
+    together = jax.jit(jax.vmap(env.transition, in_axes=(0, 0, None)))(states, idle_all, tape)
+    assert len(np.unique(together.metrics["cascade_rounds"])) >= 3
+    for lane in range(lanes):
+        alone = step(jax.tree.map(lambda leaf, i=lane: leaf[i], states), idle(env), tape)
+        np.testing.assert_array_equal(together.trip_round[lane], alone.trip_round)
+        for name in ("cascade_rounds", "dead_buses"):
+            assert together.metrics[name][lane] == alone.metrics[name], name
+        assert together.reason[lane] == alone.reason
+        np.testing.assert_allclose(together.vm_pu[lane], alone.vm_pu, atol=2e-4)
+
+
+@pytest.mark.parametrize("condenser_out", [False, True])
+def test_a_bus_that_is_dead_stays_so_in_peace_and_comes_back(env, start, step, tape, condenser_out):
+    bus = int(np.flatnonzero(env.grid.bus.id == 8)[0])
+    branch = int(np.flatnonzero(env.grid.branch.to_bus == bus)[0])
+    (gen,) = np.flatnonzero(env.grid.gen.bus == bus)
+    off = slice(1, 4)
+    tape = tape.replace(branch_status=tape.branch_status.at[off, branch].set(tape_lib.FAULT))
+    if condenser_out:
+        tape = tape.replace(gen_status=tape.gen_status.at[1:, gen].set(tape_lib.FAULT))
+    state, history = start(tape), []
+    for _ in range(5):
+        state = step(state, idle(env), tape)
+        history.append(state)
+    assert [float(s.vm_pu[bus]) > 0 for s in history] == [False, False, False, True, True]
+    assert [int(s.metrics["dead_buses"]) for s in history] == [1, 1, 1, 0, 0]
+    for state in history:
+        assert not state.terminated and not state.metrics["fell_back"]
+        assert abs(float(state.metrics["nadir_hz"]) - 60.0) < 0.05
+
+
+def test_an_island_that_dies_disturbs_frequency_once(env, start, step, tape):
+    grid = env.grid
+    dead = int(np.flatnonzero(grid.bus.id == 3)[0])
+    cut = np.flatnonzero((grid.branch.from_bus == dead) | (grid.branch.to_bus == dead))
+    tape = tape.replace(branch_status=tape.branch_status.at[1:, cut].set(tape_lib.FAULT))
+    state, peaks = start(tape), []
+    for _ in range(3):
+        state = step(state, idle(env), tape)
+        peaks.append(float(state.metrics["seconds_off_nominal"]))
+        assert float(state.vm_pu[dead]) == 0 and int(state.reason) in (0, int(Reason.LOAD_LOST))
+    assert peaks[0] > 0.5 and max(peaks[1:]) < 0.1 * peaks[0], peaks
+
+
 def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(tape):
     named = grid_env.check(EnvOptions())
     branch = named.grid.branch
@@ -438,6 +503,14 @@ def test_load_that_comes_unforeseen_drives_frequency_out_of_range(env, start, st
 
 
 # Rewards, layouts, options.
+
+
+def test_savings_are_what_operating_cost_less_than_the_plan(env, start, step, tape):
+    after = step(start(tape), idle(env) + 0.5, tape)
+    saved = float(rewards.savings(after.terms, env.options)) * 1000
+    spent = float(rewards.operating_cost(after.terms, env.options))
+    assert saved == pytest.approx(float(after.terms["planned_cost"]) - spent, abs=0.05)
+    assert abs(spent) > 1.0
 
 
 def test_layered_reward_is_bounded():

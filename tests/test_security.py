@@ -62,6 +62,36 @@ def test_what_is_not_confirmed_stays_as_screened(tight, point):
     assert np.abs(confirmed.loading[worst] - screened.loading[worst]).max() > 1e-3
 
 
+def test_a_dead_bus_makes_no_outage_worse(tight):
+    # Bus 8 hangs on one branch; out with it, and with the condenser there.
+    bus = int(np.flatnonzero(tight.bus.id == 8)[0])
+    out = int(np.flatnonzero(tight.branch.to_bus == bus)[0])
+    closed = jnp.ones(tight.n_branch).at[out].set(0.0)
+    p, q = base_point.nominal_injections(tight)
+    net = network.build(tight, p_pu=p, q_pu=q)
+    request = solve.request_of(net, p, q, closed=closed)
+    request = request._replace(holds=request.holds.at[bus].set(0.0))
+    found = jax.jit(solve.solver(net))(request)
+    assert found.converged and not found.alive[bus]
+    on = jnp.asarray(tight.gen.bus != bus)
+    screened, confirmed = (
+        jax.jit(security.Assessor(tight, net, EnvOptions(confirmed_outages=n)))(
+            found, closed > 0, on)
+        for n in (0, tight.n_branch)
+    )  # fmt: skip
+    assert float(confirmed.loading[out]) == 0
+    others = np.delete(np.arange(tight.n_branch), out)
+    near = np.abs(confirmed.loading - screened.loading)[others]
+    assert np.median(near) < 0.02 and confirmed.loading[others].max() < 10
+
+
+def test_what_screening_cannot_tell_is_not_called_secure(tight, point):
+    closed = jnp.ones(tight.n_branch, bool).at[:11].set(False)
+    found = _assess(tight, point, 0, closed)
+    assert int(found.insecure) == tight.n_branch - 11
+    assert np.all(found.loading[:11] == 0) and np.all(found.loading[11:] == 10)
+
+
 def test_a_step_prices_and_reports_it():
     options = EnvOptions(insecurity_price=100.0, confirmed_outages=2)
     env = grid_env.make(dataclasses.replace(options, branch_faults_per_day=0.0))

@@ -21,8 +21,8 @@ class Voltages(NamedTuple):
     vm: chex.Array
     va: chex.Array
     slack: chex.Array
-    # What rounding left out of `vm` and `va`: across a branch of 20,000 pu the last digit of an
-    # angle is a milli of power. None where no branch is that stiff (`Network.compensated`).
+    # What rounding left out of `vm` and `va`: across a branch of 5,000 pu the last digit of an
+    # angle is 1e-4 pu of power. None where no branch is that stiff (`Network.compensated`).
     vm_low: chex.Array | None = None
     va_low: chex.Array | None = None
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 _TILE = 256  # lanes worked on together on a CPU, so that a step's arrays stay in its cache
+_LEAST_TILE = 32  # in smaller ones the calls cost more than the work
 
 Tree = Any  # a pytree of arrays
 
@@ -130,4 +131,5 @@ def _tile(lanes: int) -> int:
     """Returns how many lanes to work on together: a divisor of `lanes`."""
     if jax.default_backend() != "cpu" or lanes <= _TILE:
         return lanes
-    return next(tile for tile in range(_TILE, 0, -1) if lanes % tile == 0)
+    tile = next(tile for tile in range(_TILE, 0, -1) if lanes % tile == 0)
+    return tile if tile >= _LEAST_TILE else lanes

@@ -34,7 +34,8 @@ class Request(NamedTuple):
     q_pu: chex.Array  # `[n_bus]` net reactive injection, used where no generator holds the voltage
     vm_setpoint_pu: chex.Array  # `[n_bus]`, used where a generator holds the voltage
     participation: chex.Array  # `[n_bus]` shares of the slack, summing to one
-    vm_start_pu: chex.Array  # `[n_bus]` first iterate; a neighbouring solution saves iterations
+    # `[n_bus]` first iterate: a neighbouring solution saves iterations, zero stands for the base's.
+    vm_start_pu: chex.Array
     va_start_rad: chex.Array  # `[n_bus]`
     closed: chex.Array  # `[n_branch]` 1 for a branch in service, 0 for one that is not
     holds: chex.Array  # `[n_bus]` 1 where a generator in service holds the voltage
@@ -66,6 +67,9 @@ class Solution(NamedTuple):
     # other that differ by a mismatch of 1e-3 pu on 1354 buses, but it can tell small changes.
     vm_change_pu: chex.Array  # `[n_bus]`
     va_change_rad: chex.Array  # `[n_bus]`
+    # What rounding left out of these, on grids as stiff as to need it (`Network.compensated`).
+    vm_change_low_pu: chex.Array | None = None  # `[n_bus]`
+    va_change_low_rad: chex.Array | None = None  # `[n_bus]`
     # int8 `[n_bus]`, 1 where generators are at q_max_pu and −1 at q_min_pu; with `reactive_limits`.
     at_limit: chex.Array | None = None
 
@@ -111,6 +115,8 @@ def solve_lanes(
                 f"reactive_limits with method {method!r}: needs a method with reactive power, and "
                 "a request with q_min_pu and q_max_pu, such as `reactive.limits_of(grid)`"
             )
+        if intact is not None or found is not None:
+            raise ValueError("reactive_limits: free buses, so that neither intact nor found holds")
         plain = functools.partial(
             solve_lanes, net, method=method, tolerance_pu=tolerance_pu,
             max_iterations=max_iterations, fallback=fallback,
@@ -166,7 +172,9 @@ def solve_lanes(
             state = state._replace(last=state.last._replace(worst=worst))
         else:
             # What is not intact, and what the constant Jacobian is too far away from.
-            left = case.changed | ~(state.last.worst <= tolerance)
+            left = case.changed
+            if method == "chord":
+                left |= ~(state.last.worst <= tolerance)
             state = lanes.on_selected(with_outages, left, (case,), state)
     if fallback:
         failed = ~(state.last.worst <= tolerance)
@@ -241,6 +249,9 @@ class Case(NamedTuple):
                 request.vm_start_pu, request.va_start_rad, request.holds, request.capacity,
             )
         )  # fmt: skip
+        # What was dead has no voltage to start from, or to hold.
+        vm = jnp.where(vm > 0, vm, net.vm_base)
+        setpoint = jnp.where(setpoint > 0, setpoint, net.vm_base)
         closed, n_free = request.closed.astype(net.dtype), net.n_free
         freed = 1.0 - holds[n_free:]
         held = jnp.where(freed > 0, vm[n_free:], setpoint[n_free:])
@@ -314,4 +325,6 @@ def solution_of(net: Network, state: State, tolerance_pu: float) -> Solution:
         fell_back=state.fell_back,
         vm_change_pu=show(x.vm),
         va_change_rad=show(x.va),
+        vm_change_low_pu=None if x.vm_low is None else show(x.vm_low),
+        va_change_low_rad=None if x.va_low is None else show(x.va_low),
     )

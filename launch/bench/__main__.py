@@ -80,9 +80,10 @@ def main(argv: list[str]) -> int:
 
     import rich.console
 
-    from launch import compilation
+    from launch import compilation, memory
     from launch.bench import tables
 
+    memory.keep()
     compilation.use_cache()
     width = None if sys.stderr.isatty() else _WIDTH
     console = rich.console.Console(stderr=True, highlight=False, width=width)

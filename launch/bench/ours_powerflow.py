@@ -69,9 +69,11 @@ def _by(method: str, flops: Callable[[Network], float]):
                     vm_start_pu=vm, va_start_rad=va,
                 )
             )  # fmt: skip
+            change = [found.vm_change_pu, found.va_change_rad]
+            if net.compensated:
+                change += [found.vm_change_low_pu, found.va_change_low_rad]
             return (
-                found.vm_change_pu,
-                found.va_change_rad,
+                change,
                 _Verdict(found.converged, found.mismatch_pu, found.iterations, found.fell_back),
             )
 
@@ -83,13 +85,13 @@ def _by(method: str, flops: Callable[[Network], float]):
             last[:] = jax.block_until_ready(solve(*arguments))
 
         def voltages():
-            vm_change, va_change = (np.asarray(x, float) for x in last[:2])
+            parts = [np.asarray(x, float) for x in last[0]]
             base = net.base
-            angle = base.va_rad + va_change
-            return base.vm_pu + vm_change, angle - angle[:, [problem.reference]]
+            angle = base.va_rad + sum(parts[1::2])
+            return base.vm_pu + sum(parts[::2]), angle - angle[:, [problem.reference]]
 
         def report():
-            verdict = last[2]
+            verdict = last[1]
             return {
                 "converged_share": float(verdict.converged.mean()),
                 "max_mismatch_pu": float(verdict.mismatch_pu.max()),

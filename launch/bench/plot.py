@@ -31,10 +31,13 @@ def main(argv: list[str]) -> int:
         reports = [_read(path) for path in argv[1:]]
         if not reports:
             raise ValueError("name the reports to draw, written by `python -m launch.bench --json`")
+        target = pathlib.Path(_PNG.value).absolute()
+        if target.suffix != ".png" or not target.parent.is_dir():
+            raise ValueError(f"--png={_PNG.value}: give a file that ends in .png, in a folder")
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n--help says more\n")
         return exit_codes.USAGE
-    draw(reports).savefig(_PNG.value, dpi=130)
+    draw(reports).savefig(target, dpi=130)
     sys.stdout.write(f"written to {_PNG.value}\n")
     return exit_codes.OK
 
@@ -86,8 +89,12 @@ def _read(path: str) -> dict:
         report = json.loads(pathlib.Path(path).read_text())
         if report["benchmark"] not in _TITLES or not report["cases"]:
             raise KeyError("benchmark")
+        if not _cases([report], report["benchmark"]):
+            raise ValueError("nothing in it was solved, or stepped doing nothing")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: is no report of `python -m launch.bench`: {error}") from error
+        raise ValueError(
+            f"{path}: is no report of `python -m launch.bench` to draw: {error}"
+        ) from error
     return report
 
 
