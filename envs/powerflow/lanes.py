@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-_TILE = 256  # lanes worked on together on a CPU, so that a step's arrays stay in its cache
+_TILE = 128  # lanes worked on together on a CPU, so that a step's arrays stay in its cache
 _LEAST_TILE = 32  # in smaller ones the calls cost more than the work
 
 Tree = Any  # a pytree of arrays
@@ -28,7 +28,8 @@ def of_one_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
 
     @jax.custom_batching.custom_vmap
     def single(*args):
-        out = batched(*jax.tree.map(lambda leaf: leaf[..., None], args))
+        # Twice the same: of a single lane XLA makes loops that always run, and Newton with them.
+        out = batched(*jax.tree.map(lambda leaf: jnp.stack([leaf, leaf], -1), args))
         return jax.tree.map(lambda leaf: leaf[..., 0], out)
 
     @single.def_vmap
@@ -36,6 +37,10 @@ def of_one_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
         tile = _tile(axis_size)
         leaves, structure = jax.tree.flatten(args)
         mapped = jax.tree.leaves(tuple(in_batched))
+        if axis_size == 1:
+            alone = [leaf[0] if m else leaf for leaf, m in zip(leaves, mapped)]
+            out = single(*jax.tree.unflatten(structure, alone))
+            return jax.tree.map(lambda leaf: leaf[None], out), jax.tree.map(lambda _: True, out)
 
         def cut(leaf):
             leaf = leaf.reshape(axis_size // tile, tile, *leaf.shape[1:])
