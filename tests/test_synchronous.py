@@ -79,6 +79,29 @@ def test_a_checkpoint_continues_where_it_was_left(tmp_path, env, networks):
     jax.tree.map(np.testing.assert_array_equal, fresh._one(), first._one())
 
 
+def test_what_acted_before_observations_were_known_is_not_learned_from(tmp_path, env, networks):
+    spec = unroll_lib.Unroller(env, networks, 8, 4).spec()
+    rng = np.random.default_rng(0)
+    queue, rows = local.LocalQueue(8), []
+    for index, version in enumerate((0, 0, 0, 0, 1, 1)):  # two make a batch
+        item = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), spec)
+        origin = item.origin.replace(index=np.int32(index), version=np.int32(version))
+        seen = rng.normal(size=spec.observations.shape).astype(np.float32)
+        queue.write(item.replace(observations=seen, origin=origin))
+    service = learner_lib.Learner(
+        networks, dataclasses.replace(shelf.load("case14").learner, epochs=1), spec, 1000, 0
+    )
+    service.run(
+        queue, variables_lib.Variables(variables_lib.VariableServer(), networks),
+        checkpoint.Checkpoints(tmp_path, "newest"),
+        lambda step, scalars: rows.append(scalars), lambda: len(rows) == 2,
+        max_lag=8, max_seconds=300.0, checkpoint_seconds=1e9,
+    )  # fmt: skip
+    assert service.version == 2
+    assert [row["run/stale_dropped"] for row in rows] == [0.0, 2.0]
+    assert [row["run/lag_max"] for row in rows] == [0.0, 0.0]
+
+
 def test_the_variable_server_waits_for_a_version():
     server = variables_lib.VariableServer()
     assert server.newest(0, 0.0) is None
