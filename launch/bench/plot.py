@@ -78,7 +78,8 @@ def draw(reports: list[dict]):
         if peers:
             axes[-1].loglog(*zip(*peers), "s:", color=f"C{index}", label=_PEERS[kind])
     axes[-1].set(title="at the best batch", xlabel="buses", ylabel="microseconds each")
-    axes[-1].legend()
+    axes[-1].set_ylim(bottom=0.03 * min(axes[-1].get_ylim()[0], 1.0))  # room for the legend
+    axes[-1].legend(loc="lower right", fontsize="small")
     for axis in axes:
         axis.grid(True, which="major", alpha=0.3)
     return figure
