@@ -187,7 +187,7 @@ def _low_rank(inverse, i, j, scale, weight, used) -> LowRank:
 def _inverses(matrices: chex.Array) -> chex.Array:
     """Returns the inverses of small `matrices` `[n, n, lanes]`, by Gauss and Jordan with pivots.
 
-    Some times faster than LAPACK's lane by lane, which a batch of small ones would go through.
+    All lanes at once and lanes last, where LAPACK takes one after another and lanes first.
     """
     n = len(matrices)
     rows = jnp.arange(n)[:, None]
