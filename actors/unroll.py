@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from agents import bundle as bundle_lib
 from agents import distributions
 from agents import networks as networks_lib
-from envs import grid_env
+from envs import grid_env, restart
 from envs import tape as tape_lib
 from envs.termination import Reason
 from replay import schema
@@ -114,8 +114,7 @@ class Unroller:
             # Who is done starts the other of its two days.
             other = (carry.day + self.batch) % (2 * self.batch)
             day = jnp.where(done, other, carry.day)
-            select = lambda fresh, now: jnp.where(_expand(done, now), fresh[other], now)
-            states = jax.tree.map(select, days.starts, states)
+            states = restart.restarted(states, done, days.starts, other)
             episode_return = jnp.where(done[:, None], 0.0, episode_return)
             carry = carry.replace(
                 states=states,
@@ -194,7 +193,3 @@ def _count_reasons(reason: chex.Array) -> Mapping[str, chex.Array]:
         for member in Reason
         if member != Reason.NONE
     }
-
-
-def _expand(mask: chex.Array, like: chex.Array) -> chex.Array:
-    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))

@@ -124,11 +124,7 @@ def confirmer(
 
     def confirm(request, vm, va, outages):
         k, n_lanes = outages.shape
-        alive = vm > 0  # A dead bus starts as it did.
-        request = request._replace(
-            vm_start_pu=jnp.where(alive, vm, request.vm_start_pu),
-            va_start_rad=jnp.where(alive, va, request.va_start_rad),
-        )
+        request = request._replace(vm_start_pu=vm, va_start_rad=va)
         many = jax.tree.map(
             lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], k, n_lanes)), request
         )

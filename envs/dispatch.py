@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 _STEPS = 12  # Newton needs one for each unit that stops on the way; bisection steps in between.
+_NEAR = 2e-6  # of the total: single precision knows a sum no better
 
 
 def share(
@@ -39,8 +40,8 @@ def share(
     def values(multiplier):
         return jnp.where(moves, jnp.clip(target + multiplier * weight, low, high), start)
 
-    def narrow(_, state):
-        multiplier, lower, upper = state
+    def narrow(state):
+        multiplier, lower, upper, open_, step = state
         x = values(multiplier)
         lack = total - x.sum(0)
         lower = jnp.where(lack > 0, multiplier, lower)
@@ -50,10 +51,19 @@ def share(
         slope = jnp.where(moves & (x > low) & (x < high), weight, 0.0).sum(0)
         newton = multiplier + lack / jnp.where(slope > 0, slope, 1.0)
         inside = (slope > 0) & (newton >= lower) & (newton <= upper)
-        return jnp.where(inside, newton, 0.5 * (lower + upper)), lower, upper
+        better = jnp.where(inside, newton, 0.5 * (lower + upper))
+        # Each lane stops where it is near, so that it does not depend on those beside it.
+        open_ &= jnp.abs(lack) > near
+        return jnp.where(open_, better, multiplier), lower, upper, open_, step + 1
 
-    first = jnp.clip(jnp.zeros_like(total), bottom, top)
-    multiplier, _, _ = jax.lax.fori_loop(0, _STEPS, narrow, (first, bottom, top))
+    near = _NEAR * jnp.maximum(1.0, jnp.abs(total))
+    least, most = values(bottom).sum(0), values(top).sum(0)
+    first = jnp.where(total >= most, top, jnp.clip(jnp.zeros_like(total), bottom, top))
+    first = jnp.where(total <= least, bottom, first)
+    open_ = (total > least) & (total < most)
+    multiplier, *_ = jax.lax.while_loop(
+        lambda state: state[3].any() & (state[4] < _STEPS), narrow, (first, bottom, top, open_, 0)
+    )
     found = values(multiplier)
     # What is left, the units between their limits take.
     inside = moves & (found > low) & (found < high)

@@ -21,6 +21,7 @@ from envs.powerflow import solve as powerflow
 from envs.powerflow.network import Network
 
 _MARGIN = 0.01  # of Pmax: a unit this near to a limit does not share the change of losses
+_FREED_SLOTS = 6  # buses that lost their generators in a lane before Newton solves it
 
 
 class Order(NamedTuple):
@@ -49,10 +50,10 @@ class Point(NamedTuple):
     va_rad: chex.Array
     p_pu: chex.Array
     q_pu: chex.Array
-    p_from_pu: chex.Array
-    q_from_pu: chex.Array
-    p_to_pu: chex.Array
-    q_to_pu: chex.Array
+    p_from_pu: chex.Array | None  # of branches: only where the plant says that they are wanted
+    q_from_pu: chex.Array | None
+    p_to_pu: chex.Array | None
+    q_to_pu: chex.Array | None
     rho: chex.Array
     alive: chex.Array
     converged: chex.Array
@@ -91,16 +92,24 @@ class Plant(NamedTuple):
     p_min_mw: chex.Array  # `[n_gen, 1]`
     p_max_mw: chex.Array  # `[n_gen, 1]`
     tolerance_pu: float
+    flows: bool  # whether the powers of branches are wanted, beyond their loading
 
 
-def plant(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, net: Network, tolerance_pu: float) -> Plant:
+def plant(
+    grid: grid_lib.Grid,
+    fleet: fleet_lib.Fleet,
+    net: Network,
+    tolerance_pu: float,
+    *,
+    flows: bool = False,
+) -> Plant:
     """Returns what settling needs of `grid`."""
     column = lambda x: jnp.asarray(x[:, None], net.dtype)
     p_max = grid.gen.unit_p_max_mw
     return Plant(
         net, grid.base_mva, grid.gen.bus, grid.loads, fleet.renewables.bus,
         column(p_max / p_max.sum()), column(grid.gen.unit_p_min_mw), column(p_max),
-        max(tolerance_pu, net.tolerance_pu),
+        max(tolerance_pu, net.tolerance_pu), flows,
     )  # fmt: skip
 
 
@@ -211,13 +220,17 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     )
     solution = powerflow.solve_lanes(
         net, request, tolerance_pu=plant.tolerance_pu,
-        intact=intact, found=found, fallback=not intact,
+        intact=intact, found=found, fallback=not intact, freed_slots=_FREED_SLOTS,
     )  # fmt: skip
     slack = jnp.where(solution.converged, solution.slack_pu * base, 0.0)
     moved = gen_p + slack * weight
+    point = Point(*(getattr(solution, name) for name in Point._fields))
+    if not plant.flows:
+        # Half of what there is to know, and moved with every lane that is settled again.
+        point = point._replace(p_from_pu=None, q_from_pu=None, p_to_pu=None, q_to_pu=None)
     count = jnp.zeros_like(wanted, jnp.int32)
     return Settled(
-        solution=Point(*(getattr(solution, name) for name in Point._fields)),
+        solution=point,
         gen_p_mw=moved,
         renewable_mw=renewable,
         served=served * lit[plant.load_bus],

@@ -11,7 +11,6 @@ from envs import contingency, contingency_factors, operation
 from envs import grid as grid_lib
 from envs import options as options_lib
 from envs.powerflow import solve
-from envs.powerflow.network import Network
 
 _LOADING_SHOWN = 10.0  # an outage that collapses the grid has no finite loading
 
@@ -26,15 +25,16 @@ class Security(NamedTuple):
 class Assessor:
     """Assesses solved steps of one grid."""
 
-    def __init__(self, grid: grid_lib.Grid, net: Network, options: options_lib.EnvOptions):
+    def __init__(
+        self, grid: grid_lib.Grid, plant: operation.Plant, options: options_lib.EnvOptions
+    ):
         self._n_bus, self._gen_bus = grid.n_bus, grid.gen.bus
         self._capacity = jnp.asarray(grid.gen.unit_p_max_mw / grid.base_mva, jnp.float32)
         count = min(options.confirmed_outages, grid.n_branch)
         self._screen = contingency.screener(contingency_factors.build(grid), k=max(count, 1))
         self._confirm = None
         if count:
-            tolerance = max(options.tolerance_pu, net.tolerance_pu)
-            self._confirm = contingency.confirmer(net, tolerance_pu=tolerance)
+            self._confirm = contingency.confirmer(plant.net, tolerance_pu=plant.tolerance_pu)
 
     def __call__(
         self, solution: operation.Point, closed: chex.Array, gen_on: chex.Array

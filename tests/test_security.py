@@ -8,7 +8,7 @@ import numpy as np
 import pandapower_grid
 import pytest
 
-from envs import grid_env, security
+from envs import fleet, grid_env, operation, security
 from envs.options import EnvOptions
 from envs.powerflow import base_point, network, solve
 
@@ -29,9 +29,14 @@ def point(tight):
     return net, found
 
 
+def _assessor(grid, net, count):
+    plant = operation.plant(grid, fleet.plain(grid), net, 1e-5, flows=True)
+    return security.Assessor(grid, plant, EnvOptions(confirmed_outages=count))
+
+
 def _assess(grid, point, count, closed=None):
     net, found = point
-    assessor = security.Assessor(grid, net, EnvOptions(confirmed_outages=count))
+    assessor = _assessor(grid, net, count)
     closed = jnp.ones(grid.n_branch, bool) if closed is None else closed
     return jax.jit(assessor)(found, closed, jnp.ones(grid.n_gen, bool))
 
@@ -75,10 +80,8 @@ def test_a_dead_bus_makes_no_outage_worse(tight):
     assert found.converged and not found.alive[bus]
     on = jnp.asarray(tight.gen.bus != bus)
     screened, confirmed = (
-        jax.jit(security.Assessor(tight, net, EnvOptions(confirmed_outages=n)))(
-            found, closed > 0, on)
-        for n in (0, tight.n_branch)
-    )  # fmt: skip
+        jax.jit(_assessor(tight, net, n))(found, closed > 0, on) for n in (0, tight.n_branch)
+    )
     assert float(confirmed.loading[out]) == 0
     others = np.delete(np.arange(tight.n_branch), out)
     near = np.abs(confirmed.loading - screened.loading)[others]

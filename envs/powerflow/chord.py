@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import chex
 import jax.numpy as jnp
+import numpy as np
 
 from envs.powerflow import iteration
 from envs.powerflow.balance import Voltages
@@ -25,6 +26,7 @@ def solve(
     wanted: chex.Array | None = None,
 ) -> iteration.Progress:
     """Solves lanes whose network is intact; arguments as in `iteration.iterate`."""
+    turns = jnp.asarray(np.arange(net.n_bus)[:, None] != net.reference, net.dtype)
     unlike_base = problem.participation - net.participation
 
     def correct(x, dp, dq):
@@ -32,8 +34,8 @@ def solve(
         # the sum of mismatches, so that the difference can go to the other side beforehand.
         dp = dp - unlike_base * dp.sum(0)
         step = -(net.chord.inverse @ jnp.concatenate([dp, dq[: net.n_free]]))
-        slack, angle = step[net.reference], step[: net.n_bus].at[net.reference].set(0.0)
-        vm = jnp.zeros_like(x.vm).at[: net.n_free].set(step[net.n_bus :])
+        slack, angle = step[net.reference], step[: net.n_bus] * turns
+        vm = jnp.concatenate([step[net.n_bus :], jnp.zeros_like(x.vm[net.n_free :])])
         return x.moved(vm, angle, slack)
 
     return iteration.iterate(

@@ -37,12 +37,19 @@ class LowRank(NamedTuple):
     core: chex.Array  # (C⁻¹ + Uᵀ W)⁻¹ `[slots, slots, lanes]`
 
 
+class Freed(NamedTuple):
+    """The buses whose generators hold the voltage no more, and what follows of `Decoupled.held`."""
+
+    row: chex.Array  # `[slots, lanes]` of the held buses
+    inverse: chex.Array  # over these rows `[slots, slots, lanes]`, zero in slots that are not used
+
+
 class Changes(NamedTuple):
     """How lanes differ from the intact network."""
 
     angle: LowRank
     magnitude: LowRank
-    held: chex.Array  # `[n_held, n_held, lanes]` inverse of `Decoupled.held` over freed buses
+    freed: Freed
 
 
 def solve(
@@ -91,8 +98,10 @@ def solve(
         return x.moved(vm, jnp.zeros_like(vm), jnp.zeros_like(x.slack))
 
     def with_freed(step, rhs):
-        rest = problem.freed * (rhs[n_free:] - matrices.follow.T @ rhs[:n_free])
-        held = problem.freed * (changes.held * rest).sum(1)
+        row, inverse = changes.freed
+        rest = rhs[n_free:] - matrices.follow.T @ rhs[:n_free]
+        moves = (inverse * jnp.take_along_axis(rest, row, 0)).sum(1)
+        held = jnp.zeros_like(rest).at[row, jnp.arange(row.shape[1])].add(moves)
         return step - matrices.follow @ held, held
 
     def without_freed(step, rhs):
@@ -111,7 +120,11 @@ def solve(
 
 
 def changes_of(
-    net: Network, closed: chex.Array, freed: chex.Array, islands: Islands
+    net: Network,
+    closed: chex.Array,
+    freed: chex.Array,
+    islands: Islands,
+    freed_slots: int | None = None,
 ) -> tuple[Changes, chex.Array]:
     """Returns what corrects the matrices, and which lanes it suffices for, bool `[lanes]`.
 
@@ -120,9 +133,9 @@ def changes_of(
       closed: `[n_branch, lanes]` 1 in service, 0 not.
       freed: `[n_held, lanes]` 1 where no generator holds the voltage.
       islands: what `islands.find` says of `closed`.
+      freed_slots: freed buses that a lane may have, by default all: fewer cost less.
     """
     n, n_free, dtype = net.n_bus, net.n_free, net.dtype
-    n_held, lanes = freed.shape
     out, branch, n_out = _chosen(closed < 0.5, BRANCH_SLOTS)
     # Every island but the reference bus's own needs an angle tied to zero.
     rows = jnp.arange(n)[:, None]
@@ -148,20 +161,28 @@ def changes_of(
     magnitude = _low_rank(
         net.decoupled.magnitude, to_free(i), to_free(j), scale, by_susceptance, any_free
     )
-    held = jax.lax.cond(
-        freed.any(), _inverse_over, lambda matrix, mask: jnp.zeros((n_held, n_held, lanes), dtype),
-        net.decoupled.held, freed,
-    )  # fmt: skip
+    released, n_freed = _freed(net, freed, freed_slots)
     enough = (n_out <= BRANCH_SLOTS) & (n_tied <= ISLAND_SLOTS)
-    return Changes(angle, magnitude, held), enough
+    return Changes(angle, magnitude, released), enough & (n_freed <= len(released.row))
 
 
-def _inverse_over(matrix: chex.Array, mask: chex.Array) -> chex.Array:
-    """Returns the inverses of `matrix` `[n, n]` over the rows in `mask` `[n, lanes]`."""
-    chosen = mask.T
-    both = chosen[:, :, None] * chosen[:, None, :]
-    eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
-    return jnp.moveaxis(jnp.linalg.inv(jnp.where(both > 0, matrix, eye)), 0, -1)
+def _freed(net: Network, freed: chex.Array, slots: int | None) -> tuple[Freed, chex.Array]:
+    """Returns the freed buses, in `slots` or all, and how many there are `[lanes]`."""
+    n_held = len(freed)
+    used, row, count = _chosen(freed > 0.5, n_held if slots is None else slots)
+    both = used[:, None] & used[None]
+
+    def inverse():
+        eye = np.eye(len(row), dtype=net.dtype)[..., None]
+        matrices = jnp.where(both, net.decoupled.held[row[:, None], row[None]], eye)
+        if len(row) == n_held:  # LAPACK is better at large ones.
+            found = jnp.moveaxis(jnp.linalg.inv(jnp.moveaxis(matrices, -1, 0)), 0, -1)
+        else:
+            found = _inverses(matrices, _count(used))
+        return jnp.where(both, found, 0.0)
+
+    blank = lambda: jnp.zeros(both.shape, net.dtype)
+    return Freed(row, jax.lax.cond(freed.any(), inverse, blank)), count
 
 
 def _chosen(marked: chex.Array, slots: int):
@@ -169,6 +190,12 @@ def _chosen(marked: chex.Array, slots: int):
     slots = min(slots, marked.shape[0])
     value, index = jax.lax.top_k(marked.T.astype(jnp.float32), slots)
     return value.T > 0, index.T, marked.sum(0)
+
+
+def _count(used: chex.Array) -> chex.Array:
+    """Returns how many slots there are up to the last that any lane uses."""
+    number = 1 + jnp.arange(len(used))
+    return jnp.where(used.any(1), number, 0).max()
 
 
 def _low_rank(inverse, i, j, scale, weight, used) -> LowRank:
@@ -181,13 +208,14 @@ def _low_rank(inverse, i, j, scale, weight, used) -> LowRank:
     projected = jax.vmap(lambda w: _difference(w, i, j, scale, used), out_axes=1)(spread)
     diagonal = jnp.where(used, 1.0 / weight, 1.0)
     core = projected + diagonal[:, None, :] * np.eye(slots)[:, :, None]
-    return LowRank(i, j, jnp.where(used, scale, 0.0), spread, _inverses(core))
+    return LowRank(i, j, jnp.where(used, scale, 0.0), spread, _inverses(core, _count(used)))
 
 
-def _inverses(matrices: chex.Array) -> chex.Array:
+def _inverses(matrices: chex.Array, count: chex.Array) -> chex.Array:
     """Returns the inverses of small `matrices` `[n, n, lanes]`, by Gauss and Jordan with pivots.
 
-    All lanes at once and lanes last, where LAPACK takes one after another and lanes first.
+    All lanes at once and lanes last, where LAPACK takes one after another and lanes first, and no
+    farther than `count`, beyond which they are the identity's.
     """
     n = len(matrices)
     rows = jnp.arange(n)[:, None]
@@ -203,7 +231,7 @@ def _inverses(matrices: chex.Array) -> chex.Array:
         pivot = pivot / pivot[k]
         return jnp.where(is_k[:, None], pivot, both - factor[:, None] * pivot)
 
-    return jax.lax.fori_loop(0, n, eliminate, jnp.concatenate([matrices, eye], 1))[:, n:]
+    return jax.lax.fori_loop(0, count, eliminate, jnp.concatenate([matrices, eye], 1))[:, n:]
 
 
 def _difference(values, i, j, scale, used):

@@ -109,12 +109,15 @@ def iterate(
         open_ = open_ if wanted is None else open_ & wanted
         return open_ & (progress.iterations < max_iterations)
 
-    def body(progress):
-        last, open_ = progress.last, unfinished(progress)
+    def body(carry):
+        progress, open_ = carry
+        last = progress.last
         moved = correct(last.x, *mismatch(net, problem, last.x, last.balance))
         x = jax.tree.map(lambda old, new: jnp.where(open_, new, old), last.x, moved)
-        return Progress(evaluate(net, problem, x), progress.iterations + open_)
+        progress = Progress(evaluate(net, problem, x), progress.iterations + open_)
+        return progress, unfinished(progress)
 
     first = evaluate(net, problem, start)
-    zero = jnp.zeros(first.worst.shape, jnp.int32)
-    return jax.lax.while_loop(lambda p: unfinished(p).any(), body, Progress(first, zero))
+    first = Progress(first, jnp.zeros(first.worst.shape, jnp.int32))
+    # What is open is carried along: computed within other operations it would slow them down.
+    return jax.lax.while_loop(lambda carry: carry[1].any(), body, (first, unfinished(first)))[0]

@@ -85,6 +85,7 @@ def solve_lanes(
     intact: bool | None = None,
     reactive_limits: bool = False,
     found: islands.Islands | None = None,
+    freed_slots: int | None = None,
 ) -> Solution:
     """Solves a batch with the lanes last; see `solver` for one grid and `jax.vmap`.
 
@@ -101,6 +102,8 @@ def solve_lanes(
       reactive_limits: whether buses whose generators would pass `request.q_min_pu` or `q_max_pu`
         give up their voltage; see `envs.powerflow.reactive`. Costs nothing where none does.
       found: what `islands.find` says of the request, where that is known already.
+      freed_slots: buses in a lane that no generator may hold after all before it takes Newton, by
+        default all: fewer cost less.
 
     Returns:
       The solution. Where `converged` is false its numbers are the last iterate's and may not be
@@ -119,7 +122,7 @@ def solve_lanes(
             raise ValueError("reactive_limits: free buses, so that neither intact nor found holds")
         plain = functools.partial(
             solve_lanes, net, method=method, tolerance_pu=tolerance_pu,
-            max_iterations=max_iterations, fallback=fallback,
+            max_iterations=max_iterations, fallback=fallback, freed_slots=freed_slots,
         )  # fmt: skip
         return reactive.solve(plain, request, tolerance_pu=tolerance)
     limit = {} if max_iterations is None else {"max_iterations": max_iterations}
@@ -140,7 +143,9 @@ def solve_lanes(
 
     def with_outages(case: Case) -> State:
         problem, found = case.problem(net)
-        changes, enough = fast_decoupled.changes_of(net, case.closed, case.freed, found)
+        changes, enough = fast_decoupled.changes_of(
+            net, case.closed, case.freed, found, freed_slots
+        )
         progress = fast_decoupled.solve(
             net, problem, case.start,
             tolerance_pu=tolerance, changes=changes, wanted=enough, **limit,

@@ -10,7 +10,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from envs import grid_env
+from envs import grid_env, restart
 from envs import options as options_lib
 from envs import tape as tape_lib
 
@@ -82,9 +82,8 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
         )(loop.states, act(k_act), loop.day)
         done, day = states.done, (loop.day + 1) % pool_size
         mismatch = jnp.where(states.terminated, 0.0, states.metrics["mismatch_pu"]).max()
-        select = lambda new, now: jnp.where(_expand(done, now), new[day], now)
         loop = _Loop(
-            states=jax.tree.map(select, fresh, states),
+            states=restart.restarted(states, done, fresh, day),
             day=jnp.where(done, day, loop.day),
             key=key,
             ended=loop.ended + done.sum(),
@@ -114,7 +113,3 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
         }
 
     return Prepared(run, report, reset, pool_size, batch * length, env.horizon)
-
-
-def _expand(mask: chex.Array, like: chex.Array) -> chex.Array:
-    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))

@@ -1,0 +1,36 @@
+"""Starting again where an episode has ended, within a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+Tree = Any  # a pytree of arrays
+
+
+def restarted(states: Tree, done: chex.Array, starts: Tree, index: chex.Array) -> Tree:
+    """Returns `states` with those that are done replaced by `starts[index]`.
+
+    Args:
+      states: pytree, leaves `[batch, …]`.
+      done: bool `[batch]`.
+      starts: pytree of the same structure, leaves `[starts, …]`.
+      index: `[batch]` which of the starts.
+    """
+    if jax.default_backend() != "cpu":
+        expand = lambda leaf: done.reshape(done.shape + (1,) * (leaf.ndim - 1))
+        return jax.tree.map(
+            lambda start, now: jnp.where(expand(now), start[index], now), starts, states
+        )
+
+    # Few are done in a step: one after another they cost less than gathering a start for each.
+    def body(carry):
+        left, states = carry
+        row = left.argmax()
+        put = lambda start, now: now.at[row].set(start[index[row]])
+        return left.at[row].set(False), jax.tree.map(put, starts, states)
+
+    return jax.lax.while_loop(lambda carry: carry[0].any(), body, (done, states))[1]

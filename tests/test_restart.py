@@ -1,0 +1,25 @@
+"""Episodes that have ended start again, the others go on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from envs import restart
+
+
+@pytest.mark.parametrize("done", [[], [2], [0, 3, 4], range(5)])
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_those_that_are_done_are_replaced(monkeypatch, done, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    rng = np.random.default_rng(0)
+    states = {"a": rng.normal(size=(5, 3)), "b": rng.integers(0, 9, size=5)}
+    starts = {"a": rng.normal(size=(4, 3)), "b": rng.integers(0, 9, size=4)}
+    index, mask = np.array([3, 1, 0, 2, 3]), np.isin(np.arange(5), list(done))
+    found = jax.jit(restart.restarted)(
+        jax.tree.map(jnp.asarray, states), jnp.asarray(mask), jax.tree.map(jnp.asarray, starts),
+        jnp.asarray(index),
+    )  # fmt: skip
+    for name, before in states.items():
+        expected = np.where(mask.reshape(5, *[1] * (before.ndim - 1)), starts[name][index], before)
+        np.testing.assert_array_equal(found[name], expected.astype(found[name].dtype))
