@@ -50,29 +50,21 @@ class Factors(NamedTuple):
 def build(grid: grid_lib.Grid) -> Factors:
     """Returns the factors of a grid with all branches in service.
 
-    PTDF = B_f B⁻¹ with B_f = diag(b) A, B = Aᵀ B_f without the reference bus, and b = 1 / (x · tap)
-    (MATPOWER manual, section 3.7 and `makePTDF`). H = PTDF Aᵀ.
+    H = PTDF Aᵀ with A the incidence of branches and buses.
 
     A bridge has H_kk = 1: nothing can take over its flow. What it cuts off is the side with less
     Pmax, as in `powerflow.islands`; the imbalance p that it leaves at its surviving end m is taken
     by the units of the side that lives in proportion to Pmax, and changes flows by
     ±p (PTDF_m − PTDF w).
     """
-    n, m, branch = grid.n_bus, grid.n_branch, grid.branch
+    m, branch = grid.n_branch, grid.branch
     f, t = branch.from_bus, branch.to_bus
-    incidence = np.zeros((m, n))
-    incidence[np.arange(m), f] += 1.0
-    incidence[np.arange(m), t] -= 1.0
-    weighted = incidence / (admittance.reactance(branch) * branch.tap)[:, None]
-    others = np.delete(np.arange(n), grid.reference_bus)
-    ptdf = np.zeros((m, n))
-    ptdf[:, others] = np.linalg.solve(
-        (incidence.T @ weighted)[np.ix_(others, others)].T, weighted[:, others].T
-    ).T
+    ptdf = power_transfer(grid)
     transfer = ptdf[:, f] - ptdf[:, t]
 
     capacity = grid.capacity_mw
-    respond, bridge, cut_off = transfer.copy(), np.zeros(m, bool), np.zeros((m, n), bool)
+    respond, bridge = transfer.copy(), np.zeros(m, bool)
+    cut_off = np.zeros((m, grid.n_bus), bool)
     for k in np.flatnonzero(np.abs(1.0 - np.diag(transfer)) < _RADIAL):
         side = _sides(grid, k)
         if side[f[k]] == side[t[k]]:
@@ -91,6 +83,26 @@ def build(grid: grid_lib.Grid) -> Factors:
     np.fill_diagonal(dead, True)
     rate = branch.rate_mva / grid.base_mva
     return Factors(ptdf, transfer, respond, bridge, cut_off, dead, rate)
+
+
+def power_transfer(grid: grid_lib.Grid) -> np.ndarray:
+    """Returns power transfer distribution factors `[n_branch, n_bus]`, zero at the reference bus.
+
+    PTDF = B_f B⁻¹ with B_f = diag(b) A, B = Aᵀ B_f without the reference bus, and b = 1 / (x · tap)
+    (MATPOWER manual, section 3.7 and `makePTDF`).
+    """
+    n, m, branch = grid.n_bus, grid.n_branch, grid.branch
+    f, t = branch.from_bus, branch.to_bus
+    incidence = np.zeros((m, n))
+    incidence[np.arange(m), f] += 1.0
+    incidence[np.arange(m), t] -= 1.0
+    weighted = incidence / (admittance.reactance(branch) * branch.tap)[:, None]
+    others = np.delete(np.arange(n), grid.reference_bus)
+    ptdf = np.zeros((m, n))
+    ptdf[:, others] = np.linalg.solve(
+        (incidence.T @ weighted)[np.ix_(others, others)].T, weighted[:, others].T
+    ).T
+    return ptdf
 
 
 def _sides(grid: grid_lib.Grid, out: int) -> np.ndarray:

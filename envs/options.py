@@ -40,7 +40,7 @@ class EnvOptions:
     fleet: Annotated[
         str, "assets on the grid: auto (the case's own), plain, a shipped fleet, or a .json file"
     ] = "auto"
-    schedule: Annotated[str, "day-ahead plan: proportional or merit_order"] = "proportional"
+    schedule: Annotated[str, "day-ahead plan: secured, proportional or merit_order"] = "secured"
     reward: Annotated[str, "combination of reward terms: economic, savings, layered or l2rpn"] = (
         "economic"
     )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from envs import dispatch
 from envs import grid as grid_lib
+from envs import secured as secured_lib
 
 _BISECTIONS = 40
 
@@ -68,9 +69,24 @@ def merit_order(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
     return jax.vmap(at)(demand_mw)
 
 
+def secured(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
+    """As `proportional`, with as little redispatch as thermal limits ask for; see `secured.table`.
+
+    Args:
+      grid: the grid.
+      demand_mw: demand to cover, losses included, `[time]`.
+
+    Returns:
+      Scheduled active power `[time, n_gen]` MW, zero for condensers.
+    """
+    knots, plans = (jnp.asarray(x, demand_mw.dtype) for x in secured_lib.table(grid))
+    return jax.vmap(lambda plan: jnp.interp(demand_mw, knots, plan), 1, 1)(plans)
+
+
 SCHEDULES: dict[str, Callable[[grid_lib.Grid, chex.Array], chex.Array]] = {
     "merit_order": merit_order,
     "proportional": proportional,
+    "secured": secured,
 }
 
 

@@ -1,0 +1,93 @@
+"""The proportional plan with as little redispatch as thermal limits ask for, by linear programs."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.optimize
+
+from envs import contingency_factors
+from envs import grid as grid_lib
+
+_KNOTS = 33  # demands for which programs are solved; between them plans are interpolated
+_HIGHEST = 1.2  # of the file's load: days do not reach it
+_SHARE = 0.7  # of a limit for the active flows of plan: reactive power, wind and outages take more
+_ROUNDS = 20  # of adding the branches that the last program overlooked
+_EXCESS_PRICE = 100.0  # per MW above a limit, against one per MW of redispatch
+
+
+def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Returns demands `[knots]` MW and the plan for each `[knots, n_gen]` MW, for interpolation.
+
+    Each starts from the plan in proportion to Pmax and moves as few MW as keep the DC flows, loads
+    being those of the file times one factor, within 0.7 of the limits. Where that cannot be, the
+    excess is as small as can be. Interpolated plans keep what those beside them keep, as DC flows
+    are linear.
+    """
+    low, high = grid.gen.unit_p_min_mw, grid.gen.unit_p_max_mw
+    load = grid.bus.load_p_mw
+    least, most = low.sum(), high.sum()
+    top = np.clip(_HIGHEST * load.sum(), least, most)
+    demands = np.linspace(least, top, _KNOTS)
+    ptdf = contingency_factors.power_transfer(grid)
+    limit = _SHARE * np.where(grid.branch.rate_mva > 0, grid.branch.rate_mva, np.inf)
+    plans = []
+    for demand in demands:
+        start = _proportional(low, high, demand)
+        fixed = ptdf @ (load * (demand / max(load.sum(), 1e-9)))
+        plans.append(_redispatched(ptdf[:, grid.gen.bus], fixed, limit, start, low, high))
+    if top < most:  # Above, units go on to their Pmax evenly.
+        demands, plans = np.append(demands, most), [*plans, high]
+    return demands, np.array(plans)
+
+
+def _proportional(low: np.ndarray, high: np.ndarray, demand: float) -> np.ndarray:
+    """Returns clip(λ high, low, high) that sums to `demand`, within its limits."""
+    within = lambda level: np.clip(level * high, low, high)
+    lack = lambda level: within(level).sum() - demand
+    units = high > 0
+    # From where all units are at Pmin to where they are at Pmax.
+    bottom, top = min(0.0, (low[units] / high[units]).min(initial=0.0)), 1.0
+    if lack(bottom) >= 0 or lack(top) <= 0:
+        return within(bottom if lack(bottom) >= 0 else top)
+    return within(scipy.optimize.brentq(lack, bottom, top, xtol=1e-12))
+
+
+def _redispatched(response, fixed, limit, start, low, high) -> np.ndarray:
+    """Returns the plan nearest to `start` that keeps flows within limits.
+
+    Args:
+      response: `[n_branch, n_gen]` flow per MW of each generator.
+      fixed: `[n_branch]` flow that loads cause, counted against it, MW.
+      limit: `[n_branch]` MW.
+      start: `[n_gen]` MW.
+      low: `[n_gen]` MW.
+      high: `[n_gen]` MW.
+    """
+    plan, n, watched = start, len(start), np.zeros(len(fixed), bool)
+    for _ in range(_ROUNDS):
+        beyond = np.abs(response @ plan - fixed) > limit + 1e-6
+        if not (beyond & ~watched).any():
+            break
+        watched |= beyond
+        rows = response[watched]
+        # Unknowns: MW up and down of each generator, and the excess of each branch.
+        slack = -np.eye(len(rows))
+        found = scipy.optimize.linprog(
+            np.concatenate([np.ones(2 * n), np.full(len(rows), _EXCESS_PRICE)]),
+            A_ub=np.block([[rows, -rows, slack], [-rows, rows, slack]]),
+            b_ub=np.concatenate([
+                limit[watched] + fixed[watched] - rows @ start,
+                limit[watched] - fixed[watched] + rows @ start,
+            ]),
+            A_eq=np.concatenate([np.ones(n), -np.ones(n), np.zeros(len(rows))])[None],
+            b_eq=[0.0],
+            bounds=np.stack([
+                np.zeros(2 * n + len(rows)),
+                np.concatenate([high - start, start - low, np.full(len(rows), np.inf)]),
+            ], 1),
+            method="highs",
+        )  # fmt: skip
+        if found.status != 0:
+            raise RuntimeError(f"redispatch of {start.sum():.0f} MW: HiGHS says {found.message}")
+        plan = start + found.x[:n] - found.x[n : 2 * n]
+    return np.clip(plan, low, high)
