@@ -7,12 +7,13 @@ import scipy.optimize
 
 from envs import contingency_factors
 from envs import grid as grid_lib
+from envs.powerflow import admittance
 
 _KNOTS = 33  # demands for which programs are solved; between them plans are interpolated
 _HIGHEST = 1.2  # of the file's load: days do not reach it
 _SHARE = 0.7  # of a limit for the active flows of plan: reactive power, wind and outages take more
 _ROUNDS = 20  # of adding the branches that the last program overlooked
-_EXCESS_PRICE = 100.0  # per MW above a limit, against one per MW of redispatch
+_EXCESS_PRICE = 1e4  # per MW above a limit, against one per MW of redispatch
 
 
 def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -30,10 +31,15 @@ def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     demands = np.linspace(least, top, _KNOTS)
     ptdf = contingency_factors.power_transfer(grid)
     limit = _SHARE * np.where(grid.branch.rate_mva > 0, grid.branch.rate_mva, np.inf)
+    # What phase shifters drive through the grid on their own.
+    branch = grid.branch
+    driven = branch.shift_rad * grid.base_mva / (admittance.reactance(branch) * branch.tap)
+    at_from, at_to = (np.bincount(e, driven, grid.n_bus) for e in (branch.from_bus, branch.to_bus))
+    shifted = driven - ptdf @ (at_from - at_to)
     plans = []
     for demand in demands:
         start = _proportional(low, high, demand)
-        fixed = ptdf @ (load * (demand / max(load.sum(), 1e-9)))
+        fixed = ptdf @ (load * (demand / max(load.sum(), 1e-9))) + shifted
         plans.append(_redispatched(ptdf[:, grid.gen.bus], fixed, limit, start, low, high))
     if top < most:  # Above, units go on to their Pmax evenly.
         demands, plans = np.append(demands, most), [*plans, high]
@@ -57,7 +63,7 @@ def _redispatched(response, fixed, limit, start, low, high) -> np.ndarray:
 
     Args:
       response: `[n_branch, n_gen]` flow per MW of each generator.
-      fixed: `[n_branch]` flow that loads cause, counted against it, MW.
+      fixed: `[n_branch]` what loads and phase shifters make flow the other way, MW.
       limit: `[n_branch]` MW.
       start: `[n_gen]` MW.
       low: `[n_gen]` MW.

@@ -192,6 +192,25 @@ def test_newton_solves_what_the_method_gives_up():
     assert without.converged.tolist() == [True, False, False, False]
 
 
+@pytest.mark.parametrize("slots", [2, 4, 5])
+def test_slots_for_freed_buses_change_the_effort_and_no_result(net, slots):
+    held = np.flatnonzero(np.arange(14) != net.order[net.reference])
+    held = held[np.asarray(net.position)[held] >= net.n_free]  # four buses besides the reference
+    lanes = 6  # of which lane k frees the first k
+    p, q = _injections(net, lanes, seed=5, spread=0.1)
+    holds = np.tile((np.asarray(net.position) >= net.n_free) * 1.0, (lanes, 1))
+    for lane in range(lanes):
+        holds[lane, held[:lane]] = 0.0
+    holds = jnp.asarray(holds)
+    every, few = (
+        _solve(net, p, q, "fast_decoupled", {"tolerance_pu": 1e-5, "freed_slots": k}, holds=holds)
+        for k in (None, slots)
+    )
+    assert every.converged.all() and few.converged.all() and not every.fell_back.any()
+    np.testing.assert_allclose(few.vm_pu, every.vm_pu, atol=2e-5)
+    np.testing.assert_array_equal(few.fell_back, np.minimum(np.arange(lanes), len(held)) > slots)
+
+
 def test_a_method_that_does_not_exist_is_refused(net):
     with pytest.raises(ValueError, match="'newtn': must be one of dc, fast_decoupled, chord"):
         _solve(net, *_injections(net, 1), method="newtn")
