@@ -1,4 +1,4 @@
-"""IEEE 118 buses, one operator, 618 observations and 145 actions, the proportional plan."""
+"""IEEE 118 buses, one operator, 618 observations and 145 actions."""
 
 import dataclasses
 

@@ -28,6 +28,7 @@ from envs import (
     operation,
     rewards,
     schedule,
+    secured,
     security,
     storage,
     switching,
@@ -38,8 +39,8 @@ from envs import grid as grid_lib
 from envs import layout as layout_lib
 from envs import options as options_lib
 from envs import tape as tape_lib
-from envs.powerflow import lanes, network
-from envs.tapes import synthetic
+from envs.powerflow import base_point, lanes, network
+from envs.tapes import planning, synthetic
 from envs.termination import Reason
 
 _AUTO = "auto"  # as the name of a fleet: the case's own
@@ -338,6 +339,8 @@ def check(options: options_lib.EnvOptions) -> Named:
     if name == _AUTO:
         name = options.case if options.case in fleet_file.names() else fleet_file.PLAIN
     fleet = fleet_file.load(name, grid)
+    if options.schedule == "secured":
+        secured.table(grid)  # refuses grids that it can make no plan for
     spec = layout_lib.LAYOUTS[options.layout]
     site = layout_lib.site(grid, fleet, spec)
     return Named(grid, fleet, site, layout_lib.make(site, spec))
@@ -346,14 +349,22 @@ def check(options: options_lib.EnvOptions) -> Named:
 def _common_injections(
     grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.EnvOptions
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (p, q) `[n_bus]` pu as they are on plan in a common hour."""
+    """Returns (p, q) `[n_bus]` pu of a common hour on plan.
+
+    Where that has no solution, of loads shared by Pmax.
+    """
     load, plants = _BASE_LEVEL * grid.bus.load_p_mw, fleet.renewables
     output = _BASE_OUTPUT * plants.p_max_mw
-    demand = jnp.asarray([max(load.sum() - output.sum(), 0.0)], jnp.float32)
-    p = -load
-    np.add.at(p, grid.gen.bus, np.asarray(schedule.SCHEDULES[options.schedule](grid, demand)[0]))
+    demand = planning.demand(
+        grid, jnp.asarray([load.sum()]), jnp.asarray([output.sum()]), options.planned_losses
+    )
+    units = np.asarray(schedule.SCHEDULES[options.schedule](grid, demand)[0], float)
+    p = np.bincount(grid.gen.bus, units, grid.n_bus) - load
     np.add.at(p, plants.bus, output)
-    return p / grid.base_mva, -_BASE_LEVEL * grid.bus.load_q_mvar / grid.base_mva
+    p, q = p / grid.base_mva, -_BASE_LEVEL * grid.bus.load_q_mvar / grid.base_mva
+    if base_point.solve(grid, p, q).converged:
+        return p, q
+    return base_point.nominal_injections(grid, _BASE_LEVEL)
 
 
 def make(options: options_lib.EnvOptions) -> GridEnv:

@@ -21,7 +21,7 @@ from envs.powerflow import solve as powerflow
 from envs.powerflow.network import Network
 
 _MARGIN = 0.01  # of Pmax: a unit this near to a limit does not share the change of losses
-_FREED_SLOTS = 6  # buses that lost their generators in a lane before Newton solves it
+_FREED_SLOTS = 6  # where more buses have lost their generators, Newton solves the lane
 
 
 class Order(NamedTuple):

@@ -1,6 +1,11 @@
-"""The proportional plan with as little redispatch as thermal limits ask for, by linear programs."""
+"""The proportional plan with as little redispatch as thermal limits ask for, by linear programs.
+
+Secured with everything in service; what room it leaves is all that it does about outages.
+"""
 
 from __future__ import annotations
+
+import weakref
 
 import numpy as np
 import scipy.optimize
@@ -12,8 +17,10 @@ from envs.powerflow import admittance
 _KNOTS = 33  # demands for which programs are solved; between them plans are interpolated
 _HIGHEST = 1.2  # of the file's load: days do not reach it
 _SHARE = 0.7  # of a limit for the active flows of plan: reactive power, wind and outages take more
-_ROUNDS = 20  # of adding the branches that the last program overlooked
 _EXCESS_PRICE = 1e4  # per MW above a limit, against one per MW of redispatch
+_tables: dict[
+    int, tuple[weakref.ref, tuple[np.ndarray, np.ndarray]]
+] = {}  # by identity of the grid
 
 
 def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -23,11 +30,29 @@ def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     being those of the file times one factor, within 0.7 of the limits. Where that cannot be, the
     excess is as small as can be. Interpolated plans keep what those beside them keep, as DC flows
     are linear.
+
+    Raises:
+      ValueError: the grid's reactances leave its flows open, or a program has no solution.
     """
+    of, known = _tables.get(id(grid), (None, None))
+    if of is None or of() is not grid:
+        try:
+            known = _table(grid)
+        except (np.linalg.LinAlgError, RuntimeError) as error:
+            raise ValueError(
+                f"case {grid.name}: no plan within thermal limits can be made ({error}); "
+                "set --config.env.schedule=proportional"
+            ) from error
+        _tables[id(grid)] = weakref.ref(grid), known
+    return known
+
+
+def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     low, high = grid.gen.unit_p_min_mw, grid.gen.unit_p_max_mw
     load = grid.bus.load_p_mw
     least, most = low.sum(), high.sum()
-    top = np.clip(_HIGHEST * load.sum(), least, most)
+    total = load.sum()
+    top = np.clip(_HIGHEST * total, least, most) if total > 0 else most
     demands = np.linspace(least, top, _KNOTS)
     ptdf = contingency_factors.power_transfer(grid)
     limit = _SHARE * np.where(grid.branch.rate_mva > 0, grid.branch.rate_mva, np.inf)
@@ -39,7 +64,7 @@ def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     plans = []
     for demand in demands:
         start = _proportional(low, high, demand)
-        fixed = ptdf @ (load * (demand / max(load.sum(), 1e-9))) + shifted
+        fixed = ptdf @ (load * (demand / total if total > 0 else 1.0)) + shifted
         plans.append(_redispatched(ptdf[:, grid.gen.bus], fixed, limit, start, low, high))
     if top < most:  # Above, units go on to their Pmax evenly.
         demands, plans = np.append(demands, most), [*plans, high]
@@ -70,10 +95,11 @@ def _redispatched(response, fixed, limit, start, low, high) -> np.ndarray:
       high: `[n_gen]` MW.
     """
     plan, n, watched = start, len(start), np.zeros(len(fixed), bool)
-    for _ in range(_ROUNDS):
+    # Only the branches that a program overlooked are added, which few rounds do.
+    while True:
         beyond = np.abs(response @ plan - fixed) > limit + 1e-6
         if not (beyond & ~watched).any():
-            break
+            return np.clip(plan, low, high)
         watched |= beyond
         rows = response[watched]
         # Unknowns: MW up and down of each generator, and the excess of each branch.
@@ -96,4 +122,3 @@ def _redispatched(response, fixed, limit, start, low, high) -> np.ndarray:
         if found.status != 0:
             raise RuntimeError(f"redispatch of {start.sum():.0f} MW: HiGHS says {found.message}")
         plan = start + found.x[:n] - found.x[n : 2 * n]
-    return np.clip(plan, low, high)

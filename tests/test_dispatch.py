@@ -16,6 +16,24 @@ def _share(target, low, high, weight, total):
     return np.asarray(values), float(rest)
 
 
+def test_lanes_are_shared_out_as_if_alone():
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 20, (12, 40))
+    high = low + rng.uniform(0, 50, low.shape) * (rng.random(low.shape) > 0.2)
+    target = rng.uniform(low - 10, high + 10)
+    weight = rng.uniform(0, 1, low.shape) * (rng.random(low.shape) > 0.2)
+    total = rng.uniform(0.9 * low.sum(0), 1.1 * high.sum(0))
+    given = [jnp.asarray(x, jnp.float32) for x in (target, low, high, weight, total)]
+    together, left = jax.jit(dispatch.share)(*given)
+    assert (np.abs(left) > 1).any() and (left == 0).any()
+    alone = jax.jit(dispatch.share)
+    for lane in range(40):
+        x, rest = alone(*(leaf[..., lane] for leaf in given))
+        np.testing.assert_allclose(together[:, lane], x, atol=1e-5)
+        np.testing.assert_allclose(left[lane], rest, atol=1e-3)
+    np.testing.assert_allclose(together.sum(0) + left, total, rtol=3e-6, atol=0.05)
+
+
 def test_worked_by_hand():
     # 30 MW more, shared 2:1, and the second unit stops at its limit of 15.
     values, rest = _share([40, 10], [0, 0], [100, 15], [2, 1], 80)

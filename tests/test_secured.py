@@ -111,3 +111,26 @@ def test_days_of_a_large_grid_are_survived():
         states = step(states, idle, tapes)
         assert not states.terminated.any()
     assert float(states.metrics["rho_max"].max()) < 1.0
+
+
+def test_a_grid_whose_flows_are_open_is_refused_with_the_remedy(case14):
+    # A negative reactance that cancels the one beside it.
+    branch = case14.branch
+    last = int(np.flatnonzero(case14.bus.id[branch.to_bus] == 8)[0])
+    again = {
+        field.name: np.append(getattr(branch, field.name), getattr(branch, field.name)[last])
+        for field in dataclasses.fields(branch)
+    }
+    again["x_pu"][-1] *= -1
+    grid = dataclasses.replace(case14, branch=type(branch)(**again))
+    with pytest.raises(ValueError, match="case14: no plan .* --config.env.schedule=proportional"):
+        secured.table(grid)
+
+
+def test_a_grid_that_exports_is_planned(case14):
+    load = np.where(case14.bus.id == 3, -300.0, case14.bus.load_p_mw)
+    gen = dataclasses.replace(case14.gen, p_min_mw=np.where(case14.gen.is_unit, -100.0, 0.0))
+    bus = dataclasses.replace(case14.bus, load_p_mw=load)
+    demands, plans = secured.table(dataclasses.replace(case14, bus=bus, gen=gen))
+    assert load.sum() < 0 and demands[0] < load.sum() < demands[-1]
+    np.testing.assert_allclose(plans.sum(1), demands, atol=1e-6)

@@ -175,7 +175,7 @@ def _freed(net: Network, freed: chex.Array, slots: int | None) -> tuple[Freed, c
     def inverse():
         eye = np.eye(len(row), dtype=net.dtype)[..., None]
         matrices = jnp.where(both, net.decoupled.held[row[:, None], row[None]], eye)
-        if len(row) == n_held:  # LAPACK is better at large ones.
+        if len(row) == n_held:  # However many: LAPACK does not mind.
             found = jnp.moveaxis(jnp.linalg.inv(jnp.moveaxis(matrices, -1, 0)), 0, -1)
         else:
             found = _inverses(matrices, _count(used))
@@ -195,7 +195,7 @@ def _chosen(marked: chex.Array, slots: int):
 def _count(used: chex.Array) -> chex.Array:
     """Returns how many slots there are up to the last that any lane uses."""
     number = 1 + jnp.arange(len(used))
-    return jnp.where(used.any(1), number, 0).max()
+    return jnp.where(used.any(1), number, 0).max(initial=0)
 
 
 def _low_rank(inverse, i, j, scale, weight, used) -> LowRank:
