@@ -33,4 +33,6 @@ def restarted(states: Tree, done: chex.Array, starts: Tree, index: chex.Array) -
         put = lambda start, now: now.at[row].set(start[index[row]])
         return left.at[row].set(False), jax.tree.map(put, starts, states)
 
+    # Strong types, as those of a start: the caller's carry keeps one type from the first step on.
+    states = jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), states)
     return jax.lax.while_loop(lambda carry: carry[0].any(), body, (done, states))[1]
