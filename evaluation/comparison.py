@@ -60,5 +60,8 @@ def _cell(interval: Mapping[str, float], sign: str = "", note: str = "") -> str:
     size = max(abs(interval[end]) for end in ("mean", "low", "high"))
     digits = 0 if size >= 1000 else 2 if size >= 1 or size == 0 else 4
     mean, low, high = (f"{interval[end]:{sign},.{digits}f}" for end in ("mean", "low", "high"))
-    below = "" if low == high else f"[dim]{low} to {high}[/dim]"
-    return f"{mean}{note}\n{below}"
+    if low == high:
+        return f"{mean}{note}\n"
+    if size >= 1e6:  # Seven digits twice would be wider than the table.
+        low, high = (f"{interval[end] / 1e3:{sign},.0f}k" for end in ("low", "high"))
+    return f"{mean}{note}\n[dim]{low} to {high}[/dim]"

@@ -93,6 +93,21 @@ def _sums(**changes):
     return {**{name: np.ones(2) for name in names}, **changes}
 
 
+def test_large_numbers_fit_the_table():
+    row = lambda mean, half: {"mean": mean, "low": mean - half, "high": mean + half}
+    compared = {
+        "cost": {
+            "do_nothing": row(1_957_762.0, 58_115.0),
+            "learned": row(1_669_849.0, 52_000.0),
+            "difference": row(-287_913.0, 6_300.0),
+        }
+    }
+    console = rich.console.Console(width=80, record=True)
+    console.print(comparison.table(compared))
+    text = console.export_text()
+    assert "…" not in text and "1,900k to 2,016k" in text and "-294,213 to -281,613" in text
+
+
 def test_cost_counts_generation_and_load_control_per_day_played():
     sums = _sums(generation_cost=np.array([10.0, 20.0]), played=np.array([1.0, 0.5]))
     np.testing.assert_array_equal(metrics.compute(sums)["cost"], [11.0, 42.0])
