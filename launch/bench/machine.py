@@ -34,9 +34,11 @@ def pin(threads: int) -> list[int]:
         os.environ[name] = str(threads)
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
     os.environ["JAX_PLATFORMS"] = "cpu"
-    if threads == 1:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    # One device for each core: a compiled call works on one tile of lanes after another, so that
+    # batches are divided (`spread`), and threads within a product are not worth their cost.
+    flags = os.environ.get("XLA_FLAGS", "")
+    ours = f"--xla_cpu_multi_thread_eigen=false --xla_force_host_platform_device_count={threads}"
+    os.environ["XLA_FLAGS"] = f"{flags} {ours}".strip()
     return cores
 
 

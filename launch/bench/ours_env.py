@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from envs import grid_env, restart
 from envs import options as options_lib
 from envs import tape as tape_lib
+from launch.bench import spread
 
 POLICIES = ("do_nothing", "random")
 _POOL = 32  # days that a batch shares, so that the measured step is not the making of days
@@ -22,6 +23,7 @@ _POOL = 32  # days that a batch shares, so that the measured step is not the mak
 class _Loop:
     states: grid_env.State  # every leaf `[batch, …]`
     day: chex.Array  # `[batch]` index into the pool
+    # Of each device's part of the batch, `[devices]`:
     key: chex.PRNGKey
     ended: chex.Array  # episodes that ended
     terminated: chex.Array  # of these, before their horizon
@@ -69,14 +71,16 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
     strong = lambda tree: jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
     first, fresh = strong(first), strong(fresh)
 
+    count = spread.devices(batch)
+
     def act(key):
-        shape = (batch, env.layout.action_size)
+        shape = (batch // count, env.layout.action_size)
         if policy == "random":
             return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
         return jnp.zeros(shape)
 
     def step(loop: _Loop, _):
-        key, k_act = jax.random.split(loop.key)
+        key, k_act = jax.random.split(loop.key[0])
         states = jax.vmap(
             lambda state, action, day: env.transition(state, action, tape_lib.PooledTape(pool, day))
         )(loop.states, act(k_act), loop.day)
@@ -85,31 +89,36 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
         loop = _Loop(
             states=restart.restarted(states, done, fresh, day),
             day=jnp.where(done, day, loop.day),
-            key=key,
+            key=key[None],
             ended=loop.ended + done.sum(),
             terminated=loop.terminated + states.terminated.sum(),
             worst_mismatch=jnp.maximum(loop.worst_mismatch, mismatch),
         )
         return loop, None
 
-    rollout = jax.jit(lambda loop: jax.lax.scan(step, loop, length=length)[0], donate_argnums=0)
-    zero = jnp.int32(0)
-    loop = _Loop(first, day, jax.random.PRNGKey(seed), zero, zero, jnp.float32(0.0))
-    last = [jax.tree.map(jnp.copy, loop)]  # Leaves of their own, since they are donated.
+    rollout = spread.over_devices(
+        lambda loop: jax.lax.scan(step, loop, length=length)[0], count, donate_argnums=0
+    )
+    keys, zero = jax.random.split(jax.random.PRNGKey(seed), count), jnp.zeros(count, jnp.int32)
+    loop = _Loop(first, day, keys, zero, zero, jnp.zeros(count))
+    # Leaves of their own, since they are donated.
+    last = [spread.put(jax.tree.map(jnp.copy, loop), count)]
 
     def run():
         last[0] = jax.block_until_ready(rollout(last[0]))
 
-    fresh_days = jax.jit(jax.vmap(env.reset))
+    few = spread.devices(pool_size)
+    fresh_days = spread.over_devices(jax.vmap(env.reset), few)
+    day_keys = spread.put(jax.random.split(jax.random.PRNGKey(seed + 1), pool_size), few)
 
     def reset():
-        jax.block_until_ready(fresh_days(jax.random.split(jax.random.PRNGKey(seed + 1), pool_size)))
+        jax.block_until_ready(fresh_days(day_keys))
 
     def report():
         return {
-            "episodes_ended": int(last[0].ended),
-            "ended_early": int(last[0].terminated),
-            "max_mismatch_pu": float(last[0].worst_mismatch),
+            "episodes_ended": int(last[0].ended.sum()),
+            "ended_early": int(last[0].terminated.sum()),
+            "max_mismatch_pu": float(last[0].worst_mismatch.max()),
         }
 
     return Prepared(run, report, reset, pool_size, batch * length, env.horizon)

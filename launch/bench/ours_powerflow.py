@@ -16,6 +16,7 @@ from envs.powerflow import network
 from envs.powerflow import solve as solve_lib
 from envs.powerflow.network import Network
 from launch.bench import problem as problem_lib
+from launch.bench import spread
 
 _NEWTON_BYTES = 2 * 2**30  # what a batch of dense Jacobians may take
 _LARGEST = 2**16
@@ -77,8 +78,9 @@ def _by(method: str, flops: Callable[[Network], float]):
                 _Verdict(found.converged, found.mismatch_pu, found.iterations, found.fell_back),
             )
 
-        solve = jax.jit(jax.vmap(one))
-        arguments = single(problem.p_pu), single(problem.q_pu)
+        count = spread.devices(len(problem.p_pu))
+        solve = spread.over_devices(jax.vmap(one), count)
+        arguments = spread.put((single(problem.p_pu), single(problem.q_pu)), count)
         last: list = []
 
         def run():
