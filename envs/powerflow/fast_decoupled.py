@@ -133,7 +133,7 @@ def changes_of(
       closed: `[n_branch, lanes]` 1 in service, 0 not.
       freed: `[n_held, lanes]` 1 where no generator holds the voltage.
       islands: what `islands.find` says of `closed`.
-      freed_slots: freed buses that a lane may have, by default all: fewer cost less.
+      freed_slots: freed buses that a lane may have, at least 1, by default all: fewer cost less.
     """
     n, n_free, dtype = net.n_bus, net.n_free, net.dtype
     out, branch, n_out = _chosen(closed < 0.5, BRANCH_SLOTS)
