@@ -164,8 +164,7 @@ class Unroller:
         sample = functools.partial(self.env.sample_tape, split=self.split)
         tapes = jax.vmap(sample)(jax.random.split(key, self.batch))
         starts = jax.vmap(self.env.start)(tapes, rows)
-        # Strong types throughout, so that an unroll's carry has one type from the first on.
-        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), Days(tapes, starts))
+        return restart.strong(Days(tapes, starts))
 
 
 @functools.partial(jax.jit, static_argnums=3)

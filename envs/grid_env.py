@@ -113,9 +113,7 @@ class GridEnv:
         self.horizon = options.horizon_steps
         self.dt_h = options.step_minutes / 60.0
         self._reward = rewards.REWARDS[options.reward]
-        # The closer the base point is to most of the day, the fewer iterations power flows take.
-        p, q = _common_injections(grid, fleet, options)
-        net = network.build(grid, p_pu=p, q_pu=q)
+        net = _network(grid, fleet, options)
         self._limits = decision.limits(grid, fleet, options)
         self._accounts = accounts.Accounts(grid, fleet, options)
         # Only where it is seen, priced or asked for: screening costs as much as the rest of a step.
@@ -346,12 +344,13 @@ def check(options: options_lib.EnvOptions) -> Named:
     return Named(grid, fleet, site, layout_lib.make(site, spec))
 
 
-def _common_injections(
+def _network(
     grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.EnvOptions
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (p, q) `[n_bus]` pu of a common hour on plan.
+) -> network.Network:
+    """Returns the network about a common hour on plan.
 
-    Where that has no solution, of loads shared by Pmax.
+    The closer the base point is to most of the day, the fewer iterations power flows take. Where
+    the plan has no solution, it is that of loads shared by Pmax.
     """
     load, plants = _BASE_LEVEL * grid.bus.load_p_mw, fleet.renewables
     output = _BASE_OUTPUT * plants.p_max_mw
@@ -361,10 +360,12 @@ def _common_injections(
     units = np.asarray(schedule.SCHEDULES[options.schedule](grid, demand)[0], float)
     p = np.bincount(grid.gen.bus, units, grid.n_bus) - load
     np.add.at(p, plants.bus, output)
-    p, q = p / grid.base_mva, -_BASE_LEVEL * grid.bus.load_q_mvar / grid.base_mva
-    if base_point.solve(grid, p, q).converged:
-        return p, q
-    return base_point.nominal_injections(grid, _BASE_LEVEL)
+    q = -_BASE_LEVEL * grid.bus.load_q_mvar / grid.base_mva
+    net = network.build(grid, p_pu=p / grid.base_mva, q_pu=q)
+    if net.base.converged:
+        return net
+    p, q = base_point.nominal_injections(grid, _BASE_LEVEL)
+    return network.build(grid, p_pu=p, q_pu=q)
 
 
 def make(options: options_lib.EnvOptions) -> GridEnv:

@@ -1,4 +1,4 @@
-"""Starting again where an episode has ended, within a batch."""
+"""Starting episodes within compiled loops, the first ones and those that follow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import jax
 import jax.numpy as jnp
 
 Tree = Any  # a pytree of arrays
+
+
+def strong(tree: Tree) -> Tree:
+    """Returns `tree` in strong types: a loop's carry keeps one type from the first step on."""
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), tree)
 
 
 def restarted(states: Tree, done: chex.Array, starts: Tree, index: chex.Array) -> Tree:
@@ -33,6 +38,4 @@ def restarted(states: Tree, done: chex.Array, starts: Tree, index: chex.Array) -
         put = lambda start, now: now.at[row].set(start[index[row]])
         return left.at[row].set(False), jax.tree.map(put, starts, states)
 
-    # Strong types, as those of a start: the caller's carry keeps one type from the first step on.
-    states = jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), states)
-    return jax.lax.while_loop(lambda carry: carry[0].any(), body, (done, states))[1]
+    return jax.lax.while_loop(lambda carry: carry[0].any(), body, (done, strong(states)))[1]

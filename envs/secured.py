@@ -72,7 +72,10 @@ def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _proportional(low: np.ndarray, high: np.ndarray, demand: float) -> np.ndarray:
-    """Returns clip(λ high, low, high) that sums to `demand`, within its limits."""
+    """Returns clip(λ high, low, high) that sums to `demand`, within its limits.
+
+    What `schedule.proportional` says, in double precision and outside any compiled function.
+    """
     within = lambda level: np.clip(level * high, low, high)
     lack = lambda level: within(level).sum() - demand
     units = high > 0

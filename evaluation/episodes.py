@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from agents import controllers
-from envs import grid_env
+from envs import grid_env, restart
 from envs import tape as tape_lib
 
 
@@ -44,7 +44,7 @@ def play(
         )
         zeros = {"return": 0.0, "played": 0.0, **{name: 0.0 for name in shape}}
         zeros = jax.tree.map(jnp.float32, zeros)
-        start = jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), start)
+        start = restart.strong(start)
         (state, _, totals), _ = jax.lax.scan(
             step, (start, start.terminated, zeros), None, length=env.horizon
         )

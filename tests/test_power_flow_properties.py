@@ -211,6 +211,11 @@ def test_slots_for_freed_buses_change_the_effort_and_no_result(net, slots):
     np.testing.assert_array_equal(few.fell_back, np.minimum(np.arange(lanes), len(held)) > slots)
 
 
+def test_slots_that_hold_nothing_are_refused(net):
+    with pytest.raises(ValueError, match="freed_slots=0: must be at least 1"):
+        solve.solve_lanes(net, None, freed_slots=0)
+
+
 def test_a_method_that_does_not_exist_is_refused(net):
     with pytest.raises(ValueError, match="'newtn': must be one of dc, fast_decoupled, chord"):
         _solve(net, *_injections(net, 1), method="newtn")

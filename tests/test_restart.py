@@ -16,9 +16,9 @@ def test_those_that_are_done_are_replaced(monkeypatch, done, backend):
     states = {"a": rng.normal(size=(5, 3)), "b": rng.integers(0, 9, size=5), "c": np.full(5, 2.0)}
     starts = {"a": rng.normal(size=(4, 3)), "b": rng.integers(0, 9, size=4), "c": np.arange(4.0)}
     index, mask = np.array([3, 1, 0, 2, 3]), np.isin(np.arange(5), list(done))
-    # A function of its own for each backend, as compiled ones are kept.
     given = {**jax.tree.map(jnp.asarray, states), "c": jnp.full(5, 2.0)}  # of weak type
     assert given["c"].weak_type
+    # A function of its own for each backend, as compiled ones are kept.
     found = jax.jit(lambda *args: restart.restarted(*args))(
         given, jnp.asarray(mask), jax.tree.map(jnp.asarray, starts), jnp.asarray(index)
     )

@@ -195,7 +195,7 @@ def _chosen(marked: chex.Array, slots: int):
 def _count(used: chex.Array) -> chex.Array:
     """Returns how many slots there are up to the last that any lane uses."""
     number = 1 + jnp.arange(len(used))
-    return jnp.where(used.any(1), number, 0).max(initial=0)
+    return jnp.where(used.any(1), number, 0).max()
 
 
 def _low_rank(inverse, i, j, scale, weight, used) -> LowRank:

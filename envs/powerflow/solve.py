@@ -103,7 +103,7 @@ def solve_lanes(
         give up their voltage; see `envs.powerflow.reactive`. Costs nothing where none does.
       found: what `islands.find` says of the request, where that is known already.
       freed_slots: buses in a lane that no generator may hold after all before it takes Newton, by
-        default all: fewer cost less.
+        default all: fewer, at least one, cost less.
 
     Returns:
       The solution. Where `converged` is false its numbers are the last iterate's and may not be
@@ -111,6 +111,8 @@ def solve_lanes(
     """
     if method not in METHODS:
         raise ValueError(f"method {method!r}: must be one of {', '.join(METHODS)}")
+    if freed_slots is not None and freed_slots < 1:
+        raise ValueError(f"freed_slots={freed_slots}: must be at least 1")
     tolerance = net.tolerance_pu if tolerance_pu is None else tolerance_pu
     if reactive_limits:
         if method == "dc" or request.q_min_pu is None or request.q_max_pu is None:

@@ -68,8 +68,7 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
 
     first = jax.jit(jax.vmap(start))(day, rows)
     fresh = jax.jit(jax.vmap(start))(jnp.arange(pool_size), jnp.zeros(pool_size, jnp.int32))
-    strong = lambda tree: jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
-    first, fresh = strong(first), strong(fresh)
+    first, fresh = restart.strong((first, fresh))
 
     count = spread.devices(batch)
 
