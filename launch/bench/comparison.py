@@ -1,4 +1,4 @@
-"""What both benchmarks have in common: what is asked for, and how ours compares with the peers."""
+"""What all benchmarks have in common: what is asked for, and how ours compares with the peers."""
 
 from __future__ import annotations
 

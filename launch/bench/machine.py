@@ -10,14 +10,15 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[2]  # of the repository
+_EXTRAS = {"cuda": "cuda12"}  # what jax calls the packages that a platform needs, if otherwise
 _PACKAGES = ("jax", "jaxlib", "numpy", "scipy")
 
 
-def pin(threads: int) -> list[int]:
+def pin(threads: int, platform: str = "cpu") -> list[int]:
     """Keeps this process on `threads` cores and returns them. Call before jax or numpy is imported.
 
     The affinity is what limits XLA: its thread pools are as large as the set of allowed cores.
-    Child processes inherit it.
+    Child processes inherit it. jax computes on `platform`.
 
     Raises:
       ValueError: so many cores are not to be had.
@@ -33,7 +34,7 @@ def pin(threads: int) -> list[int]:
     for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_PLATFORMS"] = platform
     # One device for each core: a compiled call works on one tile of lanes after another, so that
     # batches are divided (`spread`), and threads within a product are not worth their cost.
     flags = os.environ.get("XLA_FLAGS", "")
@@ -42,9 +43,26 @@ def pin(threads: int) -> list[int]:
     return cores
 
 
+def check_platform(platform: str) -> None:
+    """Raises a ValueError where jax has no device of `platform`; starts jax."""
+    import jax
+
+    try:
+        jax.devices(platform)
+    except (RuntimeError, AssertionError) as error:  # as its platform is known to jax, or not
+        raise ValueError(
+            f"--platform={platform}: jax {jax.__version__} finds no such device; give cpu, or, "
+            f"where there is one, pip install 'jax[{_EXTRAS.get(platform, platform)}]=="
+            f"{jax.__version__}'"
+        ) from error
+
+
 def describe(cores: list[int]) -> dict:
-    """Returns what a reader of the numbers must know of the machine."""
+    """Returns what a reader of the numbers must know of the machine; starts jax."""
+    import jax
+
     return {
+        "devices": [device.device_kind for device in jax.local_devices()],
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "cores_used": cores,

@@ -33,18 +33,38 @@ class Residual(NamedTuple):
 
 def admittance(base_mva: float, bus: np.ndarray, branch: np.ndarray) -> scipy.sparse.csr_matrix:
     """Returns the bus admittance matrix `[n_bus, n_bus]` in pu of MATPOWER's matrices."""
-    n, (f, t) = len(bus), branch[:, :2].astype(int).T
-    r, x, b, ratio, shift_deg = branch[:, [2, 3, 4, 8, 9]].T
-    series = 1.0 / (r + 1j * x)
-    tap = np.where(ratio == 0, 1.0, ratio) * np.exp(1j * np.deg2rad(shift_deg))
-    own = series + 0.5j * b
-    entries = [own / abs(tap) ** 2, -series / np.conj(tap), -series / tap, own]
+    n, (f, t, entries) = len(bus), _branch_admittances(branch)
     shunt = (bus[:, 4] + 1j * bus[:, 5]) / base_mva
     diagonal = np.arange(n)
     rows = np.concatenate([f, f, t, t, diagonal])
     columns = np.concatenate([f, t, f, t, diagonal])
     values = np.concatenate([*entries, shunt])
     return scipy.sparse.csr_matrix((values, (rows, columns)), shape=(n, n))
+
+
+def loading(base_mva: float, branch: np.ndarray, vm_pu: np.ndarray, va_rad: np.ndarray):
+    """Returns the loading `[…, n_branch]` at voltages `[…, n_bus]`.
+
+    That of a branch is the apparent power of its fuller end over its rating; zero without one.
+    """
+    f, t, (own_f, to_f, to_t, own_t) = _branch_admittances(branch)
+    voltage = vm_pu * np.exp(1j * va_rad)
+    v_f, v_t = voltage[..., f], voltage[..., t]
+    at_from = abs(v_f * np.conj(own_f * v_f + to_f * v_t))
+    at_to = abs(v_t * np.conj(to_t * v_f + own_t * v_t))
+    rate_pu = branch[:, 5] / base_mva
+    limited = rate_pu > 0  # 0 means no limit
+    return np.where(limited, np.maximum(at_from, at_to) / np.where(limited, rate_pu, 1.0), 0.0)
+
+
+def _branch_admittances(branch: np.ndarray):
+    """Returns (from, to, (Yff, Yft, Ytf, Ytt)) of the branches, each `[n_branch]`."""
+    f, t = branch[:, :2].astype(int).T
+    r, x, b, ratio, shift_deg = branch[:, [2, 3, 4, 8, 9]].T
+    series = 1.0 / (r + 1j * x)
+    tap = np.where(ratio == 0, 1.0, ratio) * np.exp(1j * np.deg2rad(shift_deg))
+    own = series + 0.5j * b
+    return f, t, (own / abs(tap) ** 2, -series / np.conj(tap), -series / tap, own)
 
 
 def residual(equations: Equations, vm_pu: np.ndarray, va_rad: np.ndarray) -> Residual:

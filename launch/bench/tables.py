@@ -72,6 +72,41 @@ def environment(result: dict) -> rich.console.Group:
     return rich.console.Group(*parts)
 
 
+def contingency(result: dict) -> rich.console.Group:
+    """Returns a table for each case, with notes below it."""
+    parts = []
+    for case in result["cases"]:
+        table = _table(
+            f"{case['name']}: {case['n_bus']} buses, {case['n_outage']} outages that cut nothing "
+            "off",
+            ("who", "what", "batch", "outages/s", "range", "µs per grid", "solved"),
+        )
+        notes = []
+        for row in case["ours"]:
+            table.add_row(
+                "ours", row["what"], *_rate(row, row["outages_per_s"]),
+                f"{row['microseconds_per_grid']:,.3g}", _share(row["converged_share"]),
+            )  # fmt: skip
+        for peer, report in case["peers"].items():
+            notes.append(_note(peer, report))
+            for row in report.get("results", []):
+                table.add_row(
+                    peer, row["what"], *_rate({"batch": 1, **row}, row["outages_per_s"]),
+                    f"{1e6 * row['seconds']['median']:,.3g}", _share(row["converged_share"]),
+                )  # fmt: skip
+            if "agreement" in report:
+                found = report["agreement"]
+                notes.append(
+                    f"our loadings are off its AC ones by {found['confirmed_largest_error']:.1e} "
+                    f"at most where confirmed, and where screened by "
+                    f"{found['screened_median_error']:.1e} in the median and "
+                    f"{found['screened_largest_error']:.1e} at most"
+                )
+        ratios = [f"{what}: {_ratios(best, 'outages/s')}" for what, best in case["best"].items()]
+        parts += [table, *notes, *ratios, ""]
+    return rich.console.Group(*parts)
+
+
 def _table(title: str, columns: tuple[str, ...]) -> rich.table.Table:
     table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for index, name in enumerate(columns):

@@ -1,0 +1,118 @@
+"""Our contingency analysis as the benchmark sees it: screening, and AC power flows of the worst."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs import contingency, contingency_factors
+from envs import grid as grid_lib
+from envs.powerflow import network, solve
+from launch.bench import ours_powerflow, spread
+from launch.bench import problem as problem_lib
+
+WORST = 5  # outages of each grid that are solved by AC power flow
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """What is measured, by the name that the table gives it."""
+
+    confirmed: bool  # by AC power flow, WORST outages a grid; screened otherwise, all of them
+    out: float  # share of the grids that have a branch out already
+
+
+WAYS = {
+    "screened": Way(False, 0.0),
+    "screened, 1 in 8 out": Way(False, 0.125),
+    "screened, all out": Way(False, 1.0),
+    "confirmed": Way(True, 0.0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A compiled analysis of a batch of operating points."""
+
+    run: Callable[[], None]  # analyses the whole batch and waits for it
+    outages: int  # that one run analyses
+    converged_share: Callable[[], float]  # of the last run: solved by AC, or soundly screened
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """Contingency analysis of a grid around a problem's base."""
+
+    problem: problem_lib.Problem
+    factors: contingency_factors.Factors
+    net: network.Network
+    tolerance_pu: float
+
+    @classmethod
+    def of(cls, grid: grid_lib.Grid, problem: problem_lib.Problem, tolerance_pu: float):
+        """Returns the analysis of `grid`."""
+        base, reference_only = problem.base_pu, np.eye(grid.n_bus)[problem.reference]
+        net = network.build(grid, p_pu=base.real, q_pu=base.imag, participation=reference_only)
+        factors = contingency_factors.build(grid)
+        return cls(problem, factors, net, ours_powerflow.SAFETY * tolerance_pu)
+
+    @property
+    def outages(self) -> np.ndarray:
+        """The outages that cut nothing off, `[n_outage]`."""
+        return np.flatnonzero(~self.factors.bridge)
+
+    def prepare(self, batch: int, way: Way, seed: int) -> Prepared:
+        """Returns the analysis of the problem's first `batch` operating points."""
+        first = self.problem.first(batch)
+        lanes, rng = np.flatnonzero(np.arange(batch) < way.out * batch), np.random.default_rng(seed)
+        closed = np.ones((batch, self.net.n_branch))
+        closed[lanes, rng.choice(self.outages, len(lanes))] = 0
+        solve_base = solve.solver(self.net, tolerance_pu=self.tolerance_pu)
+        single = lambda x: jnp.asarray(x, self.net.dtype)
+        count = spread.devices(batch)
+        given = spread.put((single(first.p_pu), single(first.q_pu), single(closed)), count)
+        request = spread.over_devices(jax.vmap(self._request), count)(*given)
+        solution = spread.over_devices(jax.vmap(solve_base), count)(request)
+        screen = contingency.screener(self.factors, WORST)
+        screened = spread.over_devices(jax.vmap(screen), count)
+        found = screened(solution, request.closed)
+        if way.confirmed:
+            confirm = self._confirmer()
+            run = spread.over_devices(jax.vmap(confirm), count)
+            arguments, outages = (request, solution, found.worst), found.worst.size
+            share = lambda last: float(last.converged.mean())
+        else:
+            run, arguments = screened, (solution, request.closed)
+            outages = int(np.asarray(request.closed).sum())
+            share = lambda last: float(last.sound.mean())
+        last: list = []
+
+        def analyse():
+            last[:] = [jax.block_until_ready(run(*arguments))]
+
+        return Prepared(analyse, outages, lambda: share(last[0]))
+
+    def at_base(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (screened, confirmed) loadings of `outages` at the base, each `[n_outage]`."""
+        base = self.problem.base_pu
+        request = self._request(base.real, base.imag, np.ones(self.net.n_branch))
+        found = jax.jit(solve.solver(self.net, tolerance_pu=self.tolerance_pu))(request)
+        screened = jax.jit(contingency.screener(self.factors, WORST))(found, request.closed)
+        confirmed = jax.jit(self._confirmer())(request, found, self.outages)
+        return np.asarray(screened.loading)[self.outages], np.asarray(confirmed.loading)
+
+    def _confirmer(self):
+        return contingency.confirmer(self.net, fallback=True, tolerance_pu=self.tolerance_pu)
+
+    def _request(self, p, q, closed):
+        single = lambda x: jnp.asarray(x, self.net.dtype)
+        problem = self.problem
+        return solve.request_of(
+            self.net, p, q, closed=single(closed), vm_setpoint_pu=single(problem.setpoint_pu),
+            participation=single(np.eye(self.net.n_bus)[problem.reference]),
+            vm_start_pu=single(problem.vm_pu), va_start_rad=single(problem.va_rad),
+        )  # fmt: skip
