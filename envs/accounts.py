@@ -38,9 +38,11 @@ class Accounts:
         self._rate = as_float(np.where(np.isfinite(grid.branch.rate_mva), grid.branch.rate_mva, 0))
         self._co2 = as_float(units.co2_t_per_mwh)
         self._inertia = as_float(units.inertia_s * units.rating_mva)  # MWs
+        follows = np.isfinite(units.droop)  # has a governor
+        self._follows = jnp.asarray(follows)
         nominal = options.frequency.nominal_hz
         self._stiffness = as_float(
-            np.where(np.isfinite(units.droop), units.rating_mva / (units.droop * nominal), 0.0)
+            np.where(follows, gen.unit_p_max_mw / (units.droop * nominal), 0.0)
         )  # MW/Hz
         self._ramp = as_float(units.ramp_mw_per_min)
 
@@ -82,15 +84,16 @@ class Accounts:
         # Schedules have taken over what was settled by the last step; load that is shed is not
         # scheduled for.
         load_mw = jnp.where(alive[self._load_bus], asked.load_p_mw, 0.0).sum()
+        governed = lambda values: total(jnp.where(self._follows, values, 0.0))
         start = before.replace(
             agc_mw=jnp.zeros_like(before.agc_mw), deficit_mw=before.shed_share * load_mw
         )
         system = frequency_lib.System(
             inertia_mws=total(self._inertia),
             droop_mw_per_hz=total(self._stiffness),
-            up_mw=total(jnp.maximum(self._p_max - asked.gen_target_mw, 0.0)),
-            down_mw=total(jnp.maximum(asked.gen_target_mw - self._p_min, 0.0)),
-            ramp_mw_per_min=total(self._ramp),
+            up_mw=governed(jnp.maximum(self._p_max - asked.gen_target_mw, 0.0)),
+            down_mw=governed(jnp.maximum(asked.gen_target_mw - self._p_min, 0.0)),
+            ramp_mw_per_min=governed(self._ramp),
             load_mw=load_mw,
         )
         disturbance = frequency_lib.Disturbance(lost_mw + came, surprise_mw)

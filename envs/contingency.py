@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -211,10 +212,12 @@ def _with_outages(table: _Table, p, q, closed) -> tuple[chex.Array, chex.Array]:
     core = jnp.eye(slots, dtype=p.dtype) - both * table.transfer[out[:, :, None], out[:, None, :]]
     # Singular where what is out has cut something off; then any solution is one.
     inverse = jnp.linalg.pinv(core, rtol=_SINGULAR) * both
-    toward = jnp.einsum("mij,mjk->imk", inverse, table.respond[out])  # [slots, lanes, n]
+    # In full precision on accelerators, too: what is left of one minus `own` may be little.
+    product = functools.partial(jnp.einsum, precision="highest")
+    toward = product("mij,mjk->imk", inverse, table.respond[out])  # [slots, lanes, n]
     toward = jnp.moveaxis(toward, 1, -1)
     spread = jnp.moveaxis(table.transfer[:, out] * used, 1, -1)  # [n, slots, lanes]
-    own = jnp.einsum("nsm,snm->nm", spread, toward) + jnp.diag(table.transfer)[:, None]
+    own = product("nsm,snm->nm", spread, toward) + jnp.diag(table.transfer)[:, None]
     left = 1.0 - own
     radial = table.bridge | (left < _SINGULAR)
     # What has become a bridge only now: its flow goes, and nothing is known of who makes up for it.

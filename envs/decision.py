@@ -65,6 +65,7 @@ class Limits(NamedTuple):
 def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.EnvOptions) -> Limits:
     """Returns the limits of `grid` and `fleet`."""
     as_float = lambda x: jnp.asarray(x, jnp.float32)
+    load_mw = grid.bus.load_p_mw.sum()
     return Limits(
         p_min_mw=as_float(grid.gen.unit_p_min_mw),
         p_max_mw=as_float(grid.gen.unit_p_max_mw),
@@ -76,7 +77,8 @@ def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.Env
         vm_max_pu=as_float(grid.bus.vm_max_pu),
         voltage_swing=options.voltage_swing,
         voltage_ramp=options.voltage_ramp,
-        nominal_load_mw=float(np.abs(grid.bus.load_p_mw).sum()),
+        # Where the file's loads give more than they take, the size of them all stands for it.
+        nominal_load_mw=float(load_mw if load_mw > 0 else np.abs(grid.bus.load_p_mw).sum()),
         storage=fleet.storage,
         dt_h=options.step_minutes / 60.0,
     )

@@ -43,7 +43,7 @@ class System(NamedTuple):
 
     inertia_mws: chex.Array  # Σ H S
     droop_mw_per_hz: chex.Array  # Σ Pmax / (droop · nominal frequency)
-    up_mw: chex.Array  # headroom of units that follow frequency, not negative
+    up_mw: chex.Array  # headroom of units with a governor, not negative
     down_mw: chex.Array  # not negative
     ramp_mw_per_min: chex.Array  # of secondary control
     load_mw: chex.Array  # connected load, shed load included

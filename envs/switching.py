@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from envs import tape as tape_lib
 
-CLOSED, OPENED, UNAVAILABLE, TRIPPED = 0, 1, 2, 3  # why a branch is as it is
+CLOSED, OPENED, TRIPPED = 0, 1, 2  # what the controller and protection made of a branch
 _ASKED = 0.5  # an action beyond this asks for a switch
 
 
@@ -18,14 +18,15 @@ _ASKED = 0.5  # an action beyond this asks for a switch
 class BranchState:
     """Service of every branch, `[n_branch]`."""
 
-    why: chex.Array  # int8: closed, opened by the controller, unavailable by the tape, or tripped
+    why: chex.Array  # int8: closed, opened by the controller, or tripped by protection
+    available: chex.Array  # bool: not taken away by the tape, whatever `why` says
     wait: chex.Array  # int32 steps before the controller, or reclosing, may change it
     overloaded: chex.Array  # int32 steps in a row above its limit
 
     @property
     def closed(self) -> chex.Array:
         """Whether each branch is in service, bool `[n_branch]`."""
-        return self.why == CLOSED
+        return (self.why == CLOSED) & self.available
 
 
 class Switched(NamedTuple):
@@ -33,38 +34,37 @@ class Switched(NamedTuple):
 
     state: BranchState
     operations: chex.Array  # breakers moved
-    refused: chex.Array  # requests that cooldown, the tape or the limit of one a step prevented
+    refused: chex.Array  # requests that cooldown or the limit of one a step prevented
 
 
 def initial(n_branch: int) -> BranchState:
     """Returns all branches in service."""
     none = jnp.zeros(n_branch, jnp.int32)
-    return BranchState(jnp.zeros(n_branch, jnp.int8), none, none)
+    return BranchState(none.astype(jnp.int8), jnp.ones(n_branch, bool), none, none)
 
 
 def advance(state: BranchState, status: chex.Array) -> BranchState:
     """Returns the state after the tape's `status` `[n_branch]`, and after reclosing what tripped.
 
-    A branch that the tape takes away comes back when the tape gives it back; one that protection
-    tripped comes back when its wait is over; one that the controller opened stays open.
+    A branch that the tape takes away is what it was before when the tape gives it back: in service,
+    open because the controller opened it, or tripped. One that protection tripped is closed when
+    its wait is over, in or out of the tape's hands; one that the controller opened stays open.
     """
     wait = jnp.maximum(state.wait - 1, 0)
-    back = ((state.why == UNAVAILABLE) & (status == tape_lib.IN_SERVICE)) | (
-        (state.why == TRIPPED) & (wait == 0)
-    )
-    why = jnp.where(back, CLOSED, state.why)
-    why = jnp.where(status != tape_lib.IN_SERVICE, UNAVAILABLE, why)
-    return BranchState(why.astype(jnp.int8), wait, jnp.where(why == CLOSED, state.overloaded, 0))
+    why = jnp.where((state.why == TRIPPED) & (wait == 0), CLOSED, state.why).astype(jnp.int8)
+    state = state.replace(why=why, available=status == tape_lib.IN_SERVICE, wait=wait)
+    return state.replace(overloaded=jnp.where(state.closed, state.overloaded, 0))
 
 
 def switch(state: BranchState, action: chex.Array, cooldown: int) -> Switched:
     """Returns the state after a switching action `[n_branch]` in [−1, 1].
 
     Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that the
-    controller opened. One breaker moves a step, that of the strongest request; it then waits.
+    controller opened, unless the tape has it. One breaker moves a step, that of the strongest
+    request; it then waits.
     """
     asked = jnp.where(state.why == CLOSED, -action, jnp.where(state.why == OPENED, action, 0.0))
-    asked = jnp.where(asked > _ASKED, asked, 0.0)
+    asked = jnp.where(state.available & (asked > _ASKED), asked, 0.0)
     allowed = jnp.where(state.wait == 0, asked, 0.0)
     chosen = (jnp.arange(action.size) == allowed.argmax()) & (allowed > 0)
     why = jnp.where(chosen, jnp.where(state.why == CLOSED, OPENED, CLOSED), state.why)
@@ -83,8 +83,8 @@ def trip(
 
     The count of steps above the limit goes on for those that stay in service with `rho` above 1.
     """
-    return BranchState(
-        jnp.where(tripped, TRIPPED, state.why).astype(jnp.int8),
-        jnp.where(tripped, reclose_steps, state.wait),
-        jnp.where((rho > 1.0) & ~tripped & state.closed, state.overloaded + 1, 0),
+    return state.replace(
+        why=jnp.where(tripped, TRIPPED, state.why).astype(jnp.int8),
+        wait=jnp.where(tripped, reclose_steps, state.wait),
+        overloaded=jnp.where((rho > 1.0) & ~tripped & state.closed, state.overloaded + 1, 0),
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs import grid_env
+from envs import grid_env, restart
 from envs.options import EnvOptions
 
 
@@ -63,13 +63,12 @@ def test_every_observation_of_case118_varies_over_a_day(env118):
     def run(key):
         tape = env118.sample_tape(key)
         start = env118.start(tape)
-        strong = lambda tree: jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
 
         def step(state, _):
             after = env118.transition(state, jnp.zeros(env118.layout.action_size), tape)
-            return strong(after), (after.observation, after.terminated)
+            return restart.strong(after), (after.observation, after.terminated)
 
-        return jax.lax.scan(step, strong(start), None, length=env118.horizon)[1]
+        return jax.lax.scan(step, restart.strong(start), None, length=env118.horizon)[1]
 
     seen, terminated = jax.jit(run)(jax.random.PRNGKey(0))
     assert not np.any(terminated)

@@ -11,7 +11,7 @@ import scipy.optimize
 
 from envs import case_file, contingency_factors, grid_env, schedule, secured
 from envs.options import EnvOptions
-from envs.powerflow import network, solve
+from envs.powerflow import base_point, network, solve
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +134,19 @@ def test_a_grid_that_exports_is_planned(case14):
     demands, plans = secured.table(dataclasses.replace(case14, bus=bus, gen=gen))
     assert load.sum() < 0 and demands[0] < load.sum() < demands[-1]
     np.testing.assert_allclose(plans.sum(1), demands, atol=1e-6)
+
+
+def test_a_plan_without_solution_leaves_the_base_of_loads_shared_by_pmax(monkeypatch, case14):
+    plan = np.zeros((1, case14.n_gen))
+    plan[0, case14.units[-1]] = 1e5  # MW
+    monkeypatch.setitem(schedule.SCHEDULES, "proportional", lambda grid, demand: plan)
+    options = EnvOptions(case="case14", schedule="proportional")
+    named = grid_env.check(options)
+    found = grid_env._network(named.grid, named.fleet, options).base
+    p, q = base_point.nominal_injections(case14, grid_env._BASE_LEVEL)
+    wanted = base_point.solve(case14, p, q)
+    assert found.converged
+    np.testing.assert_allclose(found.va_rad, wanted.va_rad, atol=1e-9)
+    monkeypatch.undo()
+    planned = grid_env._network(named.grid, named.fleet, options).base
+    assert abs(planned.va_rad - wanted.va_rad).max() > 1e-3

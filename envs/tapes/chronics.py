@@ -6,7 +6,7 @@ an offset of 1 the data sets on the 14 and 118 bus systems (`rte_case14_*`, `edu
 substations are parts of the 118 bus system with numbers of their own: they need that grid as a
 case file.
 
-    tapes = chronics.read("…/rte_case14_realistic/chronics", grid, fleet, options, scale=0.87)
+    tapes = chronics.read("…/rte_case14_realistic/chronics", grid, fleet, options, scale=0.86)
     train = chronics.of_split(tapes, "train")
 """
 

@@ -107,12 +107,13 @@ def sample(
     share = level[:n_rows] * jnp.maximum(happens, 0.0)
 
     as_float = lambda x: jnp.asarray(x, jnp.float32)
-    day_ahead = level[:, 0] * (expected @ as_float(p_nominal))
+    day_ahead = level[:, 0] * jnp.matmul(expected, as_float(p_nominal), precision="highest")
     weight = as_float(size * np.append(p_nominal.sum(), np.bincount(area, p_nominal, n_area)))
     seen = tuple(part[:n_rows] for part in state)
     ahead = [
         day_ahead[k : k + n_rows]
-        + level[k : k + n_rows, 0] * (surprise.ahead(seen, late + k) @ weight)
+        + level[k : k + n_rows, 0]
+        * jnp.matmul(surprise.ahead(seen, late + k), weight, precision="highest")
         for k in tape_lib.LEAD_STEPS
     ]
     reactive = share * (1.0 + REACTIVE_STD * factor[-n_rows:])

@@ -51,9 +51,9 @@ def check_platform(platform: str) -> None:
         jax.devices(platform)
     except (RuntimeError, AssertionError) as error:  # as its platform is known to jax, or not
         raise ValueError(
-            f"--platform={platform}: jax {jax.__version__} finds no such device; give cpu, or, "
-            f"where there is one, pip install 'jax[{_EXTRAS.get(platform, platform)}]=="
-            f"{jax.__version__}'"
+            f"--platform={platform}: jax {jax.__version__} finds no such device"
+            f"{f' ({error})' if str(error) else ''}; give cpu, or, where there is one, "
+            f"pip install 'jax[{_EXTRAS.get(platform, platform)}]=={jax.__version__}'"
         ) from error
 
 

@@ -39,8 +39,9 @@ class Prepared:
     """A compiled analysis of a batch of operating points."""
 
     run: Callable[[], None]  # analyses the whole batch and waits for it
-    outages: int  # that one run analyses
-    converged_share: Callable[[], float]  # of the last run: solved by AC, or soundly screened
+    outages: int  # that one run analyses, of those that cut nothing off
+    # Of the last run: outages solved by AC, or grids soundly screened about a solution.
+    converged_share: Callable[[], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Analysis:
     def prepare(self, batch: int, way: Way, seed: int) -> Prepared:
         """Returns the analysis of the problem's first `batch` operating points."""
         first = self.problem.first(batch)
-        lanes, rng = np.flatnonzero(np.arange(batch) < way.out * batch), np.random.default_rng(seed)
-        closed = np.ones((batch, self.net.n_branch))
+        rng, closed = np.random.default_rng(seed), np.ones((batch, self.net.n_branch))
+        lanes = np.flatnonzero(np.diff(np.floor(way.out * np.arange(batch + 1))))  # evenly spread
         closed[lanes, rng.choice(self.outages, len(lanes))] = 0
         solve_base = solve.solver(self.net, tolerance_pu=self.tolerance_pu)
         single = lambda x: jnp.asarray(x, self.net.dtype)
@@ -84,17 +85,17 @@ class Analysis:
             confirm = self._confirmer()
             run = spread.over_devices(jax.vmap(confirm), count)
             arguments, outages = (request, solution, found.worst), found.worst.size
-            share = lambda last: float(last.converged.mean())
+            share = lambda last: last.converged
         else:
             run, arguments = screened, (solution, request.closed)
-            outages = int(np.asarray(request.closed).sum())
-            share = lambda last: float(last.sound.mean())
+            outages = int(np.asarray(request.closed)[:, self.outages].sum())
+            share = lambda last: last.sound & solution.converged
         last: list = []
 
         def analyse():
             last[:] = [jax.block_until_ready(run(*arguments))]
 
-        return Prepared(analyse, outages, lambda: share(last[0]))
+        return Prepared(analyse, outages, lambda: float(share(last[0]).mean()))
 
     def at_base(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns (screened, confirmed) loadings of `outages` at the base, each `[n_outage]`."""
@@ -106,7 +107,7 @@ class Analysis:
         return np.asarray(screened.loading)[self.outages], np.asarray(confirmed.loading)
 
     def _confirmer(self):
-        return contingency.confirmer(self.net, fallback=True, tolerance_pu=self.tolerance_pu)
+        return contingency.confirmer(self.net, tolerance_pu=self.tolerance_pu)
 
     def _request(self, p, q, closed):
         single = lambda x: jnp.asarray(x, self.net.dtype)

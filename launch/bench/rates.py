@@ -15,7 +15,7 @@ _REPEATS, _SECONDS = 9, 0.3
 def sgemm_gflops(n: int, batch: int) -> dict:
     """Returns the rates of a single-precision product `[n, n] × [n, batch]` in GFLOP/s.
 
-    By XLA, which is what our solvers run on, and by numpy's BLAS; counting 2 n² batch operations.
+    By XLA, where our solvers run, and by numpy's BLAS on the cores; counting 2 n² batch operations.
     """
     rng = np.random.default_rng(0)
     left, right = (rng.random(shape, np.float32) for shape in ((n, n), (n, batch)))

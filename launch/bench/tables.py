@@ -94,8 +94,11 @@ def contingency(result: dict) -> rich.console.Group:
                     peer, row["what"], *_rate({"batch": 1, **row}, row["outages_per_s"]),
                     f"{1e6 * row['seconds']['median']:,.3g}", _share(row["converged_share"]),
                 )  # fmt: skip
-            if "agreement" in report:
+            if report.get("agreement", {}).get("compared"):
                 found = report["agreement"]
+                if found["same_verdict_share"] < 1.0:
+                    share = _share(found["same_verdict_share"])
+                    notes.append(f"which outages have a solution: the same for {share} of them")
                 notes.append(
                     f"our loadings are off its AC ones by {found['confirmed_largest_error']:.1e} "
                     f"at most where confirmed, and where screened by "

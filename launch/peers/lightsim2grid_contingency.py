@@ -47,7 +47,7 @@ def measure(args: argparse.Namespace) -> dict:
     file = dict(np.load(args.problem))
     results, settings = [], {}
     for what in ("DC", "AC"):
-        tried = {}
+        tried, refused = {}, []
         for algorithm in _algorithms(file, what):
             for threads in sorted({1, args.threads}):
                 try:
@@ -57,7 +57,9 @@ def measure(args: argparse.Namespace) -> dict:
                         min(analysis.time(_SEARCH_REPEATS)),
                     )
                 except RuntimeError as error:
-                    print(f"{algorithm}: {error}")
+                    refused.append(f"{algorithm}: {error}")
+        if not tried:
+            raise RuntimeError(f"lightsim2grid has no {what} analysis: {'; '.join(refused)}")
         algorithm, threads = min(tried, key=tried.get)
         analysis = Analysis(file, algorithm, threads, args)
         taken = analysis.time(args.repeats)

@@ -68,6 +68,9 @@ def measure(args: argparse.Namespace) -> dict:
             "iterations": solver.iterations(),
         })  # fmt: skip
     measured = [c for c in candidates if "error" not in c]
+    if not measured:
+        causes = "; ".join(f"{c['algorithm']}: {c['error']}" for c in candidates)
+        raise RuntimeError(f"none of lightsim2grid's algorithms solves the problems: {causes}")
     best = max(measured, key=lambda c: (c["converged_share"], c["solves_per_s"]))
     best = {name: best[name] for name in ("class", "algorithm", "jacobian", "threads")}
     results = []
