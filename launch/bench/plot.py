@@ -69,7 +69,7 @@ def draw(reports: list[dict]):
             title=f"{_TITLES[kind]}\n(dotted: {_PEERS[kind]})", xlabel="grids at once",
             ylabel="microseconds each",
         )  # fmt: skip
-        axis.legend()
+        axis.legend(loc="lower left", fontsize="small")
     for index, kind in enumerate(kinds):
         cases = sorted(_cases(reports, kind), key=lambda case: case["n_bus"])
         ours = [(c["n_bus"], 1e6 / max(_fastest(c, kind).values())) for c in cases]
