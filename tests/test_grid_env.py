@@ -496,7 +496,7 @@ def test_voltage_collapse_ends_the_episode_with_finite_numbers(env, start, step,
 
 def test_load_that_comes_unforeseen_drives_frequency_out_of_range(env, start, step, tape):
     foreseen = tape.load_forecast_mw
-    tape = with_loads(tape, 2.5).replace(load_forecast_mw=foreseen)
+    tape = with_loads(tape, 3.0).replace(load_forecast_mw=foreseen)
     after = step(start(tape), idle(env), tape)
     assert after.terminated and int(after.reason) == Reason.FREQUENCY
     assert np.isfinite(after.observation).all() and np.isfinite(after.reward)
