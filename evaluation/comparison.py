@@ -58,7 +58,7 @@ def table(compared: Mapping[str, Mapping[str, Any]]) -> rich.table.Table:
 def _cell(interval: Mapping[str, float], sign: str = "", note: str = "") -> str:
     """Returns a mean, and its interval on the line below."""
     size = max(abs(interval[end]) for end in ("mean", "low", "high"))
-    digits = 0 if size >= 1000 else 2 if size >= 1 or size == 0 else 4
+    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 or size == 0 else 4
     mean, low, high = (f"{interval[end]:{sign},.{digits}f}" for end in ("mean", "low", "high"))
     if low == high:
         return f"{mean}{note}\n"

@@ -100,12 +100,22 @@ def test_large_numbers_fit_the_table():
             "do_nothing": row(1_957_762.0, 58_115.0),
             "learned": row(1_669_849.0, 52_000.0),
             "difference": row(-287_913.0, 6_300.0),
-        }
+        },
+        # The longest name and, below it, the widest intervals, of what columns share.
+        "voltage_violation": dict.fromkeys(
+            ("do_nothing", "learned", "difference"), row(0.0010, 0.0009)
+        ),
+        "return": {
+            "do_nothing": row(-119.47, 10.3),
+            "learned": row(189.29, 8.9),
+            "difference": row(308.76, 9.8),
+        },
     }
     console = rich.console.Console(width=80, record=True)
     console.print(comparison.table(compared))
     text = console.export_text()
     assert "…" not in text and "1,900k to 2,016k" in text and "-294,213 to -281,613" in text
+    assert "-129.8 to -109.2" in text and "+299.0 to +318.6" in text
 
 
 def test_cost_counts_generation_and_load_control_per_day_played():
