@@ -85,8 +85,9 @@ def main(argv: list[str]) -> int:
         return exit_codes.FAILED
     compared = comparison.compare(learned, idle, _SEED.value)
 
+    grid = "" if env.grid.name == experiment.name else f" on {env.grid.name}"
     console.print(
-        f"{experiment.name}: the {_CHECKPOINT.value} checkpoint (update {version}) beside doing "
+        f"{experiment.name}{grid}: the {_CHECKPOINT.value} checkpoint (update {version}) beside doing "
         f"nothing on the same {_EPISODES.value} {_SPLIT.value} days; means with 95 % bootstrap "
         "intervals\n"
     )
