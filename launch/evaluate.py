@@ -87,9 +87,9 @@ def main(argv: list[str]) -> int:
 
     grid = "" if env.grid.name == experiment.name else f" on {env.grid.name}"
     console.print(
-        f"{experiment.name}{grid}: the {_CHECKPOINT.value} checkpoint (update {version}) beside doing "
-        f"nothing on the same {_EPISODES.value} {_SPLIT.value} days; means with 95 % bootstrap "
-        "intervals\n"
+        f"{experiment.name}{grid}: the {_CHECKPOINT.value} checkpoint (update {version}) beside "
+        f"doing nothing on the same {_EPISODES.value} {_SPLIT.value} days; means with 95 % "
+        "bootstrap intervals\n"
     )
     console.print(comparison.table(compared))
     for name, endings in (("learned", learned_endings), ("do nothing", idle_endings)):
