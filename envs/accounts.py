@@ -38,12 +38,9 @@ class Accounts:
         self._rate = as_float(np.where(np.isfinite(grid.branch.rate_mva), grid.branch.rate_mva, 0))
         self._co2 = as_float(units.co2_t_per_mwh)
         self._inertia = as_float(units.inertia_s * units.rating_mva)  # MWs
-        follows = np.isfinite(units.droop)  # has a governor
-        self._follows = jnp.asarray(follows)
-        nominal = options.frequency.nominal_hz
-        self._stiffness = as_float(
-            np.where(follows, gen.unit_p_max_mw / (units.droop * nominal), 0.0)
-        )  # MW/Hz
+        self._follows = jnp.asarray(np.isfinite(units.droop))  # has a governor
+        # MW/Hz, zero where droop is infinite.
+        self._stiffness = as_float(gen.unit_p_max_mw / (units.droop * options.frequency.nominal_hz))
         self._ramp = as_float(units.ramp_mw_per_min)
 
     def still(self) -> frequency_lib.Outcome:

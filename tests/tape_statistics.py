@@ -168,6 +168,17 @@ def _power_factor(tapes):
     return ratio.std((0, 1)) / np.abs(ratio.mean((0, 1)))
 
 
+def errors_of_forecasts(days, of):
+    """Returns forecast minus outcome `[day, row]` for every lead, then for the day before.
+
+    With it comes the outcome. `of` is load or renewable.
+    """
+    happens = (days.load_p_mw if of == "load" else days.renewable_mw).sum(-1)
+    ahead = getattr(days, f"{of}_forecast_mw")
+    errors = [ahead[:, :-k, i] - happens[:, k:] for i, k in enumerate(tape.LEAD_STEPS)]
+    return [*errors, getattr(days, f"day_ahead_{of}_mw") - happens], happens
+
+
 def forecast_errors(case, kind, n_days=256):
     """Returns the standard deviation of forecasts' errors by lead, then of those of the day before.
 
@@ -188,11 +199,7 @@ def forecast_errors(case, kind, n_days=256):
         plants = dataclasses.replace(plants, renewables=of_kind)
     sample = jax.jit(jax.vmap(lambda key: synthetic.sample(key, grid, plants, OPTIONS, "train")))
     days = sample(jax.random.split(jax.random.PRNGKey(0), n_days))
-    name = "load" if kind == "load" else "renewable"
-    happens = (days.load_p_mw if kind == "load" else days.renewable_mw).sum(-1)
-    ahead = getattr(days, f"{name}_forecast_mw")
-    errors = [ahead[:, :-k, i] - happens[:, k:] for i, k in enumerate(tape.LEAD_STEPS)]
-    errors.append(getattr(days, f"day_ahead_{name}_mw") - happens)
+    errors, happens = errors_of_forecasts(days, "load" if kind == "load" else "renewable")
     size = happens.mean() if kind == "load" else plants.renewables.p_max_mw.sum()
     return [float(error.std() / size) for error in errors]
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tape_statistics
 from scipy import stats
 
 from envs import fleet as fleet_lib
@@ -176,31 +177,23 @@ def test_the_table_of_a_curve_is_its_expectation():
 # Forecasts and the plan.
 
 
-def errors(days, of):
-    """Returns forecast minus outcome `[day, row]` for every lead, then for the day before."""
-    total = getattr(days, f"{'load_p' if of == 'load' else of}_mw").sum(-1)
-    forecast = getattr(days, f"{of}_forecast_mw")
-    by_lead = [forecast[:, :-k, i] - total[:, k:] for i, k in enumerate(LEAD_STEPS)]
-    return [*by_lead, getattr(days, f"day_ahead_{of}_mw") - total]
-
-
 @pytest.mark.parametrize("of", ("load", "renewable"))
 def test_forecasts_err_more_the_farther_they_look(days, of):
-    sizes = [error.std() for error in errors(days, of)]
+    sizes = [error.std() for error in tape_statistics.errors_of_forecasts(days, of)[0]]
     assert all(a < b for a, b in itertools.pairwise(sizes)), sizes
     assert sizes[-1] > 2 * sizes[0] > 0
 
 
 @pytest.mark.parametrize("of", ("load", "renewable"))
 def test_forecasts_are_unbiased(days, of):
-    for error in errors(days, of):
+    for error in tape_statistics.errors_of_forecasts(days, of)[0]:
         spread = error.mean(1).std() / np.sqrt(N_DAYS)  # days are independent, rows are not
         assert abs(error.mean()) < 4 * spread
 
 
 def test_forecasts_of_load_are_as_good_as_operators_are(days):
-    total = days.load_p_mw.sum(-1)
-    relative = [error.std() / total.mean() for error in errors(days, "load")]
+    errors, total = tape_statistics.errors_of_forecasts(days, "load")
+    relative = [error.std() / total.mean() for error in errors]
     assert 0.002 < relative[0] < 0.008 and 0.01 < relative[-1] < 0.03
 
 

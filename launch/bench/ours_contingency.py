@@ -56,8 +56,7 @@ class Analysis:
     @classmethod
     def of(cls, grid: grid_lib.Grid, problem: problem_lib.Problem, tolerance_pu: float):
         """Returns the analysis of `grid`."""
-        base, reference_only = problem.base_pu, np.eye(grid.n_bus)[problem.reference]
-        net = network.build(grid, p_pu=base.real, q_pu=base.imag, participation=reference_only)
+        net = ours_powerflow.network_about(grid, problem)
         factors = contingency_factors.build(grid)
         return cls(problem, factors, net, ours_powerflow.SAFETY * tolerance_pu)
 
@@ -80,11 +79,10 @@ class Analysis:
         solution = spread.over_devices(jax.vmap(solve_base), count)(request)
         screen = contingency.screener(self.factors, WORST)
         screened = spread.over_devices(jax.vmap(screen), count)
-        found = screened(solution, request.closed)
         if way.confirmed:
-            confirm = self._confirmer()
-            run = spread.over_devices(jax.vmap(confirm), count)
-            arguments, outages = (request, solution, found.worst), found.worst.size
+            run = spread.over_devices(jax.vmap(self._confirmer()), count)
+            worst = screened(solution, request.closed).worst
+            arguments, outages = (request, solution, worst), worst.size
             share = lambda last: last.converged
         else:
             run, arguments = screened, (solution, request.closed)
@@ -110,10 +108,5 @@ class Analysis:
         return contingency.confirmer(self.net, tolerance_pu=self.tolerance_pu)
 
     def _request(self, p, q, closed):
-        single = lambda x: jnp.asarray(x, self.net.dtype)
-        problem = self.problem
-        return solve.request_of(
-            self.net, p, q, closed=single(closed), vm_setpoint_pu=single(problem.setpoint_pu),
-            participation=single(np.eye(self.net.n_bus)[problem.reference]),
-            vm_start_pu=single(problem.vm_pu), va_start_rad=single(problem.va_rad),
-        )  # fmt: skip
+        closed = jnp.asarray(closed, self.net.dtype)
+        return ours_powerflow.request_of(self.net, self.problem, p, q, closed=closed)

@@ -51,25 +51,37 @@ def prepare(
     return METHODS[method].prepare(grid, problem, tolerance_pu)
 
 
+def network_about(grid: grid_lib.Grid, problem: problem_lib.Problem) -> Network:
+    """Returns the network of `grid` about the problem's base, its reference bus the only slack."""
+    base, slack = problem.base_pu, np.eye(grid.n_bus)[problem.reference]
+    return network.build(grid, p_pu=base.real, q_pu=base.imag, participation=slack)
+
+
+def request_of(
+    net: Network, problem: problem_lib.Problem, p: chex.Array, q: chex.Array, **given: chex.Array
+) -> solve_lib.Request:
+    """Returns the request for injections `p`, `q` `[n_bus]` pu, to start from the base.
+
+    `given` are further fields of the request.
+    """
+    single = lambda x: jnp.asarray(x, net.dtype)
+    return solve_lib.request_of(
+        net, p, q, vm_setpoint_pu=single(problem.setpoint_pu),
+        participation=single(np.eye(net.n_bus)[problem.reference]),
+        vm_start_pu=single(problem.vm_pu), va_start_rad=single(problem.va_rad), **given,
+    )  # fmt: skip
+
+
 def _by(method: str, flops: Callable[[Network], float]):
     """Returns how to prepare `method`, whose iteration takes `flops` operations."""
 
     def prepare(grid, problem: problem_lib.Problem, tolerance_pu: float) -> Prepared:
-        reference_only = np.eye(grid.n_bus)[problem.reference]
-        base = problem.base_pu
-        net = network.build(grid, p_pu=base.real, q_pu=base.imag, participation=reference_only)
+        net = network_about(grid, problem)
         solver = solve_lib.solver(net, method=method, tolerance_pu=SAFETY * tolerance_pu)
         single = lambda x: jnp.asarray(x, net.dtype)
-        slack = single(reference_only)
-        setpoint, vm, va = (single(x) for x in (problem.setpoint_pu, problem.vm_pu, problem.va_rad))
 
         def one(p, q):
-            found = solver(
-                solve_lib.request_of(
-                    net, p, q, vm_setpoint_pu=setpoint, participation=slack,
-                    vm_start_pu=vm, va_start_rad=va,
-                )
-            )  # fmt: skip
+            found = solver(request_of(net, problem, p, q))
             change = [found.vm_change_pu, found.va_change_rad]
             if net.compensated:
                 change += [found.vm_change_low_pu, found.va_change_low_rad]

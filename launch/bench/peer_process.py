@@ -1,4 +1,4 @@
-"""Runs a script of `launch/peers` under the interpreter of the peers' environment."""
+"""Runs a program of `launch/peers` under the interpreter of the peers' environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 from launch.bench import machine
 
 DEFAULT = machine.ROOT / ".venv-peers" / "bin" / "python"
-_SCRIPTS = machine.ROOT / "launch" / "peers"
 _ABSENT = "not installed: make peers"
 
 
@@ -32,18 +31,20 @@ def interpreter(choice: str) -> pathlib.Path | None:
     return python
 
 
-def run(python: pathlib.Path, script: str, arguments: list[str], timeout_s: float) -> dict:
-    """Returns what `launch/peers/SCRIPT.py` reports, or `{"error": why it does not}`.
+def run(python: pathlib.Path, peer: str, arguments: list[str], timeout_s: float) -> dict:
+    """Returns what `launch/peers/PEER.py` reports, or `{"error": why it does not}`.
 
     It inherits the cores that this process is kept on.
     """
     if not python.is_file():
         return {"error": _ABSENT}
-    command = [str(python), "-I", str(_SCRIPTS / f"{script}.py"), *arguments]
+    # It sees our folder and its own packages, and neither the user's nor PYTHONPATH's.
+    command = [str(python), "-E", "-s", "-m", f"launch.peers.{peer}", *arguments]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+            command, capture_output=True, text=True, timeout=timeout_s, check=False,
+            cwd=machine.ROOT,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"error": f"took longer than {timeout_s:.0f} s"}
     if done.returncode != 0:

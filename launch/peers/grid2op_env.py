@@ -1,6 +1,7 @@
 """Steps a Grid2Op environment that does nothing, with one of three engines under it.
 
-    python grid2op_env.py --env=rte_case118_example --engine=LightSimBackend --seconds=2 --repeats=5
+    python -m launch.peers.grid2op_env --env=rte_case118_example \
+        --engine=LightSimBackend --seconds=2 --repeats=5
 
 LightSimBackend and PandaPowerBackend are Grid2Op whole: its rules, its observation, its chronics.
 LightEnv is lightsim2grid's own environment in C++ on the same grid and chronics: power flow,
@@ -11,14 +12,11 @@ or Python observation. The environment is one that ships in Grid2Op's wheel (`te
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import statistics
-import sys
 import time
-import warnings
 
 import numpy as np
+
+from launch.peers import reporting
 
 
 def main() -> None:
@@ -28,11 +26,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["LightSimBackend", "PandaPowerBackend", "LightEnv"])
     parser.add_argument("--seconds", type=float, help="of stepping, in each repeat")
     parser.add_argument("--repeats", type=int)
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    with contextlib.redirect_stdout(sys.stderr):
-        report = measure(args)
-    json.dump(report, sys.stdout)
+    reporting.main(parser, measure)
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -63,8 +57,10 @@ def measure(args: argparse.Namespace) -> dict:
         "grid": shape,
         "steps": sum(row["steps"] for row in rows),
         "episodes_ended": episodes,
-        "steps_per_s": _summary([row["steps"] / row["stepping_s"] for row in rows]),
-        "steps_per_s_with_resets": _summary([row["steps"] / row["total_s"] for row in rows]),
+        "steps_per_s": reporting.summary([row["steps"] / row["stepping_s"] for row in rows]),
+        "steps_per_s_with_resets": reporting.summary(
+            [row["steps"] / row["total_s"] for row in rows]
+        ),
     }
 
 
@@ -130,15 +126,6 @@ def _light_env(env):
     protections.set_max_line_time_step_overflow(np.full(env.n_line, allowed, np.int32))
     light.protections = protections
     return light
-
-
-def _summary(rates: list[float]) -> dict:
-    return {
-        "median": statistics.median(rates),
-        "min": min(rates),
-        "max": max(rates),
-        "repeats": len(rates),
-    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Solves a problem file with lightsim2grid's batch solvers, with the fastest of its algorithms.
 
-    python lightsim2grid_powerflow.py PROBLEM.npz ANSWER.npz --batches=1,64 --tolerance=1e-4 \
-        --threads=1 --repeats=7
+    python -m launch.peers.lightsim2grid_powerflow PROBLEM.npz ANSWER.npz --batches=1,64 \
+        --tolerance=1e-4 --threads=1 --repeats=7
 
 Its two batch classes are tried (`TimeSeriesCPP`, each problem started from the one before;
 `InjectionSweepCPP`, each started from the same voltages, here the base) with each of its AC
@@ -13,18 +13,15 @@ that solves every problem is then timed at every batch. ANSWER.npz gets its `vm_
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import statistics
-import sys
 import time
-import warnings
 
 import numpy as np
 
+from launch.peers import lightsim2grid_grid, reporting
+
 _SEARCH_BATCH = 256  # problems that the algorithms are compared on
 _SEARCH_REPEATS = 9
-_MAX_ITERATIONS = 50
+_CLOCK_S = 1e-9  # the least that its own clock can tell from nothing
 _REFACTOR = {"refactored at every step": 0, "kept for 4 steps": 1, "kept": 2}  # RefactorPolicyType
 
 
@@ -33,15 +30,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("problem")
     parser.add_argument("answer")
-    parser.add_argument("--batches", type=lambda text: [int(n) for n in text.split(",")])
+    parser.add_argument("--batches", type=reporting.numbers)
     parser.add_argument("--tolerance", type=float)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeats", type=int)
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    with contextlib.redirect_stdout(sys.stderr):
-        report = measure(args)
-    json.dump(report, sys.stdout)
+    reporting.main(parser, measure)
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -104,10 +97,7 @@ def measure(args: argparse.Namespace) -> dict:
 
 def _settings(file, threads: int) -> list[dict]:
     """Returns what to try: every batch class, algorithm and policy that can be combined."""
-    available = [a.name for a in _grid(file).available_default_algorithms()]
-    # Where the build has no KLU, what is there.
-    chosen = [a for a in available if a.endswith("_KLU") and not a.startswith("DC")]
-    chosen = chosen or [a for a in available if a.startswith(("NR", "FDPF"))]
+    chosen = lightsim2grid_grid.algorithms(file, dc=False)
     # A chain of problems cannot be split over threads, and small problems lose by it.
     classes = [("TimeSeriesCPP", 1), *[("InjectionSweepCPP", n) for n in sorted({1, threads})]]
     return [
@@ -118,27 +108,15 @@ def _settings(file, threads: int) -> list[dict]:
     ]
 
 
-def _grid(file):
-    from lightsim2grid.network import init_from_matpower
-
-    tables = {name: file[name] for name in ("bus", "gen", "branch")}
-    return init_from_matpower({"baseMVA": float(file["base_mva"]), **tables})
-
-
 class Solver:
     """One of lightsim2grid's batch classes with one algorithm, on one problem file."""
 
     def __init__(self, file: dict, settings: dict, tolerance_pu: float):
         from lightsim2grid import lightsim2grid_cpp
-        from lightsim2grid.algorithm import AlgorithmType
 
         algorithm, policy = settings["algorithm"], settings["jacobian"]
-        grid = _grid(file)
-        self.start = file["vm_pu"] * np.exp(1j * file["va_rad"])
-        # The fast-decoupled solvers of a batch need matrices that only a grid's own solve makes.
-        grid.change_algorithm(getattr(AlgorithmType, algorithm))
-        if len(grid.ac_pf(self.start.copy(), _MAX_ITERATIONS, 1e-6)) == 0:
-            raise RuntimeError(f"lightsim2grid's {algorithm} does not solve the base")
+        grid = lightsim2grid_grid.solved(file, algorithm)
+        self.start = lightsim2grid_grid.start(file)
         self.batch = getattr(lightsim2grid_cpp, settings["class"])(grid)
         if policy is not None:
             config = self.batch.get_algo_config()
@@ -147,8 +125,7 @@ class Solver:
             self.batch.set_algo_config(config)
         if settings["threads"] > 1:
             self.batch.nb_thread = settings["threads"]
-        # Its tolerance is in MVA; 1 % below the rule, for it stops at the first iterate within.
-        self.tolerance_mva = 0.99 * tolerance_pu * float(file["base_mva"])
+        self.tolerance_mva = lightsim2grid_grid.tolerance_mva(file, tolerance_pu)
         loads = [load.bus_id for load in grid.get_loads()]
         generators = [gen.bus_id for gen in grid.get_generators()]
         if generators != file["gen"][:, 0].astype(int).tolist():
@@ -166,11 +143,13 @@ class Solver:
         wall, compute = [], []
         for repeat in range(repeats + 1):
             begun = time.perf_counter()
-            self.batch.compute_Vs(*arrays, self.start, _MAX_ITERATIONS, self.tolerance_mva)
+            self.batch.compute_Vs(
+                *arrays, self.start, lightsim2grid_grid.MAX_ITERATIONS, self.tolerance_mva
+            )
             if repeat:
                 wall.append(time.perf_counter() - begun)
-                compute.append(self.batch.solver_time())
-        return {"wall": _summary(wall), "compute": _summary(compute)}
+                compute.append(max(self.batch.solver_time(), _CLOCK_S))
+        return {"wall": reporting.summary(wall), "compute": reporting.summary(compute)}
 
     def converged_share(self, count: int) -> float:
         """Returns the share of the last run's problems that it says it solved."""
@@ -183,15 +162,6 @@ class Solver:
     def voltages(self) -> np.ndarray:
         """Returns the complex voltages of the last run `[n_problem, n_bus]`."""
         return np.array(self.batch.get_voltages())[:, : len(self.start)]
-
-
-def _summary(seconds: list[float]) -> dict:
-    return {
-        "median": max(statistics.median(seconds), 1e-9),
-        "min": min(seconds),
-        "max": max(seconds),
-        "repeats": len(seconds),
-    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Solves the first problems of a problem file with pandapower, one at a time.
 
-    python pandapower_powerflow.py PROBLEM.npz ANSWER.npz --count=20 --tolerance=1e-4
+    python -m launch.peers.pandapower_powerflow PROBLEM.npz ANSWER.npz --count=20 --tolerance=1e-4
 
 The network is made from the file's matrices by `from_ppc`; each solve starts from the voltages of
 the last. Its own Newton's method (with numba) and the one that it can borrow from lightsim2grid are
@@ -10,14 +10,12 @@ tried, and the faster is reported. ANSWER.npz gets `vm_pu` and `va_rad` `[count,
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import statistics
-import sys
 import time
-import warnings
 
 import numpy as np
+
+from launch.peers import reporting
 
 
 def main() -> None:
@@ -27,11 +25,7 @@ def main() -> None:
     parser.add_argument("answer")
     parser.add_argument("--count", type=int)
     parser.add_argument("--tolerance", type=float)
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    with contextlib.redirect_stdout(sys.stderr):
-        report = measure(args)
-    json.dump(report, sys.stdout)
+    reporting.main(parser, measure)
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -54,13 +48,14 @@ def measure(args: argparse.Namespace) -> dict:
         raise RuntimeError(f"pandapower solved nothing: {candidates}")
     median, name, vm, va, seconds = min(measured, key=lambda m: m[0])
     np.savez(args.answer, vm_pu=vm, va_rad=va)
-    spread = {"median": median, "min": min(seconds), "max": max(seconds), "repeats": count}
     return {
         "peer": "pandapower",
         "versions": {"pandapower": pandapower.__version__, "numpy": np.__version__},
         "settings": {"solver": name, "start": "last solution"},
         "candidates": candidates,
-        "results": [{"batch": 1, "seconds": spread, "solves_per_s": 1 / median}],
+        "results": [
+            {"batch": 1, "seconds": reporting.summary(seconds), "solves_per_s": 1 / median}
+        ],
     }
 
 
