@@ -1,39 +1,89 @@
-"""Controllers: anything that maps observations to actions, learned or not."""
+"""Controllers: anything that decides for grids, learned or not, behind one interface."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import chex
+import jax
 import jax.numpy as jnp
 
-from agents import distributions, normaliser
+from agents import bundle as bundle_lib
+from agents import distributions
 from agents import networks as networks_lib
+from envs import grid_env
+from envs import tape as tape_lib
 
-Controller = Callable[[chex.Array], chex.Array]  # [..., observation_size] -> [..., action_size]
+Memory = Any  # what a controller keeps from one decision to the next, a pytree
+Act = Callable[[grid_env.State, tape_lib.Tape, Memory], tuple[chex.Array, Memory]]
+
+# What a controller may look at. None is kept from it but by its word, which reports repeat.
+OBSERVATIONS = "observations"
+FORECASTS = "state, plan and forecasts"
+NEXT_ROW = "the next five minutes as they will be"
 
 
-def do_nothing(action_size: int) -> Controller:
+@dataclasses.dataclass(frozen=True)
+class Controller:
+    """Decides for a batch of grids."""
+
+    name: str
+    title: str
+    knows: str
+    # Takes the tapes of a batch, leaves `[B, …]`, and a seed; called before each episode.
+    start: Callable[[tape_lib.Tape, int], Memory]
+    # Takes states and tapes, leaves `[B, …]`, and its memory; returns actions `[B, action_size]`.
+    act: Act
+    traceable: bool = True  # whether `act` can be compiled; otherwise it gets and returns arrays
+    close: Callable[[], None] = lambda: None  # ends what it started
+
+
+def per_grid(decide: Callable[[grid_env.State, tape_lib.Tape], chex.Array]) -> Act:
+    """Returns the `act` of a controller that decides for each grid by itself, without memory."""
+
+    def act(state, tape, memory):
+        return jax.vmap(decide)(state, tape), memory
+
+    return act
+
+
+def stateless(tapes: tape_lib.Tape, seed: int) -> Memory:
+    """Returns the memory of a controller that has none."""
+    del tapes, seed
+    return ()
+
+
+def do_nothing(env: grid_env.GridEnv) -> Controller:
     """Returns the controller that follows the day-ahead plan."""
-    return lambda observation: jnp.zeros((*observation.shape[:-1], action_size))
+    nothing = lambda state, tape: jnp.zeros(env.layout.action_size)
+    return Controller("do_nothing", "do nothing", "nothing", stateless, per_grid(nothing))
 
 
-def weighted(controller: Controller, weight: chex.Array) -> Controller:
+def learned(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle) -> Controller:
+    """Returns the controller that takes a policy's most likely action.
+
+    The bundle is its memory, so that other parameters need no compilation.
+    """
+
+    def act(state, tape, memory):
+        policy = networks.policy(memory.params, memory.statistics, state.observation)
+        return distributions.squash(policy.mean), memory
+
+    return Controller("learned", "learned", OBSERVATIONS, lambda tapes, seed: bundle, act)
+
+
+def weighted(controller: Controller, weight: float) -> Controller:
     """Returns the controller that does `weight` of what another does.
 
     With a weight of 0 it does nothing: a program compiled for one serves for both.
     """
-    return lambda observation: weight * controller(observation)
 
+    def act(state, tape, memory):
+        inner, weight = memory
+        action, inner = controller.act(state, tape, inner)
+        return weight * action, (inner, weight)
 
-def learned(
-    networks: networks_lib.TeamNetworks,
-    params: networks_lib.Params,
-    statistics: normaliser.ObservationStatistics,
-) -> Controller:
-    """Returns the controller that takes a policy's most likely action."""
-
-    def act(observation):
-        return distributions.squash(networks.policy(params, statistics, observation).mean)
-
-    return act
+    start = lambda tapes, seed: (controller.start(tapes, seed), jnp.float32(weight))
+    return dataclasses.replace(controller, start=start, act=act)

@@ -57,12 +57,14 @@ def _build(cls, values, path: str):
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(f"{path}{unknown[0]}: no such field of {cls.__name__}")
-    missing = sorted(set(hints) - set(values))
+    # A field that came later than the file is what it usually is.
+    needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+    missing = sorted(needed - set(values))
     if missing:
         raise ValueError(f"{path}{missing[0]}: missing")
     built = {}
-    for name, kind in hints.items():
-        value = values[name]
+    for name, value in values.items():
+        kind = hints[name]
         if dataclasses.is_dataclass(kind):
             value = _build(kind, value, f"{path}{name}.")
         elif typing.get_origin(kind) is tuple:

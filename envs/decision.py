@@ -28,6 +28,17 @@ class Wanted(NamedTuple):
     switch: chex.Array  # `[n_branch]`
 
 
+class Targets(NamedTuple):
+    """What a controller would have, physical units; None for "as planned"."""
+
+    unit_mw: chex.Array | None = None  # `[n_gen]`, read for units
+    voltage_pu: chex.Array | None = None  # `[n_bus]`, read where a generator can hold it
+    load_mw: chex.Array | None = None  # `[n_load]`
+    renewable_mw: chex.Array | None = None  # `[n_renewable]`
+    storage_mw: chex.Array | None = None  # `[n_storage]` positive when discharging
+    switch: chex.Array | None = None  # `[n_branch]` −1 to open, 1 to close, 0 to leave
+
+
 class Asked(NamedTuple):
     """What a step is asked for after projection, physical units."""
 
@@ -106,6 +117,68 @@ def read(layout: layout_lib.Layout, site: layout_lib.Site, action: chex.Array) -
         storage=part("storage", fleet.n_storage),
         switch=part("switch", grid.n_branch),
     )
+
+
+def write(
+    layout: layout_lib.Layout,
+    site: layout_lib.Site,
+    limits: Limits,
+    now: tape_lib.Tape,
+    targets: Targets,
+) -> chex.Array:
+    """Returns the action `[action_size]` in [−1, 1] that asks for `targets`: the inverse of `read`.
+
+    Targets out of reach become the nearest action; those that the layout has no control for are
+    left out.
+
+    Args:
+      layout: which entry of the action means what.
+      site: what the layout is made for.
+      limits: of grid and fleet.
+      now: the row of the tape that the step will apply.
+      targets: what to ask for.
+    """
+    grid, fleet = site.grid, site.fleet
+    unit, voltage = jnp.zeros(grid.n_gen), jnp.zeros(grid.n_gen)
+    if targets.unit_mw is not None:
+        unit = _share(targets.unit_mw, now.plan_p_mw, limits.p_min_mw, limits.p_max_mw)
+    if targets.voltage_pu is not None:
+        scheduled = _voltage_setpoint(limits, voltage, now)
+        share = _share(targets.voltage_pu, scheduled, limits.vm_min_pu, limits.vm_max_pu)
+        # Controls at one bus add up: the first that the layout has takes it all.
+        able = layout_lib.voltage_controls(layout, grid)
+        first = np.isin(np.arange(grid.n_gen), able[np.unique(grid.gen.bus[able], True)[1]])
+        voltage = jnp.where(first, share[grid.gen.bus], 0.0)
+    is_unit = jnp.asarray(grid.gen.is_unit)
+    parts = {
+        "generator": jnp.where(is_unit, unit, voltage),
+        "unit_voltage": voltage[grid.units],
+        "load": jnp.zeros(site.controllable.size),
+        "curtailment": jnp.zeros(fleet.n_renewable),
+        "storage": jnp.zeros(fleet.n_storage),
+        "switch": jnp.zeros(grid.n_branch) if targets.switch is None else targets.switch,
+    }
+    if targets.load_mw is not None:
+        moved = targets.load_mw / _not_zero(now.load_p_mw) - 1.0
+        parts["load"] = (moved / limits.load_share)[site.controllable]
+    if targets.renewable_mw is not None:
+        parts["curtailment"] = targets.renewable_mw / _not_zero(now.renewable_mw) - 1.0
+    if targets.storage_mw is not None:
+        rated = jnp.asarray(fleet.storage.p_max_mw, jnp.float32)
+        parts["storage"] = targets.storage_mw / _not_zero(rated)
+    asked = [parts[name] for name in layout.action]
+    return jnp.clip(jnp.concatenate(asked), -1.0, 1.0).astype(jnp.float32)
+
+
+def _share(target, middle, low, high):
+    """Returns where `target` lies between `low` (−1), `middle` (0) and `high` (1)."""
+    above = target > middle
+    reach = jnp.where(above, high - middle, middle - low)
+    return (target - middle) / _not_zero(reach)
+
+
+def _not_zero(x):
+    return jnp.where(jnp.abs(x) > 1e-6, x, jnp.inf)  # what cannot move is left as it is
 
 
 def project(

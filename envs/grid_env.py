@@ -78,6 +78,23 @@ class State:
         return self.terminated | self.truncated
 
 
+class Detail(NamedTuple):
+    """What a step was made of beyond the state it led to, physical units, unbatched."""
+
+    asked: decision.Asked  # after projection
+    bus_p_mw: chex.Array  # `[n_bus]` net injection: units after the slack, plants, batteries, loads
+    bus_q_mvar: chex.Array  # `[n_bus]` of loads alone; what generators add follows from voltages
+    gen_p_mw: chex.Array  # `[n_gen]` units' power after the slack, condensers' draw
+    gen_q_mvar: chex.Array  # `[n_gen]`
+    alive: chex.Array  # bool `[n_bus]`
+    holds: chex.Array  # bool `[n_bus]` a generator in service holds the voltage
+    closed: chex.Array  # bool `[n_branch]` as the power flow had it: after protection
+    rho: chex.Array  # `[n_branch]` loading over limit
+    after_outage_rho: chex.Array  # `[n_branch]` fullest branch after the loss of each, if assessed
+    served: chex.Array  # `[n_load]` share of each load
+    renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
+
+
 class Named(NamedTuple):
     """What the options of an environment name."""
 
@@ -114,11 +131,12 @@ class GridEnv:
         self.dt_h = options.step_minutes / 60.0
         self._reward = rewards.REWARDS[options.reward]
         net = _network(grid, fleet, options)
-        self._limits = decision.limits(grid, fleet, options)
+        self.limits = decision.limits(grid, fleet, options)
         self._accounts = accounts.Accounts(grid, fleet, options)
         # Only where it is seen, priced or asked for: screening costs as much as the rest of a step.
         shown = "after_outage_rho" in self.spec.observation
-        assessed = shown or options.insecurity_price > 0 or options.confirmed_outages > 0
+        assessed = shown or options.screen_outages or options.insecurity_price > 0
+        assessed |= options.confirmed_outages > 0
         plant = operation.plant(grid, fleet, net, options.tolerance_pu, flows=assessed)
         self._assess = security.Assessor(grid, plant, options) if assessed else None
         self._begin = lanes.of_one_grid(functools.partial(operation.begin, plant))
@@ -127,6 +145,11 @@ class GridEnv:
         )
         self._vm_base = net.vm_base[net.position, 0]
         self._va_base = net.va_base[net.position, 0] - net.va_base[net.reference, 0]
+
+    @property
+    def assesses(self) -> bool:
+        """Whether each step's N-1 security is assessed."""
+        return self._assess is not None
 
     # What a user calls.
 
@@ -175,7 +198,8 @@ class GridEnv:
             trip_round=jnp.zeros(grid.n_branch, jnp.int8),
             metrics={},
         )
-        state = self._transition(blank, jnp.zeros(self.layout.action_size), tape, starting=True)
+        nothing = jnp.zeros(self.layout.action_size)
+        state, _ = self._transition(blank, nothing, tape, starting=True)
         # Nothing has been decided yet, so nothing is charged.
         none = {name: zero for name in state.terms}
         return state.replace(reward=zero, terms=none, truncated=jnp.zeros((), bool))
@@ -184,13 +208,27 @@ class GridEnv:
         self, state: State, action: chex.Array, tape: tape_lib.Tape | tape_lib.PooledTape
     ) -> State:
         """Returns the state after one step of `tape`; `state.tape` is not read."""
+        return self.detailed(state, action, tape)[0]
+
+    def detailed(
+        self, state: State, action: chex.Array, tape: tape_lib.Tape | tape_lib.PooledTape
+    ) -> tuple[State, Detail]:
+        """Returns what `transition` does, and what the step was made of."""
         chex.assert_shape(action, (self.layout.action_size,))
         return self._transition(state, jnp.clip(action, -1.0, 1.0), tape, starting=False)
 
+    def action_for(self, state: State, tape: tape_lib.Tape, targets: decision.Targets):
+        """Returns the action `[action_size]` that asks for `targets` in the next step.
+
+        What the layout has no control for is left as planned.
+        """
+        now = tape.at(state.t + 1)
+        return decision.write(self.layout, self.site, self.limits, now, targets)
+
     # A step, in the order of `docs/mdp.md`.
 
-    def _transition(self, state: State, action, tape, *, starting: bool) -> State:
-        options, limits = self.options, self._limits
+    def _transition(self, state: State, action, tape, *, starting: bool) -> tuple[State, Detail]:
+        options, limits = self.options, self.limits
         now = tape.at(state.t + 1)
 
         # 1. What the tape takes away and gives back; what the action asks for, and what of it can
@@ -201,7 +239,9 @@ class GridEnv:
         surprise_mw = (now.load_p_mw.sum() - before.load_forecast_mw[0]) - (
             now.renewable_mw.sum() - before.renewable_forecast_mw[0]
         )
-        branch = switching.advance(state.branch, now.branch_status)
+        branch = switching.advance(
+            state.branch, now.branch_status, recloses=options.protection.recloses
+        )
         wanted = decision.read(self.layout, self.site, action)
         switched = switching.switch(branch, wanted.switch, options.switch_cooldown_steps)
         asked = decision.project(
@@ -300,7 +340,7 @@ class GridEnv:
             after_outage_rho=secure.loading,
             day_share=t * (options.step_minutes / options_lib.MINUTES_PER_DAY),
         )
-        return state.replace(
+        after = state.replace(
             t=t,
             gen_p_mw=gen_p,
             gen_on=gen_on,
@@ -320,6 +360,31 @@ class GridEnv:
             trip_round=settled.trip_round,
             metrics=books.metrics(asked, switched, settled, swing, secure, vm, rho),
         )
+        load_bus, alive = self.grid.loads, solution.alive
+        served = settled.served * connected
+        lit = alive.astype(jnp.float32)
+        drawn = jnp.zeros(self.grid.n_bus)
+        given = (
+            (drawn + other * lit)
+            .at[self.grid.gen.bus]
+            .add(jnp.where(jnp.asarray(self.grid.gen.is_unit), settled.gen_p_mw, 0.0))
+        )
+        given = given.at[self.fleet.renewables.bus].add(settled.renewable_mw)
+        detail = Detail(
+            asked=asked,
+            bus_p_mw=given.at[load_bus].add(-asked.load_p_mw * served),
+            bus_q_mvar=drawn.at[load_bus].add(-asked.load_q_mvar * served),
+            gen_p_mw=gen_p,
+            gen_q_mvar=gen_q,
+            alive=alive,
+            holds=jnp.zeros(self.grid.n_bus, bool).at[self.grid.gen.bus].max(gen_on),
+            closed=branch.closed,
+            rho=rho,
+            after_outage_rho=secure.loading,
+            served=served,
+            renewable_mw=settled.renewable_mw,
+        )
+        return after, detail
 
 
 def check(options: options_lib.EnvOptions) -> Named:

@@ -146,6 +146,13 @@ LAYOUTS: dict[str, Spec] = {
          "branch_rho", "unit_plan", "forecast", "renewable_forecast", "frequency", "clock"),
         ("generator", "load", "storage"),
     ),
+    # The same, and every control there is, on any grid.
+    "full": Spec(
+        ("bus_vm", "bus_va", "unit_p", "gen_q", "load_p", "renewable_p", "storage_energy",
+         "branch_rho", "branch_closed", "branch_wait", "branch_maintenance", "unit_plan",
+         "forecast", "renewable_forecast", "frequency", "clock"),
+        ("generator", "load", "curtailment", "storage", "unit_voltage", "switch"),
+    ),
     # The network state alone.
     "voltages": Spec(
         ("bus_vm", "bus_va", "bus_p", "bus_q", "unit_p", "load_p"), ("generator", "load")
@@ -217,6 +224,16 @@ def make(site: Site, spec: Spec) -> Layout:
     seen = tuple(f"{name}: {entry}" for name, entry in seen)
     action, moved = _slices({name: ACTIONS[name].names(site) for name in spec.action})
     return Layout(observation, seen, action, tuple(entry for _, entry in moved))
+
+
+def voltage_controls(layout: Layout, grid: grid_lib.Grid) -> np.ndarray:
+    """Returns the generators whose voltage set-point the layout can move, indices."""
+    able = np.zeros(grid.n_gen, bool)
+    if "generator" in layout.action:
+        able |= ~grid.gen.is_unit
+    if "unit_voltage" in layout.action:
+        able |= grid.gen.is_unit
+    return np.flatnonzero(able)
 
 
 def observe(site: Site, spec: Spec, view: View) -> chex.Array:

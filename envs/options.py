@@ -19,7 +19,10 @@ class ProtectionOptions:
         2.0
     )
     soft_steps: Annotated[int, "steps in a row above its limit after which a branch trips"] = 4
-    reclose_steps: Annotated[int, "steps after which a branch that tripped is closed again"] = 12
+    reclose_steps: Annotated[int, "steps that a branch which tripped stays open at least"] = 12
+    recloses: Annotated[
+        bool, "whether it is then closed by itself; if not, the controller has to"
+    ] = True
     max_rounds: Annotated[int, "rounds of a cascade before the grid counts as lost"] = 8
 
     def __post_init__(self):
@@ -45,7 +48,7 @@ class EnvOptions:
         "economic"
     )
     layout: Annotated[
-        str, "named set of observations and actions: operator, voltages, case118 or case118_full"
+        str, "set of observations and controls: operator, full, voltages, case118 or case118_full"
     ] = "operator"
     step_minutes: Annotated[int, "simulated minutes between two decisions"] = 5
     horizon_steps: Annotated[int, "decisions in an episode; 288 of 5 minutes are a day"] = 288
@@ -74,6 +77,9 @@ class EnvOptions:
     reactive_price: Annotated[float, "charged outside generators' reactive limits, $/MVArh"] = 10.0
     frequency_price: Annotated[float, "charged per h of frequency outside its band"] = 1_000.0
     insecurity_price: Annotated[float, "charged per h for each branch whose loss overloads"] = 0.0
+    screen_outages: Annotated[
+        bool, "whether N-1 security is assessed where nothing shows or prices it"
+    ] = False
     confirmed_outages: Annotated[
         int, "worst outages of each step that AC power flow confirms; 0 for screening alone"
     ] = 0

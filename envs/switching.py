@@ -43,15 +43,17 @@ def initial(n_branch: int) -> BranchState:
     return BranchState(none.astype(jnp.int8), jnp.ones(n_branch, bool), none, none)
 
 
-def advance(state: BranchState, status: chex.Array) -> BranchState:
+def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) -> BranchState:
     """Returns the state after the tape's `status` `[n_branch]`, and after reclosing what tripped.
 
     A branch that the tape takes away is what it was before when the tape gives it back: in service,
     open because the controller opened it, or tripped. One that protection tripped is closed when
-    its wait is over, in or out of the tape's hands; one that the controller opened stays open.
+    its wait is over, in or out of the tape's hands, unless it never `recloses`; one that the
+    controller opened stays open.
     """
     wait = jnp.maximum(state.wait - 1, 0)
-    why = jnp.where((state.why == TRIPPED) & (wait == 0), CLOSED, state.why).astype(jnp.int8)
+    over = (state.why == TRIPPED) & (wait == 0) & recloses
+    why = jnp.where(over, CLOSED, state.why).astype(jnp.int8)
     state = state.replace(why=why, available=status == tape_lib.IN_SERVICE, wait=wait)
     return state.replace(overloaded=jnp.where(state.closed, state.overloaded, 0))
 
@@ -60,10 +62,10 @@ def switch(state: BranchState, action: chex.Array, cooldown: int) -> Switched:
     """Returns the state after a switching action `[n_branch]` in [−1, 1].
 
     Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that the
-    controller opened, unless the tape has it. One breaker moves a step, that of the strongest
-    request; it then waits.
+    controller opened or that tripped, unless the tape has it. One breaker moves a step, that of the
+    strongest request; it then waits.
     """
-    asked = jnp.where(state.why == CLOSED, -action, jnp.where(state.why == OPENED, action, 0.0))
+    asked = jnp.where(state.why == CLOSED, -action, action)
     asked = jnp.where(state.available & (asked > _ASKED), asked, 0.0)
     allowed = jnp.where(state.wait == 0, asked, 0.0)
     chosen = (jnp.arange(action.size) == allowed.argmax()) & (allowed > 0)

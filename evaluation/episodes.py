@@ -1,16 +1,55 @@
-"""Plays whole episodes of a controller on given tapes."""
+"""Plays whole episodes of a controller on given tapes, and keeps what happened."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agents import controllers
 from envs import grid_env, restart
 from envs import tape as tape_lib
+
+_CUT_MW = 1e-2  # what projection cuts below this is rounding
+
+
+class Happened(NamedTuple):
+    """One step of a batch, every array `[B, …]`; over an episode `[T, B, …]`."""
+
+    counted: chex.Array  # bool, whether the episode was still going on
+    reward: chex.Array
+    terminated: chex.Array  # bool, whether this step ended it
+    reason: chex.Array  # `envs.termination.Reason`
+    terms: Mapping[str, chex.Array]  # `envs.rewards.UNITS`
+    metrics: Mapping[str, chex.Array]  # of the state
+    frequency_hz: chex.Array  # at the end of the step
+    shed_share: chex.Array  # of load that frequency relays hold off at its end
+    overridden: chex.Array  # bool, whether projection changed what was asked for
+
+
+class Seen(NamedTuple):
+    """What a report shows of one step besides, `[B, …]`; over an episode `[T, B, …]`."""
+
+    action: chex.Array
+    vm_pu: chex.Array
+    va_rad: chex.Array
+    energy_mwh: chex.Array
+    trip_round: chex.Array
+    why: chex.Array  # of branches, see `envs.switching`
+    available: chex.Array  # bool, branches that the tape has not taken away
+    detail: grid_env.Detail
+
+
+class Episodes(NamedTuple):
+    """Episodes of one controller, numpy arrays `[T, B, …]`."""
+
+    happened: Happened
+    seen: Seen | None
 
 
 def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> tape_lib.Tape:
@@ -19,37 +58,83 @@ def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> tap
     return jax.jit(jax.vmap(sample))(jax.random.split(jax.random.PRNGKey(seed), episodes))
 
 
-def play(
-    env: grid_env.GridEnv, controller: controllers.Controller, tapes: tape_lib.Tape
-) -> Mapping[str, chex.Array]:
-    """Returns the sums of reward and of every reward term over each episode, `[episodes]`.
+class Player:
+    """Plays episodes in one environment; a batch size is compiled once, for every controller."""
 
-    Besides: `played`, the share of the horizon that was played; `survived`, the same without a step
-    that ended the episode; and `reason`, why it ended early (`envs.termination.Reason`). Nothing is
-    counted after an episode's end.
-    """
+    def __init__(self, env: grid_env.GridEnv, *, see: bool = False):
+        """Takes the environment, and whether to keep what only a report shows."""
+        self._env, self._see = env, see
+        self._start = jax.jit(jax.vmap(lambda tape: restart.strong(env.start(tape))))
+        self._step = jax.jit(self._advance)
+        self._acts: dict[controllers.Act, controllers.Act] = {}  # compiled
 
-    def one(tape):
-        def step(carry, _):
-            state, ended, totals = carry
-            after = env.transition(state, controller(state.observation), tape)
-            now = {"return": after.reward, "played": 1.0 / env.horizon, **after.terms}
-            totals = jax.tree.map(lambda sum_, x: sum_ + jnp.where(ended, 0.0, x), totals, now)
-            after = jax.tree.map(lambda new, old: jnp.where(ended, old, new), after, state)
-            return (after, ended | after.terminated, totals), None
+    def play(
+        self,
+        controller: controllers.Controller,
+        tapes: tape_lib.Tape,
+        seed: int = 0,
+        *,
+        memory: controllers.Memory | None = None,
+        progress: Callable[[int], None] = lambda steps: None,
+        watch: Callable[[grid_env.State], None] = lambda state: None,
+    ) -> Episodes:
+        """Returns the episodes on `tapes`, leaves `[B, …]`; nothing is counted after an end.
 
-        start = env.start(tape)
-        shape = jax.eval_shape(
-            lambda s: env.transition(s, controller(s.observation), tape).terms, start
+        Args:
+          controller: who decides.
+          tapes: one for each episode.
+          seed: of controllers that draw random numbers.
+          memory: for the controller to begin with, instead of what its `start` returns.
+          progress: told how many steps were played since it was last told.
+          watch: shown every state that a decision is made in.
+        """
+        tapes = jax.tree.map(jnp.asarray, tapes)
+        act = self.compiled(controller)
+        state = self._start(tapes)
+        carry = (state, state.terminated)
+        memory = controller.start(tapes, seed) if memory is None else memory
+        rows = []
+        for _ in range(self._env.horizon):
+            watch(carry[0])
+            action, memory = act(carry[0], tapes, memory)
+            carry, row = self._step(carry, jnp.asarray(action), tapes)
+            rows.append(jax.tree.map(np.asarray, row))
+            progress(1)
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+
+    def compiled(self, controller: controllers.Controller) -> controllers.Act:
+        """Returns the controller's `act`, compiled where it can be."""
+        if not controller.traceable:
+            return controller.act
+        if controller.act not in self._acts:
+            self._acts[controller.act] = jax.jit(controller.act)
+        return self._acts[controller.act]
+
+    def _advance(self, carry, action, tapes):
+        state, ended = carry
+        after, detail = jax.vmap(self._env.detailed)(state, action, tapes)
+        metrics = after.metrics
+        cut = metrics["projected_mw"] + metrics["projected_storage_mw"]
+        happened = Happened(
+            counted=~ended,
+            reward=after.reward,
+            terminated=after.terminated,
+            reason=after.reason,
+            terms=after.terms,
+            metrics=metrics,
+            frequency_hz=self._env.options.frequency.nominal_hz + after.frequency.deviation_hz,
+            shed_share=after.frequency.shed_share,
+            overridden=(cut > _CUT_MW) | (metrics["refused_switches"] > 0),
         )
-        zeros = {"return": 0.0, "played": 0.0, **{name: 0.0 for name in shape}}
-        zeros = jax.tree.map(jnp.float32, zeros)
-        start = restart.strong(start)
-        (state, _, totals), _ = jax.lax.scan(
-            step, (start, start.terminated, zeros), None, length=env.horizon
-        )
-        fatal = jnp.where(state.terminated, 1.0 / env.horizon, 0.0)
-        survived = jnp.maximum(totals["played"] - fatal, 0.0)
-        return {**totals, "survived": survived, "reason": state.reason}
+        seen = None
+        if self._see:
+            seen = Seen(
+                action, after.vm_pu, after.va_rad, after.energy_mwh, after.trip_round,
+                after.branch.why, after.branch.available, detail,
+            )  # fmt: skip
+        kept = jax.tree.map(functools.partial(_where, ended), state, after)
+        return (restart.strong(kept), ended | after.terminated), Episodes(happened, seen)
 
-    return jax.vmap(one)(tapes)
+
+def _where(ended, old, new):
+    return jnp.where(ended.reshape(ended.shape + (1,) * (new.ndim - 1)), old, new)

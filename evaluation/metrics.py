@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from envs import grid_env, rewards
 from envs.termination import Reason
+from evaluation.episodes import Happened
 
-Episodes = Mapping[str, np.ndarray]  # Sums over each episode, see `episodes.play`.
+_RESTORED_MINUTES = 120.0  # within which an emergency is to be over
+_CLEAN = 1e-3  # violations below this, in their units, are rounding of single precision
 
 
 class Metric(NamedTuple):
@@ -18,50 +20,134 @@ class Metric(NamedTuple):
     title: str
     unit: str
     higher_is_better: bool
-    of: Callable[[Episodes], np.ndarray]
 
 
 METRICS: dict[str, Metric] = {
-    "return": Metric("return", "", True, lambda e: e["return"]),
+    "return": Metric("return", "", True),
+    "survival": Metric("survival", "% of day", True),
+    "energy_not_served": Metric("energy not served", "MWh", False),
     # Per day survived: a controller that ends a day at noon has not halved its cost.
-    "cost": Metric(
-        "operating cost",
-        "$/day",
-        False,
-        lambda e: (e["generation_cost"] + e["load_control_cost"]) / e["played"],
-    ),
-    "losses": Metric("losses", "MWh/day", False, lambda e: e["losses"] / e["played"]),
-    "overload": Metric("overload", "MVAh", False, lambda e: e["overload"]),
-    "voltage_violation": Metric(
-        "voltage violation", "pu·h", False, lambda e: e["voltage_violation"]
-    ),
-    "reactive_violation": Metric(
-        "reactive excess", "MVArh", False, lambda e: e["reactive_violation"]
-    ),
-    "energy_not_served": Metric(
-        "energy not served", "MWh", False, lambda e: e["energy_not_served"]
-    ),
-    "survival": Metric("survival", "% of day", True, lambda e: 100.0 * e["survived"]),
+    "cost": Metric("operating cost", "$/day", False),
+    "total_cost": Metric("cost with every price", "$/day", False),
+    "losses": Metric("losses", "MWh/day", False),
+    "overload": Metric("overload", "MVAh", False),
+    "voltage_violation": Metric("voltage violation", "pu·h", False),
+    "reactive_violation": Metric("reactive excess", "MVArh", False),
+    "feasible": Metric("feasible steps", "%", True),
+    "secure": Metric("N-1 secure steps", "%", True),
+    "trips": Metric("trips", "", False),
+    "curtailment": Metric("curtailment", "MWh", False),
+    "redispatch": Metric("redispatch", "MWh/day", False),
+    "load_moved": Metric("load moved", "$/day", False),
+    "switching": Metric("switching", "", False),
+    "storage_cycles": Metric("storage cycles", "per day", False),
+    "nadir": Metric("frequency nadir", "Hz", True),
+    "rocof": Metric("steepest frequency", "Hz/s", False),
+    "frequency_outside": Metric("time off frequency", "min", False),
+    "restored_after": Metric("longest emergency", "min", False),
+    "restored": Metric("restored in 2 h", "%", True),
+    "co2": Metric("CO2", "t/day", False),
+    "override": Metric("overridden", "% of steps", False),
 }
 
 
-def compute(episodes: Episodes) -> dict[str, np.ndarray]:
-    """Returns every metric of every episode, `{name: [episodes]}`, in double precision.
+def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
+    """Returns every metric of every episode, `{name: [B]}`, in double precision.
+
+    A step is feasible where no limit of branches, voltages and reactive power is broken, all load
+    is served and the episode goes on, as OPFGym counts valid solutions; it is secure where the loss
+    of no branch would overload another. An emergency lasts while frequency is outside its band or
+    relays hold load off.
 
     Raises:
       ValueError: an episode could not begin, so that there is nothing to measure.
     """
-    exact = {name: np.asarray(values, np.float64) for name, values in episodes.items()}
-    dead = np.flatnonzero(exact["played"] == 0)
+    dt_h, horizon = env.dt_h, env.horizon
+    counted = np.asarray(happened.counted)
+    exact = lambda x: np.where(counted, np.asarray(x, np.float64), 0.0)
+    terms = {name: exact(values) for name, values in happened.terms.items()}
+    total = {name: values.sum(0) for name, values in terms.items()}
+    metric = {name: exact(values) for name, values in happened.metrics.items()}
+    steps = counted.sum(0)
+    dead = np.flatnonzero(steps == 0)
     if dead.size:
         raise ValueError(
-            f"{dead.size} of {exact['played'].size} days have no power flow solution to begin "
-            f"with (the first is day {dead[0]}): the case cannot carry these loads"
+            f"{dead.size} of {steps.size} days have no power flow solution to begin with (the "
+            f"first is day {dead[0]}): the case cannot carry these loads"
         )
-    return {name: metric.of(exact) for name, metric in METRICS.items()}
+    fatal = (np.asarray(happened.terminated) & counted).any(0)
+    played = steps / horizon
+    broken = np.stack([
+        terms[name] for name in
+        ("overload", "voltage_violation", "reactive_violation", "energy_not_served", "surplus")
+    ]).max(0) / dt_h  # fmt: skip
+    feasible = counted & (broken <= _CLEAN) & ~np.asarray(happened.terminated)
+    secure = counted & (terms["insecurity"] == 0) & ~np.asarray(happened.terminated)
+    band = env.options.frequency.band_hz
+    off = np.abs(np.asarray(happened.frequency_hz, np.float64) - env.options.frequency.nominal_hz)
+    emergency = counted & ((off > band) | (np.asarray(happened.shed_share) > 1e-6))
+    lasted = _longest(emergency) * dt_h * 60.0
+    # What an episode that ended early had not restored, it never does.
+    lasted = np.where(fatal, horizon * dt_h * 60.0, lasted)
+    nominal = env.options.frequency.nominal_hz
+    per_day = 1.0 / played
+    priced = rewards.operating_cost(terms, env.options).sum(0)
+    blackout = env.options.lost_load_price * (
+        terms["energy_not_served"] * _last(counted, fatal)
+    ).sum(0)
+    capacity = env.fleet.storage.energy_mwh.sum()
+    return {
+        "return": exact(happened.reward).sum(0),
+        "survival": 100.0 * (steps - fatal) / horizon,
+        "energy_not_served": total["energy_not_served"],
+        "cost": (total["generation_cost"] + total["load_control_cost"]) * per_day,
+        "total_cost": (priced - blackout) * per_day + blackout,
+        "losses": total["losses"] * per_day,
+        "overload": total["overload"],
+        "voltage_violation": total["voltage_violation"],
+        "reactive_violation": total["reactive_violation"],
+        "feasible": 100.0 * feasible.sum(0) / horizon,
+        "secure": 100.0 * secure.sum(0) / horizon if env.assesses else np.full(steps.size, np.nan),
+        "trips": total["trips"],
+        "curtailment": total["curtailment"],
+        "redispatch": total["redispatch"] * per_day,
+        "load_moved": total["load_control_cost"] * per_day,
+        "switching": total["switching"],
+        # Energy through the terminals, both ways, over what a full cycle takes.
+        "storage_cycles": total["storage_throughput"] * per_day / max(2.0 * capacity, 1e-9)
+        if capacity > 0 else np.zeros(steps.size),
+        "nadir": np.where(counted, happened.metrics["nadir_hz"], nominal).min(0).astype(float),
+        "rocof": np.abs(metric["rocof_hz_per_s"]).max(0),
+        "frequency_outside": metric["seconds_off_nominal"].sum(0) / 60.0,
+        "restored_after": lasted,
+        "restored": 100.0 * (lasted <= _RESTORED_MINUTES),
+        "co2": total["co2"] * per_day,
+        "override": 100.0 * (np.asarray(happened.overridden) & counted).sum(0) / steps,
+    }  # fmt: skip
 
 
-def endings(episodes: Episodes) -> dict[str, int]:
+def endings_of_each(happened: Happened) -> list[str]:
+    """Returns why each episode ended early, by name, `NONE` where it did not."""
+    reason = np.where(happened.counted & happened.terminated, happened.reason, 0).max(0)
+    return [Reason(int(r)).name for r in reason]
+
+
+def endings(happened: Happened) -> dict[str, int]:
     """Returns how many episodes ended early, by reason; empty when none did."""
-    names = [Reason(int(reason)).name for reason in np.asarray(episodes["reason"])]
+    names = endings_of_each(happened)
     return {name: names.count(name) for name in sorted(set(names) - {Reason.NONE.name})}
+
+
+def _longest(flags: np.ndarray) -> np.ndarray:
+    """Returns the length of the longest run of true values along the first axis."""
+    longest = run = np.zeros(flags.shape[1:], int)
+    for row in flags:
+        run = np.where(row, run + 1, 0)
+        longest = np.maximum(longest, run)
+    return longest
+
+
+def _last(counted: np.ndarray, fatal: np.ndarray) -> np.ndarray:
+    """Returns which step ended each episode, bool `[T, B]`."""
+    after = np.concatenate([counted[1:], np.zeros_like(counted[:1])])
+    return counted & ~after & fatal

@@ -26,16 +26,18 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     env, networks, unroller = node.build(experiment)
     tapes = episodes.held_out(env, "validation", experiment.evaluator.episodes, _VALIDATION_SEED)
 
-    @jax.jit
-    def play(bundle, weight):
-        controller = controllers.learned(networks, bundle.params, bundle.statistics)
-        return episodes.play(env, controllers.weighted(controller, weight), tapes)
+    player = episodes.Player(env)
+    bundle = bundle_lib.initial(networks, jax.random.PRNGKey(0))
+    # One program for what is learned and for doing nothing: its memory tells them apart.
+    controller = controllers.weighted(controllers.learned(networks, bundle), 1.0)
 
-    def means(played) -> dict[str, float]:
-        played = jax.tree.map(np.asarray, played)
-        return {name: float(v.mean()) for name, v in metrics.compute(played).items()}
+    def means(bundle, weight: float) -> dict[str, float]:
+        memory = (bundle, np.float32(weight))
+        played = player.play(controller, tapes, memory=memory).happened
+        found = metrics.compute(played, env)
+        return {name: float(v.mean()) for name, v in found.items() if not np.isnan(v).any()}
 
-    baseline = means(play(bundle_lib.initial(networks, jax.random.PRNGKey(0)), 0.0))
+    baseline = means(bundle, 0.0)
     checkpoints = checkpoint.Checkpoints(folder.path, "best")
     best = float("-inf")
     if checkpoints.any():
@@ -52,7 +54,7 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
 
     evaluator.run(
         variables.Variables(node.PatientServer(server, stopping), networks),
-        lambda bundle: means(play(bundle, 1.0)),
+        lambda bundle: means(bundle, 1.0),
         lambda bundle, scores: checkpoints.save(int(bundle.version), bundle, scores),
         record,
         stopping,

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandapower_grid
 
 from envs import case_file
 from envs.powerflow import admittance, base_point, network, solve
+from evaluation import pandapower_grid
 
 CASES = ("case14", "case30", "case57", "case118", "case300", "case1354")
 SPREAD = 0.2  # loads vary by this much, units' shares of the dispatch by twice as much

@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandapower_grid
 import pytest
 from pandapower.pypower.makeLODF import makeLODF
 from pandapower.pypower.makePTDF import makePTDF
@@ -13,6 +12,7 @@ from pandapower.pypower.makePTDF import makePTDF
 from envs import case_file, contingency, contingency_factors
 from envs.powerflow import base_point, network, solve
 from envs.powerflow.fast_decoupled import BRANCH_SLOTS
+from evaluation import pandapower_grid
 
 
 def _pandapower_factors(grid):

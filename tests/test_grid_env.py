@@ -6,13 +6,13 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandapower_grid
 import pytest
 
 from envs import grid_env, rewards, switching
 from envs import tape as tape_lib
 from envs.options import EnvOptions
 from envs.termination import Reason
+from evaluation import pandapower_grid
 
 
 def strong(tree):

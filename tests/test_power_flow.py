@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pandapower_comparison as comparison
-import pandapower_grid
 import pytest
 
 from envs import case_file
+from evaluation import pandapower_grid
 
 slow = pytest.mark.slow
 QUICK, MANY = 2, 100  # operating points

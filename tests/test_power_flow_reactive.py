@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandapower_comparison as comparison
-import pandapower_grid
 import pytest
 
 from envs import case_file
 from envs.powerflow import network, reactive, solve
+from evaluation import pandapower_grid
 
 
 def _limits(grid):

@@ -5,12 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandapower_grid
 import pytest
 
 from envs import fleet, grid_env, operation, security
 from envs.options import EnvOptions
 from envs.powerflow import base_point, network, solve
+from evaluation import pandapower_grid
 
 
 @pytest.fixture(scope="module")

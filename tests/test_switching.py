@@ -74,3 +74,15 @@ def test_steps_above_the_limit_are_counted_in_service_alone():
     assert np.asarray(advance(state, OUT).overloaded).tolist() == [2, 0]
     below = switching.trip(state, none, 0.9 * jnp.ones(2), 3)
     assert np.asarray(below.overloaded).tolist() == [0, 0]
+
+
+def test_what_does_not_reclose_waits_for_the_controller():
+    state = switching.trip(switching.initial(2), jnp.array([False, True]), jnp.zeros(2), 2)
+    for _ in range(4):
+        early = switch(state, 0.0, 1.0)
+        if int(state.wait[1]) > 0:  # asked too early
+            assert int(early.refused) == 1 and closed(early.state) == [True, False]
+        state = switching.advance(state, jnp.asarray(IN), recloses=False)
+        assert closed(state) == [True, False]
+    asked = switch(state, 0.0, 1.0)
+    assert int(asked.operations) == 1 and closed(asked.state) == [True, True]

@@ -52,7 +52,7 @@ def sample(
     ]
     start = 1 + jnp.floor(when * (24.0 / dt_h)).astype(jnp.int32)
     start = jnp.where(which < jnp.asarray(np.concatenate(rates)), start, n_rows)
-    end = start + _steps(repair, REPAIR_H, dt_h)
+    end = start + steps(repair, REPAIR_H, dt_h)
     faulty = (row >= start) & (row < end)
     branch_faulty, gen_faulty = faulty[:, :n_branch], faulty[:, n_branch:]
 
@@ -68,8 +68,8 @@ def sample(
         (one, (number >= 1) & (classes > 0).any()),
         (two, (number >= 2) & allowed.any()),
     )):  # fmt: skip
-        begin = _steps(rest[1 + 2 * place], MAINTENANCE_START_H, dt_h)
-        length = _steps(rest[2 + 2 * place], MAINTENANCE_LENGTH_H, dt_h)
+        begin = steps(rest[1 + 2 * place], MAINTENANCE_START_H, dt_h)
+        length = steps(rest[2 + 2 * place], MAINTENANCE_LENGTH_H, dt_h)
         within = goes & (row >= begin) & (row < begin + length)
         planned |= within & (jnp.arange(n_branch) == branch)
 
@@ -78,7 +78,7 @@ def sample(
     return branch_status, jnp.where(gen_faulty, FAULT, IN_SERVICE).astype(jnp.uint8)
 
 
-def _steps(share: chex.Array, hours: tuple[float, float], dt_h: float) -> chex.Array:
+def steps(share: chex.Array, hours: tuple[float, float], dt_h: float) -> chex.Array:
     """Returns a duration in whole steps, uniform between `hours` by `share` in [0, 1)."""
     least, most = np.ceil(hours[0] / dt_h), np.floor(hours[1] / dt_h)
     most = max(least, most)

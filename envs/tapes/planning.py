@@ -7,9 +7,28 @@ import jax
 import jax.numpy as jnp
 
 from envs import grid as grid_lib
+from envs import options as options_lib
 from envs import schedule
 
 _POINTS = 1025
+
+
+def day_ahead(
+    grid: grid_lib.Grid,
+    options: options_lib.EnvOptions,
+    load_mw: chex.Array,
+    renewable_mw: chex.Array,
+) -> chex.Array:
+    """Returns the plan `[time, n_gen]` MW on the totals that the day before foresees.
+
+    Args:
+      grid: the grid.
+      options: name the schedule, and the losses that it allows for.
+      load_mw: `[time]` total load foreseen.
+      renewable_mw: `[time]` total wind and sun foreseen.
+    """
+    needed = demand(grid, load_mw, renewable_mw, options.planned_losses)
+    return plan(grid, options.schedule, needed)
 
 
 def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:

@@ -16,18 +16,30 @@ _NOW = _DAY_AHEAD + 1
 
 
 def sample(
-    key: chex.PRNGKey, fleet: fleet_lib.Fleet, hours: np.ndarray, day: chex.Array
+    key: chex.PRNGKey,
+    fleet: fleet_lib.Fleet,
+    hours: np.ndarray,
+    day: chex.Array,
+    *,
+    surprise: float = 1.0,
+    shift: chex.Array | None = None,
 ) -> tuple[chex.Array, chex.Array, chex.Array]:
     """Returns a day of available power and what was foreseen of it.
 
     The weather at a plant is z = known + surprise, normal with variance 1; each is a sum over the
     grid, the plant's area and the plant (`weather.MEMORY`). Power is a curve of z.
 
+    `surprise` and `shift` make days that are harder to foresee. Forecasters know of the first, and
+    stay unbiased. They do not know of the second before it comes: once they see it, with the
+    delay of everything else, they take it to stay as it is.
+
     Args:
       key: random key.
       fleet: says where the plants are, of which kind, and how large.
       hours: time of every row, and of the rows that forecasts look ahead to, `[rows + max lead]`.
       day: day of the year.
+      surprise: standard deviation of the unforeseen part of z, over the usual.
+      shift: added to z, `[rows, n_renewable]`.
 
     Returns:
       Available power `[rows, n_renewable]` MW; the total foreseen at each row for each of
@@ -37,13 +49,16 @@ def sample(
     available = jnp.zeros((n_rows, 0))
     ahead, day_ahead = jnp.zeros((n_rows, _DAY_AHEAD)), jnp.zeros(n_rows)
     plants = fleet.renewables
+    shift = jnp.zeros((n_rows, fleet.n_renewable)) if shift is None else shift
+    chex.assert_shape(shift, (n_rows, fleet.n_renewable))
     order = []
     for kind, k in zip(weather.MEMORY, jax.random.split(key, len(weather.MEMORY))):
         chosen = np.flatnonzero(plants.kind == kind)
         if not chosen.size:
             continue
         order.append(chosen)
-        shares = _kind(k, kind, fleet.area[plants.bus[chosen]], hours, day)
+        area = fleet.area[plants.bus[chosen]]
+        shares = _kind(k, kind, area, hours, day, surprise, shift[:, chosen])
         p_max = jnp.asarray(plants.p_max_mw[chosen], jnp.float32)
         available = jnp.concatenate([available, shares[0] * p_max], axis=1)
         ahead, day_ahead = ahead + shares[1] @ p_max, day_ahead + shares[2] @ p_max
@@ -52,7 +67,7 @@ def sample(
     return available, ahead, day_ahead
 
 
-def _kind(key, kind, area, hours, day):
+def _kind(key, kind, area, hours, day, size, shift):
     """Returns what `sample` does for plants of one kind, as shares of rated power, one by one.
 
     Shapes: `[rows, n_plant]`, `[rows, n_lead, n_plant]`, `[rows, n_plant]`.
@@ -71,31 +86,31 @@ def _kind(key, kind, area, hours, day):
 
     slow = known.sample(waves, hours)
     foreseen = np.sqrt(memory.grid) * slow[:, :1] + np.sqrt(memory.area) * slow[:, 1:][:, area]
-    variance = np.array([memory.area_surprise, memory.own_surprise])
+    variance = size**2 * np.array([memory.area_surprise, memory.own_surprise])
     of_area, of_plant = (float(x) for x in np.sqrt(variance))
     to_plants = lambda x: of_area * x[:, :n_area][:, area] + of_plant * x[:, n_area:]
     state = surprise.sample(shocks)
     seen = tuple(part[:n_rows] for part in state)
+    shift_seen = jnp.concatenate([jnp.zeros((late, n_plant)), shift])[:n_rows]
 
     def error(lead):  # standard deviation of z, so many steps ahead
         unknown = surprise.unknown(late + lead)
         return np.sqrt(variance @ (unknown[0], unknown[-1]))
 
     if kind == fleet_lib.WIND:
-        share, shift, scale = weather.wind_share, weather.WIND_SEASON, jnp.ones_like(hours)
+        share, swing, scale = weather.wind_share, weather.WIND_SEASON, jnp.ones_like(hours)
     else:
-        share, shift = weather.sky_share, weather.SUN_SEASON
+        share, swing = weather.sky_share, weather.SUN_SEASON
         scale = weather.clear_sky_share(hours, day)
     scale = scale[:, None]
     errors = [*map(error, tape_lib.LEAD_STEPS), np.sqrt(variance.sum()), 0.0]
     curve = weather.Curve(share, np.array(errors))
-    foreseen = foreseen + shift * weather.season(day)
+    foreseen = foreseen + swing * weather.season(day)
 
-    now = scale[:n_rows] * curve(foreseen[:n_rows] + to_plants(state[0][late:]), _NOW)
-    ahead = [
-        scale[k : k + n_rows]
-        * curve(foreseen[k : k + n_rows] + to_plants(surprise.ahead(seen, late + k)), table)
-        for table, k in enumerate(tape_lib.LEAD_STEPS)
-    ]
+    now = scale[:n_rows] * curve(foreseen[:n_rows] + to_plants(state[0][late:]) + shift, _NOW)
+    ahead = []
+    for table, k in enumerate(tape_lib.LEAD_STEPS):
+        z = foreseen[k : k + n_rows] + to_plants(surprise.ahead(seen, late + k)) + shift_seen
+        ahead.append(scale[k : k + n_rows] * curve(z, table))
     day_ahead = scale[:n_rows] * curve(foreseen[:n_rows], _DAY_AHEAD)
     return now, jnp.stack(ahead, axis=1), day_ahead

@@ -37,14 +37,10 @@ def sample(
         jax.random.fold_in(key, splits.index(split)), 4
     )
     day = splits.draw(k_day, split)
-    n_rows = options.horizon_steps + 1
-    # Forecasts look past the last row.
-    hours = np.arange(n_rows + max(tape_lib.LEAD_STEPS)) * (options.step_minutes / 60.0)
-
-    p, q, load_ahead, load_day_ahead = load.sample(k_load, grid, fleet.area[grid.loads], hours, day)
-    available, ahead, day_ahead = renewables.sample(k_weather, fleet, hours, day)
-    branch_status, gen_status = outages.sample(k_outage, grid, options, n_rows)
-    needed = planning.demand(grid, load_day_ahead, day_ahead, options.planned_losses)
+    times = hours(options)
+    p, q, load_ahead, load_day_ahead = load.sample(k_load, grid, fleet.area[grid.loads], times, day)
+    available, ahead, day_ahead = renewables.sample(k_weather, fleet, times, day)
+    branch_status, gen_status = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
     return tape_lib.Tape(
         load_p_mw=p,
         load_q_mvar=q,
@@ -55,6 +51,12 @@ def sample(
         renewable_forecast_mw=ahead,
         day_ahead_load_mw=load_day_ahead,
         day_ahead_renewable_mw=day_ahead,
-        plan_p_mw=planning.plan(grid, options.schedule, needed),
+        plan_p_mw=planning.day_ahead(grid, options, load_day_ahead, day_ahead),
         day=day,
     )
+
+
+def hours(options: options_lib.EnvOptions) -> np.ndarray:
+    """Returns the hour of every row, and of the rows after them that forecasts look ahead to."""
+    n_times = options.horizon_steps + 1 + max(tape_lib.LEAD_STEPS)
+    return np.arange(n_times) * (options.step_minutes / 60.0)

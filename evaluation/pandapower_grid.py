@@ -1,4 +1,7 @@
-"""The same grid in pandapower, the independent oracle for power flow."""
+"""The same grid in pandapower, an independent judge of power flow.
+
+The one file here that imports pandapower; everything else runs without it.
+"""
 
 import dataclasses
 import warnings
@@ -36,11 +39,14 @@ class Oracle:
         self._gens = self.net._from_ppc_lookups["gen"]
 
     def solve(
-        self, p_pu, q_pu, vm_setpoint=None, out=(), start=None, freed=(), dc=False, **options
-    ) -> Answer:
+        self, p_pu, q_pu, vm_setpoint=None, out=(), start=None, freed=(), dc=False, slack=None,
+        **options,
+    ) -> Answer:  # fmt: skip
         """Solves for net injections `[n_bus]` pu with the branches `out` out of service.
 
         Generators at the buses `freed` are out as well. With `dc` the power flow is the DC one.
+        `slack` is the bus that balances the grid, usually the reference bus; another must have a
+        generator.
         """
         net, grid, base = self.net, self.grid, self.grid.base_mva
         setpoint = base_point.voltage_setpoints(grid) if vm_setpoint is None else vm_setpoint
@@ -53,6 +59,10 @@ class Oracle:
         if len(net.gen):
             net.gen["vm_pu"] = setpoint[net.gen.bus.to_numpy()]
         net.ext_grid["vm_pu"] = setpoint[net.ext_grid.bus.to_numpy()]
+        elsewhere = slack is not None and slack != grid.reference_bus
+        net.ext_grid["in_service"] = not elsewhere
+        if len(net.gen):
+            net.gen["slack"] = elsewhere & (net.gen.bus == slack)
         for kind in ("line", "trafo", "impedance"):
             net[kind]["in_service"] = True
         for branch in out:
@@ -78,7 +88,7 @@ class Oracle:
             net.res_bus.vm_pu.to_numpy(),
             np.deg2rad(net.res_bus.va_degree.to_numpy()),
             self._flows(),
-            float(net.res_ext_grid.p_mw.sum()),
+            float((net.res_gen.p_mw[net.gen.slack] if elsewhere else net.res_ext_grid.p_mw).sum()),
             gen_q,
         )
 

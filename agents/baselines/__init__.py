@@ -1,0 +1,1 @@
+"""The controllers to beat: rules, dispatchers and optimisers, behind the same interface."""

@@ -1,0 +1,55 @@
+"""The AC power balance of a grid as CasADi expressions (MATPOWER manual, section 3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import casadi
+import numpy as np
+
+from envs import grid as grid_lib
+from envs.powerflow import admittance
+
+# Of every program: no word from Ipopt, and what it found is asked for and not raised.
+QUIET = {"print_time": False, "error_on_fail": False, "ipopt.print_level": 0, "ipopt.sb": "yes"}
+
+
+class Equations(NamedTuple):
+    """Powers as functions of voltages, pu."""
+
+    va: casadi.SX  # `[n_bus]`, symbols
+    vm: casadi.SX  # `[n_bus]`, symbols
+    closed: casadi.SX  # `[n_branch]`, symbols: 1 in service, 0 not
+    p_out: casadi.SX  # `[n_bus]` that leaves each bus through branches and shunt
+    q_out: casadi.SX  # `[n_bus]`
+    from_squared: casadi.SX  # `[n_branch]` squared apparent power at the from end
+    to_squared: casadi.SX  # `[n_branch]`
+
+
+def of(grid: grid_lib.Grid) -> Equations:
+    """Returns the equations of `grid`."""
+    y, n = admittance.branch_admittance(grid), grid.n_bus
+    va, vm = casadi.SX.sym("va", n), casadi.SX.sym("vm", n)
+    closed = casadi.SX.sym("closed", grid.n_branch)
+    f, t = grid.branch.from_bus.tolist(), grid.branch.to_bus.tolist()
+    vf, vt, angle = vm[f], vm[t], va[f] - va[t]
+    cosine, sine = vf * vt * casadi.cos(angle), vf * vt * casadi.sin(angle)
+    real, imag = lambda z: casadi.DM(z.real), lambda z: casadi.DM(z.imag)
+    pf = closed * (vf**2 * real(y.yff) + real(y.yft) * cosine + imag(y.yft) * sine)
+    qf = closed * (-(vf**2) * imag(y.yff) - imag(y.yft) * cosine + real(y.yft) * sine)
+    pt = closed * (vt**2 * real(y.ytt) + real(y.ytf) * cosine - imag(y.ytf) * sine)
+    qt = closed * (-(vt**2) * imag(y.ytt) - imag(y.ytf) * cosine - real(y.ytf) * sine)
+    leaves, enters = at_bus(grid, grid.branch.from_bus), at_bus(grid, grid.branch.to_bus)
+    shunt_p, shunt_q = grid.bus.shunt_p_mw / grid.base_mva, grid.bus.shunt_q_mvar / grid.base_mva
+    return Equations(
+        va, vm, closed,
+        leaves @ pf + enters @ pt + vm**2 * casadi.DM(shunt_p),
+        leaves @ qf + enters @ qt - vm**2 * casadi.DM(shunt_q),
+        pf**2 + qf**2, pt**2 + qt**2,
+    )  # fmt: skip
+
+
+def at_bus(grid: grid_lib.Grid, bus: np.ndarray) -> casadi.DM:
+    """Returns the matrix `[n_bus, n]` that adds up, at each bus, what stands at `bus` `[n]`."""
+    rows, columns = [int(b) for b in bus], list(range(len(bus)))
+    return casadi.DM(casadi.Sparsity.triplet(grid.n_bus, len(columns), rows, columns), 1)

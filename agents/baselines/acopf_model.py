@@ -1,0 +1,352 @@
+"""AC optimal power flow of one operating point, in polar coordinates, by CasADi and Ipopt.
+
+    minimise   Σ c2 p² + c1 p + c0 + what moving loads and spilling wind and sun costs
+    subject to the power balance of every bus, Pmin ≤ p ≤ Pmax, Qmin ≤ q ≤ Qmax,
+               Vmin ≤ v ≤ Vmax, |S_from|, |S_to| ≤ rate A
+
+(Cain, O'Neill and Castillo, History of Optimal Power Flow and Formulations, FERC 2012; the problem
+that PGLib-OPF's objectives are of.) Few limits of branches bind: those that never come near are
+left out of the first program, and a solution that passes one of them is found again with all. Where
+no point keeps every limit, prices on what is beyond take their place (`elastic`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import NamedTuple
+
+import casadi
+import numpy as np
+
+from agents.baselines import acopf_equations
+from envs import grid as grid_lib
+from envs.powerflow import admittance
+
+_NEAR = 0.7  # loading at which a branch is watched from the start
+_LEVELS = (0.4, 0.6, 0.8, 1.0)  # of the file's loads, to find such branches
+_TOLERANCE = 1e-6
+_NOTHING = 1e-4  # pu beyond limits, all of them together, that is rounding
+_PASSED = 1.0 + 1e-5  # loading beyond which a limit counts as passed
+_WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
+_WARM = {
+    "ipopt.warm_start_init_point": "yes",
+    "ipopt.mu_init": 1e-6,
+    "ipopt.max_iter": _WARM_ITERATIONS,
+    **{
+        f"ipopt.warm_start_{name}": 1e-8
+        for name in (
+            "bound_push", "bound_frac", "slack_bound_push", "slack_bound_frac", "mult_bound_push",
+        )
+    },
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Prices:
+    """What moving and breaking things costs; all per hour."""
+
+    load: float = 0.0  # $/MW moved
+    curtailment: float = 0.0  # $/MW
+    lost_load: float = 10_000.0  # $/MW, elastic
+    overload: float = 500.0  # $/MVA, elastic
+    voltage: float = 20_000.0  # $/pu, elastic
+    reactive: float = 10.0  # $/MVAr, elastic
+
+
+@dataclasses.dataclass(frozen=True)
+class Controls:
+    """What may be moved besides generators."""
+
+    load_bus: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+    plant_bus: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+
+
+class Point(NamedTuple):
+    """One operating point to optimise, MW, MVAr and pu."""
+
+    load_p_mw: np.ndarray  # `[n_bus]`
+    load_q_mvar: np.ndarray  # `[n_bus]`
+    given_mw: np.ndarray  # `[n_bus]` injected whatever is decided: batteries, condensers' draw
+    p_low_mw: np.ndarray  # `[n_gen]`
+    p_high_mw: np.ndarray  # `[n_gen]`
+    q_low_mvar: np.ndarray  # `[n_gen]`
+    q_high_mvar: np.ndarray  # `[n_gen]`
+    vm_low_pu: np.ndarray  # `[n_bus]`
+    vm_high_pu: np.ndarray  # `[n_bus]`
+    closed: np.ndarray  # `[n_branch]` 1 in service, 0 not
+    alive: np.ndarray  # `[n_bus]` 1 on the island that lives
+    movable_p_mw: np.ndarray  # `[n_movable]` of the loads at `Controls.load_bus`
+    movable_q_mvar: np.ndarray  # `[n_movable]`
+    movable_share: float  # how far these may be moved either way
+    available_mw: np.ndarray  # `[n_plant]` of the plants at `Controls.plant_bus`
+    rate_share: float = 1.0  # of each limit that may be used
+
+
+class Solution(NamedTuple):
+    """An optimum, MW, MVAr and pu."""
+
+    optimal: bool  # every limit kept; otherwise `elastic` or none found
+    found: bool
+    cost_per_h: float  # $/h, prices on what is beyond limits and on curtailment included
+    operating_per_h: float  # $/h of generation and of moving loads alone
+    p_mw: np.ndarray  # `[n_gen]`
+    q_mvar: np.ndarray  # `[n_gen]`
+    vm_pu: np.ndarray  # `[n_bus]`
+    va_rad: np.ndarray  # `[n_bus]`
+    moved_mw: np.ndarray  # `[n_movable]` up positive
+    spilled_mw: np.ndarray  # `[n_plant]`
+    rho: np.ndarray  # `[n_branch]` loading over limit
+    seconds: float
+    iterations: int
+    warm: tuple | None  # what the next solve may start from
+
+
+class _Program(NamedTuple):
+    """A compiled program and the bounds of its constraints."""
+
+    solve: casadi.Function
+    lower: np.ndarray
+    upper: np.ndarray
+    watched: np.ndarray  # branches with limits
+    size: int  # variables without those of the elastic part
+
+
+class Model:
+    """The optimal power flow of one grid; programs are made when first needed and kept."""
+
+    def __init__(
+        self,
+        grid: grid_lib.Grid,
+        prices: Prices = Prices(),
+        controls: Controls | None = None,
+    ):
+        """Takes the grid, the prices, and what may be moved besides generators."""
+        self.grid, self.prices = grid, prices
+        self.controls = Controls() if controls is None else controls
+        self._y = admittance.branch_admittance(grid)
+        self._limited = np.flatnonzero(np.isfinite(grid.branch.rate_mva))
+        self._programs: dict[str, _Program] = {}
+        self._near: np.ndarray | None = None
+
+    def nominal(self) -> Point:
+        """Returns the operating point of the case file, nothing movable but generators."""
+        bus, gen, grid = self.grid.bus, self.grid.gen, self.grid
+        none = np.zeros(0)
+        return Point(
+            bus.load_p_mw, bus.load_q_mvar, np.zeros(grid.n_bus),
+            np.where(gen.is_unit, gen.p_min_mw, 0.0), np.where(gen.is_unit, gen.p_max_mw, 0.0),
+            gen.q_min_mvar, gen.q_max_mvar, bus.vm_min_pu, bus.vm_max_pu,
+            np.ones(grid.n_branch), np.ones(grid.n_bus), none, none, 0.0, none,
+        )  # fmt: skip
+
+    def solve(self, point: Point, warm: tuple | None = None) -> Solution:
+        """Returns the optimum of `point`.
+
+        Args:
+          point: what is given and what limits.
+          warm: `Solution.warm` of a near point.
+        """
+        begun, iterations, passed = time.perf_counter(), 0, False
+        cold = [("cold", None), ("all", None), ("elastic", None)]
+        for name, start in [(warm[0], warm[1:]), *cold] if warm is not None else cold:
+            if passed and name == "cold":
+                continue  # It left out the limits that the warm start's optimum passed.
+            program = self._program(name)
+            values, multipliers, stats = self._run(program, point, start)
+            iterations += stats["iter_count"]
+            if not stats["success"]:
+                continue
+            rho = self._loading(values, point.closed)
+            if name in ("warm", "cold") and (rho > _PASSED * point.rate_share).any():
+                passed = True
+                continue
+            return self._solution(
+                program, name, values, multipliers, rho, stats,
+                time.perf_counter() - begun, iterations,
+            )  # fmt: skip
+        nothing = np.full(self.grid.n_gen, np.nan)
+        return Solution(
+            False, False, np.inf, np.inf, nothing, nothing, point.vm_low_pu,
+            np.zeros(self.grid.n_bus), np.zeros(self.controls.load_bus.size),
+            np.zeros(self.controls.plant_bus.size), np.zeros(self.grid.n_branch),
+            time.perf_counter() - begun, iterations, None,
+        )  # fmt: skip
+
+    # Programs.
+
+    def _program(self, name: str) -> _Program:
+        if name not in self._programs:
+            if name in ("warm", "cold") and self._near is None:
+                self._near = self._near_limits()
+            watched = self._near if name in ("warm", "cold") else self._limited
+            self._programs[name] = self._build(
+                watched, warm=name.startswith("warm"), elastic=name.endswith("elastic")
+            )
+        return self._programs[name]
+
+    def _near_limits(self) -> np.ndarray:
+        """Returns the branches that optimal dispatch of the file's loads, scaled, brings near."""
+        nominal, near = self.nominal(), np.zeros(self.grid.n_branch, bool)
+        program = self._program("all")
+        for level in _LEVELS:
+            point = nominal._replace(
+                load_p_mw=level * nominal.load_p_mw, load_q_mvar=level * nominal.load_q_mvar,
+                movable_p_mw=np.zeros(self.controls.load_bus.size),
+                movable_q_mvar=np.zeros(self.controls.load_bus.size),
+                available_mw=np.zeros(self.controls.plant_bus.size),
+            )  # fmt: skip
+            values, _, stats = self._run(program, point, None)
+            if stats["success"]:
+                near |= self._loading(values, point.closed) > _NEAR
+        return np.flatnonzero(near & np.isfinite(self.grid.branch.rate_mva))
+
+    def _build(self, watched: np.ndarray, *, warm: bool, elastic: bool) -> _Program:
+        grid, base, prices = self.grid, self.grid.base_mva, self.prices
+        n, g = grid.n_bus, grid.n_gen
+        c, r = self.controls.load_bus.size, self.controls.plant_bus.size
+        symbol = casadi.SX.sym
+        equations = acopf_equations.of(grid)
+        va, vm, closed = equations.va, equations.vm, equations.closed
+        p, q = symbol("p", g), symbol("q", g)
+        up, down, spilled = symbol("up", c), symbol("down", c), symbol("spilled", r)
+        parts = [va, vm, p, q, up, down, spilled]
+        load_p, load_q, given = symbol("load_p", n), symbol("load_q", n), symbol("given", n)
+        alive, tilt = symbol("alive", n), symbol("tilt", c)
+        available, rate_share = symbol("available", r), symbol("rate_share")
+
+        # Balance of every bus; a dead one is pinned to 1 pu and angle 0.
+        at = lambda bus: acopf_equations.at_bus(grid, bus)
+        moved, gen = at(self.controls.load_bus), at(grid.gen.bus)
+        shift, plants = up - down, at(self.controls.plant_bus)
+        p_balance = equations.p_out + load_p + moved @ shift - given - gen @ p
+        p_balance -= plants @ (available - spilled)
+        q_balance = equations.q_out + load_q + moved @ (tilt * shift) - gen @ q
+        limit = casadi.DM(grid.branch.rate_mva[watched] / base) * rate_share
+        loads = watched.tolist()
+        p_mw = base * p
+        cost = casadi.dot(casadi.DM(grid.gen.cost_c2), p_mw**2)
+        cost += casadi.dot(casadi.DM(grid.gen.cost_c1), p_mw) + float(grid.gen.cost_c0.sum())
+        cost += base * prices.load * casadi.sum1(up + down)
+        cost += base * prices.curtailment * casadi.sum1(spilled)
+        size = 2 * n + 2 * g + 2 * c + r
+        room, voltages = 0.0, casadi.SX(0, 1)
+        if elastic:
+            # `shed` is a share of the bus's load; voltages and reactive power give way by bounds.
+            shed, over = symbol("shed", n), symbol("over", len(watched))
+            beyond_q, beyond_v = symbol("beyond_q", 2 * g), symbol("beyond_v", 2 * n)
+            parts += [shed, over, beyond_q, beyond_v]
+            p_balance -= shed * load_p
+            q_balance -= shed * load_q + gen @ (beyond_q[:g] - beyond_q[g:])
+            room = over
+            voltages = vm - beyond_v[:n] + beyond_v[n:]
+            cost += base * prices.lost_load * casadi.dot(shed, casadi.fabs(load_p))
+            cost += base * prices.overload * casadi.sum1(over)
+            cost += base * prices.reactive * casadi.sum1(beyond_q)
+            cost += prices.voltage * casadi.sum1(beyond_v)
+        from_end = equations.from_squared[loads] - (limit + room) ** 2
+        to_end = equations.to_squared[loads] - (limit + room) ** 2
+        constraints = casadi.vertcat(
+            alive * p_balance + (1 - alive) * va, alive * q_balance + (1 - alive) * (vm - 1),
+            from_end, to_end, voltages,
+        )  # fmt: skip
+        w = 2 * len(watched)
+        lower = np.concatenate([np.zeros(2 * n), np.full(w, -np.inf)])
+        upper = np.concatenate([np.zeros(2 * n), np.zeros(w)])
+        options = {
+            **acopf_equations.QUIET,
+            "ipopt.tol": _TOLERANCE,
+            "ipopt.max_iter": _MAX_ITERATIONS,
+        }
+        solve = casadi.nlpsol(
+            "acopf", "ipopt",
+            {
+                "x": casadi.vertcat(*parts), "f": cost, "g": constraints,
+                "p": casadi.vertcat(
+                    load_p, load_q, given, closed, alive, tilt, available, rate_share
+                ),
+            },
+            {**options, **(_WARM if warm else {})},
+        )  # fmt: skip
+        return _Program(solve, lower, upper, watched, size)
+
+    # Solving one.
+
+    def _run(self, program: _Program, point: Point, warm: tuple | None):
+        grid, base = self.grid, self.grid.base_mva
+        n, g = grid.n_bus, grid.n_gen
+        on = point.alive > 0
+        reference = grid.reference_bus if on[grid.reference_bus] else int(np.argmax(on))
+        angle = np.where(np.arange(n) == reference, 0.0, np.inf)
+        reach = point.movable_share * np.abs(point.movable_p_mw) / base
+        lit = on[grid.gen.bus]
+        elastic = program.size < program.solve.size1_in("x0")
+        # An elastic program bounds voltages by constraints that slacks reach beyond.
+        vm_low = np.where(on, point.vm_low_pu, 1.0)
+        vm_high = np.where(on, point.vm_high_pu, 1.0)
+        lower_g, upper_g = program.lower, program.upper
+        if elastic:
+            lower_g, upper_g = np.append(lower_g, vm_low), np.append(upper_g, vm_high)
+            vm_low, vm_high = np.full(n, 0.5), np.full(n, 1.5)
+        lower = [-angle, vm_low, lit * point.p_low_mw / base, lit * point.q_low_mvar / base,
+                 *[np.zeros_like(reach)] * 2, np.zeros(point.available_mw.size)]  # fmt: skip
+        upper = [angle, vm_high, lit * point.p_high_mw / base, lit * point.q_high_mvar / base,
+                 reach, reach, point.available_mw / base]  # fmt: skip
+        lower, upper = np.concatenate(lower), np.concatenate(upper)
+        if elastic:
+            extra = program.solve.size1_in("x0") - program.size
+            bound = np.full(extra, np.inf)
+            bound[:n] = 1.0
+            lower, upper = np.append(lower, np.zeros(extra)), np.append(upper, bound)
+        given = {"lbx": lower, "ubx": upper, "lbg": lower_g, "ubg": upper_g}
+        given["p"] = np.concatenate([
+            point.load_p_mw / base, point.load_q_mvar / base, point.given_mw / base, point.closed,
+            point.alive, point.movable_q_mvar / np.where(point.movable_p_mw == 0, 1.0,
+            point.movable_p_mw), point.available_mw / base, [point.rate_share],
+        ])  # fmt: skip
+        if warm is None:
+            start = np.zeros(lower.size)
+            start[n : 2 * n] = 1.0
+            middle = slice(2 * n, 2 * n + g)
+            start[middle] = 0.5 * (lower[middle] + upper[middle])
+            given["x0"] = start
+        else:
+            given["x0"], given["lam_x0"], given["lam_g0"] = warm
+            # A warm start does without the middle of the bounds, so that it must lie within them.
+            given["x0"] = np.clip(given["x0"], lower, upper)
+        found = program.solve(**given)
+        values = np.asarray(found["x"]).ravel()
+        multipliers = tuple(np.asarray(found[name]).ravel() for name in ("lam_x", "lam_g"))
+        stats = program.solve.stats()
+        stats["objective"] = float(found["f"])
+        return values, multipliers, stats
+
+    def _loading(self, values: np.ndarray, closed: np.ndarray) -> np.ndarray:
+        """Returns the loading of every branch over its limit `[n_branch]`, the fuller end's."""
+        n, y, branch = self.grid.n_bus, self._y, self.grid.branch
+        voltage = values[n : 2 * n] * np.exp(1j * values[:n])
+        vf, vt = voltage[branch.from_bus], voltage[branch.to_bus]
+        at_from = np.abs(vf * np.conj(y.yff * vf + y.yft * vt))
+        at_to = np.abs(vt * np.conj(y.ytf * vf + y.ytt * vt))
+        return closed * np.maximum(at_from, at_to) * self.grid.base_mva / branch.rate_mva
+
+    def _solution(self, program, name, values, multipliers, rho, stats, seconds, iterations):
+        n, g, base = self.grid.n_bus, self.grid.n_gen, self.grid.base_mva
+        c = self.controls.load_bus.size
+        va, vm, p, q, up, down, spilled = np.split(
+            values[: program.size], np.cumsum([n, n, g, g, c, c])
+        )
+        # Only programs of the same constraints can go on from each other. Where breaking limits was
+        # of no use after all, the next begins without.
+        beyond = values[program.size :].sum() > _NOTHING
+        near = {"warm": "warm", "cold": "warm"}.get(name)
+        elastic = "warm elastic" if beyond else None
+        kind = elastic if name.endswith("elastic") else near
+        warm = (kind, values, *multipliers) if kind else None
+        gen, p_mw = self.grid.gen, base * p
+        operating = (gen.cost_c2 * p_mw**2 + gen.cost_c1 * p_mw).sum() + gen.cost_c0.sum()
+        operating += self.prices.load * base * (up + down).sum()
+        return Solution(
+            not beyond, True, stats["objective"], float(operating), base * p, base * q, vm, va,
+            base * (up - down), base * spilled, rho, seconds, iterations, warm,
+        )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Controllers that solve a DC optimal power flow for each decision, in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from agents import controllers
+from agents.baselines import dc_dispatch, dc_program, outlook, workers
+from envs import grid_env
+from envs import tape as tape_lib
+
+
+def setting(
+    env: grid_env.GridEnv, steps: tuple[int, ...], *, stores: bool, rounds: int, rate_share: float
+) -> dc_dispatch.Setting:
+    """Returns what a dispatcher needs of an environment.
+
+    Args:
+      env: the environment.
+      steps: the length of each period.
+      stores: whether batteries are used.
+      rounds: of AC recourse.
+      rate_share: of the branches' limits that is made use of.
+    """
+    options, layout = env.options, env.layout
+    movable = np.zeros(env.grid.loads.size)
+    if "load" in layout.action:
+        movable[env.site.controllable] = options.load_control_share
+    prices = dc_program.Prices(
+        load=options.load_control_price,
+        curtailment=options.curtailment_price,
+        storage=options.storage_price,
+        lost_load=options.lost_load_price,
+        surplus=options.surplus_price,
+        overload=options.overload_price,
+    )
+    return dc_dispatch.Setting(
+        env.grid, env.fleet, prices, env.dt_h, tape_lib.LEAD_STEPS, steps, movable,
+        curtails="curtailment" in layout.action,
+        stores=stores and "storage" in layout.action,
+        rate_share=rate_share,
+        rounds=rounds,
+    )  # fmt: skip
+
+
+def make(
+    env: grid_env.GridEnv,
+    name: str,
+    title: str,
+    chosen: dc_dispatch.Setting,
+    value: Callable[[tape_lib.Tape], np.ndarray],
+    count: int,
+) -> controllers.Controller:
+    """Returns the controller that asks for what `dc_dispatch` finds best.
+
+    Args:
+      env: the environment.
+      name: of the controller.
+      title: of the controller.
+      chosen: what its dispatcher is set up with.
+      value: takes tapes `[B, …]`; returns the value of stored energy in each `[B]` $/MWh.
+      count: processes to solve in; 0 for one a core.
+    """
+    pool = workers.Workers(dc_dispatch.Dispatcher, chosen, count=count)
+    view = outlook.Outlook(env, sum(chosen.steps))
+
+    def start(tapes, seed):
+        del seed
+        none = np.zeros(env.grid.n_branch)
+        return [dc_dispatch.Memory((), none, float(v)) for v in value(tapes)]
+
+    def act(state, tapes, memory):
+        going = np.flatnonzero(~np.asarray(state.terminated))
+        situations = view.look(state, tapes)
+        problems = [(situations[i], memory[i]) for i in going]
+        found = pool.map(problems) if problems else []
+        answers, memory = [None] * len(memory), list(memory)
+        for i, (answer, left) in zip(going, found):
+            answers[i], memory[i] = answer, left
+        return view.write(state, tapes, answers), memory
+
+    return controllers.Controller(
+        name, title, controllers.FORECASTS, start, act, traceable=False, close=pool.close
+    )

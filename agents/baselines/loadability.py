@@ -1,0 +1,92 @@
+"""How far the loads of a grid can grow before no dispatch keeps every limit."""
+
+from __future__ import annotations
+
+import weakref
+
+import casadi
+import numpy as np
+
+from agents.baselines import acopf_equations
+from envs import grid as grid_lib
+
+_MOST = 20.0  # times what is given; more is no load at all
+_programs: dict[int, tuple[weakref.ref, casadi.Function]] = {}  # by identity of the grid
+
+
+def factor(
+    grid: grid_lib.Grid, load_p_mw: np.ndarray, load_q_mvar: np.ndarray, injection_mw: np.ndarray
+) -> float:
+    """Returns the largest factor on the loads for which AC optimal power flow is feasible.
+
+    All branches are in service; generators move within their limits, voltages within the buses',
+    flows within rate A.
+
+    Args:
+      grid: the grid.
+      load_p_mw: `[n_load]`, of the buses `grid.loads`; grows at constant power factor.
+      load_q_mvar: `[n_load]`.
+      injection_mw: `[n_bus]` of wind and sun, as it is.
+
+    Raises:
+      RuntimeError: there is no such factor.
+    """
+    base, n, g = grid.base_mva, grid.n_bus, grid.n_gen
+    column = lambda values: np.bincount(grid.loads, values, n) / base
+    gen, bus = grid.gen, grid.bus
+    angle = np.where(np.arange(n) == grid.reference_bus, 0.0, np.inf)
+    lower = [-angle, bus.vm_min_pu, gen.unit_p_min_mw / base, gen.q_min_mvar / base, [0.0]]
+    upper = [angle, bus.vm_max_pu, gen.unit_p_max_mw / base, gen.q_max_mvar / base, [_MOST]]
+    start = np.concatenate([
+        np.zeros(n), np.ones(n), 0.5 * (gen.unit_p_min_mw + gen.unit_p_max_mw) / base,
+        np.zeros(g), [1.0],
+    ])  # fmt: skip
+    limited = int(np.isfinite(grid.branch.rate_mva).sum())
+    program = _program(grid)
+    found = program(
+        x0=start, lbx=np.concatenate(lower), ubx=np.concatenate(upper),
+        lbg=np.append(np.zeros(2 * n), np.full(2 * limited, -np.inf)),
+        ubg=np.zeros(2 * n + 2 * limited),
+        p=np.concatenate([column(load_p_mw), column(load_q_mvar), injection_mw / base]),
+    )  # fmt: skip
+    if not program.stats()["success"]:
+        raise RuntimeError(
+            f"{grid.name}: no factor on the loads makes AC optimal power flow feasible (Ipopt: "
+            f"{program.stats()['return_status']})"
+        )
+    return float(found["x"][-1])
+
+
+def _program(grid: grid_lib.Grid) -> casadi.Function:
+    of, program = _programs.get(id(grid), (None, None))
+    if of is None or of() is not grid:
+        program = _build(grid)
+        _programs[id(grid)] = weakref.ref(grid), program
+    return program
+
+
+def _build(grid: grid_lib.Grid) -> casadi.Function:
+    equations, n, g = acopf_equations.of(grid), grid.n_bus, grid.n_gen
+    symbol = casadi.SX.sym
+    p, q, grown = symbol("p", g), symbol("q", g), symbol("grown")
+    load_p, load_q, given = symbol("load_p", n), symbol("load_q", n), symbol("given", n)
+    gen = acopf_equations.at_bus(grid, grid.gen.bus)
+    rate = grid.branch.rate_mva / grid.base_mva
+    limited = np.flatnonzero(np.isfinite(rate)).tolist()
+    square = casadi.DM(rate[limited] ** 2)
+    constraints = casadi.vertcat(
+        equations.p_out + grown * load_p - given - gen @ p,
+        equations.q_out + grown * load_q - gen @ q,
+        equations.from_squared[limited] - square,
+        equations.to_squared[limited] - square,
+    )
+    everything = casadi.DM.ones(grid.n_branch)
+    constraints = casadi.substitute(constraints, equations.closed, everything)
+    return casadi.nlpsol(
+        "loadability", "ipopt",
+        {
+            "x": casadi.vertcat(equations.va, equations.vm, p, q, grown), "f": -grown,
+            "g": constraints, "p": casadi.vertcat(load_p, load_q, given),
+        },
+        {**acopf_equations.QUIET, "ipopt.tol": 1e-6},
+    )  # fmt: skip

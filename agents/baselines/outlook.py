@@ -1,0 +1,85 @@
+"""What optimisers on the host are told of a batch, and how their answers become actions."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents.baselines import dc_dispatch
+from envs import decision, grid_env, switching
+from envs import tape as tape_lib
+
+
+class Outlook:
+    """Looks at batches of one environment."""
+
+    def __init__(self, env: grid_env.GridEnv, steps: int):
+        """Takes the environment, and how many steps ahead announced maintenance is looked up."""
+        self._env, self._steps = env, steps
+        self._look = jax.jit(jax.vmap(self._situation))
+        self._write = jax.jit(jax.vmap(self._action))
+
+    def look(self, state: grid_env.State, tapes: tape_lib.Tape) -> list[dc_dispatch.Situation]:
+        """Returns the situation of each grid of a batch, numpy arrays."""
+        found = jax.tree.map(np.asarray, self._look(state, tapes))
+        return [dc_dispatch.Situation(*(leaf[i] for leaf in found)) for i in range(len(state.t))]
+
+    def write(
+        self, state: grid_env.State, tapes: tape_lib.Tape, answers: list[dc_dispatch.Answer | None]
+    ) -> np.ndarray:
+        """Returns the actions `[B, action_size]` that ask for `answers`; as planned for None."""
+        given = [answer for answer in answers if answer is not None]
+        if not given:
+            return np.zeros((len(answers), self._env.layout.action_size), np.float32)
+        every = [given[0] if answer is None else answer for answer in answers]
+        stacked = dc_dispatch.Answer(*(np.stack(x).astype(np.float32) for x in zip(*every)))
+        action = np.array(self._write(state, tapes, stacked))
+        action[[answer is None for answer in answers]] = 0.0
+        return action
+
+    def _situation(self, state, tape) -> dc_dispatch.Situation:
+        now = tape.at(state.t)
+        return dc_dispatch.Situation(
+            load_p_mw=now.load_p_mw,
+            load_q_mvar=now.load_q_mvar,
+            connected=1.0 - state.frequency.shed_share,
+            renewable_mw=now.renewable_mw,
+            load_forecast_mw=now.load_forecast_mw,
+            renewable_forecast_mw=now.renewable_forecast_mw,
+            gen_p_mw=state.gen_p_mw,
+            gen_on=state.gen_on,
+            condenser_mw=state.condenser_mw,
+            losses_mw=state.losses_mw,
+            energy_mwh=state.energy_mwh,
+            closed=self._closed(state, tape, now.branch_status),
+            vm_pu=state.vm_pu,
+            va_rad=state.va_rad,
+        )
+
+    def _closed(self, state, tape, status) -> chex.Array:
+        """Returns which branches will be in service, bool `[steps, n_branch]`, as far as is known.
+
+        Maintenance is announced, and so is when it ends; when a fault ends is not, and nor is when
+        one begins. A branch that tripped closes when its wait is over, where it does by itself.
+        """
+        ahead = jnp.arange(1, self._steps + 1)
+        rows = jnp.minimum(state.t + ahead, self._env.horizon)
+        maintenance = jax.vmap(tape.at)(rows).branch_status == tape_lib.MAINTENANCE
+        available = (status != tape_lib.FAULT) & ~maintenance
+        why = state.branch.why
+        back = (why == switching.TRIPPED) & (state.branch.wait <= ahead[:, None])
+        back &= self._env.options.protection.recloses
+        return available & ((why == switching.CLOSED) | back)
+
+    def _action(self, state, tape, answer: dc_dispatch.Answer) -> chex.Array:
+        ahead = tape.at(state.t + 1)
+        # What plants and loads will do is not known: they are asked for as shares of it.
+        targets = decision.Targets(
+            unit_mw=answer.unit_mw,
+            renewable_mw=answer.kept * ahead.renewable_mw,
+            load_mw=answer.load_factor * ahead.load_p_mw,
+            storage_mw=answer.storage_mw,
+        )
+        return self._env.action_for(state, tape, targets)

@@ -1,0 +1,144 @@
+"""What flows where, and what moves it: loadings and distribution factors of the grid as it is now.
+
+Pure functions of one grid's voltages and switches, to be vmapped.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from envs import grid as grid_lib
+from envs.powerflow import admittance, network
+
+_HALVINGS = 24
+
+
+class Flows(NamedTuple):
+    """Branches at their fuller ends, `[n_branch]` MW, MVAr, MVA."""
+
+    p_mw: chex.Array  # positive from the from side to the to side
+    q_mvar: chex.Array  # without sign
+    rate_mva: chex.Array
+
+    @property
+    def rho(self) -> chex.Array:
+        """Loading over limit."""
+        return jnp.hypot(self.p_mw, self.q_mvar) / self.rate_mva
+
+    def room(self, rho: float) -> chex.Array:
+        """Returns the active flow, without sign, at which each branch is loaded to `rho`."""
+        return jnp.sqrt(jnp.maximum((rho * self.rate_mva) ** 2 - self.q_mvar**2, 0.0))
+
+
+class Meter:
+    """Reads flows off voltages."""
+
+    def __init__(self, grid: grid_lib.Grid):
+        y = admittance.branch_admittance(grid)
+        self._y = [jnp.asarray(part, jnp.complex64) for part in y]
+        self._ends = grid.branch.from_bus, grid.branch.to_bus
+        self._base_mva = grid.base_mva
+        self._rate = jnp.asarray(grid.branch.rate_mva, jnp.float32)
+
+    def __call__(self, vm_pu: chex.Array, va_rad: chex.Array, closed: chex.Array) -> Flows:
+        """Returns the flows (MATPOWER manual, section 3.2).
+
+        Args:
+          vm_pu: `[n_bus]`.
+          va_rad: `[n_bus]`.
+          closed: bool `[n_branch]`.
+        """
+        voltage = vm_pu * jnp.exp(1j * va_rad)
+        yff, yft, ytf, ytt = self._y
+        v_from, v_to = (voltage[end] for end in self._ends)
+        into = self._base_mva * v_from * jnp.conj(yff * v_from + yft * v_to)
+        back = self._base_mva * v_to * jnp.conj(ytf * v_from + ytt * v_to)
+        fuller = jnp.abs(into) >= jnp.abs(back)
+        p = jnp.where(fuller, into.real, -back.real)
+        q = jnp.abs(jnp.where(fuller, into.imag, back.imag))
+        return Flows(jnp.where(closed, p, 0.0), jnp.where(closed, q, 0.0), self._rate)
+
+
+class Factors(NamedTuple):
+    """Distribution factors of one topology, as the factors of its B matrix."""
+
+    lu: tuple[chex.Array, chex.Array]
+    weight: chex.Array  # `[n_branch]` 1 / (x · tap), zero for what carries nothing
+
+    def of_branch(self, grid: grid_lib.Grid, branch: chex.Array) -> chex.Array:
+        """Returns the flow of `branch` per MW injected at each bus `[n_bus]`."""
+        end = jnp.zeros(grid.n_bus)
+        end = end.at[jnp.asarray(grid.branch.from_bus)[branch]].add(1.0)
+        end = end.at[jnp.asarray(grid.branch.to_bus)[branch]].add(-1.0)
+        return self.weight[branch] * jax.scipy.linalg.lu_solve(self.lu, end)
+
+    def flows(self, grid: grid_lib.Grid, injection_mw: chex.Array) -> chex.Array:
+        """Returns what injections `[n_bus]` that sum to zero make flow `[n_branch]`, MW."""
+        angle = jax.scipy.linalg.lu_solve(self.lu, injection_mw)
+        return self.weight * (angle[grid.branch.from_bus] - angle[grid.branch.to_bus])
+
+
+def factors(grid: grid_lib.Grid, closed: chex.Array, alive: chex.Array) -> Factors:
+    """Returns the distribution factors with what is open now.
+
+    B = Aᵀ diag(1 / (x · tap)) A is factorised anew, dense, 2/3 n³ operations.
+
+    Args:
+      grid: the grid.
+      closed: bool `[n_branch]`.
+      alive: bool `[n_bus]`, on the one island that lives.
+    """
+    branch, n = grid.branch, grid.n_bus
+    f, t = branch.from_bus, branch.to_bus
+    stiffness = jnp.asarray(1.0 / (admittance.reactance(branch) * branch.tap), jnp.float32)
+    weight = jnp.where(closed & alive[f] & alive[t], stiffness, 0.0)
+    # Dead buses, and one that is alive, are tied to an angle of zero.
+    tied = ~alive | (jnp.arange(n) == alive.argmax())
+    matrix = jnp.diag(network.GROUND_PU * tied)
+    matrix = matrix.at[f, f].add(weight).at[t, t].add(weight)
+    matrix = matrix.at[f, t].add(-weight).at[t, f].add(-weight)
+    return Factors(jax.scipy.linalg.lu_factor(matrix), weight)
+
+
+def relief(
+    factor: chex.Array, up: chex.Array, down: chex.Array, need: chex.Array, least: float
+) -> chex.Array:
+    """Returns the smallest shift of devices, summing to zero, that lowers a flow by `need`.
+
+    What raises the flow most goes down and what raises it least goes up, MW for MW, each as far
+    as it can: the optimum of min Σ|δ| with Σ δ = 0, Σ factor δ = −need and −down ≤ δ ≤ up. It
+    ends, short of `need`, where a pair would change the flow by less than `least` per MW.
+
+    Args:
+      factor: flow per MW injected by each device `[n]`.
+      up: MW by which each can rise `[n]`.
+      down: MW by which each can fall `[n]`.
+      need: MW by which to lower the flow.
+      least: MW of flow per MW moved.
+    """
+    rising, falling = jnp.argsort(factor), jnp.argsort(-factor)
+
+    def moved(total):
+        """Returns the shift that moves `total` MW, and what the last of it brings per MW."""
+        fill = lambda room: jnp.clip(total - (jnp.cumsum(room) - room), 0.0, room)
+        risen, fallen = fill(up[rising]), fill(down[falling])
+        shift = jnp.zeros_like(factor).at[rising].add(risen).at[falling].add(-fallen)
+        # The device that would take one MW more, or the one that took the last.
+        last = lambda room: jnp.minimum((jnp.cumsum(room) < total).sum(), room.size - 1)
+        gain = factor[falling[last(down[falling])]] - factor[rising[last(up[rising])]]
+        return shift, gain
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = 0.5 * (low + high)
+        shift, gain = moved(middle)
+        further = (-(factor * shift).sum() < need) & (gain >= least)
+        return jnp.where(further, middle, low), jnp.where(further, high, middle)
+
+    most = jnp.minimum(up.sum(), down.sum())
+    low, _ = jax.lax.fori_loop(0, _HALVINGS, halve, (jnp.zeros_like(need), most))
+    return moved(low)[0]

@@ -1,0 +1,63 @@
+"""The simplest controllers: random actions, and closing what is open."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents import controllers
+from envs import decision, grid_env, switching
+from envs.powerflow import admittance
+
+_DEAD_BUS = 1e6  # before any number of MW
+
+
+def random(env: grid_env.GridEnv) -> controllers.Controller:
+    """Returns the controller that draws every control evenly from [−1, 1], in every step.
+
+    Its memory is one key for each episode, made of the seed and the episode's place in the batch.
+    """
+    size = env.layout.action_size
+
+    def start(tapes, seed):
+        episodes = jnp.arange(tapes.day.shape[0])
+        return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(seed), episodes)
+
+    def draw(key, step):
+        return jax.random.uniform(jax.random.fold_in(key, step), (size,), minval=-1.0, maxval=1.0)
+
+    act = lambda state, tape, keys: (jax.vmap(draw)(keys, state.t), keys)
+    return controllers.Controller("random", "random", "nothing", start, act)
+
+
+def reconnect(env: grid_env.GridEnv) -> controllers.Controller:
+    """Returns the controller that follows the plan and closes branches that are open.
+
+    One a step, as the environment allows: of those that the controller opened, or that tripped and
+    do not close by themselves, the one that would carry the most, |Δθ| / x; a branch to a dead bus
+    comes before all. By default tripped branches do close by themselves
+    (`env.protection.recloses`), and nobody opens any: this is then the same as doing nothing.
+    """
+    branch, recloses = env.grid.branch, env.options.protection.recloses
+    stiffness = env.grid.base_mva / np.abs(admittance.reactance(branch) * branch.tap)
+
+    def decide(state, tape):
+        service = state.branch
+        left = service.why != switching.CLOSED
+        if recloses:
+            left &= service.why != switching.TRIPPED
+        # The step counts the wait down before it looks at the action.
+        may = left & service.available & (service.wait <= 1)
+        lit = state.vm_pu > 0
+        f, t = branch.from_bus, branch.to_bus
+        would_carry = stiffness * jnp.abs(state.va_rad[f] - state.va_rad[t] - branch.shift_rad)
+        need = jnp.where(lit[f] != lit[t], _DEAD_BUS, jnp.where(lit[f], would_carry, 0.0))
+        fullest = jnp.where(may, need, -1.0).argmax()
+        closing = (jnp.arange(may.size) == fullest) & may
+        return env.action_for(state, tape, decision.Targets(switch=closing.astype(jnp.float32)))
+
+    return controllers.Controller(
+        "reconnect", "reconnect", controllers.FORECASTS, controllers.stateless,
+        controllers.per_grid(decide),
+    )  # fmt: skip

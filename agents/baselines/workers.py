@@ -1,0 +1,63 @@
+"""Solves many problems at once in processes that keep what they have set up.
+
+Optimisers are not compiled: they solve one grid at a time on a CPU core, a batch over all cores.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+_solve: Callable[[Any], Any] | None = None  # of a worker's process
+
+
+class Workers:
+    """Processes that each called `setup` once, and solve what it returned a function for."""
+
+    def __init__(self, setup: Callable[..., Callable[[Any], Any]], *arguments, count: int = 0):
+        """Starts nothing yet.
+
+        Args:
+          setup: a function of a module (it is pickled by name) that returns `solve(problem)`.
+          *arguments: what it takes, picklable.
+          count: processes; 0 for one a core, 1 for none besides this one.
+        """
+        self._setup, self._arguments = setup, arguments
+        self.count = count or len(os.sched_getaffinity(0))
+        self._pool = self._here = None
+
+    def map(self, problems: Sequence[Any]) -> list[Any]:
+        """Returns `solve(problem)` of each, in order; raises what it raised."""
+        if self.count == 1 or len(problems) == 1:
+            if self._here is None:
+                self._here = self._setup(*self._arguments)
+            return [self._here(problem) for problem in problems]
+        if self._pool is None:
+            # Spawned, as jax has threads that a fork would leave behind in an unknown state.
+            self._pool = concurrent.futures.ProcessPoolExecutor(
+                self.count, multiprocessing.get_context("spawn"), _begin,
+                (self._setup, self._arguments),
+            )  # fmt: skip
+        return list(
+            self._pool.map(_call, problems, chunksize=-(-len(problems) // (4 * self.count)))
+        )
+
+    def close(self) -> None:
+        """Ends the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def _begin(setup, arguments) -> None:
+    global _solve
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    _solve = setup(*arguments)
+
+
+def _call(problem):
+    return _solve(problem)

@@ -1,0 +1,64 @@
+"""How long a controller takes to decide for one grid."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from agents import controllers
+from envs import grid_env
+from envs import tape as tape_lib
+
+DECISIONS = 120  # that are timed, one after another
+
+
+class Latency(NamedTuple):
+    """Milliseconds from a state to an action on the host."""
+
+    p50_ms: float
+    p99_ms: float
+    decisions: int
+
+
+class Recorder:
+    """Keeps the first states of the first grid of a batch: a `watch` of `episodes.Player`."""
+
+    def __init__(self):
+        """Starts empty."""
+        self.states: list[grid_env.State] = []
+
+    def __call__(self, state: grid_env.State) -> None:
+        """Keeps the first grid's state, unless there are enough."""
+        if len(self.states) <= DECISIONS:
+            self.states.append(jax.tree.map(lambda leaf: leaf[:1], state))
+
+
+def measure(
+    controller: controllers.Controller,
+    act: controllers.Act,
+    states: list[grid_env.State],
+    tapes: tape_lib.Tape,
+    seed: int,
+) -> Latency:
+    """Returns how long decisions in `states`, of consecutive steps, took; the first is not timed.
+
+    Args:
+      controller: says what memory starts from.
+      act: its `act`, compiled.
+      states: leaves `[1, …]`.
+      tapes: leaves `[B, rows, …]`; the first is that of the states.
+      seed: as the episode was played with.
+    """
+    tape = jax.tree.map(lambda leaf: leaf[:1], tapes)
+    memory, taken = controller.start(tape, seed), []
+    for state in states:
+        jax.block_until_ready(state)
+        begun = time.perf_counter()
+        action, memory = act(state, tape, memory)
+        np.asarray(action)
+        taken.append(time.perf_counter() - begun)
+    p50, p99 = 1e3 * np.percentile(taken[1:], [50, 99])
+    return Latency(float(p50), float(p99), len(taken) - 1)

@@ -1,0 +1,211 @@
+"""Puts two evaluations side by side, tape by tape where their days are the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from evaluation import intervals, results, summary
+from evaluation.report import numbers, page, wording
+
+_NAME = "compare.html"
+_DAYS = ("environment", "split", "seed")  # of an identity: what its days follow from
+
+Rows = dict[results.Task, dict[int, dict[str, float]]]  # by tape, by metric
+
+
+def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
+    """Returns two evaluations side by side.
+
+    `paired` says whether their days are the same; then differences are B less A on the tapes that
+    both have. `places` has, by scenario and controller that both have, `a`, `b` and `difference`
+    of every metric, the last empty where days differ. `differs` has (what, in A, in B).
+
+    Args:
+      a: a folder that `python -m launch.evaluate` wrote.
+      b: another.
+
+    Raises:
+      FolderError: one of them is none, or a file of it cannot be read; or they have nothing in
+        common.
+    """
+    paths = pathlib.Path(a), pathlib.Path(b)
+    manifests = [results.Folder(path).manifest() for path in paths]
+    found = [_summary(path) for path in paths]
+    rows = [_episodes(path) for path in paths]
+    identities = [manifest["identity"] for manifest in manifests]
+    paired = all(identities[0].get(name) == identities[1].get(name) for name in _DAYS)
+    tasks = [task for task in rows[0] if task in rows[1]]
+    if not tasks:
+        raise results.FolderError(
+            f"{a} and {b}: no controller was evaluated in the same scenario in both; evaluate one "
+            "again with the --controllers and --scenarios of the other"
+        )
+    places: dict[tuple[str, str], dict[str, Any]] = {}
+    for task in tasks:
+        entry = _pair(rows[0][task], rows[1][task], paired, identities[0].get("seed", 0))
+        place = places.setdefault(
+            (task.scenario, task.level),
+            {"scenario": task.scenario, "level": task.level, "controllers": {}},
+        )
+        place["controllers"][task.controller] = entry
+    return {
+        "folders": [str(path) for path in paths],
+        "paired": paired,
+        "differs": [*_differs(manifests), *_missing(found)],
+        "places": list(places.values()),
+    }
+
+
+def write(found: Mapping[str, Any], out: pathlib.Path) -> pathlib.Path:
+    """Writes `compare.html` of what `load` returned into a folder, and returns where it is."""
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / _NAME
+    path.write_text(
+        page.template("compare.html").render(
+            title="Two evaluations side by side",
+            found=found,
+            main=[_overview(place, found["paired"]) for place in found["places"]],
+            places=[
+                (wording.scenario(place["scenario"], place["level"]), [
+                    _everything(name, entry, found["paired"])
+                    for name, entry in place["controllers"].items()
+                ])
+                for place in found["places"]
+            ],
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    return path
+
+
+def _summary(path: pathlib.Path) -> dict[str, Any]:
+    return _read(path / "summary.json", lambda text: dict(json.loads(text)))
+
+
+def _episodes(path: pathlib.Path) -> Rows:
+    def parse(text: str) -> Rows:
+        found: Rows = {}
+        for row in csv.DictReader(text.splitlines()):
+            task = results.Task(row.pop("scenario"), row.pop("level"), row.pop("controller"))
+            tape = int(row.pop("tape"))
+            values = {name: float(row[name]) for name in summary.METRICS if row.get(name)}
+            found.setdefault(task, {})[tape] = values
+        if not found:
+            raise ValueError("no episode in it")
+        return found
+
+    return _read(path / "episodes.csv", parse)
+
+
+def _read(path: pathlib.Path, parse):
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise results.FolderError(
+            f"{path}: is not there; the same command that made the folder writes it when it is done"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, csv.Error) as error:
+        raise results.FolderError(
+            f"{path}: cannot be read ({type(error).__name__}: {error}); the same command that made "
+            "the folder writes it again"
+        ) from error
+
+
+def _pair(a: Mapping[int, Mapping], b: Mapping[int, Mapping], paired: bool, seed: int):
+    """Returns each metric of both, and B less A where the tapes are the same."""
+    tapes = sorted({*a} & {*b}) if paired else []
+    entry: dict[str, Any] = {"a": {}, "b": {}, "difference": {}, "tapes": len(tapes)}
+    for name, metric in summary.METRICS.items():
+        mine = [_column(side, tapes or sorted(side), name) for side in (a, b)]
+        if any(values is None for values in mine):
+            continue
+        entry["a"][name], entry["b"][name] = (intervals.describe([v], seed) for v in mine)
+        if tapes:
+            difference = intervals.of_mean(mine[1] - mine[0], seed)._asdict()
+            verdict = summary.verdict(metric, difference)
+            entry["difference"][name] = {**difference, "verdict": verdict}
+    return entry
+
+
+def _column(rows: Mapping[int, Mapping[str, float]], tapes, name: str) -> np.ndarray | None:
+    values = [rows[tape].get(name) for tape in tapes]
+    return np.array(values, float) if values and None not in values else None
+
+
+def _differs(manifests) -> Iterator[tuple[str, str, str]]:
+    """Returns what differs between two manifests, entry by entry."""
+    flat = [_flat(manifest) for manifest in manifests]
+    for name in dict.fromkeys([*flat[0], *flat[1]]):
+        a, b = (side.get(name, "–") for side in flat)
+        if a != b:
+            yield name, str(a), str(b)
+
+
+def _missing(found) -> Iterator[tuple[str, str, str]]:
+    """Returns how many days, which scenarios and which controllers only one of two has."""
+    for name in ("episodes", "scenarios", "controllers"):
+        a, b = (side.get(name) for side in found)
+        if a != b:
+            said = [
+                ", ".join(" ".join(x) if isinstance(x, list) else str(x) for x in side)
+                if isinstance(side, list) else str(side)
+                for side in (a, b)
+            ]  # fmt: skip
+            yield name, *said
+
+
+def _flat(entry: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(entry, Mapping):
+        return {name: entry}
+    found = {}
+    for key, value in entry.items():
+        # The first two levels of a manifest are headings.
+        inner = key if name in ("", "identity", "about", "environment") else f"{name}.{key}"
+        found |= _flat(value, inner)
+    return found
+
+
+def _overview(place: Mapping[str, Any], paired: bool) -> numbers.Table:
+    """Returns the main metrics of every controller: B less A, or both where days differ."""
+    shown = [
+        metric for metric in wording.MAIN
+        if any(metric in entry["a"] for entry in place["controllers"].values())
+    ]  # fmt: skip
+    columns = [(summary.METRICS[m].title, summary.METRICS[m].unit) for m in shown]
+    rows = []
+    for name, entry in place["controllers"].items():
+        sides = (("B less A", "difference"),) if paired else (("A", "a"), ("B", "b"))
+        for said, side in sides:
+            cells = [_cell(entry[side].get(metric), paired) for metric in shown]
+            rows.append((f"{wording.title(name)}, {said}", name, cells))
+    return numbers.Table(wording.scenario(place["scenario"], place["level"]), columns, rows)
+
+
+def _everything(name: str, entry: Mapping[str, Any], paired: bool) -> numbers.Table:
+    """Returns every metric of a controller in A, in B, and B less A where it is known."""
+    columns = [("A", ""), ("B", "")] + ([("B less A", "paired")] if paired else [])
+    rows = []
+    for metric in entry["a"]:
+        cells = [_cell(entry["a"][metric], False), _cell(entry["b"][metric], False)]
+        if paired:
+            cells.append(_cell(entry["difference"][metric], True))
+        if any(cell.text != "0" or cell.range for cell in cells):
+            kind = summary.METRICS[metric]
+            rows.append((kind.title, kind.unit, cells))
+    note = f"{entry['tapes']} days that both have" if paired else ""
+    return numbers.Table(wording.title(name), columns, rows, note)
+
+
+def _cell(entry: Mapping[str, Any] | None, signed: bool) -> numbers.Cell:
+    if entry is None:
+        return numbers.Cell("–")
+    text, ends = wording.brief(entry, "+" if signed else "")
+    return numbers.Cell(text, ends, word=entry.get("verdict", ""))

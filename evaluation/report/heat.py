@@ -1,0 +1,111 @@
+"""How much each control was moved at each hour of the day."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Mapping
+
+import markupsafe
+import matplotlib
+import numpy as np
+
+from envs import grid_env
+from evaluation import exemplar
+from evaluation.report import svg
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 124.0, 464.0, 6.0, 44.0
+_NAMED = 60  # controls up to which each has its name
+# Heights of a row, of a heading, and of a block without names.
+_ROW, _HEADING, _TALLEST = 12.0, 17.0, 90.0
+_LINES = 60  # of a block; of more controls neighbours share a line
+_COLOURS, _LEVELS = "cividis", 20  # more levels would be told apart by nobody, and take room
+_TITLES = {
+    "generator": "generators", "load": "loads", "curtailment": "curtailment",
+    "storage": "batteries", "unit_voltage": "unit voltages", "switch": "switches",
+}  # fmt: skip
+
+
+def controls(days: Mapping[str, np.ndarray], env: grid_env.GridEnv) -> markupsafe.Markup | None:
+    """Returns the mean size of each control by hour, or none where nothing was ever moved.
+
+    Where a block has too many to be seen, neighbours share a line that shows the largest.
+
+    Args:
+      days: has `action_size` `[24, action_size]`, 0 to 1.
+      env: names the controls.
+    """
+    hours = min(exemplar.HOURS, int(np.ceil(env.horizon * env.dt_h)))
+    size = days["action_size"][:hours]
+    known = np.flatnonzero(np.isfinite(size).any(1))
+    size = np.nan_to_num(size[: known.max(initial=-1) + 1])  # later no day went on
+    most = float(size.max(initial=0.0))
+    if most < 1e-6:
+        return None
+    layout = env.layout
+    named = layout.action_size <= _NAMED
+    blocks = [(name, cut) for name, cut in layout.action.items() if cut.stop > cut.start]
+    tall = [_tall(cut.stop - cut.start, named) for _, cut in blocks]
+    bottom = _TOP + sum(tall) + _HEADING * len(blocks)
+    canvas = svg.Canvas(svg.WIDTH, bottom + _BOTTOM, "Controls moved, by hour of the day")
+    y = _TOP
+    for (name, cut), height in zip(blocks, tall):
+        count = cut.stop - cut.start
+        heading = f"{_TITLES.get(name, name)} ({count})"
+        if named:
+            canvas.text(_LEFT, y + 12, heading, "heading")
+        y += _HEADING if named else 4.0
+        width = (_RIGHT - _LEFT) * len(size) / hours
+        canvas.image(_LEFT, y, width, height, _picture(_lines(size[:, cut].T) / most))
+        if named:
+            for row, words in enumerate(layout.action_names[cut]):
+                text = words.split(": ")[-1]
+                canvas.text(_LEFT - 5, y + (row + 0.8) * _ROW, text, "small", "end")
+        else:
+            canvas.text(_LEFT - 5, y + 0.5 * height + 4, heading, "", "end")
+        y += height + (0.0 if named else _HEADING - 4.0)
+    step = 4 if hours > 8 else 1
+    ticks = [(h, f"{h} h" if h + step > hours else str(h)) for h in range(0, hours + 1, step)]
+    svg.across(canvas, svg.Axis(0.0, hours, _LEFT, _RIGHT), y, ticks)
+    _scale(canvas, y + 26, most)
+    return canvas.markup()
+
+
+def _tall(count: int, named: bool) -> float:
+    return count * _ROW if named else float(np.clip(3.0 * count, _ROW + 4.0, _TALLEST))
+
+
+def _lines(size: np.ndarray) -> np.ndarray:
+    """Returns rows of controls, the largest of neighbours where there are more than can be seen."""
+    share = int(np.ceil(len(size) / _LINES))
+    return np.maximum.reduceat(size, np.arange(0, len(size), share), axis=0)
+
+
+def _scale(canvas: svg.Canvas, y: float, most: float) -> None:
+    left, right = _LEFT + 60.0, _LEFT + 180.0
+    canvas.image(left, y, right - left, 9.0, _picture(np.linspace(0.0, 1.0, 32)[None]))
+    canvas.text(left - 5, y + 9, "0 %", "", "end")
+    canvas.text(right + 5, y + 9, f"{100 * most:.3g} % of full control")
+
+
+def _picture(values: np.ndarray) -> str:
+    """Returns values in 0 to 1 `[rows, columns]` as a picture, a pixel each, in a data address."""
+    levels = np.clip(np.round(values * (_LEVELS - 1)), 0, _LEVELS - 1).astype(np.uint8)
+    colours = matplotlib.colormaps[_COLOURS](np.linspace(0.0, 1.0, _LEVELS), bytes=True)[:, :3]
+    height, width = levels.shape
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), levels], 1)  # 0: no filter
+    picture = b"\x89PNG\r\n\x1a\n" + b"".join(
+        _chunk(kind, data)
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+            (b"PLTE", colours.tobytes()),
+            (b"IDAT", zlib.compress(lines.tobytes(), 9)),
+            (b"IEND", b""),
+        )
+    )
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

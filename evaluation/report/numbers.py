@@ -1,0 +1,139 @@
+"""The tables of a page, as rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evaluation import runner, summary
+from evaluation.report import standing, wording
+
+_MARKS = {"better": "▲", "worse": "▼", "same": "="}
+_REFERENCES = (runner.NOTHING, "acopf")  # that differences are told to
+
+
+class Cell(NamedTuple):
+    """A number in a table."""
+
+    text: str
+    range: str = ""  # its interval
+    iqm: str = ""  # the interquartile mean
+    word: str = ""  # better, worse or same
+    best: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The word as a sign."""
+        return _MARKS.get(self.word, "")
+
+
+class Table(NamedTuple):
+    """Rows of cells, with what stands above and beside them."""
+
+    title: str
+    columns: list[tuple[str, str]]  # heading and unit
+    rows: list[tuple[str, str, list[Cell]]]  # heading, unit or controller, and cells
+    note: str = ""
+
+
+_NONE = Cell("–")
+
+
+def overview(
+    found: Mapping[str, Any], samples: summary.Samples, name: str, level: str
+) -> Table:  # fmt: skip
+    """Returns the main metrics of every controller in a scenario, or in all of a level."""
+    shown = wording.known(found, name, level)
+    leading = {m: standing.best(found, samples, name, level, m) for m in shown}
+    columns = [_heading(metric) for metric in shown] + [("p50 of a decision", "ms")]
+    rows = []
+    for controller in found["controllers"]:
+        row = wording.row(found, name, level, controller)
+        cells = []
+        for metric in shown:
+            entry = row["metrics"].get(metric)
+            cells.append(_cell(entry, best=leading[metric] == controller) if entry else _NONE)
+        rows.append((wording.title(controller), controller, [*cells, _decision(found, controller)]))
+    return Table(wording.scenario(name, level), columns, rows)
+
+
+def matrix(found: Mapping[str, Any], name: str, level: str) -> Table:
+    """Returns every metric of every controller in a scenario, with how it fares to doing nothing.
+
+    What is zero for everybody is in the note.
+    """
+    by_name = {c: wording.row(found, name, level, c) for c in found["controllers"]}
+    columns = [(wording.title(controller), controller) for controller in by_name]
+    rows, idle = [], []
+    for metric in summary.METRICS:
+        entries = {c: row["metrics"].get(metric) for c, row in by_name.items()}
+        if not any(entries.values()):
+            continue
+        if all(e is not None and e["low"] == e["high"] == 0 for e in entries.values()):
+            idle.append(summary.METRICS[metric].title)
+            continue
+        title, unit = _heading(metric)
+        rows.append((title, unit, [_against(entries[c]) for c in by_name]))
+    for which in ("p50", "p99"):
+        latency = [(row.get("latency") or {}).get(f"{which}_ms") for row in by_name.values()]
+        cells = [_NONE if ms is None else Cell(wording.number(ms)) for ms in latency]
+        rows.append((f"decision, {which}", "ms", cells))
+    ended = [sum(row.get("endings", {}).values()) for row in by_name.values()]
+    if any(ended):
+        of = f"of {found['episodes']}"
+        rows.append(("days ended early", of, [Cell(str(count)) for count in ended]))
+    note = f"Zero for everybody: {wording.listed(idle)}." if idle else ""
+    return Table(wording.scenario(name, level), columns, rows, note)
+
+
+def everything(found: Mapping[str, Any], name: str, level: str, controller: str) -> Table:
+    """Returns every metric of a controller in a scenario: mean, IQM, differences."""
+    row = wording.row(found, name, level, controller)
+    references = [
+        other for other in _REFERENCES if other != controller and other in found["controllers"]
+    ]
+    columns = [("mean", ""), ("interquartile mean", "")]
+    columns += [(f"less {wording.title(other)}", "paired") for other in references]
+    rows = []
+    for metric, entry in row["metrics"].items():
+        title, unit = _heading(metric)
+        cells = [Cell(*wording.brief(entry)), Cell(*wording.brief(entry, which="iqm"))]
+        for other in references:
+            difference = entry.get(f"less_{other}")
+            cells.append(
+                Cell(*wording.brief(difference, "+"), word=difference["verdict"])
+                if difference
+                else _NONE
+            )
+        if not all(cell.text == "0" and not cell.range for cell in cells):
+            rows.append((title, unit, cells))
+    return Table(wording.title(controller), columns, rows)
+
+
+def _heading(metric: str) -> tuple[str, str]:
+    kind = summary.METRICS[metric]
+    return kind.title, kind.unit
+
+
+def _cell(entry: Mapping[str, float], *, best: bool = False) -> Cell:
+    mean, ends = wording.brief(entry)
+    middle, _ = wording.brief(entry, which="iqm")
+    return Cell(mean, ends, middle if ends else "", best=best)
+
+
+def _against(entry: Mapping[str, Any] | None) -> Cell:
+    if entry is None:
+        return _NONE
+    word = entry.get(f"less_{runner.NOTHING}", {}).get("verdict", "")
+    return Cell(*wording.brief(entry), word=word)
+
+
+def _decision(found: Mapping[str, Any], controller: str) -> Cell:
+    """Returns the median over scenarios of the median time of a decision."""
+    taken = [
+        row["latency"]["p50_ms"] for row in found["rows"]
+        if row["controller"] == controller and row.get("latency")
+    ]  # fmt: skip
+    return Cell(wording.number(float(np.median(taken)))) if taken else _NONE

@@ -1,0 +1,171 @@
+"""The one-line diagram of a grid at a moment: voltages, loadings, and what is out of service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import markupsafe
+import numpy as np
+
+from envs import grid as grid_lib
+from evaluation.report import events, svg
+
+_WIDTH, _HEIGHT, _EDGE = 760.0, 500.0, 34.0
+LOADINGS = (0.5, 0.8, 1.0, 1.2)  # of the limit, where the colour changes
+_VOLTAGES = (0.25, 0.75)  # of the way from Vmin to Vmax, where the colour changes
+_NUMBERED = 60  # buses up to which every one has its number
+_MOST = {11.0: _NUMBERED, 4.5: 150, 3.0: 400, 1.7: np.inf}  # buses that are drawn in a radius
+_SIZES = {11.0: "large", 4.5: "medium", 3.0: "small", 1.7: "tiny"}  # what the style calls it
+_FULLEST, _EXTREME, _OUT = 3, 1, 6  # labels: fullest branches, lowest and highest bus, outages
+_WORTH = 0.8  # a loading below this needs no label
+_CLASSES = {events.TAKEN: "taken", events.TRIPPED: "tripped", events.OPENED: "opened"}
+
+
+def diagram(
+    grid: grid_lib.Grid, positions: np.ndarray, arrays: Mapping[str, np.ndarray], step: int
+) -> markupsafe.Markup:
+    """Returns the diagram of one step.
+
+    Args:
+      grid: the grid.
+      positions: of its buses `[n_bus, 2]`, as `positions.of` returns them.
+      arrays: what `exemplar.of` returns of an episode.
+      step: which of its steps.
+    """
+    canvas = svg.Canvas(_WIDTH, _HEIGHT, f"One-line diagram of {grid.name}")
+    at = _EDGE + 0.5 * (positions + 1.0) * (np.array([_WIDTH, _HEIGHT]) - 2.0 * _EDGE)
+    ends = _ends(grid, at)
+    why = events.service(arrays, step)
+    alive, rho, vm = arrays["alive"][step], arrays["rho"][step], arrays["vm_pu"][step]
+    branch = grid.branch
+    dead = ~(alive[branch.from_bus] & alive[branch.to_bus])
+    closed = why == events.CLOSED
+    canvas.rules(ends[closed & dead], "dead")
+    level = np.digitize(rho, LOADINGS)
+    for number in range(len(LOADINGS) + 1):
+        canvas.rules(ends[closed & ~dead & (level == number)], f"load{number}")
+    radius = _radius(grid.n_bus)
+    for reason, name in _CLASSES.items():
+        canvas.rules(ends[why == reason], name)
+        _marks(canvas, ends[why == reason], name, radius)
+    _buses(canvas, grid, at, vm, alive, radius)
+    _labels(canvas, grid, at, ends, vm, alive, np.where(closed & ~dead, rho, 0.0), why, radius)
+    return canvas.markup()
+
+
+def extremes(
+    grid: grid_lib.Grid, arrays: Mapping[str, np.ndarray], step: int
+) -> Iterator[str]:  # fmt: skip
+    """Returns, in words, the fullest branch and the lowest and highest voltage of a step."""
+    rho, vm, alive = arrays["rho"][step], arrays["vm_pu"][step], arrays["alive"][step]
+    yield f"fullest branch {events.name(grid, int(rho.argmax()))} at {100 * rho.max():.0f} %"
+    if alive.any():
+        low = int(np.where(alive, vm, np.inf).argmin())
+        high = int(np.where(alive, vm, -np.inf).argmax())
+        yield f"lowest voltage {vm[low]:.3f} pu at bus {grid.bus.id[low]}"
+        yield f"highest {vm[high]:.3f} pu at bus {grid.bus.id[high]}"
+    if not alive.all():
+        yield f"{int((~alive).sum())} buses without voltage"
+
+
+def _ends(grid: grid_lib.Grid, at: np.ndarray) -> np.ndarray:
+    """Returns `(x1, y1, x2, y2)` of each branch, parallel ones side by side `[n_branch, 4]`."""
+    first, second = grid.branch.from_bus, grid.branch.to_bus
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    pair = low.astype(np.int64) * grid.n_bus + high
+    _, group, sizes = np.unique(pair, return_inverse=True, return_counts=True)
+    order = np.argsort(group, kind="stable")
+    place = np.empty(len(pair))
+    place[order] = np.concatenate([np.arange(size) - 0.5 * (size - 1) for size in sizes])
+    along = at[high] - at[low]
+    across = np.stack([-along[:, 1], along[:, 0]], 1) / np.maximum(
+        np.linalg.norm(along, axis=1, keepdims=True), 1e-9
+    )
+    aside = 5.0 * place[:, None] * across
+    return np.concatenate([at[first] + aside, at[second] + aside], 1)
+
+
+def _radius(n_bus: int) -> float:
+    return next(radius for radius, most in _MOST.items() if n_bus <= most)
+
+
+def _marks(canvas: svg.Canvas, ends: np.ndarray, name: str, radius: float) -> None:
+    """Marks branches in their middles: a cross for a trip, a square for the tape, else a ring."""
+    size = max(5.0, 0.6 * radius)
+    shapes = {
+        "tripped": f"m{-size:g} {-size:g}l{2 * size:g} {2 * size:g}m0 {-2 * size:g}"
+        f"l{-2 * size:g} {2 * size:g}",
+        "taken": f"m{-size:g} {-size:g}h{2 * size:g}v{2 * size:g}h{-2 * size:g}z",
+        "opened": f"m{-size:g} 0a{size:g} {size:g} 0 1 0 {2 * size:g} 0a{size:g} {size:g} 0 1 0 "
+        f"{-2 * size:g} 0",
+    }
+    path = "".join(f"M{0.5 * (a + c):.1f} {0.5 * (b + d):.1f}{shapes[name]}" for a, b, c, d in ends)
+    if path:
+        canvas.shape(path, f"mark {name}mark")
+
+
+def _buses(canvas, grid, at, vm, alive, radius: float) -> None:
+    bus = grid.bus
+    share = (vm - bus.vm_min_pu) / np.maximum(bus.vm_max_pu - bus.vm_min_pu, 1e-9)
+    # Within rounding of a limit is within it.
+    level = np.digitize(share, (-1e-4, *_VOLTAGES, 1.0001))
+    unit = np.isin(np.arange(grid.n_bus), grid.gen.bus[grid.units])
+    size = _SIZES[radius]
+    canvas.dots(at, f"bus {size} halo")
+    for number in range(5):
+        for cap, which in (("", ~unit), (" unit", unit)):
+            canvas.dots(at[alive & (level == number) & which], f"bus {size} volt{number}{cap}")
+    canvas.dots(at[~alive], f"bus {size} hollow")
+    canvas.dots(at[~alive], f"bus {size} inside")
+    if grid.n_bus <= _NUMBERED:
+        for number, (x, y) in enumerate(at):
+            strong = " strong" if level[number] in (0, 4) else ""
+            shade = f"number{strong}" if alive[number] else "number gone"
+            canvas.text(x, y + 4.2, str(bus.id[number]), shade, "middle")
+
+
+def _ring(x: float, y: float, r: float) -> str:
+    return f"M{x - r:.1f} {y:.1f}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0"
+
+
+def _labels(canvas, grid, at, ends, vm, alive, rho, why, radius: float) -> None:
+    """Labels the fullest branches, the extreme voltages and what is out, where there is room."""
+    ids, placed = grid.bus.id, [tuple(point) for point in at] if grid.n_bus <= _NUMBERED else []
+    wanted: list[tuple[np.ndarray, str, str]] = []
+    called: list[int] = []
+    for branch in np.argsort(-rho)[:_FULLEST]:
+        if rho[branch] >= _WORTH:
+            middle = 0.5 * (ends[branch, :2] + ends[branch, 2:])
+            wanted.append((middle, f"{100 * rho[branch]:.0f} %", "call"))
+    if alive.any():
+        lowest = np.argsort(np.where(alive, vm, np.inf))[:_EXTREME]
+        highest = np.argsort(np.where(alive, -vm, np.inf))[:_EXTREME]
+        called = [*lowest, *highest]
+        for bus in called:
+            number = "" if grid.n_bus <= _NUMBERED else f"bus {ids[bus]}: "
+            wanted.append((at[bus], f"{number}{vm[bus]:.3f} pu", "call"))
+    if grid.n_bus > _NUMBERED:
+        for branch in np.flatnonzero(why != events.CLOSED)[:_OUT]:
+            middle = 0.5 * (ends[branch, :2] + ends[branch, 2:])
+            wanted.append((middle, events.name(grid, int(branch)), "call out"))
+    rings = [at[number] for number in called]
+    canvas.shape("".join(_ring(x, y, radius + 3.5) for x, y in rings), "ring")
+    for point, words, name in wanted:
+        x, y = _free(point, len(words), placed, radius)
+        placed.append((x, y))
+        canvas.text(x, y + 4.5, words, name, "middle")
+
+
+def _free(point: np.ndarray, letters: int, placed: list, radius: float) -> tuple[float, float]:
+    """Returns the first place around a point where words meet no others, or the first of all."""
+    half = 3.7 * letters + 4.0
+    near = radius + 13.0
+    offsets = [(0, -near), (0, near), (half + radius, 0), (-half - radius, 0)]
+    offsets += [(side * half, way * near) for way in (-1, 1) for side in (1, -1)]
+    offsets += [(0, -2 * near), (0, 2 * near)]
+    for dx, dy in offsets:
+        x = min(max(point[0] + dx, half), _WIDTH - half)
+        y = min(max(point[1] + dy, 10.0), _HEIGHT - 10.0)
+        if all(abs(x - a) > half + radius + 8 or abs(y - b) > radius + 12 for a, b in placed):
+            return x, y
+    return float(np.clip(point[0], half, _WIDTH - half)), float(point[1]) - near

@@ -1,0 +1,220 @@
+"""Small charts as SVG text: colours and type come from the page's style sheet, dark or light."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import markupsafe
+import numpy as np
+
+WIDTH = 480  # of a chart, in its own units; a phone shows it nearly as wide as that
+_TOLERANCE = 0.5  # how far a line may be from what it shows, in the same units
+_NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+class Axis(NamedTuple):
+    """Maps values from `low` to `high` onto `start` to `stop`."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    bent: bool = False  # logarithmic beyond ±1, so that zero and thousands are both on it
+
+    def __call__(self, values) -> np.ndarray:
+        """Returns where `values` are."""
+        at, low, high = (
+            np.sign(x) * np.log10(1.0 + np.abs(x)) if self.bent else x
+            for x in (np.asarray(values, float), np.float64(self.low), np.float64(self.high))
+        )
+        return self.start + (at - low) / (high - low) * (self.stop - self.start)
+
+    def ticks(self, most: int = 5) -> list[float]:
+        """Returns round values on it, at most about `most`."""
+        if self.bent:
+            reach = int(math.log10(1.0 + max(abs(self.low), abs(self.high)))) + 1
+            decades = [10.0**n for n in range(reach)]
+            found = self._within([0.0, *decades, *(-power for power in decades)])
+            if len(found) < 3:
+                found = self._within([k * power for power in decades for k in (1, 2, 5)])
+            if len(found) > most + 1:
+                found = [value for value in found if abs(value) != 1.0]
+            return found[:: math.ceil(len(found) / (most + 2))]
+        step = nice_step((self.high - self.low) / most)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [round(n * step, 10) + 0.0 for n in range(first, last + 1)]
+
+    def _within(self, values: Iterable[float]) -> list[float]:
+        return sorted(value for value in {*values} if self.low <= value <= self.high)
+
+
+def nice_step(least: float) -> float:
+    """Returns the round number that is at least `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * nice for nice in _NICE if power * nice >= least * (1 - 1e-9))
+
+
+def spread(*values, margin: float = 0.06) -> tuple[float, float]:
+    """Returns a range with all finite `values` and some margin."""
+    flat = np.concatenate([np.ravel(np.asarray(v, float)) for v in values])
+    flat = flat[np.isfinite(flat)]
+    low, high = (flat.min(), flat.max()) if flat.size else (0.0, 1.0)
+    wide = max(high - low, 1e-9 * max(abs(low), abs(high), 1.0))
+    middle = 0.5 * (low + high)
+    half = wide * (0.5 + margin)
+    return float(middle - half), float(middle + half)
+
+
+class Canvas:
+    """Collects the parts of one picture."""
+
+    def __init__(self, width: float, height: float, label: str):
+        """Takes the size, and what the picture is called where it cannot be seen."""
+        self.width, self.height, self._label = width, height, label
+        self._parts: list[str] = []
+
+    def line(self, x, y, name: str) -> None:
+        """Draws a line through points; NaN breaks it. `name` is its class in the style sheet."""
+        path = "".join(_strokes(np.asarray(x, float), np.asarray(y, float)))
+        if path:
+            self._parts.append(f'<path class="l {name}" d="{path}"/>')
+
+    def band(self, x, low, high, name: str) -> None:
+        """Fills between two lines; NaN breaks it."""
+        x, low, high = (np.asarray(v, float) for v in (x, low, high))
+        path = "".join(
+            _points(x[run], high[run], "M") + _points(x[run][::-1], low[run][::-1], "L") + "z"
+            for run in _runs(np.isfinite(low) & np.isfinite(high))
+        )
+        if path:
+            self._parts.append(f'<path class="{name}" d="{path}"/>')
+
+    def rule(self, x1: float, y1: float, x2: float, y2: float, name: str) -> None:
+        """Draws a straight line."""
+        self._parts.append(
+            f'<path class="l {name}" d="M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}"/>'
+        )  # fmt: skip
+
+    def rules(self, ends: Iterable[Sequence[float]], name: str) -> None:
+        """Draws straight lines `(x1, y1, x2, y2)` as one, to the nearest unit."""
+        whole = np.round(np.asarray(list(ends), float).reshape(-1, 4)).astype(int).tolist()
+        path = "".join(f"M{a} {b}l{c - a} {d - b}" for a, b, c, d in whole).replace(" -", "-")
+        if path:
+            self._parts.append(f'<path class="l {name}" d="{path}"/>')
+
+    def dots(self, at: Iterable[Sequence[float]], name: str) -> None:
+        """Draws points as lines of no length: caps, round or square, and width are the style's."""
+        whole = np.round(np.asarray(list(at), float).reshape(-1, 2)).astype(int).tolist()
+        if whole:
+            path = "".join(f"M{x} {y}h0" for x, y in whole)
+            self._parts.append(f'<path class="{name}" d="{path}"/>')
+
+    def text(self, x: float, y: float, words: str, name: str = "", anchor: str = "start") -> None:
+        """Writes words; `anchor` is start, middle or end."""
+        anchored = "" if anchor == "start" else f' text-anchor="{anchor}"'
+        styled = f' class="{name}"' if name else ""
+        self._parts.append(
+            f'<text x="{_n(x)}" y="{_n(y)}"{styled}{anchored}>{markupsafe.escape(words)}</text>'
+        )
+
+    def shape(self, path: str, name: str, style: str = "") -> None:
+        """Draws an SVG path as it is."""
+        styled = f' style="{style}"' if style else ""
+        self._parts.append(f'<path class="{name}" d="{path}"{styled}/>')
+
+    def image(self, x: float, y: float, width: float, height: float, data: str) -> None:
+        """Shows a picture, stretched, given as a data address."""
+        self._parts.append(
+            f'<image x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" '
+            f'preserveAspectRatio="none" href="{data}"/>'
+        )
+
+    def markup(self) -> markupsafe.Markup:
+        """Returns the picture."""
+        body = "".join(self._parts)
+        label = markupsafe.escape(self._label)
+        return markupsafe.Markup(
+            f'<svg viewBox="0 0 {_n(self.width)} {_n(self.height)}" role="img" '
+            f'aria-label="{label}">{body}</svg>'
+        )
+
+
+def frame(
+    canvas: Canvas, x: Axis, y: Axis, x_ticks: Iterable[tuple[float, str]],
+    said: Callable[[float], str], most: int = 5,
+) -> None:  # fmt: skip
+    """Draws the grid of a chart, and at its axes numbers as `said` writes them."""
+    rows = [(value, float(y(value))) for value in y.ticks(most)]
+    canvas.rules([(x.start, at, x.stop, at) for _, at in rows], "grid")
+    for value, at in rows:
+        canvas.text(x.start - 5, at + 4, said(value), anchor="end")
+    across(canvas, x, max(y.start, y.stop), x_ticks)
+    canvas.rule(x.start, max(y.start, y.stop), x.stop, max(y.start, y.stop), "axis")
+
+
+def across(canvas: Canvas, x: Axis, bottom: float, ticks: Iterable[tuple[float, str]]) -> None:
+    """Draws the ticks of a horizontal axis, and what is written at them."""
+    places = [(float(x(value)), text) for value, text in ticks]
+    canvas.rules([(at, bottom, at, bottom + 4) for at, _ in places], "tick")
+    for at, text in places:
+        canvas.text(at, bottom + 17, text, anchor="middle")
+
+
+def _n(value: float) -> str:
+    """Returns a coordinate with one digit, as short as can be."""
+    return f"{round(float(value), 1):g}"
+
+
+def _runs(known: np.ndarray) -> list[slice]:
+    """Returns the stretches of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
+    return [slice(a, b) for a, b in zip(edges[::2], edges[1::2])]
+
+
+def _strokes(x: np.ndarray, y: np.ndarray) -> Iterable[str]:
+    for run in _runs(np.isfinite(x) & np.isfinite(y)):
+        yield _points(x[run], y[run], "M")
+
+
+def _points(x: np.ndarray, y: np.ndarray, begin: str) -> str:
+    """Returns a path through points, those left out that a straight line shows as well."""
+    kept = _kept(x, y)
+    tenths = np.round(10.0 * np.stack([x[kept], y[kept]], 1)).astype(int)
+    steps = np.diff(tenths, axis=0)
+    if not len(steps):  # A point by itself: a line of no length shows as a dot.
+        steps = np.zeros((1, 2), int)
+    there = f"{begin}{_tenth(tenths[0, 0])} {_tenth(tenths[0, 1])}"
+    more = " ".join(map(_tenth, steps.ravel().tolist()))
+    return f"{there}l{more}".replace(" -", "-")
+
+
+@functools.cache
+def _tenth(value: int) -> str:
+    """Returns a tenth of an integer, as short as can be."""
+    text = f"{value / 10:g}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def _kept(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """Returns which points a line needs so that it is nowhere off by more than the tolerance."""
+    xs, ys = x.tolist(), y.tolist()
+    kept, low, high = [0], -math.inf, math.inf  # slopes that pass all points since the last kept
+    for i in range(1, len(xs)):
+        last = kept[-1]
+        across, up = xs[i] - xs[last], ys[i] - ys[last]
+        if across == 0.0 or not low <= up / across <= high:
+            if i - 1 > last:
+                kept.append(i - 1)
+            low, high = -math.inf, math.inf
+            across, up = xs[i] - xs[i - 1], ys[i] - ys[i - 1]
+            if across == 0.0:
+                continue
+        one, other = (up - _TOLERANCE) / across, (up + _TOLERANCE) / across
+        if one > other:
+            one, other = other, one
+        low, high = one if one > low else low, other if other < high else high
+    return [*kept, len(xs) - 1] if len(xs) > 1 else kept

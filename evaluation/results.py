@@ -1,0 +1,164 @@
+"""The folder of an evaluation: one small file for each batch of tapes, so that none is lost.
+
+FOLDER/evaluation.json                          what is evaluated: options, split, seed, policy
+FOLDER/results/peak-hard/mpc/000-024.json       metrics of 25 tapes
+FOLDER/results/peak-hard/mpc/000-024.npz        what a report shows of them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Task(NamedTuple):
+    """A controller in a scenario."""
+
+    scenario: str
+    level: str
+    controller: str
+
+    def __str__(self) -> str:
+        """Returns what messages call it."""
+        return f"{self.controller} in {self.scenario} ({self.level})"
+
+
+class FolderError(RuntimeError):
+    """The folder holds something else; the message names it and says what to do."""
+
+
+class Folder:
+    """The results of one evaluation."""
+
+    def __init__(self, path: str | os.PathLike, say: Callable[[str], None] = lambda text: None):
+        """Takes the folder, and who is told of files that cannot be read."""
+        self.path, self._say = pathlib.Path(path), say
+        self._manifest = self.path / "evaluation.json"
+
+    def open(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        """Makes the folder, or makes sure that it holds the same evaluation.
+
+        Args:
+          identity: what results depend on; a folder holds results of one.
+          about: what a reader wants to know besides: versions, commit, machine.
+
+        Raises:
+          FolderError: it holds another evaluation.
+        """
+        identity = json.loads(json.dumps(identity))
+        if self._manifest.exists():
+            there = self.manifest()["identity"]
+            for name in sorted({*identity, *there}):
+                if identity.get(name) != there.get(name):
+                    raise FolderError(
+                        f"{self.path}: holds an evaluation with {name} "
+                        f"{_short(there.get(name), identity.get(name))}; give another folder with "
+                        "--out, or remove this one"
+                    )
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write(self._manifest, {"identity": identity, "about": about})
+
+    def manifest(self) -> dict[str, Any]:
+        """Returns what `open` wrote.
+
+        Raises:
+          FolderError: there is none, or it cannot be read.
+        """
+        try:
+            return json.loads(self._manifest.read_text())
+        except FileNotFoundError:
+            raise FolderError(
+                f"{self.path}: no evaluation here (no {self._manifest.name}); give a folder that "
+                "`python -m launch.evaluate` wrote"
+            ) from None
+        except ValueError as error:
+            raise FolderError(
+                f"{self._manifest}: cannot be read ({error}); restore it, or evaluate into another "
+                "folder with --out"
+            ) from error
+
+    def batch(self, task: Task, first: int, count: int) -> dict[str, Any] | None:
+        """Returns the results of tapes `first` on, or none where they are yet to be had.
+
+        A file that cannot be read is named, set aside as `….corrupt`, and counts as none.
+        """
+        path = self._path(task, first, count)
+        if not path.exists():
+            return None
+        try:
+            found = json.loads(path.read_text())
+            for name, values in found["metrics"].items():
+                if len(values) != count:
+                    raise ValueError(f"{len(values)} values of {name} for {count} tapes")
+            return found
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            aside = path.with_suffix(".json.corrupt")
+            path.replace(aside)
+            self._say(
+                f"{path}: cannot be read ({type(error).__name__}: {error}); set aside as "
+                f"{aside.name}, its {count} tapes are played again"
+            )
+            return None
+
+    def save(
+        self, task: Task, first: int, results: Mapping[str, Any], arrays: Mapping | None = None
+    ) -> None:
+        """Writes the results of a batch of tapes, whole or not at all."""
+        count = len(next(iter(results["metrics"].values())))
+        path = self._path(task, first, count)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if arrays is not None:
+            partial = path.with_suffix(".partial.npz")
+            np.savez_compressed(partial, **arrays)
+            partial.replace(path.with_suffix(".npz"))
+        _write(path, results)
+
+    def arrays(self, task: Task, first: int, count: int) -> dict[str, np.ndarray] | None:
+        """Returns what a report shows of a batch, or none where it is not there or broken."""
+        path = self._path(task, first, count).with_suffix(".npz")
+        try:
+            with np.load(path) as found:
+                return dict(found)
+        except FileNotFoundError:
+            return None
+        except (
+            ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+        ) as error:  # fmt: skip
+            self._say(f"{path}: cannot be read ({error}); the report goes without it")
+            return None
+
+    def worst(self, task: Task, batches: Sequence[tuple[int, int]]) -> dict[str, np.ndarray] | None:
+        """Returns the arrays of the batch with the worst episode, or none where none can be read.
+
+        That is one that ended, the earliest; otherwise that with the fullest branch.
+        """
+        found = [self.arrays(task, first, count) for first, count in batches]
+        severity = lambda a: (a["counted"].sum() if a["reason"].any() else np.inf, -a["rho"].max())
+        return min((a for a in found if a is not None), key=severity, default=None)
+
+    def _path(self, task: Task, first: int, count: int) -> pathlib.Path:
+        folder = self.path / "results" / f"{task.scenario}-{task.level}" / task.controller
+        return folder / f"{first:03d}-{first + count - 1:03d}.json"
+
+
+def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
+
+
+def _short(there: Any, asked: Any) -> str:
+    """Returns how two values differ, in a line."""
+    if isinstance(there, dict) and isinstance(asked, dict):
+        for name in sorted({*there, *asked}):
+            if there.get(name) != asked.get(name):
+                return f"{name} {_short(there.get(name), asked.get(name))}"
+    return f"{there!r}, and {asked!r} is asked for"

@@ -1,0 +1,174 @@
+"""Plays every controller in every scenario on the same tapes, a batch at a time, and keeps it all.
+
+What is in the folder already is not played again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from agents import controllers
+from agents.baselines import acopf
+from envs import grid_env
+from envs import tape as tape_lib
+from evaluation import episodes, exemplar, l2rpn, latency, metrics, results
+from evaluation.scenarios import suite
+
+BATCH = 25  # tapes that are played together
+_LARGE, _LARGE_BATCH = 500, 8  # on more buses than this fewer: what is seen of them takes memory
+
+# What every comparison rests on, measured besides the controllers that are asked for.
+NOTHING, UNTRIPPED, BOUND = "do_nothing", "untripped", "bound"
+REFERENCES = (NOTHING, UNTRIPPED, BOUND)
+
+Progress = Callable[[results.Task, int], None]  # the task, and steps of episodes that are done
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to evaluate."""
+
+    controllers: tuple[str, ...]
+    scenarios: tuple[tuple[str, str], ...]  # (name, level)
+    episodes: int
+    split: str
+    seed: int
+    bound: bool = True  # whether to compute what AC-OPF says a day costs at least
+
+    def tasks(self) -> list[results.Task]:
+        """Returns every task, those that others are compared with first."""
+        names = [NOTHING, UNTRIPPED, *([BOUND] if self.bound else []), *self.controllers]
+        return [
+            results.Task(scenario, level, name)
+            for scenario, level in self.scenarios
+            for name in dict.fromkeys(names)
+        ]
+
+    def batches(self, n_bus: int) -> list[tuple[int, int]]:
+        """Returns (first tape, number) of every batch."""
+        size = _LARGE_BATCH if n_bus > _LARGE else BATCH
+        return [
+            (first, min(size, self.episodes - first)) for first in range(0, self.episodes, size)
+        ]
+
+
+class Runner:
+    """Runs a plan in one environment."""
+
+    def __init__(
+        self,
+        env: grid_env.GridEnv,
+        folder: results.Folder,
+        make: Callable[[str], controllers.Controller],
+        plan: Plan,
+    ):
+        """Takes the environment, where results go, how controllers are made, and what to run."""
+        self._env, self._folder, self._make, self._plan = env, folder, make, plan
+        self._controllers: dict[str, controllers.Controller] = {}
+        self._players: dict[bool, tuple[grid_env.GridEnv, episodes.Player]] = {}
+
+    def left(self) -> list[tuple[results.Task, int, int]]:
+        """Returns (task, first tape, number) of every batch that is not in the folder yet."""
+        batches = self._plan.batches(self._env.grid.n_bus)
+        return [
+            (task, first, count)
+            for task in self._plan.tasks()
+            for first, count in batches
+            if self._folder.batch(task, first, count) is None
+        ]
+
+    def run(self, progress: Progress = lambda task, steps: None) -> None:
+        """Plays what is left; each batch is in the folder as soon as it is done."""
+        try:
+            for (scenario, level), group in _grouped(self.left()):
+                tapes = self._tapes(scenario, level)
+                for task, first, count in group:
+                    self._batch(task, tapes, first, count, lambda n, t=task: progress(t, n))
+        finally:
+            for controller in self._controllers.values():
+                controller.close()
+
+    def _tapes(self, scenario: str, level: str) -> tape_lib.Tape:
+        plan = self._plan
+        drawn = suite.draw(self._env, scenario, level, plan.split, plan.episodes, plan.seed)
+        return jax.tree.map(np.asarray, drawn)
+
+    def _batch(self, task, tapes, first: int, count: int, progress) -> None:
+        mine = jax.tree.map(lambda leaf: leaf[first : first + count], tapes)
+        begun, horizon = time.perf_counter(), self._env.horizon
+        if task.controller == BOUND:
+            found = acopf.bound(self._env, mine, lambda days: progress(days * horizon))
+            self._folder.save(task, first, {
+                "metrics": {
+                    "total_cost": found.cost.tolist(),
+                    "cost": found.operating.tolist(),
+                    "optimal_rows": (100.0 * found.optimal_share).tolist(),
+                },
+                "seconds": time.perf_counter() - begun,
+                "seconds_per_row": float(found.seconds.mean()),
+            })  # fmt: skip
+            return
+        if task.controller == UNTRIPPED:
+            # Where nothing tripped, disconnections off would have changed nothing.
+            same = self._folder.batch(task._replace(controller=NOTHING), first, count)
+            if same is not None and not any(same["metrics"]["trips"]):
+                self._folder.save(task, first, {**same, "seconds": 0.0})
+                progress(horizon * count)
+                return
+        env, player = self._player(task.controller != UNTRIPPED)
+        controller = self._controller(NOTHING if task.controller == UNTRIPPED else task.controller)
+        recorder = latency.Recorder()
+        # The last batch may be smaller: it is filled up with tapes that are left out below, as
+        # another size would have to be compiled.
+        size = self._plan.batches(env.grid.n_bus)[0][1]
+        rows = np.arange(first, first + size) % self._plan.episodes
+        batch = jax.tree.map(lambda leaf: leaf[rows], tapes)
+        played = player.play(
+            controller, batch, self._plan.seed + first,
+            progress=lambda steps: progress(steps * count), watch=recorder,
+        )  # fmt: skip
+        played = jax.tree.map(lambda leaf: leaf[:, :count], played)
+        taken = time.perf_counter() - begun
+        load = env.dt_h * np.asarray(mine.load_p_mw, np.float64)[:, 1:].sum(2).T
+        report: dict[str, Any] = {
+            "metrics": {n: v.tolist() for n, v in metrics.compute(played.happened, env).items()},
+            "endings": metrics.endings_of_each(played.happened),
+            "l2rpn": {
+                name: values.tolist()
+                for name, values in l2rpn.cost(played.happened, load, env.grid)._asdict().items()
+            },
+            "seconds": taken,
+        }
+        if first == 0:
+            act = player.compiled(controller)
+            report["latency"] = latency.measure(
+                controller, act, recorder.states, mine, self._plan.seed
+            )._asdict()
+        self._folder.save(task, first, report, exemplar.of(played, mine, env, first))
+
+    def _controller(self, name: str) -> controllers.Controller:
+        if name not in self._controllers:
+            self._controllers[name] = self._make(name)
+        return self._controllers[name]
+
+    def _player(self, protected: bool) -> tuple[grid_env.GridEnv, episodes.Player]:
+        if protected not in self._players:
+            env = self._env
+            if not protected:
+                off = dataclasses.replace(env.options.protection, enabled=False)
+                env = grid_env.make(dataclasses.replace(env.options, protection=off))
+            self._players[protected] = env, episodes.Player(env, see=True)
+        return self._players[protected]
+
+
+def _grouped(left: Sequence) -> Iterator[tuple[tuple[str, str], list]]:
+    groups: Mapping[tuple[str, str], list] = {}
+    for task, first, count in left:
+        groups.setdefault((task.scenario, task.level), []).append((task, first, count))
+    yield from groups.items()

@@ -1,0 +1,50 @@
+"""The ordinary day that every scenario starts from, and what a scenario is bound to."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import chex
+
+from envs import fleet as fleet_lib
+from envs import grid as grid_lib
+from envs import options as options_lib
+from envs import tape as tape_lib
+from envs.tapes import planning, synthetic
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a scenario is bound to before it is drawn."""
+
+    options: options_lib.EnvOptions
+    split: str
+    hard: bool
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a tape."""
+        return self.options.horizon_steps + 1
+
+    @property
+    def dt_h(self) -> float:
+        """Hours between two rows."""
+        return self.options.step_minutes / 60.0
+
+
+def ordinary(
+    key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: Setting
+) -> tape_lib.Tape:
+    """Returns a synthetic day of the setting's split with everything in service."""
+    whole = dataclasses.replace(
+        setting.options, maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
+    )
+    return synthetic.sample(key, grid, fleet, whole, setting.split)
+
+
+def planned_again(tape: tape_lib.Tape, grid: grid_lib.Grid, setting: Setting) -> tape_lib.Tape:
+    """Returns `tape` with the plan that its day-ahead columns call for."""
+    plan = planning.day_ahead(
+        grid, setting.options, tape.day_ahead_load_mw, tape.day_ahead_renewable_mw
+    )
+    return tape.replace(plan_p_mw=plan)

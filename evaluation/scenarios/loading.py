@@ -1,0 +1,65 @@
+"""Days on which the grid is loaded up to a share of what it can carry."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents.baselines import loadability
+from envs import fleet as fleet_lib
+from envs import grid as grid_lib
+from envs import tape as tape_lib
+from evaluation.scenarios import days
+
+
+def loaded(
+    tape: tape_lib.Tape,
+    grid: grid_lib.Grid,
+    fleet: fleet_lib.Fleet,
+    setting: days.Setting,
+    share: float,
+) -> tape_lib.Tape:
+    """Returns `tape` with all loads, and what was foreseen of them, times share · loadability.
+
+    The power factor of each load stays, and so do wind and sun. The plan is made again.
+    """
+    factor = share * most(tape, grid, fleet)
+    tape = tape.replace(
+        load_p_mw=factor * tape.load_p_mw,
+        load_q_mvar=factor * tape.load_q_mvar,
+        load_forecast_mw=factor * tape.load_forecast_mw,
+        day_ahead_load_mw=factor * tape.day_ahead_load_mw,
+    )
+    return days.planned_again(tape, grid, setting)
+
+
+def most(tape: tape_lib.Tape, grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> chex.Array:
+    """Returns the loadability of a day: the largest factor on its loads that the grid can carry.
+
+    That of a row is the largest for which an AC optimal power flow is feasible
+    (`loadability.factor`); that of the day is the least of the rows that can bind, which are the
+    one of the highest load and the one of the highest load less wind and sun. Ipopt runs on the
+    host; under `vmap` it takes one tape after the other.
+    """
+    load, given = tape.load_p_mw.sum(1), tape.renewable_mw.sum(1)
+    rows = jnp.stack([load.argmax(), (load - given).argmax()])
+    return jax.pure_callback(
+        lambda *row: _least(grid, fleet, *map(np.asarray, row)),
+        jax.ShapeDtypeStruct((), jnp.float32),
+        tape.load_p_mw[rows],
+        tape.load_q_mvar[rows],
+        tape.renewable_mw[rows],
+        vmap_method="sequential",
+    )
+
+
+def _least(grid, fleet, load_p_mw, load_q_mvar, renewable_mw) -> np.float32:
+    """Returns the least loadability of rows `[2, …]`; the second is often the first again."""
+    n_different = 1 + bool((load_p_mw[0] != load_p_mw[1]).any())
+    factors = []
+    for p, q, given in zip(load_p_mw[:n_different], load_q_mvar, renewable_mw):
+        injection = np.bincount(fleet.renewables.bus, given, grid.n_bus)
+        factors.append(loadability.factor(grid, p, q, injection))
+    return np.float32(min(factors))

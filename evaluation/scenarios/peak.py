@@ -1,0 +1,20 @@
+"""Peak load: days that come close to the most that the grid can carry."""
+
+from __future__ import annotations
+
+import chex
+
+from envs import fleet as fleet_lib
+from envs import grid as grid_lib
+from envs import tape as tape_lib
+from evaluation.scenarios import days, loading
+
+EASY_SHARE, HARD_SHARE = 0.85, 0.95  # of the day's loadability
+
+
+def tape(
+    key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
+) -> tape_lib.Tape:
+    """Returns a day that peaks at a share of the largest load for which AC-OPF is feasible."""
+    share = HARD_SHARE if setting.hard else EASY_SHARE
+    return loading.loaded(days.ordinary(key, grid, fleet, setting), grid, fleet, setting, share)

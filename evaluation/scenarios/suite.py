@@ -1,0 +1,133 @@
+"""The scenarios by name, and tapes of them that are the same for every controller."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from envs import choices, grid_env
+from envs import fleet as fleet_lib
+from envs import grid as grid_lib
+from envs import options as options_lib
+from envs import tape as tape_lib
+from envs.tapes import splits
+from evaluation.scenarios import (
+    cascade,
+    days,
+    emergency,
+    failure,
+    intermittency,
+    normal,
+    peak,
+    storm,
+)
+
+LEVELS = ("easy", "hard")
+Draw = Callable[[chex.PRNGKey, grid_lib.Grid, fleet_lib.Fleet], tape_lib.Tape]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """A way for a day to go."""
+
+    name: str
+    number: int  # folded into keys, so that no two scenarios share their days
+    title: str
+    easy: str  # one sentence
+    hard: str
+    tape: Callable[..., tape_lib.Tape]  # of key, grid, fleet and `days.Setting`
+    check: Callable[[options_lib.EnvOptions], None] = lambda options: None
+
+
+_ALL = (
+    Scenario(
+        "normal", 0, "Normal operation",
+        "A whole day with everything in service.",
+        "A day with a branch in planned maintenance, and random faults of branches (0.5 a day) and "
+        "generators (0.1 a day).",
+        normal.tape,
+    ),
+    Scenario(
+        "peak", 1, "Peak load",
+        "A day that peaks at 85 % of the largest load for which AC optimal power flow is feasible.",
+        "A day that peaks at 95 % of the largest load for which AC optimal power flow is feasible.",
+        peak.tape,
+    ),
+    Scenario(
+        "failure", 2, "Failure of an element",
+        "A generator or a branch fails at a random time and is repaired after 4 to 8 h.",
+        "A generator or a branch fails, and on every other day a second one while it is out.",
+        failure.tape,
+    ),
+    Scenario(
+        "intermittency", 3, "Intermittent wind and sun",
+        "Wind and sun are 40 to 50 % of energy, badly foreseen, with one sudden ramp in an area.",
+        "Wind and sun are 50 to 60 % of energy, badly foreseen, with three sudden ramps.",
+        intermittency.tape,
+    ),
+    Scenario(
+        "cascade", 4, "Cascading outages",
+        "At 80 % of the largest feasible load two adjacent branches trip within 15 min of the peak "
+        "hours.",
+        "At 90 % of the largest feasible load three adjacent branches trip within 15 min of the "
+        "peak hours.",
+        cascade.tape,
+        cascade.check,
+    ),
+    Scenario(
+        "emergency", 5, "Emergency",
+        "The unit with the most planned power among those that the others can replace is lost.",
+        "A tie corridor is lost: the branches between two areas that the grid can do without.",
+        emergency.tape,
+    ),
+    Scenario(
+        "weather", 6, "Extreme weather",
+        "A storm crosses the grid in 3 to 6 h and takes 2 branches of 118 buses in the mean.",
+        "A storm crosses the grid in 3 to 6 h and takes 5 branches of 118 buses in the mean.",
+        storm.tape,
+    ),
+)  # fmt: skip
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
+
+
+def make(name: str, level: str, options: options_lib.EnvOptions, split: str) -> Draw:
+    """Returns the pure function `(key, grid, fleet) → tape` of a scenario.
+
+    Of `options` it takes step, horizon, schedule and planned losses. With one key, easy and hard
+    are the same day but for what the level adds.
+
+    Raises:
+      ValueError: there is no such scenario, level or split; or the scenario does not go with
+        `options`. The function raises it where the scenario does not go with the grid or fleet.
+    """
+    choices.require("scenario", name, SCENARIOS)
+    choices.require("level", level, LEVELS)
+    splits.index(split)
+    scenario = SCENARIOS[name]
+    scenario.check(options)
+    setting = days.Setting(options, split, level == "hard")
+    return lambda key, grid, fleet: scenario.tape(
+        jax.random.fold_in(key, scenario.number), grid, fleet, setting
+    )
+
+
+def draw(
+    env: grid_env.GridEnv, name: str, level: str, split: str, count: int, seed: int
+) -> tape_lib.Tape:
+    """Returns tapes of a scenario, leaves `[count, …]`, the same for every controller.
+
+    Tape i depends on its number and `seed`, not on `count`, on the layout or on the reward.
+
+    Raises:
+      ValueError: as `make`.
+    """
+    tape = make(name, level, env.options, split)
+    one = jax.jit(
+        lambda i: tape(jax.random.fold_in(jax.random.PRNGKey(seed), i), env.grid, env.fleet)
+    )
+    # One by one: in a batch, rounding would depend on its size.
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(one, range(count)))

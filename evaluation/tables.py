@@ -1,0 +1,216 @@
+"""What an evaluation found, as tables for the console, 80 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import rich.box
+import rich.markup
+import rich.table
+
+from evaluation import metrics, runner, summary
+from evaluation.report import wording
+
+_COLOURS = {"better": "green", "worse": "red", "same": "dim"}
+_NAME_WIDTH = 13  # of a controller; longer names are cut
+_HEADINGS = {
+    "survival": "surv.\n%", "total_cost": "cost\n$/day", summary.GAP: "over\nOPF %",
+    "energy_not_served": "ENS\nMWh", "overload": "overl.\nMVAh", "feasible": "feas.\n%",
+    "secure": "N-1\n%", summary.SCORE: "L2RPN\nscore",
+}  # fmt: skip
+_MEANING = (
+    "surv. part of the day survived; cost with every price; over OPF: that cost over AC-OPF's "
+    "bound; ENS energy not served; feas. and N-1: feasible and secure steps; p50 of a decision. "
+    "Green is better than doing nothing, red worse (95 %)."
+)
+
+
+def of(found: Mapping[str, Any]) -> list[rich.table.Table]:
+    """Returns the tables of a summary: every metric of a pair, else one table for each scenario."""
+    others = [name for name in found["controllers"] if name != runner.NOTHING]
+    if len(others) == 1 and len(found["scenarios"]) == 1:
+        name, level = found["scenarios"][0]
+        nothing, other = (
+            wording.row(found, name, level, controller)["metrics"]
+            for controller in (runner.NOTHING, others[0])
+        )
+        differences = {
+            metric: entry[f"less_{runner.NOTHING}"]
+            for metric, entry in other.items()
+            if f"less_{runner.NOTHING}" in entry
+        }
+        titles = (wording.title(runner.NOTHING), wording.title(others[0]), "difference, paired")
+        return [_pair(wording.scenario(name, level), titles, nothing, other, differences)]
+    tables = [_place(found, *place) for place in wording.places(found)]
+    tables[-1].caption = _MEANING
+    return tables
+
+
+def notes(found: Mapping[str, Any]) -> list[str]:
+    """Returns lines on what ended early, on AC-OPF, and on what another simulator says."""
+    return [
+        rich.markup.escape(line)
+        for line in (*_endings(found), *_bound(found), *_replayed(found))
+    ]  # fmt: skip
+
+
+def compared(found: Mapping[str, Any]) -> list[rich.table.Table]:
+    """Returns the tables of two evaluations that `report.compare.load` put side by side."""
+    pairs = sum(len(place["controllers"]) for place in found["places"])
+    tables, headings = [], ("A", "B", "B less A, paired" if found["paired"] else "")
+    for place in found["places"]:
+        where = wording.scenario(place["scenario"], place["level"])
+        if pairs > 1:
+            tables.append(_sides(where, place["controllers"], found["paired"]))
+            continue
+        for name, entry in place["controllers"].items():
+            title = f"{wording.title(name)}: {where}"
+            tables.append(_pair(title, headings, entry["a"], entry["b"], entry["difference"]))
+    said = [f"{side}: {path}" for side, path in zip("AB", found["folders"])]
+    said += [f"{what}: A {a}, B {b}" for what, a, b in found["differs"]]
+    if not found["paired"]:
+        said.append("The days differ: each is told by itself, and who is better is not said.")
+    elif pairs > 1:
+        said.append("B less A on the same days; green is better, red worse (95 %).")
+    tables[-1].caption = rich.markup.escape("\n".join(said))
+    return tables
+
+
+def _sides(title: str, pairs: Mapping[str, Mapping], paired: bool) -> rich.table.Table:
+    """Returns the main metrics of every controller: B less A, or both where days differ."""
+    out = _table(title)
+    out.add_column("", no_wrap=True, max_width=_NAME_WIDTH)
+    shown = [m for m in wording.MAIN if any(m in entry["a"] for entry in pairs.values())]
+    if not paired:
+        out.add_column("")
+    for metric in shown:
+        out.add_column(_HEADINGS[metric], justify="right", no_wrap=True)
+    for name, entry in pairs.items():
+        for side in ("difference",) if paired else ("a", "b"):
+            cells = [_coloured(entry[side].get(metric), signed=paired) for metric in shown]
+            named = rich.markup.escape(wording.title(name))
+            out.add_row(named, *([] if paired else [side.upper()]), *cells)
+    return out
+
+
+def _pair(
+    title: str, headings: tuple[str, str, str], left: Mapping, right: Mapping, differences: Mapping
+) -> rich.table.Table:
+    """Returns every metric of two that both have and that is not zero for both."""
+    out = _table(title)
+    out.add_column("")
+    for heading in headings:
+        if heading:
+            out.add_column(rich.markup.escape(heading), justify="right", no_wrap=True)
+    for name, metric in summary.METRICS.items():
+        if name not in left or name not in right or _idle(left[name], right[name]):
+            continue
+        cells = [_cell(left[name]), _cell(right[name])]
+        if headings[2]:
+            cells.append(_difference(differences.get(name)))
+        out.add_row(f"{metric.title}\n[dim]{_unit(name, metric)}[/dim]", *cells)
+    return out
+
+
+def _place(found: Mapping[str, Any], name: str, level: str) -> rich.table.Table:
+    out = _table(wording.scenario(name, level))
+    out.add_column("", no_wrap=True, max_width=_NAME_WIDTH)
+    shown = wording.known(found, name, level)
+    timed = name != summary.ALL
+    for heading in [*(_HEADINGS[metric] for metric in shown), *(["p50\nms"] if timed else [])]:
+        out.add_column(heading, justify="right", no_wrap=True)
+    for controller in found["controllers"]:
+        row = wording.row(found, name, level, controller)
+        if row is None:
+            continue
+        cells = []
+        for metric in shown:
+            entry = row["metrics"].get(metric)
+            word = (entry or {}).get(f"less_{runner.NOTHING}", {}).get("verdict")
+            cells.append(_coloured(entry and {**entry, "verdict": word}))
+        if timed:
+            latency = row.get("latency")
+            cells.append(wording.compact(latency["p50_ms"]) if latency else "–")
+        out.add_row(rich.markup.escape(wording.title(controller)), *cells)
+    return out
+
+
+def _coloured(entry: Mapping[str, Any] | None, *, signed: bool = False) -> str:
+    """Returns a mean in six characters or so, green where it is better and red where worse."""
+    if entry is None:
+        return "–"
+    text = wording.compact(entry["mean"])
+    text = f"+{text}" if signed and entry["mean"] > 0 else text
+    word = entry.get("verdict")
+    return f"[{_COLOURS[word]}]{text}[/]" if word in ("better", "worse") else text
+
+
+def _table(title: str) -> rich.table.Table:
+    return rich.table.Table(
+        title=rich.markup.escape(title), title_justify="left", caption_justify="left",
+        box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+
+
+def _idle(*entries: Mapping[str, float]) -> bool:
+    return all(entry[end] == 0 for entry in entries for end in ("mean", "low", "high"))
+
+
+def _unit(name: str, metric: metrics.Metric) -> str:
+    return metric.unit or ("reward" if name == "return" else "")
+
+
+def _cell(entry: Mapping[str, float], sign: str = "", note: str = "") -> str:
+    """Returns a mean, and its interval on the line below."""
+    mean, ends = wording.brief(entry, sign)
+    return f"{mean}{note}\n[dim]{ends}[/dim]"
+
+
+def _difference(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return ""
+    word = entry["verdict"]
+    return _cell(entry, "+", f"  [{_COLOURS[word]}]{word}[/]")
+
+
+def _endings(found: Mapping[str, Any]) -> Iterator[str]:
+    for controller in found["controllers"]:
+        total, days = {}, 0
+        for name, level in found["scenarios"]:
+            row = wording.row(found, name, level, controller)
+            days += found["episodes"]
+            for reason, count in (row or {}).get("endings", {}).items():
+                total[reason] = total.get(reason, 0) + count
+        said = wording.ended(total, days)
+        if said:
+            yield f"{wording.title(controller)}: {said}"
+
+
+def _bound(found: Mapping[str, Any]) -> Iterator[str]:
+    rows = list(found["bound"].values())
+    if rows:
+        low, *_, high = sorted([1e3 * row["seconds_per_row"] for row in rows] * 2)
+        taken = wording.number(high)
+        if wording.number(low) != taken:
+            taken = f"{wording.number(low)} to {taken}"
+        kept = sum(row["optimal_rows"] for row in rows) / len(rows)
+        yield (
+            f"AC-OPF's bound: {taken} ms for each {wording.step(found)} on one core; every limit "
+            f"kept in {wording.number(kept)} % of them"
+        )
+
+
+def _replayed(found: Mapping[str, Any]) -> Iterator[str]:
+    if found.get("replay"):
+        largest = lambda name: max(each[name] for each in found["replay"])
+        steps = sum(each["steps"] for each in found["replay"])
+        unsolved = sum(each["unsolved"] for each in found["replay"])
+        yield (
+            f"pandapower on {steps:,} steps of the worst episodes disagrees by at most "
+            f"{largest('vm_pu'):.1e} pu, {largest('va_rad'):.1e} rad, "
+            f"{wording.number(largest('flow_mva'))} MVA "
+            f"({wording.number(100 * largest('flow_share'))} % of a limit) and "
+            f"{wording.number(100 * largest('cost_share'))} % of a step's cost"
+            + (f"; it found no solution of {unsolved:,} steps" if unsolved else "")
+        )

