@@ -68,7 +68,7 @@ class Accounts:
           was_alive: bool `[n_bus]`, before the step.
           gen_on: bool `[n_gen]`.
           lost_mw: generation that went out of service at the start.
-          surprise_mw: what loads draw, less wind and sun, beyond what was foreseen a step before.
+          surprise_mw: what load, less wind and sun, did in the step beyond what was foreseen of it.
         """
         alive = settled.solution.alive
         on = gen_on & alive[self._gen_bus]

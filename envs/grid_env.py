@@ -235,10 +235,7 @@ class GridEnv:
         # be done.
         gen_on = now.gen_status == tape_lib.IN_SERVICE
         lost_mw = jnp.where(state.gen_on & ~gen_on, jnp.maximum(state.gen_p_mw, 0.0), 0.0).sum()
-        before = tape.at(jnp.maximum(state.t, 0))
-        surprise_mw = (now.load_p_mw.sum() - before.load_forecast_mw[0]) - (
-            now.renewable_mw.sum() - before.renewable_forecast_mw[0]
-        )
+        surprise_mw = _surprise(tape, state.t)
         branch = switching.advance(
             state.branch, now.branch_status, recloses=options.protection.recloses
         )
@@ -385,6 +382,20 @@ class GridEnv:
             renewable_mw=settled.renewable_mw,
         )
         return after, detail
+
+
+def _surprise(tape: tape_lib.Tape | tape_lib.PooledTape, t: chex.Array) -> chex.Array:
+    """Returns what load, less wind and sun, does unforeseen in the step after row `t`.
+
+    That is how much the error of the forecast of five minutes ahead changes, MW: units are balanced
+    with what was there at row t, however wrong it had been foreseen.
+    """
+    before, now = tape.at(jnp.maximum(t, 0)), tape.at(t + 1)
+    earlier = tape.at(jnp.maximum(t - 1, 0))
+    foreseen = lambda row: row.load_forecast_mw[0] - row.renewable_forecast_mw[0]
+    drawn = lambda row: row.load_p_mw.sum() - row.renewable_mw.sum()
+    known = jnp.where(t > 0, drawn(before) - foreseen(earlier), 0.0)
+    return drawn(now) - foreseen(before) - known
 
 
 def check(options: options_lib.EnvOptions) -> Named:

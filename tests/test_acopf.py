@@ -198,6 +198,7 @@ def test_workers_answer_in_order_and_raise_what_was_raised():
     pool = workers.Workers(_square, 1, count=2)
     try:
         assert pool.map(list(range(7))) == [x * x + 1 for x in range(7)]
+        assert pool.map([]) == []
         with pytest.raises(TypeError):
             pool.map([None, None])
     finally:

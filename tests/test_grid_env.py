@@ -537,7 +537,7 @@ def test_every_reward_prefers_less_of_what_costs(name):
     [
         ({"schedule": "meritorder"}, "did you mean merit_order"),
         ({"reward": "economical"}, "did you mean economic"),
-        ({"layout": "oper"}, "must be one of operator, voltages"),
+        ({"layout": "oper"}, "must be one of operator, full, voltages"),
         ({"layout": "case118"}, "controls the 91 largest loads, and case14 has"),
         ({"case": "case15"}, "no case named 'case15'"),
         ({"fleet": "case15"}, "no fleet named 'case15'"),
@@ -556,3 +556,14 @@ def test_options_out_of_range_are_refused_by_name(change):
     (name,) = change
     with pytest.raises(ValueError, match=f"env.{name}"):
         EnvOptions(**change)
+
+
+def test_a_forecast_that_stays_wrong_surprises_once(env, tape):
+    # 10 MW more than anyone foresaw from row 5 on: the step to row 5 is surprised, no other is.
+    share = 10.0 / tape.load_p_mw[0].sum()
+    more = jnp.where(jnp.arange(env.horizon + 1)[:, None] >= 5, 1.0 + share, 1.0)
+    wrong = tape.replace(load_p_mw=tape.load_p_mw * more)
+    surprise = lambda day, t: float(grid_env._surprise(day, jnp.int32(t)))
+    for t in range(9):
+        extra = surprise(wrong, t) - surprise(tape, t)
+        assert extra == pytest.approx(10.0 if t == 4 else 0.0, abs=0.5), t

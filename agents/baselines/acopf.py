@@ -145,7 +145,9 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
         grid,
         acopf_model.Prices(
             options.load_control_price, options.curtailment_price, options.lost_load_price,
-            options.overload_price, options.voltage_price, options.reactive_price,
+            # What is overloaded for long trips, which a step by itself does not see.
+            options.overload_price if every_control else options.lost_load_price,
+            options.voltage_price, options.reactive_price,
         ),
         acopf_model.Controls(
             grid.loads[movable], plants if curtailed else np.zeros(0, int)

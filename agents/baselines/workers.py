@@ -31,6 +31,8 @@ class Workers:
 
     def map(self, problems: Sequence[Any]) -> list[Any]:
         """Returns `solve(problem)` of each, in order; raises what it raised."""
+        if not problems:
+            return []
         if self.count == 1 or len(problems) == 1:
             if self._here is None:
                 self._here = self._setup(*self._arguments)

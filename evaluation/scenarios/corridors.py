@@ -14,7 +14,7 @@ def corridors(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:
     """Returns what is lost with each tie corridor, bool `[n_corridor, n_branch]`.
 
     All branches between two areas but those that the grid needs to stay whole: one after the
-    other is taken out, the highest rating first, unless that divides what is left.
+    other is taken out, the lowest rating first, unless that divides what is left.
 
     Raises:
       ValueError: no branch between areas can go.
@@ -25,7 +25,7 @@ def corridors(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:
     for pair in np.unique(ends[:, ends[0] != ends[1]], axis=1).T:
         tie = np.flatnonzero((ends == pair[:, None]).all(0))
         out = []
-        for branch in tie[np.argsort(-grid.branch.rate_mva[tie], kind="stable")]:
+        for branch in tie[np.argsort(grid.branch.rate_mva[tie], kind="stable")]:
             if connectivity.is_whole(grid, [*out, branch]):
                 out.append(branch)
         if out:
