@@ -20,7 +20,8 @@ from evaluation import episodes
 
 STEPS = 12
 NAMES = [
-    "do_nothing", "random", "proportional", "merit_order", "reconnect", "expert", "dcopf", "mpc"
+    "do_nothing", "random", "proportional", "merit_order", "reconnect", "expert", "dcopf", "mpc",
+    "acopf",
 ]  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def _foreseen(tapes):
 
 
 def test_every_controller_plays_the_full_layout(full, played):
-    assert list(registry.BASELINES)[: len(NAMES)] == NAMES
+    assert list(registry.BASELINES) == NAMES
     for name, found in played.items():
         action = found.seen.action
         assert action.shape == (STEPS, 1, full.layout.action_size), name
@@ -122,7 +123,7 @@ def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
         assert action.shape == (STEPS, 1, narrow.layout.action_size), name
         assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
         # Those that look at the network keep the branch.
-        keeps = name in ("expert", "dcopf", "mpc")
+        keeps = name in ("expert", "dcopf", "mpc", "acopf")
         assert (found.happened.terms["trips"].sum() == 0) == keeps, name
 
 

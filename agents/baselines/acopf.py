@@ -265,7 +265,7 @@ def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> aco
     return acopf_model.Point(
         load_p * alive, load_q * alive, given * alive,
         np.minimum(row.p_low_mw, row.p_high_mw) * on, row.p_high_mw * on,
-        np.where(on, gen.q_min_mvar, 0.0), np.where(on, gen.q_max_mvar, 0.0), low, high,
+        np.where(on, gen.q_min_mvar, 0.0), np.where(on, gen.q_max_mvar, 0.0), low, high, holds,
         np.asarray(row.closed, float) * (alive[grid.branch.from_bus] & alive[grid.branch.to_bus]),
         alive.astype(float), movable[0] * lit, movable[1] * lit, site.load_share,
         row.available_mw * alive[site.controls.plant_bus] if site.curtailed else np.zeros(0),

@@ -26,6 +26,7 @@ from envs.powerflow import admittance
 _NEAR = 0.7  # loading at which a branch is watched from the start
 _LEVELS = (0.4, 0.6, 0.8, 1.0)  # of the file's loads, to find such branches
 _TOLERANCE = 1e-6
+_LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
 _NOTHING = 1e-4  # pu beyond limits, all of them together, that is rounding
 _PASSED = 1.0 + 1e-5  # loading beyond which a limit counts as passed
 _WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
@@ -74,6 +75,7 @@ class Point(NamedTuple):
     q_high_mvar: np.ndarray  # `[n_gen]`
     vm_low_pu: np.ndarray  # `[n_bus]`
     vm_high_pu: np.ndarray  # `[n_bus]`
+    held: np.ndarray  # bool `[n_bus]` generators hold the voltage: its limits are what they can do
     closed: np.ndarray  # `[n_branch]` 1 in service, 0 not
     alive: np.ndarray  # `[n_bus]` 1 on the island that lives
     movable_p_mw: np.ndarray  # `[n_movable]` of the loads at `Controls.load_bus`
@@ -137,6 +139,7 @@ class Model:
             bus.load_p_mw, bus.load_q_mvar, np.zeros(grid.n_bus),
             np.where(gen.is_unit, gen.p_min_mw, 0.0), np.where(gen.is_unit, gen.p_max_mw, 0.0),
             gen.q_min_mvar, gen.q_max_mvar, bus.vm_min_pu, bus.vm_max_pu,
+            np.isin(np.arange(grid.n_bus), gen.bus),
             np.ones(grid.n_branch), np.ones(grid.n_bus), none, none, 0.0, none,
         )  # fmt: skip
 
@@ -281,13 +284,15 @@ class Model:
         reach = point.movable_share * np.abs(point.movable_p_mw) / base
         lit = on[grid.gen.bus]
         elastic = program.size < program.solve.size1_in("x0")
-        # An elastic program bounds voltages by constraints that slacks reach beyond.
+        # An elastic program bounds voltages by constraints that slacks reach beyond, but for those
+        # that a generator holds: there the limits are not wishes.
         vm_low = np.where(on, point.vm_low_pu, 1.0)
         vm_high = np.where(on, point.vm_high_pu, 1.0)
         lower_g, upper_g = program.lower, program.upper
         if elastic:
             lower_g, upper_g = np.append(lower_g, vm_low), np.append(upper_g, vm_high)
-            vm_low, vm_high = np.full(n, 0.5), np.full(n, 1.5)
+            vm_low = np.where(point.held, vm_low, _LEAST_PU)
+            vm_high = np.where(point.held, vm_high, _MOST_PU)
         lower = [-angle, vm_low, lit * point.p_low_mw / base, lit * point.q_low_mvar / base,
                  *[np.zeros_like(reach)] * 2, np.zeros(point.available_mw.size)]  # fmt: skip
         upper = [angle, vm_high, lit * point.p_high_mw / base, lit * point.q_high_mvar / base,
