@@ -20,11 +20,13 @@ def test_case14_beats_doing_nothing(tmp_path):
             [sys.executable, "-m", module, f"--workdir={workdir}", *flags],
             cwd=ROOT, env=environment, check=True, timeout=1800,
         )  # fmt: skip
-    (result,) = (workdir / "evaluation").glob("*.json")
-    metrics = json.loads(result.read_text())["metrics"]
-    learned, idle = (metrics["return"][who] for who in ("learned", "do_nothing"))
-    assert learned["low"] > idle["high"], metrics["return"]
+    (result,) = (workdir / "evaluation").glob("*/summary.json")
+    rows = {row["controller"]: row["metrics"] for row in json.loads(result.read_text())["rows"]}
+    learned, idle = rows["learned"], rows["do_nothing"]
+    assert learned["return"]["low"] > idle["return"]["high"], learned["return"]
     # Two thirds of what the cheapest dispatch saves, at least.
-    assert metrics["cost"]["difference"]["mean"] < -7_000, metrics["cost"]
+    assert learned["cost"]["less_do_nothing"]["mean"] < -7_000, learned["cost"]
+    # A tenth over AC optimal power flow, at most; following the plan is 29 % over.
+    assert learned["dispatch_gap"]["mean"] < 10 < idle["dispatch_gap"]["mean"]
     for name in ("cost", "overload", "voltage_violation", "energy_not_served"):
-        assert metrics[name]["learned"]["mean"] <= metrics[name]["do_nothing"]["mean"], name
+        assert learned[name]["mean"] <= idle[name]["mean"], name
