@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from agents import bundle as bundle_lib
 from agents import controllers, distributions, normaliser
 from agents import networks as networks_lib
 from agents import team as team_lib
@@ -81,12 +82,20 @@ def test_normalised_observations_are_centred_scaled_and_clipped():
 
 
 def test_a_fresh_policy_is_close_to_doing_nothing(env, networks, key):
-    params = networks.init(key)
-    act = controllers.learned(networks, params, normaliser.initial(env.layout.observation_size))
-    observation = jax.random.normal(key, (32, env.layout.observation_size))
-    nothing = controllers.do_nothing(env.layout.action_size)(observation)
-    assert nothing.shape == (32, env.layout.action_size)
-    np.testing.assert_allclose(act(observation), nothing, atol=0.1)
+    learned = controllers.learned(networks, bundle_lib.initial(networks, key))
+    tapes = jax.jit(jax.vmap(env.sample_tape))(jax.random.split(key, 4))
+    states = jax.jit(jax.vmap(env.start))(tapes)
+    seen = jax.random.normal(key, states.observation.shape)
+    states = states.replace(observation=seen)
+    act = lambda controller: controller.act(states, tapes, controller.start(tapes, 0))[0]
+    nothing = act(controllers.do_nothing(env))
+    assert nothing.shape == (4, env.layout.action_size) and not nothing.any()
+    np.testing.assert_allclose(act(learned), nothing, atol=0.1)
+    # With no weight, anyone does nothing.
+    random = controllers.Controller(
+        "all", "all", "nothing", controllers.stateless, lambda s, t, m: (jnp.ones((4, 3)), m)
+    )
+    assert not act(controllers.weighted(random, 0.0)).any()
 
 
 @pytest.mark.parametrize("change", [{"horizon": 1.0}, {"initial_std": 0.0}, {"policy_layers": ()},

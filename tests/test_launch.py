@@ -165,6 +165,7 @@ def test_a_node_that_dies_ends_the_run_and_is_shown(tmp_path):
     assert saved and max(saved) >= 3
 
 
+@pytest.mark.slow
 def test_a_launcher_that_is_killed_leaves_no_process(tmp_path):
     workdir = tmp_path / "run"
     process = _start(workdir, "--config.run.steps=100000000")

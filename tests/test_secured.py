@@ -98,6 +98,7 @@ def test_units_that_take_power_from_the_grid_are_planned(case14):
     np.testing.assert_allclose(plans.sum(1), demands, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_days_of_a_large_grid_are_survived():
     env = grid_env.make(EnvOptions(case="case300", branch_faults_per_day=0, gen_faults_per_day=0,
                                    maintenance_per_day=0))  # fmt: skip

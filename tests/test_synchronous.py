@@ -6,6 +6,7 @@ import time
 
 import jax
 import numpy as np
+import pytest
 
 from actors import actor
 from actors import unroll as unroll_lib
@@ -55,6 +56,7 @@ def _run(folder, env, networks, *, seed=0):
     return service, rows, reports
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_run(tmp_path, env, networks):
     first, rows, reports = _run(tmp_path / "a", env, networks)
     second, again, _ = _run(tmp_path / "b", env, networks)
