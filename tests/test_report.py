@@ -516,3 +516,11 @@ def test_what_was_played_is_what_is_shown(tmp_path):
     assert rows["operating cost"][1].word == "better"
     text = page.write(folder, found, plan, env).read_text()
     assert "it was played to its end" in text and "00:" in text
+
+
+@pytest.mark.parametrize("steps", [[0], [0, 500], [0, 2_048, 4_096], [0, 3_000_000]])
+def test_a_learning_curve_of_any_length_is_drawn(steps):
+    found = figures.learning(
+        {"step": steps, "return": [1.0] * len(steps), "do_nothing": [0.0] * len(steps)}
+    )
+    assert "steps of the environment" in found and "nan" not in found

@@ -169,7 +169,7 @@ def learning(curve: Mapping[str, Sequence[float]]) -> markupsafe.Markup:
     canvas = svg.Canvas(svg.WIDTH, _HEIGHT + 40, "Return against steps of the environment")
     x = svg.Axis(0.0, max(float(steps.max()), 1.0), _LEFT + 22, _RIGHT)
     y = svg.Axis(low, high, _HEIGHT, _TOP)
-    scale, word = next(s for s in _STEPS if x.high >= s[0])
+    scale, word = next((s for s in _STEPS if x.high >= s[0]), (1.0, ""))
     ticks = [(value, f"{value / scale:g}{word if value else ''}") for value in x.ticks(5)]
     svg.frame(canvas, x, y, ticks, wording.compact)
     canvas.line(x(steps), y(ours), "middle")
@@ -183,7 +183,7 @@ def learning(curve: Mapping[str, Sequence[float]]) -> markupsafe.Markup:
     return canvas.markup()
 
 
-_STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (0.0, ""))
+_STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def _chart(label: str, env: grid_env.GridEnv, span, tall: float = 1.0, bent: bool = False):
