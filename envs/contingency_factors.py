@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
+from envs import cuts
 from envs import grid as grid_lib
 from envs.powerflow import admittance
 
@@ -66,7 +65,7 @@ def build(grid: grid_lib.Grid) -> Factors:
     respond, bridge = transfer.copy(), np.zeros(m, bool)
     cut_off = np.zeros((m, grid.n_bus), bool)
     for k in np.flatnonzero(np.abs(1.0 - np.diag(transfer)) < _RADIAL):
-        side = _sides(grid, k)
+        side = cuts.islands(grid, np.arange(m) != k)
         if side[f[k]] == side[t[k]]:
             continue
         with_from = side == side[f[k]]
@@ -103,11 +102,3 @@ def power_transfer(grid: grid_lib.Grid) -> np.ndarray:
         (incidence.T @ weighted)[np.ix_(others, others)].T, weighted[:, others].T
     ).T
     return ptdf
-
-
-def _sides(grid: grid_lib.Grid, out: int) -> np.ndarray:
-    """Returns the island of every bus with branch `out` open, `[n_bus]`."""
-    kept = np.delete(np.arange(grid.n_branch), out)
-    ends = (grid.branch.from_bus[kept], grid.branch.to_bus[kept])
-    links = coo_matrix((np.ones(kept.size), ends), shape=(grid.n_bus, grid.n_bus))
-    return connected_components(links, directed=False)[1]

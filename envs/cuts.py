@@ -1,13 +1,46 @@
-"""Which branches hold a grid together."""
+"""Which buses hang together, and which branches hold them."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from envs import grid as grid_lib
 
 BRIDGE = 0  # class of a branch whose loss alone divides the grid
 _LABEL_SEED = 0
+
+
+def links(grid: grid_lib.Grid, closed: np.ndarray) -> sparse.csr_matrix:
+    """Returns the graph `[n_bus, n_bus]` of the branches in service, `closed` bool `[n_branch]`."""
+    ends = grid.branch.from_bus[closed], grid.branch.to_bus[closed]
+    return sparse.csr_matrix((np.ones(ends[0].size), ends), (grid.n_bus, grid.n_bus))
+
+
+def islands(grid: grid_lib.Grid, closed: np.ndarray) -> np.ndarray:
+    """Returns the number of the island of every bus `[n_bus]`, from 0 on.
+
+    Args:
+      grid: the grid.
+      closed: bool `[n_branch]`, branches in service.
+    """
+    return csgraph.connected_components(links(grid, closed), directed=False)[1]
+
+
+def living(grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray) -> np.ndarray:
+    """Returns the buses of the island with the largest capacity in service, bool `[n_bus]`.
+
+    As in `powerflow.islands`; no bus lives where no unit is in service.
+
+    Args:
+      grid: the grid.
+      closed: bool `[n_branch]`, branches in service.
+      gen_on: bool `[n_gen]`, generators in service.
+    """
+    island = islands(grid, closed)
+    capacity = np.bincount(island[grid.gen.bus], grid.gen.unit_p_max_mw * gen_on, island.max() + 1)
+    return (island == capacity.argmax()) & (capacity.max() > 0)
 
 
 def classes(grid: grid_lib.Grid) -> np.ndarray:

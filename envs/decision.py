@@ -215,10 +215,7 @@ def project(
     if free:
         low, high = p_min, p_max
     else:
-        low = jnp.maximum(p_min, gen_p_mw - limits.ramp_mw)
-        high = jnp.minimum(p_max, gen_p_mw + limits.ramp_mw)
-        # What losses change comes on top of these limits; return within reach.
-        low, high = jnp.minimum(low, p_max), jnp.maximum(high, p_min)
+        low, high = within_ramps(limits, gen_p_mw)
     low, high = jnp.where(gen_on, low, 0.0), jnp.where(gen_on, high, 0.0)
     reached = jnp.clip(target, low, high)
 
@@ -244,6 +241,21 @@ def project(
         cut_unit_mw=jnp.abs(reached - target).sum(),
         cut_storage_mw=jnp.abs(given - storage_wanted).sum(),
     )
+
+
+def within_ramps(limits: Limits, gen_p_mw: chex.Array) -> tuple[chex.Array, chex.Array]:
+    """Returns the least and the most that units in service can produce in a step, `[n_gen]` MW.
+
+    What losses change comes on top of limits, so that a unit may be beyond them before the step: it
+    returns at its ramp's pace or, where limits leave nothing else, to the limit.
+
+    Args:
+      limits: of grid and fleet.
+      gen_p_mw: power of the generators before the step `[n_gen]`.
+    """
+    low = jnp.maximum(limits.p_min_mw, gen_p_mw - limits.ramp_mw)
+    high = jnp.minimum(limits.p_max_mw, gen_p_mw + limits.ramp_mw)
+    return jnp.minimum(low, limits.p_max_mw), jnp.maximum(high, limits.p_min_mw)
 
 
 def _voltage_setpoint(limits: Limits, wanted: chex.Array, now: tape_lib.Tape) -> chex.Array:

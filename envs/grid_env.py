@@ -85,13 +85,10 @@ class Detail(NamedTuple):
     bus_p_mw: chex.Array  # `[n_bus]` net injection: units after the slack, plants, batteries, loads
     bus_q_mvar: chex.Array  # `[n_bus]` of loads alone; what generators add follows from voltages
     gen_p_mw: chex.Array  # `[n_gen]` units' power after the slack, condensers' draw
-    gen_q_mvar: chex.Array  # `[n_gen]`
     alive: chex.Array  # bool `[n_bus]`
     holds: chex.Array  # bool `[n_bus]` a generator in service holds the voltage
     closed: chex.Array  # bool `[n_branch]` as the power flow had it: after protection
     rho: chex.Array  # `[n_branch]` loading over limit
-    after_outage_rho: chex.Array  # `[n_branch]` fullest branch after the loss of each, if assessed
-    served: chex.Array  # `[n_load]` share of each load
     renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
 
 
@@ -372,13 +369,10 @@ class GridEnv:
             bus_p_mw=given.at[load_bus].add(-asked.load_p_mw * served),
             bus_q_mvar=drawn.at[load_bus].add(-asked.load_q_mvar * served),
             gen_p_mw=gen_p,
-            gen_q_mvar=gen_q,
             alive=alive,
             holds=jnp.zeros(self.grid.n_bus, bool).at[self.grid.gen.bus].max(gen_on),
             closed=branch.closed,
             rho=rho,
-            after_outage_rho=secure.loading,
-            served=served,
             renewable_mw=settled.renewable_mw,
         )
         return after, detail

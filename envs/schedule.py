@@ -26,16 +26,22 @@ def proportional(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
       Scheduled active power `[time, n_gen]` MW, zero for condensers.
     """
     low, high = _limits(grid, demand_mw.dtype)
-    at = lambda total: dispatch.share(jnp.zeros_like(high), low, high, high, total)[0]
-    return jax.vmap(at)(demand_mw)
+    return jax.vmap(lambda total: by_size(low, high, total))(demand_mw)
+
+
+def by_size(low_mw: chex.Array, high_mw: chex.Array, total_mw: chex.Array) -> chex.Array:
+    """Returns what units produce that share `total_mw` in proportion to the most they can.
+
+    Args:
+      low_mw: the least of each `[n_gen]`.
+      high_mw: the most of each `[n_gen]`.
+      total_mw: a number.
+    """
+    return dispatch.share(jnp.zeros_like(high_mw), low_mw, high_mw, high_mw, total_mw)[0]
 
 
 def merit_order(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
     """Clears the market at one price and ignores the network: cheapest units first.
-
-    At price π a unit with cost c2 p² + c1 p produces (π − c1) / 2 c2 within its limits, or
-    anything between them when c2 is zero and π equals c1; such marginal units share the rest in
-    proportion to their range.
 
     Args:
       grid: the grid.
@@ -44,29 +50,44 @@ def merit_order(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
     Returns:
       Scheduled active power `[time, n_gen]` MW, zero for condensers.
     """
-    dtype = demand_mw.dtype
-    low, high = _limits(grid, dtype)
-    c1, c2 = (jnp.asarray(c, dtype) for c in (grid.gen.cost_c1, grid.gen.cost_c2))
-    dearest = c1 + 2 * c2 * high
+    low, high = _limits(grid, demand_mw.dtype)
+    c1, c2 = (jnp.asarray(c, demand_mw.dtype) for c in (grid.gen.cost_c1, grid.gen.cost_c2))
+    return jax.vmap(lambda total: cheapest(low, high, c1, c2, total))(demand_mw)
+
+
+def cheapest(
+    low_mw: chex.Array, high_mw: chex.Array, c1: chex.Array, c2: chex.Array, total_mw: chex.Array
+) -> chex.Array:
+    """Returns what units produce that cover `total_mw` at one price.
+
+    At price π a unit with cost c2 p² + c1 p produces (π − c1) / 2 c2 within its limits, or
+    anything between them when c2 is zero and π equals c1; such marginal units share the rest in
+    proportion to their range.
+
+    Args:
+      low_mw: the least of each `[n_gen]`.
+      high_mw: the most of each `[n_gen]`.
+      c1: `[n_gen]` $/MWh.
+      c2: `[n_gen]` $/MW²h.
+      total_mw: a number.
+    """
+    dearest = c1 + 2 * c2 * high_mw
     width = 1e-4 * jnp.maximum(1.0, jnp.abs(dearest).max())  # Prices closer than this are equal.
 
     def offered(price):
-        return jnp.clip((price - c1) / jnp.maximum(2 * c2, 1e-9), low, high)
+        return jnp.clip((price - c1) / jnp.maximum(2 * c2, 1e-9), low_mw, high_mw)
 
-    def at(total):
-        def halve(_, bounds):
-            lower, upper = bounds
-            middle = 0.5 * (lower + upper)
-            enough = offered(middle).sum() >= total
-            return jnp.where(enough, lower, middle), jnp.where(enough, middle, upper)
+    def halve(_, bounds):
+        lower, upper = bounds
+        middle = 0.5 * (lower + upper)
+        enough = offered(middle).sum() >= total_mw
+        return jnp.where(enough, lower, middle), jnp.where(enough, middle, upper)
 
-        start = (jnp.min(c1) - 2 * width, jnp.max(dearest) + 2 * width)
-        lower, upper = jax.lax.fori_loop(0, _BISECTIONS, halve, start)
-        price = 0.5 * (lower + upper)
-        below, above = offered(price - width), offered(price + width)
-        return dispatch.share(below, below, above, above - below, total)[0]
-
-    return jax.vmap(at)(demand_mw)
+    start = (jnp.min(c1) - 2 * width, jnp.max(dearest) + 2 * width)
+    lower, upper = jax.lax.fori_loop(0, _BISECTIONS, halve, start)
+    price = 0.5 * (lower + upper)
+    below, above = offered(price - width), offered(price + width)
+    return dispatch.share(below, below, above, above - below, total_mw)[0]
 
 
 def secured(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:

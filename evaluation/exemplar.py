@@ -23,12 +23,14 @@ def of(
 
     Of the worst episode (one that ended, the earliest; otherwise that with the fullest branch), at
     every step: `vm_pu` `[T, n_bus]`, `rho` `[T, n_branch]`, `closed` `[T, n_branch]`, `alive`
-    `[T, n_bus]`, `trip_round` `[T, n_branch]`, `available` `[T, n_branch]` (not the tape's),
-    `gen_p_mw` and `plan_p_mw` `[T, n_gen]`, `action` `[T, action_size]`, `energy_mwh`
-    `[T, n_storage]`, `frequency_hz`, `nadir_hz`, `shed_share`, `load_mw`, `available_mw`,
-    `renewable_mw`, `cost` ($ of the step, every price included), `counted` `[T]`; `episode` is its
-    number among the tapes and `worst_step` the step in which its fullest branch was fullest. For
-    other simulators: `bus_p_mw`, `bus_q_mvar`, `va_rad`, `setpoint_pu` and `holds` `[T, n_bus]`.
+    `[T, n_bus]`, `trip_round` `[T, n_branch]`, `available` `[T, n_branch]` (not the tape's), `why`
+    `[T, n_branch]` (what the controller and protection made of it, `envs.switching`), `gen_on`
+    `[T, n_gen]`, `gen_p_mw` and `plan_p_mw` `[T, n_gen]`, `action` `[T, action_size]`,
+    `energy_mwh` `[T, n_storage]`, `frequency_hz`, `nadir_hz`, `shed_share`, `load_mw`,
+    `available_mw`, `renewable_mw`, `cost` ($ of the step, every price included), `counted` `[T]`;
+    `episode` is its number among the tapes and `worst_step` the step in which its fullest branch
+    was fullest. For other simulators: `bus_p_mw`, `bus_q_mvar`, `va_rad`, `setpoint_pu` and `holds`
+    `[T, n_bus]`.
 
     Args:
       episodes: with what was seen.
@@ -75,6 +77,8 @@ def of(
         "alive": one(seen.detail.alive),
         "trip_round": one(seen.trip_round),
         "available": one(seen.available),
+        "why": one(seen.why),
+        "gen_on": tape(tapes.gen_status) == tape_lib.IN_SERVICE,
         "gen_p_mw": one(seen.detail.gen_p_mw),
         "plan_p_mw": tape(tapes.plan_p_mw),
         "action": one(seen.action),

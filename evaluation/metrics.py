@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,6 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     exact = lambda x: np.where(counted, np.asarray(x, np.float64), 0.0)
     terms = {name: exact(values) for name, values in happened.terms.items()}
     total = {name: values.sum(0) for name, values in terms.items()}
-    metric = {name: exact(values) for name, values in happened.metrics.items()}
     steps = counted.sum(0)
     dead = np.flatnonzero(steps == 0)
     if dead.size:
@@ -75,7 +75,8 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
             f"{dead.size} of {steps.size} days have no power flow solution to begin with (the "
             f"first is day {dead[0]}): the case cannot carry these loads"
         )
-    fatal = (np.asarray(happened.terminated) & counted).any(0)
+    ends = np.asarray(happened.terminated) & counted
+    fatal = ends.any(0)
     played = steps / horizon
     broken = np.stack([
         terms[name] for name in
@@ -92,9 +93,7 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     nominal = env.options.frequency.nominal_hz
     per_day = 1.0 / played
     priced = rewards.operating_cost(terms, env.options).sum(0)
-    blackout = env.options.lost_load_price * (
-        terms["energy_not_served"] * _last(counted, fatal)
-    ).sum(0)
+    blackout = env.options.lost_load_price * (terms["energy_not_served"] * ends).sum(0)
     capacity = env.fleet.storage.energy_mwh.sum()
     return {
         "return": exact(happened.reward).sum(0),
@@ -117,8 +116,8 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
         "storage_cycles": total["storage_throughput"] * per_day / max(2.0 * capacity, 1e-9)
         if capacity > 0 else np.zeros(steps.size),
         "nadir": np.where(counted, happened.metrics["nadir_hz"], nominal).min(0).astype(float),
-        "rocof": np.abs(metric["rocof_hz_per_s"]).max(0),
-        "frequency_outside": metric["seconds_off_nominal"].sum(0) / 60.0,
+        "rocof": np.abs(exact(happened.metrics["rocof_hz_per_s"])).max(0),
+        "frequency_outside": exact(happened.metrics["seconds_off_nominal"]).sum(0) / 60.0,
         "restored_after": lasted,
         "restored": 100.0 * (lasted <= _RESTORED_MINUTES),
         "co2": total["co2"] * per_day,
@@ -134,7 +133,11 @@ def endings_of_each(happened: Happened) -> list[str]:
 
 def endings(happened: Happened) -> dict[str, int]:
     """Returns how many episodes ended early, by reason; empty when none did."""
-    names = endings_of_each(happened)
+    return tally(endings_of_each(happened))
+
+
+def tally(names: Sequence[str]) -> dict[str, int]:
+    """Returns how often each reason is among `names` of episodes, without `NONE`."""
     return {name: names.count(name) for name in sorted(set(names) - {Reason.NONE.name})}
 
 
@@ -145,9 +148,3 @@ def _longest(flags: np.ndarray) -> np.ndarray:
         run = np.where(row, run + 1, 0)
         longest = np.maximum(longest, run)
     return longest
-
-
-def _last(counted: np.ndarray, fatal: np.ndarray) -> np.ndarray:
-    """Returns which step ended each episode, bool `[T, B]`."""
-    after = np.concatenate([counted[1:], np.zeros_like(counted[:1])])
-    return counted & ~after & fatal

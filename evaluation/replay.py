@@ -48,7 +48,7 @@ def worst(
     """
     judge, found = _pandapower(grid), []
     for task in plan.tasks():
-        if task.controller in (runner.UNTRIPPED, runner.BOUND):
+        if task.controller in runner.UNSEEN:
             continue
         arrays = folder.worst(task, plan.batches(grid.n_bus))
         if arrays is None:

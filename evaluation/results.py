@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+FORMAT = 1  # of the files; another one is another evaluation
+
 
 class Task(NamedTuple):
     """A controller in a scenario."""
@@ -52,7 +54,7 @@ class Folder:
         Raises:
           FolderError: it holds another evaluation.
         """
-        identity = json.loads(json.dumps(identity))
+        identity = json.loads(json.dumps({**identity, "format": FORMAT}))
         if self._manifest.exists():
             there = self.manifest()["identity"]
             for name in sorted({*identity, *there}):
@@ -136,17 +138,22 @@ class Folder:
             return None
 
     def worst(self, task: Task, batches: Sequence[tuple[int, int]]) -> dict[str, np.ndarray] | None:
-        """Returns the arrays of the batch with the worst episode, or none where none can be read.
-
-        That is one that ended, the earliest; otherwise that with the fullest branch.
-        """
+        """Returns the arrays of the batch with the worst episode, none where none can be read."""
         found = [self.arrays(task, first, count) for first, count in batches]
-        severity = lambda a: (a["counted"].sum() if a["reason"].any() else np.inf, -a["rho"].max())
-        return min((a for a in found if a is not None), key=severity, default=None)
+        return worst([arrays for arrays in found if arrays is not None])
 
     def _path(self, task: Task, first: int, count: int) -> pathlib.Path:
         folder = self.path / "results" / f"{task.scenario}-{task.level}" / task.controller
         return folder / f"{first:03d}-{first + count - 1:03d}.json"
+
+
+def worst(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray] | None:
+    """Returns of the arrays of batches those with the worst episode, or none where there are none.
+
+    That is one that ended, the earliest; otherwise that with the fullest branch.
+    """
+    steps = lambda arrays: arrays["counted"].sum() if arrays["reason"].any() else np.inf
+    return min(batches, key=lambda a: (steps(a), -a["rho"].max()), default=None)
 
 
 def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:

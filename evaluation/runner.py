@@ -25,7 +25,8 @@ _LARGE, _LARGE_BATCH = 500, 8  # on more buses than this fewer: what is seen of 
 
 # What every comparison rests on, measured besides the controllers that are asked for.
 NOTHING, UNTRIPPED, BOUND = "do_nothing", "untripped", "bound"
-REFERENCES = (NOTHING, UNTRIPPED, BOUND)
+UNSEEN = (UNTRIPPED, BOUND)  # of these, those that are no controllers to show
+OPTIMAL = "acopf"  # the controller that others are compared with besides, where it plays
 
 Progress = Callable[[results.Task, int], None]  # the task, and steps of episodes that are done
 

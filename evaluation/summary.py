@@ -21,6 +21,7 @@ _MORE = {
     SCORE: metrics.Metric("L2RPN score", "", True),
 }
 METRICS = {**metrics.METRICS, **_MORE}
+COMPARED = (runner.NOTHING, runner.OPTIMAL)  # controllers that differences are told to
 
 Samples = dict[results.Task, dict[str, np.ndarray]]
 
@@ -53,7 +54,7 @@ def collect(folder: results.Folder, plan: runner.Plan, n_bus: int) -> tuple[Samp
         }
         reasons = [reason for batch in found for reason in batch.get("endings", [])]
         besides[task] = {
-            "endings": {r: reasons.count(r) for r in sorted(set(reasons) - {"NONE"})},
+            "endings": metrics.tally(reasons),
             "seconds": sum(batch["seconds"] for batch in found),
             "latency": found[0].get("latency"),
             "seconds_per_row": found[0].get("seconds_per_row"),
@@ -116,7 +117,7 @@ def summarise(samples: Samples, besides: Mapping, plan: runner.Plan) -> dict[str
     }
 
 
-def verdict(metric: metrics.Metric, difference: Mapping[str, float], mean: float = 0.0) -> str:
+def verdict(metric: metrics.Metric, difference: Mapping[str, float], mean: float) -> str:
     """Returns "better", "worse" or "same" by whether the difference's interval excludes zero.
 
     A difference that is nothing beside the `mean` of the metric is none, however sure it is.
@@ -134,7 +135,7 @@ def write_csv(path: pathlib.Path, samples: Samples) -> None:
         table = csv.writer(file)
         table.writerow(["scenario", "level", "controller", "tape", *names])
         for task, found in samples.items():
-            if task.controller in (runner.UNTRIPPED, runner.BOUND):
+            if task.controller in runner.UNSEEN:
                 continue
             columns = [found.get(name) for name in names]
             for tape in range(len(found["return"])):
@@ -149,7 +150,7 @@ def _row(scenario, level, name, tasks: Sequence[results.Task], samples, plan, be
         if any(values is None or np.isnan(values).any() for values in strata):
             continue
         found[metric] = intervals.describe(strata, plan.seed)
-        for other in (runner.NOTHING, "acopf"):
+        for other in COMPARED:
             rivals = [task._replace(controller=other) for task in tasks]
             if other == name or not all(rival in samples for rival in rivals):
                 continue

@@ -98,18 +98,19 @@ def main(argv: list[str]) -> int:
     from evaluation import replay, results, runner, summary, tables
     from evaluation.report import page
     from launch import compilation, memory
+    from launch.bench import machine
     from learner import checkpoint
 
     memory.keep()
     compilation.use_cache()
     console = rich.console.Console()
     try:
-        _check_platform()
+        machine.check_platform(_PLATFORM.value)
         run = run_folder.RunFolder(_WORKDIR.value) if _WORKDIR.value else None
         options = _environment(run)
         plan = _plan(run)
         env, make, identity, restored = _prepare(run, options, plan)
-        folder = results.Folder(_folder(run, restored, env), lambda text: console.print(text))
+        folder = results.Folder(_folder(run, identity, env), lambda text: console.print(text))
         folder.open(identity, _about(restored))
     except (
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
@@ -163,18 +164,6 @@ def _replayed(console, folder, plan, env) -> list[dict]:
     tasks = len(plan.scenarios) * (len(plan.controllers) + 1)
     with _Progress(console, [(None, 0, tasks)], env.horizon) as progress:
         return replay.worst(folder, plan, env.grid, env.dt_h, progress.advance)
-
-
-def _check_platform() -> None:
-    import jax
-
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:
-        raise _Mistake(
-            f"--platform={_PLATFORM.value}: jax {jax.__version__} finds no such device ({error}); "
-            "give cpu"
-        ) from error
 
 
 def _environment(run: run_folder.RunFolder | None):
@@ -262,16 +251,14 @@ def _prepare(run, options, plan):
     return env, make, identity, restored
 
 
-def _folder(run, restored: str | None, env) -> pathlib.Path:
+def _folder(run, identity, env) -> pathlib.Path:
     if _OUT.value:
         return pathlib.Path(_OUT.value)
     tail = f"{_SPLIT.value}-seed{_SEED.value}"
     if run is not None:
-        from learner import checkpoint
-
-        if restored is None:
+        if "policy" not in identity:
             return run.evaluation / f"baselines-{tail}"
-        version = checkpoint.Checkpoints(run.path, _CHECKPOINT.value, create=False).version()
+        version = identity["policy"]["update"]
         return run.evaluation / f"{_CHECKPOINT.value}-{version}-{tail}"
     return pathlib.Path("evaluations") / f"{env.grid.name}-{env.options.layout}-{tail}"
 

@@ -14,7 +14,7 @@ import pytest
 import rich.console
 
 from agents import controllers
-from envs import grid_env
+from envs import grid_env, switching
 from envs.options import EnvOptions
 from envs.termination import Reason
 from evaluation import episodes, exemplar, l2rpn, metrics, results, runner, summary, tables
@@ -54,6 +54,10 @@ def _arrays(env, ended_at=None, seed=0, episode=2):
     trip_round = np.zeros((steps, grid.n_branch), np.int8)
     closed[2:, 5], trip_round[2, 5] = False, 1
     closed[1:, 7] = False
+    why = np.zeros((steps, grid.n_branch), np.int8)
+    why[2:, 5], why[1:, 7] = switching.TRIPPED, switching.OPENED
+    gen_on = np.ones((steps, grid.n_gen), bool)
+    gen_on[2:, 1] = False
     alive = np.ones((steps, grid.n_bus), bool)
     alive[2:, 4] = False
     reason = np.zeros(steps, np.int32)
@@ -81,6 +85,8 @@ def _arrays(env, ended_at=None, seed=0, episode=2):
         "alive": alive,
         "trip_round": trip_round,
         "available": available,
+        "why": why,
+        "gen_on": gen_on,
         "gen_p_mw": 100 * draw(steps, grid.n_gen),
         "plan_p_mw": 100 * draw(steps, grid.n_gen),
         "action": draw(steps, env.layout.action_size),
@@ -346,16 +352,41 @@ def test_a_diagram_tells_trips_from_faults_and_choices(env):
 
 
 def test_events_come_in_order_with_the_loading_before(env):
-    arrays = _arrays(env, 3)
-    happened = events.of(arrays)
-    assert [(e.step, e.branch, e.what, e.round) for e in happened] == [
-        (1, 7, "opened by the controller", 0),
-        (2, 3, "taken out of service", 0),
-        (2, 5, "tripped", 1),
+    arrays, grid = _arrays(env, 8), env.grid
+    arrays["closed"][5:, [5, 7]], arrays["why"][5:, [5, 7]] = True, switching.CLOSED
+    arrays["available"][6:, 3] = True
+    arrays["shed_share"][3:5], arrays["shed_share"][5] = 0.1, 0.04
+    arrays["gen_on"][7:] = True
+    branch, unit = lambda b: events.branch_name(grid, b), events.unit_name(grid, 1)
+    loading = lambda b: f"{100 * arrays['rho'][1, b]:.0f} %"
+    happened = events.of(arrays, grid)
+    assert [tuple(event) for event in happened] == [
+        (1, branch(7), "opened by the controller", 0, ""),
+        (2, unit, "taken out of service", 0, f"{arrays['gen_p_mw'][1, 1]:.0f} MW"),
+        (2, branch(3), "taken out of service", 0, loading(3)),
+        (2, branch(5), "tripped", 1, loading(5)),
+        (2, "1 bus", "lost voltage", 0, ""),
+        (3, "10.0 % of load", "shed by frequency relays", 0, ""),
+        (5, branch(5), "reclosed by itself", 0, ""),
+        (5, branch(7), "closed by the controller", 0, ""),
+        (5, "6.0 % of load", "connected again", 0, ""),
+        (6, branch(3), "given back", 0, ""),
+        (6, "4.0 % of load", "connected again", 0, ""),
+        (7, unit, "given back", 0, ""),
     ]
-    assert happened[2].loading == pytest.approx(arrays["rho"][1, 5])
-    assert np.isnan(happened[0].loading)
+    by_hand = events.of(arrays, grid, recloses=False)
+    assert by_hand[6] == (5, branch(5), "closed by the controller", 0, "")
+    arrays["available"][0, 2] = False
+    assert events.of(arrays, grid)[0] == (0, branch(2), "out of service from the start", 0, "")
     assert events.clock(2, env.dt_h) == "00:15"
+
+
+def test_parts_of_a_grid_are_told_apart_by_name(env, case118):
+    grid = env.grid
+    assert events.unit_name(grid, 1) == "unit at bus 2"
+    assert events.unit_name(grid, 2) == "condenser at bus 3"
+    parallel = [events.branch_name(case118, b) for b in range(case118.n_branch)]
+    assert len(set(parallel)) == case118.n_branch and "42–49 (2 of 2)" in parallel
 
 
 def test_lines_are_thinned_without_being_moved():
@@ -421,9 +452,10 @@ def test_large_numbers_keep_the_digits_that_count():
 def test_verdicts_follow_the_direction_of_each_metric():
     cost, survival = metrics.METRICS["cost"], metrics.METRICS["survival"]
     fell = {"low": -3.0, "high": -1.0}
-    assert summary.verdict(cost, fell) == "better"
-    assert summary.verdict(survival, fell) == "worse"
-    assert summary.verdict(cost, {"low": -1.0, "high": 2.0}) == "same"
+    assert summary.verdict(cost, fell, 90.0) == "better"
+    assert summary.verdict(survival, fell, 90.0) == "worse"
+    assert summary.verdict(cost, {"low": -1.0, "high": 2.0}, 90.0) == "same"
+    assert summary.verdict(cost, fell, 1e6) == "same"  # that sure, of next to nothing
 
 
 # Two evaluations side by side.
@@ -498,7 +530,7 @@ def test_what_was_played_is_what_is_shown(tmp_path):
     folder.open({"environment": dataclasses.asdict(env.options), "split": "test", "seed": 0}, {})
     day = {name: [1.0, 1.0] for name in l2rpn.Cost._fields}
     played = {c.name: player.play(c, tapes) for c in (nothing, saving)}
-    for name in (*runner.REFERENCES[:2], "saving"):
+    for name in (runner.NOTHING, runner.UNTRIPPED, "saving"):
         found = played["saving" if name == "saving" else "do_nothing"]
         measured = metrics.compute(found.happened, env)
         arrays = exemplar.of(found, jax.tree.map(np.asarray, tapes), env, 0)

@@ -112,13 +112,7 @@ class AcFlow:
 
     def apparent_mva(self, voltage: np.ndarray, closed: np.ndarray) -> np.ndarray:
         """Returns the apparent power at the fuller end of each branch `[n_branch]` MVA."""
-        y, branch = self._y, self._grid.branch
-        v_from, v_to = voltage[branch.from_bus], voltage[branch.to_bus]
-        fuller = np.maximum(
-            np.abs(v_from * np.conj(y.yff * v_from + y.yft * v_to)),
-            np.abs(v_to * np.conj(y.ytf * v_from + y.ytt * v_to)),
-        )
-        return np.where(closed, fuller, 0.0) * self._grid.base_mva
+        return np.where(closed, admittance.apparent_power(self._grid, self._y, voltage), 0.0)
 
     def _system(self, request):
         key = np.packbits(np.concatenate([request.closed, request.alive, request.holds])).tobytes()

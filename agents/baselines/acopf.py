@@ -8,11 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse.csgraph
 
 from agents import controllers
 from agents.baselines import acopf_model, workers
-from envs import decision, grid_env, switching
+from envs import cuts, decision, grid_env, switching
 from envs import grid as grid_lib
 from envs import layout as layout_lib
 from envs import tape as tape_lib
@@ -44,7 +43,7 @@ class Situation(NamedTuple):
     gen_on: np.ndarray  # bool `[n_gen]`
     p_low_mw: np.ndarray  # `[n_gen]`
     p_high_mw: np.ndarray  # `[n_gen]`
-    setpoint_pu: np.ndarray  # `[n_bus]` as scheduled
+    setpoint_pu: np.ndarray  # `[n_bus]` as scheduled, for where nobody moves it
     vm_low_pu: np.ndarray  # `[n_bus]` where a generator's control can move it
     vm_high_pu: np.ndarray  # `[n_bus]`
     closed: np.ndarray  # bool `[n_branch]`
@@ -186,14 +185,9 @@ def _anywhere(env: grid_env.GridEnv, now: tape_lib.Tape) -> Situation:
     gen_on = now.gen_status == tape_lib.IN_SERVICE
     on = gen_on.astype(jnp.float32)
     none = jnp.zeros(env.grid.n_gen)
-    idle = decision.read(env.layout, env.site, jnp.zeros(env.layout.action_size))
-    asked = decision.project(
-        limits, idle, now, none, gen_on, jnp.zeros(env.grid.n_bus),
-        jnp.zeros(env.fleet.n_storage), free=True,
-    )  # fmt: skip
     return Situation(
         now.load_p_mw, now.load_q_mvar, now.renewable_mw, none, gen_on, limits.p_min_mw * on,
-        limits.p_max_mw * on, asked.vm_setpoint_pu, limits.vm_min_pu, limits.vm_max_pu,
+        limits.p_max_mw * on, limits.setpoint_pu, limits.vm_min_pu, limits.vm_max_pu,
         now.branch_status == tape_lib.IN_SERVICE,
     )  # fmt: skip
 
@@ -248,7 +242,7 @@ def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> aco
     grid = site.grid
     gen, bus, n = grid.gen, grid.bus, grid.n_bus
     on = np.asarray(row.gen_on, bool)
-    alive = _alive(grid, row.closed, on)
+    alive = cuts.living(grid, row.closed, on)
     load_p, load_q = (np.bincount(grid.loads, x, n) for x in (row.load_p_mw, row.load_q_mvar))
     given = np.bincount(gen.bus, row.given_mw, n)
     if not site.curtailed:
@@ -271,15 +265,3 @@ def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> aco
         row.available_mw * alive[site.controls.plant_bus] if site.curtailed else np.zeros(0),
         rate_share,
     )  # fmt: skip
-
-
-def _alive(grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray) -> np.ndarray:
-    """Returns the buses of the island with the largest capacity in service, bool `[n_bus]`."""
-    if closed.all():
-        return np.ones(grid.n_bus, bool)
-    kept = np.flatnonzero(closed)
-    ends = (grid.branch.from_bus[kept], grid.branch.to_bus[kept])
-    links = scipy.sparse.coo_matrix((np.ones(kept.size), ends), (grid.n_bus, grid.n_bus))
-    _, island = scipy.sparse.csgraph.connected_components(links, directed=False)
-    capacity = np.bincount(island[grid.gen.bus], grid.gen.unit_p_max_mw * gen_on, island.max() + 1)
-    return island == capacity.argmax()

@@ -110,7 +110,6 @@ class _Program(NamedTuple):
     solve: casadi.Function
     lower: np.ndarray
     upper: np.ndarray
-    watched: np.ndarray  # branches with limits
     size: int  # variables without those of the elastic part
 
 
@@ -271,7 +270,7 @@ class Model:
             },
             {**options, **(_WARM if warm else {})},
         )  # fmt: skip
-        return _Program(solve, lower, upper, watched, size)
+        return _Program(solve, lower, upper, size)
 
     # Solving one.
 
@@ -328,12 +327,10 @@ class Model:
 
     def _loading(self, values: np.ndarray, closed: np.ndarray) -> np.ndarray:
         """Returns the loading of every branch over its limit `[n_branch]`, the fuller end's."""
-        n, y, branch = self.grid.n_bus, self._y, self.grid.branch
+        n = self.grid.n_bus
         voltage = values[n : 2 * n] * np.exp(1j * values[:n])
-        vf, vt = voltage[branch.from_bus], voltage[branch.to_bus]
-        at_from = np.abs(vf * np.conj(y.yff * vf + y.yft * vt))
-        at_to = np.abs(vt * np.conj(y.ytf * vf + y.ytt * vt))
-        return closed * np.maximum(at_from, at_to) * self.grid.base_mva / branch.rate_mva
+        carried = admittance.apparent_power(self.grid, self._y, voltage)
+        return closed * carried / self.grid.branch.rate_mva
 
     def _solution(self, program, name, values, multipliers, rho, stats, seconds, iterations):
         n, g, base = self.grid.n_bus, self.grid.n_gen, self.grid.base_mva

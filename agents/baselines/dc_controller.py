@@ -11,9 +11,11 @@ from agents.baselines import dc_dispatch, dc_program, outlook, workers
 from envs import grid_env
 from envs import tape as tape_lib
 
+_RATE_SHARE = 0.98  # of limits; what is left is for what forecasts of the next step miss
+
 
 def setting(
-    env: grid_env.GridEnv, steps: tuple[int, ...], *, stores: bool, rounds: int, rate_share: float
+    env: grid_env.GridEnv, steps: tuple[int, ...], *, stores: bool, rounds: int
 ) -> dc_dispatch.Setting:
     """Returns what a dispatcher needs of an environment.
 
@@ -22,7 +24,6 @@ def setting(
       steps: the length of each period.
       stores: whether batteries are used.
       rounds: of AC recourse.
-      rate_share: of the branches' limits that is made use of.
     """
     options, layout = env.options, env.layout
     movable = np.zeros(env.grid.loads.size)
@@ -40,7 +41,7 @@ def setting(
         env.grid, env.fleet, prices, env.dt_h, tape_lib.LEAD_STEPS, steps, movable,
         curtails="curtailment" in layout.action,
         stores=stores and "storage" in layout.action,
-        rate_share=rate_share,
+        rate_share=_RATE_SHARE,
         rounds=rounds,
     )  # fmt: skip
 
@@ -75,9 +76,8 @@ def make(
         going = np.flatnonzero(~np.asarray(state.terminated))
         situations = view.look(state, tapes)
         problems = [(situations[i], memory[i]) for i in going]
-        found = pool.map(problems) if problems else []
         answers, memory = [None] * len(memory), list(memory)
-        for i, (answer, left) in zip(going, found):
+        for i, (answer, left) in zip(going, pool.map(problems)):
             answers[i], memory[i] = answer, left
         return view.write(state, tapes, answers), memory
 

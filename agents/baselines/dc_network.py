@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.csgraph
 import scipy.sparse.linalg
 
+from envs import cuts
 from envs import grid as grid_lib
 from envs.powerflow import admittance
 
@@ -40,7 +40,7 @@ class Topology:
     def __init__(self, grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray):
         branch = grid.branch
         self._ends = branch.from_bus, branch.to_bus
-        self.alive = _alive(grid, closed, gen_on)  # bool `[n_bus]`
+        self.alive = cuts.living(grid, closed, gen_on)  # bool `[n_bus]`
         f, t = self._ends
         self.closed = closed & self.alive[f] & self.alive[t]  # bool `[n_branch]`
         stiffness = 1.0 / (admittance.reactance(branch) * branch.tap)
@@ -77,13 +77,3 @@ class Topology:
     def _spread(self, injection):
         angle = self._factors.solve(np.where(self.alive, injection, 0.0))
         return self._weight * (angle[self._ends[0]] - angle[self._ends[1]])
-
-
-def _alive(grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray) -> np.ndarray:
-    """Returns the buses of the island with the largest capacity in service, bool `[n_bus]`."""
-    kept = np.flatnonzero(closed)
-    ends = (grid.branch.from_bus[kept], grid.branch.to_bus[kept])
-    links = scipy.sparse.coo_matrix((np.ones(kept.size), ends), (grid.n_bus, grid.n_bus))
-    _, island = scipy.sparse.csgraph.connected_components(links, directed=False)
-    capacity = np.bincount(island[grid.gen.bus], grid.gen.unit_p_max_mw * gen_on, island.max() + 1)
-    return (island == capacity.argmax()) & (capacity.max() > 0)

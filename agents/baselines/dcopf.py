@@ -9,7 +9,6 @@ from agents.baselines import dc_controller
 from envs import grid_env
 
 _ROUNDS = 3
-_RATE_SHARE = 0.98  # what is left is for what forecasts of the next step miss
 
 
 def dcopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
@@ -24,6 +23,6 @@ def dcopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
       env: the environment.
       count: processes to solve in; 0 for one a core.
     """
-    setting = dc_controller.setting(env, (1,), stores=False, rounds=_ROUNDS, rate_share=_RATE_SHARE)
+    setting = dc_controller.setting(env, (1,), stores=False, rounds=_ROUNDS)
     none = lambda tapes: np.zeros(len(tapes.day))
     return dc_controller.make(env, "dcopf", "DC-OPF", setting, none, count)

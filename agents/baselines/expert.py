@@ -42,7 +42,7 @@ def expert(env: grid_env.GridEnv) -> controllers.Controller:
         flows = jax.vmap(operator.meter)(state.vm_pu, state.va_rad, state.branch.closed)
         needed = (flows.rho > _DANGER).any() | (moved.shift != 0.0).any() | (moved.extra != 0).any()
         reconsider = jax.vmap(operator.reconsider)
-        moved = jax.lax.cond(needed, lambda: reconsider(state, tape, moved), lambda: moved)
+        moved = jax.lax.cond(needed, lambda: reconsider(state, tape, moved, flows), lambda: moved)
         return jax.vmap(operator.ask)(state, tape, moved)
 
     return controllers.Controller("expert", "sensitivities", controllers.FORECASTS, start, act)
@@ -83,10 +83,9 @@ class _Operator:
             np.isin(np.arange(grid.loads.size), env.site.controllable) & ("load" in layout.action),
         ])  # fmt: skip
 
-    def reconsider(self, state, tape, moved: _Moved) -> _Moved:
-        """Returns what to move: more where branches are full, less where not."""
+    def reconsider(self, state, tape, moved: _Moved, flows: sensitivity.Flows) -> _Moved:
+        """Returns what to move: more where branches are full in `flows`, less where not."""
         grid = self._env.grid
-        flows = self.meter(state.vm_pu, state.va_rad, state.branch.closed)
         factors = sensitivity.factors(grid, state.branch.closed, state.vm_pu > 0)
         reach = self._reach(state, tape)
         on = state.gen_on & self._lit(state)[: grid.n_gen]
@@ -129,15 +128,15 @@ class _Operator:
     def _reach(self, state, tape) -> _Reach:
         limits = self._env.limits
         now, plan = tape.at(state.t), tape.at(state.t + 1).plan_p_mw
-        within = lambda x: jnp.clip(x, limits.p_min_mw, limits.p_max_mw) - plan
+        low, high = decision.within_ramps(limits, state.gen_p_mw)
         moved = limits.load_share * jnp.maximum(now.load_p_mw, 0.0)
         down = jnp.append(-now.renewable_mw, -moved)
         up = jnp.append(jnp.zeros_like(now.renewable_mw), moved)
         on = jnp.append(state.gen_on, jnp.ones(down.size, bool)) & self._lit(state) & self._able
         both = lambda units, others: jnp.where(on, jnp.append(units, others), 0.0)
         return _Reach(
-            both(within(state.gen_p_mw - limits.ramp_mw), down),
-            both(within(state.gen_p_mw + limits.ramp_mw), up),
+            both(low - plan, down),
+            both(high - plan, up),
             both(limits.p_min_mw - plan, down),
             both(limits.p_max_mw - plan, up),
         )

@@ -13,7 +13,6 @@ from envs.tapes import planning
 
 STEPS = (1,) * 12  # the length of each period
 _ROUNDS = 1  # the next decision goes on where these end
-_RATE_SHARE = 0.98  # what is left is for what forecasts of the next step miss
 
 
 def mpc(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
@@ -28,7 +27,7 @@ def mpc(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
       env: the environment.
       count: processes to solve in; 0 for one a core.
     """
-    setting = dc_controller.setting(env, STEPS, stores=True, rounds=_ROUNDS, rate_share=_RATE_SHARE)
+    setting = dc_controller.setting(env, STEPS, stores=True, rounds=_ROUNDS)
 
     def value(tapes: tape_lib.Tape) -> np.ndarray:
         load, plants = tapes.day_ahead_load_mw, tapes.day_ahead_renewable_mw

@@ -45,6 +45,20 @@ def branch_admittance(grid: grid_lib.Grid) -> BranchAdmittance:
     )
 
 
+def apparent_power(grid: grid_lib.Grid, y: BranchAdmittance, voltage: np.ndarray) -> np.ndarray:
+    """Returns the apparent power at the fuller end of each branch `[n_branch]` MVA, all closed.
+
+    Args:
+      grid: the grid.
+      y: its two-ports.
+      voltage: complex `[n_bus]` pu.
+    """
+    v_from, v_to = voltage[grid.branch.from_bus], voltage[grid.branch.to_bus]
+    into = np.abs(v_from * np.conj(y.yff * v_from + y.yft * v_to))
+    back = np.abs(v_to * np.conj(y.ytf * v_from + y.ytt * v_to))
+    return grid.base_mva * np.maximum(into, back)
+
+
 def bus_admittance(grid: grid_lib.Grid) -> np.ndarray:
     """Returns the bus admittance matrix, complex `[n_bus, n_bus]` in pu (equation 3.11)."""
     y, branch = branch_admittance(grid), grid.branch

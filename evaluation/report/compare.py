@@ -130,7 +130,7 @@ def _pair(a: Mapping[int, Mapping], b: Mapping[int, Mapping], paired: bool, seed
         entry["a"][name], entry["b"][name] = (intervals.describe([v], seed) for v in mine)
         if tapes:
             difference = intervals.of_mean(mine[1] - mine[0], seed)._asdict()
-            verdict = summary.verdict(metric, difference)
+            verdict = summary.verdict(metric, difference, entry["a"][name]["mean"])
             entry["difference"][name] = {**difference, "verdict": verdict}
     return entry
 
@@ -185,7 +185,7 @@ def _overview(place: Mapping[str, Any], paired: bool) -> numbers.Table:
         sides = (("B less A", "difference"),) if paired else (("A", "a"), ("B", "b"))
         for said, side in sides:
             cells = [_cell(entry[side].get(metric), paired) for metric in shown]
-            rows.append((f"{wording.title(name)}, {said}", name, cells))
+            rows.append((f"{wording.title(name)}, {said}", "", cells))
     return numbers.Table(wording.scenario(place["scenario"], place["level"]), columns, rows)
 
 

@@ -1,91 +1,135 @@
-"""What happened to branches over a day: outages of the tape, trips, switching."""
+"""What happened to a grid over a day: outages of the tape, trips, switching, relays, dead buses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from envs import grid as grid_lib
+from envs import switching
 
 CLOSED, TAKEN, TRIPPED, OPENED = 0, 1, 2, 3  # in service, out by the tape, by protection, by choice
+_SHED = 1e-6  # share of load that relays hold off, below which it is rounding
 
 
 class Event(NamedTuple):
-    """Something that happened to a branch."""
+    """Something that happened to a part of the grid."""
 
     step: int
-    branch: int
+    where: str  # a branch, a unit, load, buses
     what: str
-    round: int  # of the cascade, 0 where it is none
-    loading: float  # of the branch five minutes before, NaN where it is of no interest
+    round: int = 0  # of the cascade, 0 where it is none
+    before: str = ""  # what it carried or produced in the step before
 
 
-def of(arrays: Mapping[str, np.ndarray]) -> list[Event]:
-    """Returns the events of an episode in order: the tape, then switching, then trips by round.
+def of(
+    arrays: Mapping[str, np.ndarray], grid: grid_lib.Grid, *, recloses: bool = True
+) -> list[Event]:
+    """Returns the events of an episode; in a step the tape's, then switching, then trips by round.
 
     Args:
       arrays: what `exemplar.of` returns of the worst episode.
+      grid: the grid.
+      recloses: whether what tripped is closed again by itself.
     """
-    steps = int(arrays["counted"].sum())
-    n_branch = arrays["closed"].shape[1]
-    was_closed = was_available = np.ones(n_branch, bool)
     found: list[Event] = []
-    for step in _eventful(arrays, steps):
-        closed, available = arrays["closed"][step], arrays["available"][step]
-        round_ = arrays["trip_round"][step]
-        before = arrays["rho"][step - 1] if step else np.full(n_branch, np.nan)
-        gone, back = was_available & ~available, ~was_available & available
-        untouched = (available == was_available) & (round_ == 0) & available
-        gone_said = "out of service from the start" if step == 0 else "taken out of service"
-        for mask, what in (
-            (gone, gone_said),
-            (back, "given back"),
-            (untouched & was_closed & ~closed, "opened by the controller"),
-            (untouched & ~was_closed & closed, "closed again"),
-        ):
-            loading = before if what == "taken out of service" else np.full(n_branch, np.nan)
-            found += [Event(step, int(b), what, 0, float(loading[b])) for b in np.flatnonzero(mask)]
-        found += [
-            Event(step, int(b), "tripped", int(round_[b]), float(before[b]))
-            for b in sorted(np.flatnonzero(round_), key=lambda b: round_[b])
-        ]
-        was_closed, was_available = closed, available
+    for step in range(int(arrays["counted"].sum())):
+        found += _units(arrays, grid, step)
+        found += _branches(arrays, grid, step, recloses)
+        found += _trips(arrays, grid, step)
+        found += _load(arrays, step)
     return found
-
-
-def _eventful(arrays: Mapping[str, np.ndarray], steps: int) -> list[int]:
-    """Returns the steps in which anything changed."""
-    changed = (arrays["trip_round"][:steps] > 0).any(1)
-    for name in ("closed", "available"):
-        state = arrays[name][:steps].astype(bool)
-        before = np.concatenate([np.ones_like(state[:1]), state[:-1]])
-        changed |= (state != before).any(1)
-    return np.flatnonzero(changed).tolist()
 
 
 def service(arrays: Mapping[str, np.ndarray], step: int) -> np.ndarray:
     """Returns why each branch is in service or out at a step, `CLOSED` to `OPENED` `[n_branch]`."""
-    why = np.full(arrays["closed"].shape[1], CLOSED)
-    for at in _eventful(arrays, step + 1):
-        closed, available = arrays["closed"][at], arrays["available"][at]
-        why[(arrays["trip_round"][at] > 0) & ~closed] = TRIPPED
-        why[closed] = CLOSED
-        why[~closed & available & (why == CLOSED)] = OPENED
-    return np.where(arrays["available"][step], why, TAKEN)
+    why, available = arrays["why"][step], arrays["available"][step]
+    tripped, opened = why == switching.TRIPPED, why == switching.OPENED
+    return np.select([~available, tripped, opened], [TAKEN, TRIPPED, OPENED], CLOSED)
 
 
-def name(grid: grid_lib.Grid, branch: int) -> str:
+def branch_name(grid: grid_lib.Grid, branch: int) -> str:
     """Returns a branch by the numbers of its buses, with its place among parallel ones."""
     ends = np.sort(np.stack([grid.branch.from_bus, grid.branch.to_bus]), 0)
-    same = np.flatnonzero((ends == ends[:, [branch]]).all(0)).tolist()
     first, second = grid.branch.from_bus[branch], grid.branch.to_bus[branch]
     text = f"{grid.bus.id[first]}–{grid.bus.id[second]}"
-    return f"{text} ({same.index(branch) + 1} of {len(same)})" if len(same) > 1 else text
+    return text + _place(np.flatnonzero((ends == ends[:, [branch]]).all(0)), branch)
+
+
+def unit_name(grid: grid_lib.Grid, gen: int) -> str:
+    """Returns a generator by its bus, with its place among those there."""
+    kind = "unit" if grid.gen.is_unit[gen] else "condenser"
+    alike = (grid.gen.bus == grid.gen.bus[gen]) & (grid.gen.is_unit == grid.gen.is_unit[gen])
+    text = f"{kind} at bus {grid.bus.id[grid.gen.bus[gen]]}"
+    return text + _place(np.flatnonzero(alike), gen)
 
 
 def clock(step: int, dt_h: float) -> str:
     """Returns the time at the end of a step, as a clock shows it."""
     minutes = round((step + 1) * dt_h * 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _units(arrays, grid: grid_lib.Grid, step: int) -> Iterator[Event]:
+    on, was = arrays["gen_on"][step], _before(arrays["gen_on"], step)
+    for gen in np.flatnonzero(was & ~on):
+        produced = f"{arrays['gen_p_mw'][step - 1][gen]:.0f} MW" if step else ""
+        yield Event(step, unit_name(grid, gen), _gone(step), 0, produced)
+    for gen in np.flatnonzero(~was & on):
+        yield Event(step, unit_name(grid, gen), "given back")
+
+
+def _branches(arrays, grid: grid_lib.Grid, step: int, recloses: bool) -> Iterator[Event]:
+    available, was_available = arrays["available"][step], _before(arrays["available"], step)
+    why = arrays["why"][step]
+    was = arrays["why"][step - 1] if step else np.full_like(why, switching.CLOSED)
+    for branch in np.flatnonzero(was_available & ~available):
+        loading = _loading(arrays, step, branch)
+        yield Event(step, branch_name(grid, branch), _gone(step), 0, loading)
+    for branch in np.flatnonzero(~was_available & available):
+        yield Event(step, branch_name(grid, branch), "given back")
+    for branch in np.flatnonzero((was != switching.OPENED) & (why == switching.OPENED)):
+        yield Event(step, branch_name(grid, branch), "opened by the controller")
+    for branch in np.flatnonzero((was != switching.CLOSED) & (why == switching.CLOSED)):
+        by_itself = recloses and was[branch] == switching.TRIPPED
+        what = "reclosed by itself" if by_itself else "closed by the controller"
+        yield Event(step, branch_name(grid, branch), what)
+
+
+def _trips(arrays, grid: grid_lib.Grid, step: int) -> Iterator[Event]:
+    round_ = arrays["trip_round"][step]
+    for branch in sorted(np.flatnonzero(round_), key=lambda b: round_[b]):
+        loading = _loading(arrays, step, branch)
+        yield Event(step, branch_name(grid, branch), "tripped", int(round_[branch]), loading)
+
+
+def _load(arrays, step: int) -> Iterator[Event]:
+    shed, was = arrays["shed_share"][step], arrays["shed_share"][step - 1] if step else 0.0
+    if shed > was + _SHED:
+        yield Event(step, f"{100 * (shed - was):.1f} % of load", "shed by frequency relays")
+    elif shed < was - _SHED:
+        yield Event(step, f"{100 * (was - shed):.1f} % of load", "connected again")
+    dark = int((~arrays["alive"][step]).sum())
+    was_dark = int((~arrays["alive"][step - 1]).sum()) if step else 0
+    if dark != was_dark and arrays["reason"][step] == 0:
+        count = abs(dark - was_dark)
+        what = "lost voltage" if dark > was_dark else "given voltage again"
+        yield Event(step, f"{count} bus" if count == 1 else f"{count} buses", what)
+
+
+def _gone(step: int) -> str:
+    return "taken out of service" if step else "out of service from the start"
+
+
+def _before(flags: np.ndarray, step: int) -> np.ndarray:
+    return flags[step - 1] if step else np.ones_like(flags[0])
+
+
+def _loading(arrays, step: int, branch: int) -> str:
+    return f"{100 * arrays['rho'][step - 1][branch]:.0f} %" if step else ""
+
+
+def _place(alike: np.ndarray, one: int) -> str:
+    return f" ({alike.tolist().index(one) + 1} of {alike.size})" if alike.size > 1 else ""

@@ -46,14 +46,8 @@ def read(
     there = [(arrays, count) for arrays, count in found if arrays is not None]
     if not there:
         return None
-    worst = min((arrays for arrays, _ in there), key=_badness)
+    worst = results.worst([arrays for arrays, _ in there])
     return Exemplar(_merged(there, dt_h), worst, len(there), len(found) - len(there))
-
-
-def _badness(arrays: dict[str, np.ndarray]) -> tuple[float, float]:
-    """Returns what orders days, the worst first, as `results.Folder.worst` does."""
-    steps = float(arrays["counted"].sum()) if arrays["reason"].any() else np.inf
-    return steps, -float(arrays["rho"].max())
 
 
 def _merged(

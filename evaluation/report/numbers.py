@@ -11,7 +11,6 @@ from evaluation import runner, summary
 from evaluation.report import standing, wording
 
 _MARKS = {"better": "▲", "worse": "▼", "same": "="}
-_REFERENCES = (runner.NOTHING, "acopf")  # that differences are told to
 
 
 class Cell(NamedTuple):
@@ -92,7 +91,7 @@ def everything(found: Mapping[str, Any], name: str, level: str, controller: str)
     """Returns every metric of a controller in a scenario: mean, IQM, differences."""
     row = wording.row(found, name, level, controller)
     references = [
-        other for other in _REFERENCES if other != controller and other in found["controllers"]
+        other for other in summary.COMPARED if other != controller and other in found["controllers"]
     ]
     columns = [("mean", ""), ("interquartile mean", "")]
     columns += [(f"less {wording.title(other)}", "paired") for other in references]

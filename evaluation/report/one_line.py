@@ -58,12 +58,14 @@ def extremes(
 ) -> Iterator[str]:  # fmt: skip
     """Returns, in words, the fullest branch and the lowest and highest voltage of a step."""
     rho, vm, alive = arrays["rho"][step], arrays["vm_pu"][step], arrays["alive"][step]
-    yield f"fullest branch {events.name(grid, int(rho.argmax()))} at {100 * rho.max():.0f} %"
+    yield f"fullest branch {events.branch_name(grid, int(rho.argmax()))} at {100 * rho.max():.0f} %"
     if alive.any():
         low = int(np.where(alive, vm, np.inf).argmin())
         high = int(np.where(alive, vm, -np.inf).argmax())
         yield f"lowest voltage {vm[low]:.3f} pu at bus {grid.bus.id[low]}"
         yield f"highest {vm[high]:.3f} pu at bus {grid.bus.id[high]}"
+    for gen in np.flatnonzero(~arrays["gen_on"][step]):
+        yield f"{events.unit_name(grid, int(gen))} out of service"
     if not alive.all():
         yield f"{int((~alive).sum())} buses without voltage"
 
@@ -147,7 +149,7 @@ def _labels(canvas, grid, at, ends, vm, alive, rho, why, radius: float) -> None:
     if grid.n_bus > _NUMBERED:
         for branch in np.flatnonzero(why != events.CLOSED)[:_OUT]:
             middle = 0.5 * (ends[branch, :2] + ends[branch, 2:])
-            wanted.append((middle, events.name(grid, int(branch)), "call out"))
+            wanted.append((middle, events.branch_name(grid, int(branch)), "call out"))
     rings = [at[number] for number in called]
     canvas.shape("".join(_ring(x, y, radius + 3.5) for x, y in rings), "ring")
     for point, words, name in wanted:

@@ -24,7 +24,7 @@ from evaluation.report import (
 )
 
 _NAME, _NAMED = "report.html", 4  # of the page; controllers that its title has by name
-_MORE_FACTS = ("policy", "commit", "platform", "command")
+_MORE_FACTS = ("policy", "commit", "platform")  # as the manifest has them
 
 
 def write(
@@ -68,7 +68,7 @@ def write(
     ]
     page = template("page.html").render(
         title=f"{env.grid.name}: {_who(found)}",
-        facts=_facts(folder, found, env),
+        facts=_facts(found, env),
         kinds=_kinds(found),
         people=[
             (name, wording.title(name), found.get("knows", {}).get(name, ""), looks[name])
@@ -108,10 +108,9 @@ def _who(found: Mapping[str, Any]) -> str:
     return f"{len(names)} controllers, {len(found['scenarios'])} kinds of days"
 
 
-def _facts(folder: results.Folder, found: Mapping[str, Any], env: grid_env.GridEnv):
+def _facts(found: Mapping[str, Any], env: grid_env.GridEnv):
     """Returns what a page is of, as (what, value)."""
     grid, identity, about = env.grid, found["identity"], found["about"]
-    begun = datetime.datetime.fromtimestamp((folder.path / "evaluation.json").stat().st_mtime)
     facts = [
         ("case", f"{grid.name}: {grid.n_bus} buses, {grid.n_branch} branches, "
                  f"{len(grid.units)} units, {env.fleet.n_renewable} wind and solar plants, "
@@ -120,11 +119,13 @@ def _facts(folder: results.Folder, found: Mapping[str, Any], env: grid_env.GridE
         ("days", f"{found['episodes']} of each scenario, split {identity['split']}, "
                  f"seed {identity['seed']}, {env.horizon} steps of {wording.step(found)} each"),
     ]  # fmt: skip
-    facts += [(name, str(about[name])) for name in _MORE_FACTS[:3] if about.get(name)]
+    facts += [(name, str(about[name])) for name in _MORE_FACTS if about.get(name)]
     if about.get("versions"):
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         facts.append(("versions", versions))
-    facts.append(("begun", begun.strftime("%Y-%m-%d %H:%M")))
+    if about.get("date"):
+        begun = datetime.datetime.fromisoformat(about["date"])
+        facts.append(("begun", begun.strftime("%Y-%m-%d %H:%M")))
     if about.get("command"):
         facts.append(("command", about["command"]))
     return facts

@@ -35,7 +35,7 @@ class Part(NamedTuple):
     days: list[Figure]
     worst: str  # which day it is, and how it ended
     worst_day: list[Figure]
-    trace: list[tuple[str, str, str, str, str]]  # time, branch, what, round, loading before
+    trace: list[tuple[str, str, str, str, str]]  # time, where, what, round, what was before
     trace_note: str
 
 
@@ -146,19 +146,19 @@ def _worst_day(
 
 def _trace(shown: exemplars.Exemplar, env: grid_env.GridEnv):
     """Returns the rows of the table of events, and what was left out of it."""
-    happened = events.of(shown.worst)
+    recloses = env.options.protection.recloses
+    happened = events.of(shown.worst, env.grid, recloses=recloses)
     rows = [
         (
-            events.clock(event.step, env.dt_h), events.name(env.grid, event.branch), event.what,
-            str(event.round or ""),
-            f"{100 * event.loading:.0f} %" if np.isfinite(event.loading) else "",
+            events.clock(event.step, env.dt_h), event.where, event.what, str(event.round or ""),
+            event.before,
         )
         for event in happened[:_MOST_EVENTS]
     ]  # fmt: skip
     left = len(happened) - len(rows)
     note = f"and {left} more" if left > 0 else ""
     if not happened:
-        note = "No branch was taken out, tripped or switched."
+        note = "Nothing was taken out, tripped, switched or shed."
     return rows, note
 
 

@@ -10,13 +10,11 @@ import numpy as np
 from agents import controllers as controllers_lib
 from evaluation import intervals, results, runner, summary
 
-_CLAIRVOYANT = "acopf"
-
 
 def foresees(found: Mapping[str, Any], controller: str) -> bool:
     """Returns whether a controller is told what is yet to come, so that it competes with nobody."""
     knows = found.get("knows", {}).get(controller)
-    return controller == _CLAIRVOYANT or knows == controllers_lib.NEXT_ROW
+    return controller == runner.OPTIMAL or knows == controllers_lib.NEXT_ROW
 
 
 def shown_first(found: Mapping[str, Any], samples: summary.Samples) -> str:
@@ -65,10 +63,9 @@ def best(
     first, *others = order
     for other in others:
         paired = [a - b for a, b in zip(strata[first], strata[other])]
-        seed = found["identity"]["seed"]
-        if summary.verdict(
-            summary.METRICS[metric], intervals.of_strata(paired, seed)._asdict()
-        ) != "better":  # fmt: skip
+        difference = intervals.of_strata(paired, found["identity"]["seed"])._asdict()
+        mean = _mean(strata[first])
+        if summary.verdict(summary.METRICS[metric], difference, mean) != "better":
             return None
     return first
 

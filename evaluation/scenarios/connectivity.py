@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from scipy import sparse
 from scipy.sparse import csgraph
 
+from envs import cuts
 from envs import grid as grid_lib
 
 
@@ -15,15 +15,10 @@ def is_whole(grid: grid_lib.Grid, out: Iterable[int]) -> bool:
     """Returns whether the grid is in one piece without the branches `out`."""
     closed = np.ones(grid.n_branch, bool)
     closed[list(out)] = False
-    return csgraph.connected_components(_graph(grid, closed), directed=False)[0] == 1
+    return not cuts.islands(grid, closed).any()
 
 
 def distances(grid: grid_lib.Grid) -> np.ndarray:
     """Returns the least number of branches between two buses, int16 `[n_bus, n_bus]`."""
-    graph = _graph(grid, np.ones(grid.n_branch, bool))
+    graph = cuts.links(grid, np.ones(grid.n_branch, bool))
     return csgraph.shortest_path(graph, directed=False, unweighted=True).astype(np.int16)
-
-
-def _graph(grid: grid_lib.Grid, closed: np.ndarray) -> sparse.csr_matrix:
-    ends = grid.branch.from_bus[closed], grid.branch.to_bus[closed]
-    return sparse.csr_matrix((np.ones(closed.sum()), ends), (grid.n_bus, grid.n_bus))
