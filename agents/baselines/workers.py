@@ -5,13 +5,17 @@ Optimisers are not compiled: they solve one grid at a time on a CPU core, a batc
 
 from __future__ import annotations
 
-import concurrent.futures
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import process
 from typing import Any
 
 _solve: Callable[[Any], Any] | None = None  # of a worker's process
+
+
+class Died(RuntimeError):
+    """A process ended before it had solved what it was given."""
 
 
 class Workers:
@@ -30,22 +34,42 @@ class Workers:
         self._pool = self._here = None
 
     def map(self, problems: Sequence[Any]) -> list[Any]:
-        """Returns `solve(problem)` of each, in order; raises what it raised."""
+        """Returns `solve(problem)` of each, in order; raises what it raised.
+
+        Where a process dies, as for want of memory, all are solved once more in new ones.
+
+        Raises:
+          Died: it died again.
+        """
         if not problems:
             return []
         if self.count == 1 or len(problems) == 1:
             if self._here is None:
                 self._here = self._setup(*self._arguments)
             return [self._here(problem) for problem in problems]
+        try:
+            return self._spread(problems)
+        except process.BrokenProcessPool:
+            self.close()
+        try:
+            return self._spread(problems)
+        except process.BrokenProcessPool as error:
+            self.close()
+            raise Died(
+                f"a process of {self._setup.__module__} died twice over the same "
+                f"{len(problems)} problems, for want of memory or by a fault of a native library; "
+                "on fewer cores (taskset --cpu-list 0) it takes less memory"
+            ) from error
+
+    def _spread(self, problems: Sequence[Any]) -> list[Any]:
         if self._pool is None:
             # Spawned, as jax has threads that a fork would leave behind in an unknown state.
-            self._pool = concurrent.futures.ProcessPoolExecutor(
+            self._pool = process.ProcessPoolExecutor(
                 self.count, multiprocessing.get_context("spawn"), _begin,
                 (self._setup, self._arguments),
             )  # fmt: skip
-        return list(
-            self._pool.map(_call, problems, chunksize=-(-len(problems) // (4 * self.count)))
-        )
+        chunk = -(-len(problems) // (4 * self.count))
+        return list(self._pool.map(_call, problems, chunksize=chunk))
 
     def close(self) -> None:
         """Ends the processes."""
