@@ -330,6 +330,26 @@ def test_plants_keep_their_share_of_the_forecast_up_to_their_rating(case14):
     np.testing.assert_allclose(available, rated * total / rated.sum())
 
 
+def test_plants_beyond_their_rating_are_believed(case14):
+    # Tapes with a large share of wind and sun have plants several times as large as the fleet's.
+    fleet = fleet_file.load("case14", case14)
+    rated = fleet.renewables.p_max_mw
+    dispatcher = dc_dispatch.Dispatcher(_setting(case14, fleet))
+
+    def available(now, total):
+        forecast = np.full(4, total)
+        situation = _situation(case14, fleet, renewable_mw=now, renewable_forecast_mw=forecast)
+        return dispatcher.periods(situation)[0].spillable_mw
+
+    for now, total in (
+        (3.0 * rated, 2.5 * rated.sum()),
+        (0.5 * rated, 1.3 * rated.sum()),
+        (np.where(np.arange(rated.size) == 0, 2.0, 0.1) * rated, 0.4 * rated.sum()),
+    ):
+        np.testing.assert_allclose(available(now, total), now * (total / now.sum()))
+    np.testing.assert_allclose(available(0.0 * rated, 1.5 * rated.sum()), 1.5 * rated)
+
+
 def test_marginal_cost_is_that_of_the_unit_that_serves_the_next_mw(case14, case118):
     cheap, dear = sorted(case14.gen.cost_c1[case14.units])
     found = mpc.marginal_cost(case14.gen, np.array([100.0, 339.0, 341.0, 398.0, 500.0]))

@@ -15,6 +15,7 @@ from envs import fleet as fleet_lib
 from envs import grid as grid_lib
 
 _OVER_MVA = 0.01  # beyond a limit, from where on it counts
+_ROUNDING = 1e-3  # by which a plant may pass its rating, as a share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Dispatcher:
         """Returns what the forecast says of each period: of its last step, with what is out in any.
 
         Each load and each plant has the share of the forecast total that it has now, plants up to
-        their rating; losses have the share of load that they had in the last step.
+        their rating as far as the total is within all ratings (a tape may hold plants that are
+        larger than the fleet says); losses have the share of load that they had in the last step.
         """
         setting, grid = self.setting, self.setting.grid
         fleet = setting.fleet
@@ -114,7 +116,7 @@ class Dispatcher:
             at = lambda forecast, end=end: float(np.interp(end, setting.leads, forecast))
             load = _scaled(now, at(situation.load_forecast_mw)) * situation.connected
             plants = fleet.renewables
-            available = _scaled(
+            available = _weather(
                 situation.renewable_mw, at(situation.renewable_forecast_mw), plants.p_max_mw
             )
             closed = situation.closed[begin:end].all(0)
@@ -226,15 +228,26 @@ def _lost_share(situation: Situation) -> float:
     return max(float(situation.losses_mw), 0.0) / served if served > 1e-6 else 0.0
 
 
-def _scaled(now: np.ndarray, total: float, most: np.ndarray | float = np.inf) -> np.ndarray:
-    """Returns `now` times one factor so that it sums to `total`, as far as `most` allows."""
-    most = np.broadcast_to(most, now.shape)
+def _scaled(now: np.ndarray, total: float) -> np.ndarray:
+    """Returns `now` times one factor so that it sums to `total`."""
     present = now.sum()
-    if present <= 1e-6:  # nothing to go by: in proportion to what there may be
-        return most * min(total / max(most.sum(), 1e-6), 1.0) if np.isfinite(most).all() else now
-    found = np.minimum(now * (total / present), most)
-    room = np.where(np.isfinite(most), most - found, 0.0)
-    return found + room * np.clip((total - found.sum()) / max(room.sum(), 1e-6), 0.0, 1.0)
+    return now * (total / present) if present > 1e-6 else now
+
+
+def _weather(now: np.ndarray, total: float, rated: np.ndarray) -> np.ndarray:
+    """Returns what plants can produce that can produce `total` and of which `now` is known.
+
+    Their shares stay, up to their ratings; where these are passed now, or by the total, they say
+    nothing of this tape's plants. In a calm ratings are all there is to go by.
+    """
+    if now.sum() <= 1e-6:
+        return rated * (total / max(rated.sum(), 1e-6))
+    found = _scaled(now, total)
+    if (now > rated * (1.0 + _ROUNDING)).any() or total > rated.sum():
+        return found
+    found = np.minimum(found, rated)
+    room = rated - found
+    return found + room * ((total - found.sum()) / max(room.sum(), 1e-6))
 
 
 def _not_zero(x):
