@@ -350,6 +350,15 @@ def test_plants_beyond_their_rating_are_believed(case14):
     np.testing.assert_allclose(available(0.0 * rated, 1.5 * rated.sum()), 1.5 * rated)
 
 
+def test_no_plant_is_ever_below_zero(case14):
+    fleet = fleet_file.load("case14", case14)
+    rated, rng = fleet.renewables.p_max_mw, np.random.default_rng(0)
+    for _ in range(500):  # rounding decides the sign of what is left over
+        now = rated * rng.uniform(0.0, 1.0, rated.size) * rng.integers(0, 2, rated.size)
+        found = dc_dispatch._weather(now, now.sum() * rng.uniform(0.0, 1.0), rated)
+        assert (found >= 0.0).all()
+
+
 def test_marginal_cost_is_that_of_the_unit_that_serves_the_next_mw(case14, case118):
     cheap, dear = sorted(case14.gen.cost_c1[case14.units])
     found = mpc.marginal_cost(case14.gen, np.array([100.0, 339.0, 341.0, 398.0, 500.0]))

@@ -247,7 +247,7 @@ def _weather(now: np.ndarray, total: float, rated: np.ndarray) -> np.ndarray:
         return found
     found = np.minimum(found, rated)
     room = rated - found
-    return found + room * ((total - found.sum()) / max(room.sum(), 1e-6))
+    return found + room * np.clip((total - found.sum()) / max(room.sum(), 1e-6), 0.0, 1.0)
 
 
 def _not_zero(x):
