@@ -2,6 +2,10 @@
 
 import os
 import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -65,3 +69,44 @@ def test_a_process_that_dies_again_is_an_error_that_says_so(tmp_path):
     pool = workers.Workers(_dying, str(tmp_path), 99, count=2)
     with pytest.raises(workers.Died, match="died twice over the same 3 problems"):
         pool.map([1, 2, 3])
+
+
+def _runs(pid):
+    """Whether a process is there and not merely waiting to be buried."""
+    try:
+        return "\nState:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _pid():
+    return lambda x: os.getpid()
+
+
+_OWNER = """
+import time
+from agents.baselines import workers
+from tests import test_workers
+if __name__ == "__main__":
+    pool = workers.Workers(test_workers._pid, count=2)
+    print(*set(pool.map(list(range(64)))), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_processes_leave_with_the_one_that_started_them(tmp_path):
+    script = tmp_path / "owner.py"
+    script.write_text(_OWNER)
+    root = pathlib.Path(__file__).parent.parent
+    owner = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    pids = [int(pid) for pid in owner.stdout.readline().split()]
+    assert pids and all(map(_runs, pids))
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    deadline = time.monotonic() + 20.0
+    while any(map(_runs, pids)):
+        assert time.monotonic() < deadline, f"of {pids} some are still there"
+        time.sleep(0.1)

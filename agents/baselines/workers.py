@@ -6,7 +6,9 @@ Optimisers are not compiled: they solve one grid at a time on a CPU core, a batc
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import process
 from typing import Any
@@ -80,9 +82,16 @@ class Workers:
 
 def _begin(setup, arguments) -> None:
     global _solve
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     _solve = setup(*arguments)
+
+
+def _leave_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however that ended."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _call(problem):
