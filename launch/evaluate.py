@@ -5,6 +5,7 @@
     python -m launch.evaluate --case=case118 --controllers=all --scenarios=all --level=easy,hard
     python -m launch.evaluate --compare FOLDER_A FOLDER_B
     python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower
+    python -m launch.evaluate --case=case14 --env=protection.recloses=false --env=horizon_steps=144
 
 Writes a folder: `report.html` (one page that needs no network), `summary.json`, `episodes.csv`, and
 the results of every 25 tapes, so that what is interrupted goes on where it was. Doing nothing is
@@ -17,15 +18,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import importlib
 import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import sys
 
 from absl import app, flags, logging
 
-from launch import command_line, exit_codes, run_folder
+from launch import command_line, exit_codes, option_fields, run_folder
 
 LEARNED, ALL = "learned", "all"
 _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
@@ -60,6 +63,11 @@ _FLEET = flags.DEFINE_string("fleet", None, "Assets on the grid (usually the run
 _LAYOUT = flags.DEFINE_string(
     "layout", None, "Observations and controls (usually the run's, or full: every control)."
 )
+_ENV = flags.DEFINE_multi_string(
+    "env", [],
+    "Any field of the environment as NAME=VALUE, such as protection.recloses=false; may be given "
+    "again for another. A run's environment is its own.",
+)  # fmt: skip
 _TEAM = flags.DEFINE_string("team", None, "Team that the checkpoint is to be of.")
 _BOUND = flags.DEFINE_boolean(
     "bound",
@@ -95,8 +103,7 @@ def main(argv: list[str]) -> int:
     os.environ["JAX_PLATFORMS"] = _PLATFORM.value  # Before jax is imported.
     import rich.console
 
-    from evaluation import replay, results, runner, summary, tables
-    from evaluation.report import page
+    from evaluation import results
     from launch import compilation, memory
     from launch.bench import machine
     from learner import checkpoint
@@ -106,11 +113,13 @@ def main(argv: list[str]) -> int:
     console = rich.console.Console()
     try:
         machine.check_platform(_PLATFORM.value)
+        _check_replay()
         run = run_folder.RunFolder(_WORKDIR.value) if _WORKDIR.value else None
         options = _environment(run)
         plan = _plan(run)
         env, make, identity, restored = _prepare(run, options, plan)
-        folder = results.Folder(_folder(run, identity, env), lambda text: console.print(text))
+        say = lambda text: console.print(text, markup=False, soft_wrap=True)
+        folder = results.Folder(_folder(run, identity, env), say)
         folder.open(identity, _about(restored))
     except (
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
@@ -118,32 +127,39 @@ def main(argv: list[str]) -> int:
     ) as error:  # fmt: skip
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.USAGE
-
-    work = runner.Runner(env, folder, make, plan)
     try:
-        with _Progress(console, work.left(), env.horizon) as progress:
-            work.run(progress.advance)
-        samples, besides = summary.collect(folder, plan, env.grid.n_bus)
+        return _evaluate(console, folder, plan, env, make, run, restored)
     except KeyboardInterrupt:
         console.print(
             f"interrupted; the same command goes on from what is in {_shown(folder.path)}"
         )
-        return exit_codes.FAILED
     except (ValueError, RuntimeError) as error:
         sys.stderr.write(f"error: {error}\n")
-        return exit_codes.FAILED
+    return exit_codes.FAILED
+
+
+def _evaluate(console, folder, plan, env, make, run, restored) -> int:
+    """Plays what is left, writes what was found, and returns the exit code."""
+    from evaluation import runner, summary, tables
+    from evaluation.report import page
+
+    work = runner.Runner(env, folder, make, plan)
+    with _Progress(console, work.left(), env.horizon) as progress:
+        work.run(progress.advance)
+    samples, besides = summary.collect(folder, plan, env.grid.n_bus)
     found = summary.summarise(samples, besides, plan)
     knows = {name: make(name).knows for name in found["controllers"]}
     found = {**folder.manifest(), **found, "knows": knows}
-    if _REPLAY.value:
-        try:
-            found["replay"] = _replayed(console, folder, plan, env)
-        except replay.Absent as error:
-            sys.stderr.write(f"error: {error}\n")
-            return exit_codes.USAGE
-    (folder.path / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
+
+    def write() -> pathlib.Path:
+        (folder.path / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
+        return page.write(folder, found, plan, env, run.path if run else None)
+
     summary.write_csv(folder.path / "episodes.csv", samples)
-    report = page.write(folder, found, plan, env, run.path if run else None)
+    report = write()
+    if _REPLAY.value:
+        found["replay"] = _replayed(console, folder, plan, env)
+        write()
 
     whose = f"{restored} beside doing nothing" if restored else "controllers"
     console.print(
@@ -158,6 +174,18 @@ def main(argv: list[str]) -> int:
     return exit_codes.OK
 
 
+def _check_replay() -> None:
+    """Refuses to begin what could not be played again at the end."""
+    if _REPLAY.value:
+        try:
+            importlib.import_module("evaluation.pandapower_grid")
+        except ImportError as error:
+            raise _Mistake(
+                f"--replay={_REPLAY.value}: {_REPLAY.value} is not installed ({error}); "
+                f"pip install {_REPLAY.value}, or use an environment made by make test"
+            ) from error
+
+
 def _replayed(console, folder, plan, env) -> list[dict]:
     from evaluation import replay
 
@@ -168,29 +196,61 @@ def _replayed(console, folder, plan, env) -> list[dict]:
 
 def _environment(run: run_folder.RunFolder | None):
     """Returns the options of the environment; a run's are its own."""
-    from envs.options import EnvOptions
-
     asked = {"case": _CASE.value, "fleet": _FLEET.value, "layout": _LAYOUT.value}
     asked = {name: value for name, value in asked.items() if value is not None}
-    if run is None:
-        options = EnvOptions(**{"layout": "full", **asked})
-    else:
-        experiment = run.experiment()
-        options = experiment.env
-        for name, value in asked.items():
-            if getattr(options, name) != value:
-                raise _Mistake(
-                    f"--{name}={value}: the checkpoint in {_shown(run.path)} is of {name} "
-                    f"{getattr(options, name)}; leave --{name} out to evaluate it there, or "
-                    f"--workdir to evaluate baselines on {value}"
-                )
-        if _TEAM.value not in (None, experiment.team.kind):
-            raise _Mistake(
-                f"--team={_TEAM.value}: the checkpoint in {_shown(run.path)} is of a team "
-                f"{experiment.team.kind}; leave --team out"
-            )
+    options = _without_run(asked) if run is None else _of_run(run, asked)
     # Every evaluation says how secure steps were; the reward stays as it is.
     return dataclasses.replace(options, screen_outages=True)
+
+
+def _without_run(asked: dict[str, str]):
+    from envs.options import EnvOptions
+
+    for flag, remedy in (
+        ("team", "it is the team of a checkpoint"),
+        ("checkpoint", "it says which of a run's checkpoints"),
+    ):
+        if flags.FLAGS[flag].present:
+            raise _Mistake(
+                f"--{flag}={flags.FLAGS[flag].value}: {remedy}, so it needs --workdir, the folder "
+                "of a run; give that, or leave it out"
+            )
+    fields = option_fields.assigned("--env", _ENV.value, EnvOptions)
+    for name in asked.keys() & fields.keys():
+        raise _Mistake(
+            f"--env={name}={fields[name]}: --{name}={asked[name]} is given too; leave one out"
+        )
+    if not fields.get("screen_outages", True):
+        raise _Mistake(
+            "--env=screen_outages=false: every evaluation screens outages, to say how secure steps "
+            "were; leave it out"
+        )
+    try:
+        return option_fields.replaced(EnvOptions(layout="full"), {**fields, **asked})
+    except ValueError as error:
+        raise _Mistake(re.sub(r"(?<![\w.-])env\.(?=[\w.]+=)", "--env=", str(error))) from error
+
+
+def _of_run(run: run_folder.RunFolder, asked: dict[str, str]):
+    if _ENV.value:
+        raise _Mistake(
+            f"--env={_ENV.value[0]}: the environment of the run in {_shown(run.path)} is its own; "
+            "leave --env out, or --workdir to evaluate baselines in another"
+        )
+    experiment = run.experiment()
+    for name, value in asked.items():
+        own = getattr(experiment.env, name)
+        if own != value:
+            raise _Mistake(
+                f"--{name}={value}: the checkpoint in {_shown(run.path)} is of {name} {own}; leave "
+                f"--{name} out to evaluate it there, or --workdir to evaluate baselines on {value}"
+            )
+    if _TEAM.value not in (None, experiment.team.kind):
+        raise _Mistake(
+            f"--team={_TEAM.value}: the checkpoint in {_shown(run.path)} is of a team "
+            f"{experiment.team.kind}; leave --team out"
+        )
+    return experiment.env
 
 
 def _plan(run: run_folder.RunFolder | None):
@@ -199,8 +259,15 @@ def _plan(run: run_folder.RunFolder | None):
     from evaluation import runner
     from evaluation.scenarios import suite
 
-    names = _CONTROLLERS.value or ([LEARNED] if run else [ALL])
     baselines = list(registry.BASELINES)
+    for flag, known in (
+        ("controllers", [LEARNED, *baselines]),
+        ("scenarios", suite.SCENARIOS),
+        ("level", suite.LEVELS),
+    ):
+        if flags.FLAGS[flag].value == []:
+            raise _Mistake(f"--{flag}=: names none; give one or more of {', '.join(known)}")
+    names = _CONTROLLERS.value or ([LEARNED] if run else [ALL])
     if ALL in names:
         names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
     for name in names:
@@ -212,9 +279,9 @@ def _plan(run: run_folder.RunFolder | None):
         choices.require("--scenarios", name, suite.SCENARIOS)
     for level in _LEVEL.value:
         choices.require("--level", level, suite.LEVELS)
+    places = [(scenario, level) for level in _LEVEL.value for scenario in scenarios]
     return runner.Plan(
-        tuple(dict.fromkeys(names)),
-        tuple((scenario, level) for level in _LEVEL.value for scenario in scenarios),
+        tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),
         _EPISODES.value, _SPLIT.value, _SEED.value, _BOUND.value,
     )  # fmt: skip
 

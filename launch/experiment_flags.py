@@ -4,46 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import typing
-from typing import Any
 
 from absl import flags
 
 from configs import shelf
 from configs.experiment import Experiment
+from launch import option_fields
 
 _CONFIG = flags.DEFINE_string(
     "config", "case14", f"Experiment to start from; the shelf has {', '.join(shelf.names())}."
 )
-
-
-class _IntegersParser(flags.ArgumentParser):
-    """Reads integers separated by commas."""
-
-    syntactic_help = "integers separated by commas"
-
-    def parse(self, argument):
-        if isinstance(argument, tuple):
-            return argument
-        try:
-            return tuple(int(part) for part in argument.split(","))
-        except ValueError as error:
-            raise ValueError(f"expected integers separated by commas, got {argument!r}") from error
-
-    def flag_type(self):
-        return "comma separated list of integers"
-
-
-def _fields(cls, prefix: str = ""):
-    """Yields (path, type, help, default) of every field that is not itself a group of options."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    for field in dataclasses.fields(cls):
-        hint, path = hints[field.name], prefix + field.name
-        if dataclasses.is_dataclass(hint):
-            yield from _fields(hint, f"{path}.")
-        else:
-            kind, text = typing.get_args(hint)[:2]
-            yield path, kind, text, field.default
 
 
 def _define() -> None:
@@ -53,14 +23,14 @@ def _define() -> None:
         bool: flags.DEFINE_boolean,
         str: flags.DEFINE_string,
     }
-    for path, kind, text, default in _fields(Experiment):
+    for path, kind, text, default in option_fields.of(Experiment):
         if default is not dataclasses.MISSING:
             shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
             text = f"{text} (usually {shown})"
         if kind in define:
             define[kind](f"config.{path}", None, text)
         else:
-            flags.DEFINE(_IntegersParser(), f"config.{path}", None, text)
+            flags.DEFINE(option_fields.IntegersParser(), f"config.{path}", None, text)
 
 
 _define()
@@ -82,7 +52,7 @@ def continued(former: Experiment) -> Experiment:
     Raises:
       ValueError: a flag would change what the run has been so far.
     """
-    given = [f"config.{path}" for path, *_ in _fields(Experiment)]
+    given = [f"config.{path}" for path, *_ in option_fields.of(Experiment)]
     given = [name for name in ["config", *given] if flags.FLAGS[name].present]
     fixed = [name for name in given if not name.startswith("config.run.")]
     if fixed:
@@ -94,31 +64,15 @@ def continued(former: Experiment) -> Experiment:
 
 
 def _override(chosen: Experiment) -> Experiment:
-    changes: dict[str, Any] = {}
-    for path, *_ in _fields(Experiment):
-        value = flags.FLAGS[f"config.{path}"].value
-        if value is not None:
-            *groups, name = path.split(".")
-            inner = changes
-            for group in groups:
-                inner = inner.setdefault(group, {})
-            inner[name] = value
+    given = {path: flags.FLAGS[f"config.{path}"].value for path, *_ in option_fields.of(Experiment)}
+    values = {path: value for path, value in given.items() if value is not None}
     try:
-        return _replaced(chosen, changes)
+        return option_fields.replaced(chosen, values)
     except ValueError as error:
         raise ValueError(name_flags(str(error))) from error
 
 
-def _replaced(options: Any, changes: dict[str, Any]) -> Any:
-    """Returns `options` with `changes`, where the change of a group of options is a dict itself."""
-    fields = {
-        name: _replaced(getattr(options, name), value) if isinstance(value, dict) else value
-        for name, value in changes.items()
-    }
-    return dataclasses.replace(options, **fields)
-
-
 def name_flags(message: str) -> str:
     """Returns `message` with fields spelt as the flags that set them."""
-    paths = "|".join(re.escape(path) for path, *_ in _fields(Experiment) if "." in path)
+    paths = "|".join(re.escape(path) for path, *_ in option_fields.of(Experiment) if "." in path)
     return re.sub(rf"(?<![\w.-])({paths})(?==|\b)", r"--config.\1", message)

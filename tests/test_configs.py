@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ from actors.options import ActorOptions
 from configs import shelf
 from configs.experiment import Experiment, RunOptions
 from envs import grid_env
+from envs.options import EnvOptions
+from launch import option_fields
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -100,3 +103,27 @@ def test_help_lists_every_field_with_its_meaning():
     )  # fmt: skip
     for needle in ("--config.learner.learning_rate", "Adam's step size", "--resume", "--workdir"):
         assert needle in done.stdout
+
+
+def test_text_sets_any_field_of_nested_options():
+    texts = ["protection.recloses=false", "horizon_steps=24", "horizon_steps=48", "voltage_ramp=.5"]
+    values = option_fields.assigned("--env", [*texts, "case=a=b.m"], EnvOptions)
+    options = option_fields.replaced(EnvOptions(), values)
+    assert not options.protection.recloses and options.protection.enabled
+    assert (options.horizon_steps, options.voltage_ramp, options.case) == (48, 0.5, "a=b.m")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("protection.recloze=no", "did you mean protection.recloses? it must be one of case, "),
+        ("recloses=no", "--env=recloses=no: no such field; did you mean protection.recloses?"),
+        ("horizon_steps=day", "--env=horizon_steps=day: 'day' is not a whole number"),
+        ("protection.recloses=maybe", "'maybe' is not true or false"),
+        ("horizon_steps", "give --env=horizon_steps=VALUE"),
+        ("protection=1", "it must be one of case, "),
+    ],
+)
+def test_text_that_sets_no_field_is_refused(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        option_fields.assigned("--env", [text], EnvOptions)

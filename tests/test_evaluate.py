@@ -1,10 +1,12 @@
 """`python -m launch.evaluate` as a user types it: what it writes, refuses and goes on from."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import jax
 import numpy as np
@@ -20,11 +22,26 @@ from learner import checkpoint
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def evaluate(*arguments, cwd=ROOT):
+# The shortest of evaluations.
+SMALL = (
+    "--case=case14", "--controllers=merit_order", "--scenarios=failure", "--episodes=2",
+    "--env=horizon_steps=12", "--bound=false",
+)  # fmt: skip
+
+
+def evaluate(*arguments, cwd=ROOT, **environment):
     return subprocess.run(
         [sys.executable, "-m", "launch.evaluate", *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, timeout=400, check=False,
+        env={**os.environ, **environment},
     )  # fmt: skip
+
+
+def stub(folder, name, text):
+    """Puts a module before the real one of that name, and returns the path to find it by."""
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(text)
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +113,7 @@ def test_what_is_there_is_not_played_again_and_what_is_broken_is_named(run, eval
         (("--controllers=learnt",), "did you mean learned?"),
         (("--scenarios=peek",), "did you mean peak?"),
         (("--level=harder",), "did you mean hard?"),
+        (("--env=horizon_steps=48",), "is its own; leave --env out"),
     ],
 )
 def test_what_cannot_be_is_refused_with_both_names(run, arguments, message):
@@ -108,8 +126,24 @@ def test_what_cannot_be_is_refused_with_both_names(run, arguments, message):
 def test_mistakes_without_a_run_are_refused(tmp_path):
     for arguments, message in (
         (("--controllers=learned",), "needs --workdir"),
+        (("--controllers=",), "--controllers=: names none; give one or more of learned, do_noth"),
+        (("--scenarios=",), "--scenarios=: names none; give one or more of normal, peak"),
+        (("--level=",), "--level=: names none; give one or more of easy, hard"),
+        (("--team=centralised",), "--team=centralised: it is the team of a checkpoint, so it need"),
+        (("--checkpoint=newest",), "--checkpoint=newest: it says which of a run's checkpoints, so"),
+        (("--env=protection.recloze=no",), "did you mean protection.recloses?"),
+        (("--env=horizon_steps=0",), "--env=horizon_steps=0: must be at least 1"),
+        (("--env=layout=full", "--layout=operator"), "--layout=operator is given too"),
+        (("--env=screen_outages=false",), "every evaluation screens outages"),
+        (
+            ("--scenarios=cascade", "--env=protection.enabled=false"),
+            "set env.protection.enabled to true",
+        ),
         (("--case=case15",), "case15"),
-        (("--case=case57", "--scenarios=intermittency", "--fleet=plain"), "neither wind nor sun"),
+        (
+            ("--case=case57", "--scenarios=intermittency", "--fleet=plain"),
+            "neither wind nor sun; choose one that has: set env.fleet to auto",
+        ),
         (("--compare", str(tmp_path), str(tmp_path)), "no evaluation here"),
         (("--compare", str(tmp_path)), "give two folders"),
     ):
@@ -131,3 +165,41 @@ def test_two_evaluations_are_compared(run, evaluated, tmp_path):
     done = evaluate("--compare", one, one, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "compare.html").is_file() and "same" in done.stdout
+
+
+def test_a_simulator_that_is_missing_is_noticed_before_anything_is_played(tmp_path):
+    path = stub(tmp_path / "stub", "pandapower", "raise ImportError('none here')")
+    out = tmp_path / "out"
+    done = evaluate(*SMALL, "--replay=pandapower", f"--out={out}", PYTHONPATH=path)
+    assert done.returncode == 2 and "pip install pandapower" in done.stderr, done.stderr
+    assert not out.exists()
+
+
+def test_what_was_found_is_written_before_it_is_played_again(tmp_path):
+    fails = """
+        import sys, types
+        def from_ppc(*arguments, **options):
+            raise RuntimeError("no such grid")
+        sys.modules["pandapower.converter"] = types.ModuleType("converter")
+        sys.modules["pandapower.converter.pypower"] = types.SimpleNamespace(from_ppc=from_ppc)
+    """
+    path = stub(tmp_path / "stub", "pandapower", textwrap.dedent(fails))
+    out = tmp_path / "out"
+    done = evaluate(*SMALL, "--replay=pandapower", f"--out={out}", PYTHONPATH=path)
+    assert done.returncode == 1 and "error: no such grid" in done.stderr, done.stderr
+    assert {"summary.json", "episodes.csv", "report.html"} <= {p.name for p in out.iterdir()}
+    done = evaluate(*SMALL, "--replay=pandapower", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((out / "summary.json").read_text())
+    assert {entry["controller"] for entry in found["replay"]} == {"do_nothing", "merit_order"}
+    assert "pandapower" in (out / "report.html").read_text()
+
+
+def test_what_is_named_twice_is_played_once(tmp_path):
+    twice = ("--controllers=merit_order,merit_order", "--scenarios=failure,failure")
+    done = evaluate(*SMALL, *twice, "--level=hard,easy,hard", f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["scenarios"] == [["failure", "hard"], ["failure", "easy"]]
+    assert len(found["rows"]) == 2 * 2
+    assert found["identity"]["environment"]["horizon_steps"] == 12

@@ -23,7 +23,7 @@ def check(options: options_lib.EnvOptions) -> None:
     if not options.protection.enabled:
         raise ValueError(
             "scenario cascade: env.protection.enabled is false, so that nothing can spread; set "
-            "--config.env.protection.enabled=true"
+            "env.protection.enabled to true"
         )
 
 

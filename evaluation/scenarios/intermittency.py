@@ -36,7 +36,7 @@ def tape(
     if not fleet.n_renewable:
         raise ValueError(
             f"scenario intermittency: fleet {fleet.name!r} has neither wind nor sun; choose one "
-            "that has, --config.env.fleet=auto on a shipped case or a .json file of your own"
+            "that has: set env.fleet to auto on a shipped case, or to a .json file of your own"
         )
     k_day, k_weather, k_events, k_share = jax.random.split(key, 4)
     day = days.ordinary(k_day, grid, fleet, setting)

@@ -1,0 +1,106 @@
+"""Fields of nested options by dotted path: what text says of them, and options with some set."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from envs import choices
+
+
+class IntegersParser(flags.ArgumentParser):
+    """Reads integers separated by commas."""
+
+    syntactic_help = "integers separated by commas"
+
+    def parse(self, argument):
+        """Returns a tuple of integers."""
+        if isinstance(argument, tuple):
+            return argument
+        try:
+            return tuple(int(part) for part in argument.split(","))
+        except ValueError as error:
+            raise ValueError(f"expected integers separated by commas, got {argument!r}") from error
+
+    def flag_type(self):
+        """Returns what --help calls it."""
+        return "comma separated list of integers"
+
+
+_PARSERS = {
+    int: flags.IntegerParser(),
+    float: flags.FloatParser(),
+    bool: flags.BooleanParser(),
+    str: flags.ArgumentParser(),
+}
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def of(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
+    """Yields (path, type, help, default) of every field that is not itself a group of options."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    for field in dataclasses.fields(cls):
+        hint, path = hints[field.name], prefix + field.name
+        if dataclasses.is_dataclass(hint):
+            yield from of(hint, f"{path}.")
+        else:
+            kind, text = typing.get_args(hint)[:2]
+            yield path, kind, text, field.default
+
+
+def assigned(flag: str, texts: Sequence[str], cls: type) -> dict[str, Any]:
+    """Returns by path the values that texts of the form NAME=VALUE give to fields of `cls`.
+
+    Args:
+      flag: what gave the texts, for messages.
+      texts: where two are of one field, the last counts.
+      cls: a dataclass of options.
+
+    Raises:
+      ValueError: there is no such field, or no such value of it.
+    """
+    kinds = {path: kind for path, kind, *_ in of(cls)}
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        near = [path for path in kinds if path.endswith(f".{name}")]
+        if near:
+            raise ValueError(f"{flag}={text}: no such field; did you mean {' or '.join(near)}?")
+        choices.require(flag, name, kinds)
+        if not equals:
+            raise ValueError(f"{flag}={name}: has no value; give {flag}={name}=VALUE")
+        try:
+            found[name] = _PARSERS.get(kinds[name], IntegersParser()).parse(value)
+        except ValueError as error:
+            kind = _KINDS.get(kinds[name], IntegersParser.syntactic_help)
+            raise ValueError(f"{flag}={text}: {value!r} is not {kind}") from error
+    return found
+
+
+def replaced(options: Any, values: Mapping[str, Any]) -> Any:
+    """Returns `options` with `values`, by path.
+
+    Raises:
+      ValueError: a field does not accept its value.
+    """
+    changes: dict[str, Any] = {}
+    for path, value in values.items():
+        *groups, name = path.split(".")
+        inner = changes
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[name] = value
+    return _replaced(options, changes)
+
+
+def _replaced(options: Any, changes: Mapping[str, Any]) -> Any:
+    """Returns `options` with `changes`, where the change of a group of options is a dict itself."""
+    fields = {
+        name: _replaced(getattr(options, name), value) if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
+    return dataclasses.replace(options, **fields)
