@@ -178,6 +178,7 @@ class Accounts:
             "vm_max_pu": vm.max(),
             "projected_mw": asked.cut_unit_mw,
             "projected_storage_mw": asked.cut_storage_mw,
+            "projected_voltage_pu": asked.cut_voltage_pu,
             "balancing_mw": jnp.abs(settled.shift_mw),
             "refused_switches": switched.refused.astype(jnp.float32),
             "cascade_rounds": settled.rounds,

@@ -51,8 +51,9 @@ class Asked(NamedTuple):
     storage_mw: chex.Array  # `[n_storage]` positive when discharging
     vm_setpoint_pu: chex.Array  # `[n_bus]`
     moved_load_mw: chex.Array
-    cut_unit_mw: chex.Array  # how far limits and ramps moved what units were asked for
+    cut_unit_mw: chex.Array  # how far ramps moved what units in service were asked for
     cut_storage_mw: chex.Array  # how far stored energy moved what batteries were asked for
+    cut_voltage_pu: chex.Array  # how far ramps moved the set-points that were asked for, the most
 
 
 class Limits(NamedTuple):
@@ -223,11 +224,12 @@ def project(
     rated = jnp.asarray(limits.storage.p_max_mw, jnp.float32)
     storage_wanted = wanted.storage * rated
     given = storage.project(limits.storage, energy_mwh, storage_wanted, limits.dt_h)
-    setpoint = _voltage_setpoint(limits, wanted.voltage, now)
+    wished = setpoint = _voltage_setpoint(limits, wanted.voltage, now)
     if not free:
         # A bus that was dead is energised at the set-point.
         near = jnp.clip(setpoint, vm_pu - limits.voltage_ramp, vm_pu + limits.voltage_ramp)
         setpoint = jnp.where(vm_pu > 0, near, setpoint)
+    cut_setpoint = jnp.abs(setpoint - wished)[limits.gen_bus]
     return Asked(
         gen_target_mw=reached,
         gen_low_mw=low,
@@ -238,8 +240,9 @@ def project(
         storage_mw=given,
         vm_setpoint_pu=setpoint,
         moved_load_mw=jnp.abs(load_p - now.load_p_mw).sum(),
-        cut_unit_mw=jnp.abs(reached - target).sum(),
+        cut_unit_mw=jnp.where(gen_on, jnp.abs(reached - target), 0.0).sum(),
         cut_storage_mw=jnp.abs(given - storage_wanted).sum(),
+        cut_voltage_pu=jnp.where(gen_on & (wanted.voltage != 0.0), cut_setpoint, 0.0).max(),
     )
 
 

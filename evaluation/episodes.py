@@ -15,7 +15,7 @@ from agents import controllers
 from envs import grid_env, restart
 from envs import tape as tape_lib
 
-_CUT_MW = 1e-2  # what projection cuts below this is rounding
+_CUT_MW, _CUT_PU = 1e-2, 1e-4  # what projection cuts below these is rounding
 
 
 class Happened(NamedTuple):
@@ -77,6 +77,7 @@ class Player:
         memory: controllers.Memory | None = None,
         progress: Callable[[int], None] = lambda steps: None,
         watch: Callable[[grid_env.State], None] = lambda state: None,
+        lanes: int | None = None,
     ) -> Episodes:
         """Returns the episodes on `tapes`, leaves `[B, …]`; nothing is counted after an end.
 
@@ -87,10 +88,15 @@ class Player:
           memory: for the controller to begin with, instead of what its `start` returns.
           progress: told how many steps were played since it was last told.
           watch: shown every state that a decision is made in.
+          lanes: how many of the first episodes are wanted, usually all; the others have ended
+            before they begin, so that nobody has to decide in them.
         """
         tapes = jax.tree.map(jnp.asarray, tapes)
         act = self.compiled(controller)
         state = self._start(tapes)
+        if lanes is not None:
+            unwanted = jnp.arange(state.terminated.size) >= lanes
+            state = state.replace(terminated=state.terminated | unwanted)
         carry = (state, state.terminated)
         memory = controller.start(tapes, seed) if memory is None else memory
         rows = []
@@ -124,7 +130,9 @@ class Player:
             metrics=metrics,
             frequency_hz=self._env.options.frequency.nominal_hz + after.frequency.deviation_hz,
             shed_share=after.frequency.shed_share,
-            overridden=(cut > _CUT_MW) | (metrics["refused_switches"] > 0),
+            overridden=(cut > _CUT_MW)
+            | (metrics["projected_voltage_pu"] > _CUT_PU)
+            | (metrics["refused_switches"] > 0),
         )
         seen = None
         if self._see:

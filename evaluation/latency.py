@@ -24,15 +24,15 @@ class Latency(NamedTuple):
 
 
 class Recorder:
-    """Keeps the first states of the first grid of a batch: a `watch` of `episodes.Player`."""
+    """Keeps the first states of a batch's first grid, while it lives: for `episodes.Player`."""
 
     def __init__(self):
         """Starts empty."""
         self.states: list[grid_env.State] = []
 
     def __call__(self, state: grid_env.State) -> None:
-        """Keeps the first grid's state, unless there are enough."""
-        if len(self.states) <= DECISIONS:
+        """Keeps the first grid's state, unless there are enough or its episode has ended."""
+        if len(self.states) < DECISIONS and not bool(state.terminated[0]):
             self.states.append(jax.tree.map(lambda leaf: leaf[:1], state))
 
 
@@ -42,8 +42,10 @@ def measure(
     states: list[grid_env.State],
     tapes: tape_lib.Tape,
     seed: int,
-) -> Latency:
-    """Returns how long decisions in `states`, of consecutive steps, took; the first is not timed.
+) -> Latency | None:
+    """Returns how long decisions in `states`, of consecutive steps, took; none without a state.
+
+    All are made once before, so that what is set up when it is first needed is not timed.
 
     Args:
       controller: says what memory starts from.
@@ -53,12 +55,15 @@ def measure(
       seed: as the episode was played with.
     """
     tape = jax.tree.map(lambda leaf: leaf[:1], tapes)
-    memory, taken = controller.start(tape, seed), []
-    for state in states:
-        jax.block_until_ready(state)
-        begun = time.perf_counter()
-        action, memory = act(state, tape, memory)
-        np.asarray(action)
-        taken.append(time.perf_counter() - begun)
-    p50, p99 = 1e3 * np.percentile(taken[1:], [50, 99])
-    return Latency(float(p50), float(p99), len(taken) - 1)
+    if not states:
+        return None
+    for _ in range(2):
+        memory, taken = controller.start(tape, seed), []
+        for state in states:
+            jax.block_until_ready(state)
+            begun = time.perf_counter()
+            action, memory = act(state, tape, memory)
+            np.asarray(action)
+            taken.append(time.perf_counter() - begun)
+    p50, p99 = 1e3 * np.percentile(taken, [50, 99])
+    return Latency(float(p50), float(p99), len(taken))

@@ -21,21 +21,24 @@ class Metric(NamedTuple):
     title: str
     unit: str
     higher_is_better: bool
+    # Whether an early end is in the number. Of the others, whoever played fewer hours has another
+    # number for that alone.
+    whole_day: bool = False
 
 
 METRICS: dict[str, Metric] = {
-    "return": Metric("return", "", True),
-    "survival": Metric("survival", "% of day", True),
-    "energy_not_served": Metric("energy not served", "MWh", False),
+    "return": Metric("return", "", True, True),
+    "survival": Metric("survival", "% of day", True, True),
+    "energy_not_served": Metric("energy not served", "MWh", False, True),
     # Per day survived: a controller that ends a day at noon has not halved its cost.
     "cost": Metric("operating cost", "$/day", False),
-    "total_cost": Metric("cost with every price", "$/day", False),
+    "total_cost": Metric("cost with every price", "$/day", False, True),
     "losses": Metric("losses", "MWh/day", False),
     "overload": Metric("overload", "MVAh", False),
     "voltage_violation": Metric("voltage violation", "pu·h", False),
     "reactive_violation": Metric("reactive excess", "MVArh", False),
-    "feasible": Metric("feasible steps", "%", True),
-    "secure": Metric("N-1 secure steps", "%", True),
+    "feasible": Metric("feasible steps", "%", True, True),
+    "secure": Metric("N-1 secure steps", "%", True, True),
     "trips": Metric("trips", "", False),
     "curtailment": Metric("curtailment", "MWh", False),
     "redispatch": Metric("redispatch", "MWh/day", False),
@@ -45,8 +48,8 @@ METRICS: dict[str, Metric] = {
     "nadir": Metric("frequency nadir", "Hz", True),
     "rocof": Metric("steepest frequency", "Hz/s", False),
     "frequency_outside": Metric("time off frequency", "min", False),
-    "restored_after": Metric("longest emergency", "min", False),
-    "restored": Metric("restored in 2 h", "%", True),
+    "restored_after": Metric("longest emergency", "min", False, True),
+    "restored": Metric("restored in 2 h", "%", True, True),
     "co2": Metric("CO2", "t/day", False),
     "override": Metric("overridden", "% of steps", False),
 }

@@ -35,8 +35,9 @@ class Oracle:
             self.net = from_ppc(tables(grid), f_hz=60)
         self.net.load.drop(self.net.load.index, inplace=True)
         pp.create_loads(self.net, np.arange(grid.n_bus), 0.0)
+        # In for the reference unit, so that its bus holds its voltage, where another balances.
+        self._stand_in = pp.create_gen(self.net, grid.reference_bus, p_mw=0.0)
         self._branches = self.net._from_ppc_lookups["branch"]
-        self._gens = self.net._from_ppc_lookups["gen"]
 
     def solve(
         self, p_pu, q_pu, vm_setpoint=None, out=(), start=None, freed=(), dc=False, slack=None,
@@ -55,14 +56,13 @@ class Oracle:
         for table in (net.gen, net.sgen):
             table["p_mw"] = 0.0
         net.sgen["q_mvar"] = 0.0
-        net.gen["in_service"] = ~net.gen.bus.isin(freed)
-        if len(net.gen):
-            net.gen["vm_pu"] = setpoint[net.gen.bus.to_numpy()]
-        net.ext_grid["vm_pu"] = setpoint[net.ext_grid.bus.to_numpy()]
         elsewhere = slack is not None and slack != grid.reference_bus
+        net.gen["in_service"] = ~net.gen.bus.isin(freed)
+        net.gen.loc[self._stand_in, "in_service"] &= elsewhere
+        net.gen["vm_pu"] = setpoint[net.gen.bus.to_numpy()]
+        net.ext_grid["vm_pu"] = setpoint[net.ext_grid.bus.to_numpy()]
         net.ext_grid["in_service"] = not elsewhere
-        if len(net.gen):
-            net.gen["slack"] = elsewhere & (net.gen.bus == slack)
+        net.gen["slack"] = elsewhere & (net.gen.bus == slack)
         for kind in ("line", "trafo", "impedance"):
             net[kind]["in_service"] = True
         for branch in out:

@@ -118,8 +118,8 @@ def _step(judge, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float
         row["bus_q_mvar"].astype(float) / grid.base_mva,
         row["setpoint_pu"].astype(float), out=out, freed=held[~(holds & alive)[held]], slack=slack,
     )  # fmt: skip
-    if not answer.converged:
-        return None
+    if not answer.converged or not np.isfinite(answer.vm[alive]).all():
+        return None  # It finds no solution, or a bus cut off that we say lives.
     ours = row["va_rad"] - row["va_rad"][slack]
     theirs = answer.va - answer.va[slack]
     turn = np.angle(np.exp(1j * (ours - theirs)))

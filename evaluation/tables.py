@@ -22,7 +22,7 @@ _HEADINGS = {
 _MEANING = (
     "surv. part of the day survived; cost with every price; over OPF: that cost over AC-OPF's "
     "bound; ENS energy not served; feas. and N-1: feasible and secure steps; p50 of a decision. "
-    "Green is better than doing nothing, red worse (95 %)."
+    "Green is better than doing nothing, red worse (95 %, from 10 days on)."
 )
 
 
@@ -171,7 +171,7 @@ def _difference(entry: Mapping[str, Any] | None) -> str:
     if entry is None:
         return ""
     word = entry["verdict"]
-    return _cell(entry, "+", f"  [{_COLOURS[word]}]{word}[/]")
+    return _cell(entry, "+", f"  [{_COLOURS.get(word, 'dim')}]{wording.VERDICTS[word]}[/]")
 
 
 def _endings(found: Mapping[str, Any]) -> Iterator[str]:
@@ -195,9 +195,11 @@ def _bound(found: Mapping[str, Any]) -> Iterator[str]:
         if wording.number(low) != taken:
             taken = f"{wording.number(low)} to {taken}"
         kept = sum(row["optimal_rows"] for row in rows) / len(rows)
+        unsolved = sum(row["unsolved"] for row in rows)
         yield (
             f"AC-OPF's bound: {taken} ms for each {wording.step(found)} on one core; every limit "
-            f"kept in {wording.number(kept)} % of them"
+            f"could be kept in {wording.number(kept)} % of them"
+            + (f"; {unsolved} days have none, as Ipopt failed" if unsolved else "")
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 from agents import controllers
 from agents.baselines import acopf, acopf_model, loadability
 from envs import case_file, grid_env
+from envs import tape as tape_lib
 from envs.options import EnvOptions
 from envs.powerflow import base_point
 from evaluation import episodes, metrics
@@ -108,6 +109,46 @@ def test_where_no_point_keeps_every_limit_prices_decide(case14):
     assert found.cost_per_h > 10_000 * lack
 
 
+def test_breaking_a_limit_is_bought_where_it_is_cheaper_than_to_keep_it(case118):
+    nominal = acopf_model.Model(case118).nominal()
+    rated = case118.branch.rate_mva
+    loads = nominal._replace(load_p_mw=1.2 * nominal.load_p_mw)
+    for price in (1.0, 1e4):
+        model = acopf_model.Model(case118, acopf_model.Prices(overload=price))
+        kept, least = model.solve(loads), model.cheapest(loads)
+        elastic, _ = model._first(loads, (("elastic", None),))
+        assert kept.optimal and least.optimal
+        assert least.cost_per_h == pytest.approx(min(kept.cost_per_h, elastic.cost), rel=1e-4)
+        assert (least.rho[np.isfinite(rated)].max() > 1.001) == (price == 1.0)
+        # What is next begins from the point that keeps limits.
+        again = model.cheapest(loads, least.warm)
+        assert again.cost_per_h == pytest.approx(least.cost_per_h, rel=1e-4)
+    assert kept.cost_per_h == pytest.approx(least.cost_per_h)
+
+
+def test_limits_are_kept_again_once_they_can_be(case14):
+    model = acopf_model.Model(case14)
+    nominal = model.nominal()
+    broken = model.solve(nominal._replace(load_p_mw=3 * nominal.load_p_mw))
+    assert not broken.optimal
+    again = model.solve(nominal, broken.warm)
+    assert again.optimal
+    assert again.cost_per_h == pytest.approx(model.solve(nominal).cost_per_h, rel=1e-5)
+
+
+def test_units_that_cannot_go_low_enough_are_forced_for_a_price(case14):
+    model = acopf_model.Model(case14)
+    nominal = model.nominal()
+    least = np.where(case14.gen.is_unit, 0.4 * nominal.p_high_mw, 0.0)
+    found = model.solve(
+        nominal._replace(load_p_mw=0.3 * nominal.load_p_mw, p_low_mw=least, p_high_mw=least)
+    )
+    surplus = least.sum() - 0.3 * nominal.load_p_mw.sum()
+    assert found.found and not found.optimal
+    assert found.p_mw.sum() == pytest.approx(0.3 * nominal.load_p_mw.sum(), rel=0.05)
+    assert found.cost_per_h > 0.95 * model.prices.surplus * surplus
+
+
 def test_cheap_load_control_is_used_and_dear_is_not(case14):
     grid = case14
     moved = {}
@@ -164,7 +205,7 @@ def test_the_controller_is_cheap_feasible_and_close_to_its_bound(full, days):
         costs[controller.name] = metrics.compute(happened, full)
     bound = acopf.bound(full, days, count=1)
     assert (bound.optimal_share == 1).all()
-    assert (bound.cost <= 1.0001 * costs["acopf"]["total_cost"]).all()
+    assert (bound.cost.sum(1) <= 1.0001 * costs["acopf"]["total_cost"]).all()
     assert (costs["acopf"]["total_cost"] < costs["do_nothing"]["total_cost"]).all()
     assert costs["acopf"]["overload"].max() == 0
 
@@ -180,7 +221,7 @@ def test_the_bound_is_the_sum_of_single_optima(full, days):
     for row in range(1, full.horizon + 1):
         now = jax.tree.map(lambda x, r=row: np.asarray(x[0, r]) if x.ndim > 1 else x[0], days)
         n, loads = full.grid.n_bus, full.grid.loads
-        total += model.solve(
+        total += model.cheapest(
             model.nominal()._replace(
                 load_p_mw=np.bincount(loads, now.load_p_mw, n),
                 load_q_mvar=np.bincount(loads, now.load_q_mvar, n),
@@ -189,4 +230,33 @@ def test_the_bound_is_the_sum_of_single_optima(full, days):
                 movable_share=0.1, available_mw=now.renewable_mw,
             )
         ).cost_per_h  # fmt: skip
-    assert bound.cost[0] == pytest.approx(full.dt_h * total, rel=1e-4)
+    assert bound.cost[0].sum() == pytest.approx(full.dt_h * total, rel=1e-4)
+
+
+def test_load_that_no_unit_reaches_is_lost_in_the_bound_too(full, days):
+    first = jax.tree.map(lambda leaf: np.asarray(leaf)[:1], days)
+    tie = [b for b, ends in enumerate(zip(full.grid.branch.from_bus, full.grid.branch.to_bus))
+           if 13 in ends]  # fmt: skip
+    status = first.branch_status.copy()
+    status[:, 5:, tie] = tape_lib.FAULT
+    whole, cut = (
+        acopf.bound(full, tapes, count=1) for tapes in (first, first.replace(branch_status=status))
+    )
+    load = int(np.flatnonzero(full.grid.loads == 13)[0])
+    lost = full.dt_h * full.options.lost_load_price * first.load_p_mw[0, 5:, load]
+    np.testing.assert_allclose(cut.cost[0, :4], whole.cost[0, :4], rtol=1e-4)
+    assert (cut.cost[0, 4:] > 0.99 * lost).all() and (
+        cut.cost[0, 4:] < whole.cost[0, 4:] + lost
+    ).all()
+    assert cut.optimal_share[0] == pytest.approx(4 / 12)
+
+
+def test_no_load_is_cut_besides_what_relays_hold_off(full, days):
+    # With nothing to gain, loads stay as they come, however much of them is connected.
+    tape = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf)[:1], days)
+    state = jax.jit(jax.vmap(full.start))(tape)
+    shed = state.frequency.replace(shed_share=jax.numpy.full(1, 0.05))
+    controller = acopf.acopf(full, count=1)
+    for frequency in (state.frequency, shed):
+        action, _ = controller.act(state.replace(frequency=frequency), tape, [None])
+        assert np.abs(action[0][full.layout.action["load"]]).max() < 1e-3

@@ -9,7 +9,8 @@ import pytest
 from agents import controllers
 from envs import grid_env
 from envs.options import EnvOptions
-from evaluation import episodes, exemplar, replay
+from envs.powerflow import base_point
+from evaluation import episodes, exemplar, pandapower_grid, replay
 from evaluation.scenarios import suite
 
 
@@ -35,8 +36,6 @@ def recorded(env):
 
 @pytest.fixture(scope="module")
 def judge(env):
-    from evaluation import pandapower_grid
-
     return pandapower_grid.Oracle(env.grid)
 
 
@@ -85,4 +84,23 @@ def test_cut_off_buses_are_left_out(env, judge, recorded):
     changed = {**recorded, "closed": closed, "alive": alive}
     found = replay.episode(judge, changed, grid, env.dt_h)
     # The record itself had the bus alive, so that voltages differ, but all of it is solved.
-    assert found.unsolved == 0 and np.isfinite(found.vm_pu)
+    steps = int(recorded["counted"].sum())
+    assert (found.steps, found.unsolved) == (steps, 0)
+    # A bus that we say lives and that pandapower cuts off is no agreement.
+    found = replay.episode(judge, {**recorded, "closed": closed}, grid, env.dt_h)
+    assert (found.steps, found.unsolved) == (0, steps)
+
+
+@pytest.mark.parametrize("case", ["case14", "case118"])
+def test_who_balances_does_not_matter_where_nothing_is_left_over(case, request):
+    grid = request.getfixturevalue(case)
+    judge = pandapower_grid.Oracle(grid)
+    p, q = base_point.nominal_injections(grid)
+    first = judge.solve(p, q)
+    settled = p.copy()
+    settled[grid.reference_bus] += first.slack_mw / grid.base_mva
+    for bus in np.unique(grid.gen.bus[grid.units]):
+        other = judge.solve(settled, q, slack=int(bus))
+        np.testing.assert_allclose(other.vm, first.vm, atol=1e-7)
+        np.testing.assert_allclose(other.flows, first.flows, atol=1e-3)
+        assert abs(other.slack_mw) < 1e-3

@@ -36,7 +36,7 @@ from evaluation.report import (
 from evaluation.scenarios import suite
 
 SCENARIOS = (("normal", "easy"), ("cascade", "hard"), ("failure", "hard"))
-DAYS = 5
+DAYS = 10
 
 
 def _metrics(seed, days=DAYS, scale=1.0):
@@ -115,7 +115,7 @@ def _evaluated(path, env, names=("learned", "acopf"), scenarios=SCENARIOS, shift
         if task.controller == runner.BOUND:
             found = {
                 "total_cost": [2.0] * DAYS,
-                "cost": [1.5] * DAYS,
+                "operating_rows": [[1.5 / env.horizon] * env.horizon] * DAYS,
                 "optimal_rows": [99.0] * DAYS,
             }
             rest = {"seconds": 1.0, "seconds_per_row": 0.012}
@@ -196,7 +196,7 @@ def test_the_page_has_the_numbers_of_the_summary(written, evaluated):
 
 def test_a_worst_day_is_told_to_its_end(written):
     assert (
-        "Day 3 of 5 (tape 2 in episodes.csv) ended at 00:20: branches went on tripping." in written
+        "Day 3 of 10 (tape 2 in episodes.csv) ended at 00:20: branches went on tripping." in written
     )
     assert "5 of 5 days ended early because branches went on tripping" in written
     for text in ("2–4", "tripped", "taken out of service", "opened by the controller"):
@@ -216,7 +216,7 @@ def test_names_are_text_and_never_markup(env, tmp_path):
 
 def test_a_broken_batch_is_named_and_the_page_is_written(env, tmp_path):
     folder, plan, found, said = _evaluated(tmp_path, env)
-    broken = tmp_path / "results" / "normal-easy" / "learned" / "000-004.npz"
+    broken = tmp_path / "results" / "normal-easy" / "learned" / "000-009.npz"
     broken.write_bytes(broken.read_bytes()[:500])
     text = page.write(folder, found, plan, env).read_text()
     assert any(str(broken) in line for line in said)
@@ -254,7 +254,7 @@ def test_what_another_simulator_said_is_shown(env, evaluated):
 def test_only_who_is_better_than_everyone_is_bold(evaluated):
     found = {**evaluated[2], "controllers": ["do_nothing", "learned", "acopf"]}
     task = lambda name: results.Task("normal", "easy", name)
-    cost = lambda *values: {"total_cost": np.array(values)}
+    cost = lambda *values: {"total_cost": np.array(4 * values), "survival": np.full(12, 100.0)}
     samples = {
         task("do_nothing"): cost(5.0, 6.0, 7.0),
         task("learned"): cost(4.0, 5.1, 6.2),
@@ -264,6 +264,40 @@ def test_only_who_is_better_than_everyone_is_bold(evaluated):
     assert best() == "learned"  # AC-OPF is told what is yet to come
     samples[task("learned")] = cost(4.0, 6.5, 7.2)
     assert best() is None
+
+
+def test_nobody_is_better_for_having_played_fewer_hours(found_days=12):
+    rng = np.random.default_rng(0)
+    near = lambda value: [value + rng.uniform(0.0, 0.1, found_days)]
+    lives = {"survival": near(99.0), "overload": near(5.0), "total_cost": near(1.0)}
+    dies = {"survival": near(10.0), "overload": near(1.0), "total_cost": near(50.0)}
+    words = lambda found: {name: each["verdict"] for name, each in found.items()}
+    assert words(summary.differences(dies, lives, 0)) == {
+        "survival": "worse", "overload": "unequal", "total_cost": "worse",
+    }  # fmt: skip
+    dies["survival"] = lives["survival"]
+    assert words(summary.differences(dies, lives, 0)) == {
+        "survival": "same", "overload": "better", "total_cost": "worse",
+    }  # fmt: skip
+    fewer = lambda side: {name: [values[:9] for values in each] for name, each in side.items()}
+    assert set(words(summary.differences(fewer(dies), fewer(lives), 0)).values()) == {"few"}
+
+
+def test_dispatch_is_compared_with_the_bound_over_the_hours_that_were_played():
+    # Cheap nights and dear days: who ends at noon has bought only the cheap hours.
+    rows = np.repeat([[1.0, 3.0]], 12, 1).reshape(1, 24)
+    spent = 1.1 * rows[0, :12].sum()
+    mine = {
+        "total_cost": np.array([60.0]), "survival": np.array([100.0 * 11 / 24]),
+        "cost": np.array([spent * 24 / 12]),
+    }  # fmt: skip
+    bound = {"total_cost": np.array([48.0]), "operating_rows": rows}
+    summary._over_bound(mine, bound, np.array([True]))
+    assert mine[summary.DISPATCH_GAP][0] == pytest.approx(10.0)
+    assert mine[summary.GAP][0] == pytest.approx(25.0)
+    bound["total_cost"][:] = np.nan  # Ipopt failed
+    summary._over_bound(mine, bound, np.array([True]))
+    assert np.isnan(mine[summary.GAP][0])
 
 
 # Figures.
@@ -523,12 +557,12 @@ def test_what_was_played_is_what_is_shown(tmp_path):
     cheap = jnp.zeros(env.layout.action_size).at[0].set(1.0).at[1].set(-1.0)
     act = controllers.per_grid(lambda state, tape: cheap)
     saving = dataclasses.replace(nothing, name="saving", act=act)
-    tapes = episodes.held_out(env, "test", 2, seed=0)
+    tapes = episodes.held_out(env, "test", 10, seed=0)
     player = episodes.Player(env, see=True)
-    plan = runner.Plan(("saving",), (("normal", "easy"),), 2, "test", 0, bound=False)
+    plan = runner.Plan(("saving",), (("normal", "easy"),), 10, "test", 0, bound=False)
     folder = results.Folder(tmp_path)
     folder.open({"environment": dataclasses.asdict(env.options), "split": "test", "seed": 0}, {})
-    day = {name: [1.0, 1.0] for name in l2rpn.Cost._fields}
+    day = {name: [1.0] * 10 for name in l2rpn.Cost._fields}
     played = {c.name: player.play(c, tapes) for c in (nothing, saving)}
     for name in (runner.NOTHING, runner.UNTRIPPED, "saving"):
         found = played["saving" if name == "saving" else "do_nothing"]
@@ -536,7 +570,10 @@ def test_what_was_played_is_what_is_shown(tmp_path):
         arrays = exemplar.of(found, jax.tree.map(np.asarray, tapes), env, 0)
         folder.save(
             results.Task("normal", "easy", name), 0,
-            {"metrics": {n: v.tolist() for n, v in measured.items()}, "l2rpn": day, "seconds": 1.0},
+            {
+                "metrics": {n: v.tolist() for n, v in measured.items()}, "l2rpn": day,
+                "endings": metrics.endings_of_each(found.happened), "seconds": 1.0,
+            },
             arrays,
         )  # fmt: skip
     samples, besides = summary.collect(folder, plan, env.grid.n_bus)

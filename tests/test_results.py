@@ -3,7 +3,12 @@
 import csv
 import dataclasses
 import json
+import pathlib
+import shutil
+import subprocess
+import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,8 +16,9 @@ import pytest
 from agents import controllers
 from envs import grid_env
 from envs.options import EnvOptions
-from evaluation import intervals, results, runner, summary
+from evaluation import digest, episodes, intervals, results, runner, summary
 
+ROOT = pathlib.Path(__file__).parents[1]
 PLAN = runner.Plan(("lower",), (("normal", "easy"), ("failure", "hard")), 3, "test", 0, bound=False)
 IDENTITY = {"environment": {"case": "case14"}, "seed": 0}
 
@@ -92,7 +98,11 @@ def test_a_file_that_cannot_be_read_is_named_and_only_its_tapes_are_played_again
     task = results.Task("normal", "easy", "lower")
     path = folder._path(task, 0, 2)
     right = path.read_text()
-    for broken in (right[: len(right) // 2], '{"metrics": {"return": [1.0]}}', "[]"):
+    lacking = [
+        json.dumps({name: value for name, value in json.loads(right).items() if name != missing})
+        for missing in ("endings", "l2rpn", "seconds")
+    ]
+    for broken in (right[: len(right) // 2], '{"metrics": {"return": [1.0]}}', "[]", *lacking):
         path.write_text(broken)
         played = []
         runner.Runner(env, folder, make(env), PLAN).run(
@@ -104,6 +114,134 @@ def test_a_file_that_cannot_be_read_is_named_and_only_its_tapes_are_played_again
         path.with_suffix(".json.corrupt").unlink()
 
 
+def test_of_the_bound_less_is_needed(tmp_path):
+    folder, task = results.Folder(tmp_path), results.Task("normal", "easy", results.BOUND)
+    batch = {"metrics": {"total_cost": [1.0]}, "seconds": 1.0, "seconds_per_row": 0.1}
+    folder.save(task, 0, batch)
+    assert folder.batch(task, 0, 1) == batch
+    batch.pop("seconds_per_row")
+    folder.save(task, 0, batch)
+    assert folder.batch(task, 0, 1) is None
+
+
+def test_what_files_held_is_part_of_an_evaluation(env, tmp_path):
+    of = lambda grid: {**IDENTITY, "grid": digest.of(grid), "fleet": digest.of(env.fleet)}
+    folder = results.Folder(tmp_path)
+    folder.open(of(env.grid), {})
+    folder.open(of(dataclasses.replace(env.grid, source="another text")), {})
+    bus = dataclasses.replace(env.grid.bus, load_p_mw=1.01 * env.grid.bus.load_p_mw)
+    with pytest.raises(results.FolderError, match="what the case file holds has changed since; gi"):
+        folder.open(of(dataclasses.replace(env.grid, bus=bus)), {})
+    kinds = np.where(env.fleet.units.kind == "gas", "coal", env.fleet.units.kind)
+    units = dataclasses.replace(env.fleet.units, kind=np.roll(kinds, 1))
+    other = digest.of(dataclasses.replace(env.fleet, units=units))
+    with pytest.raises(results.FolderError, match="with another fleet: what the fleet's file hold"):
+        folder.open({**of(env.grid), "fleet": other}, {})
+    with pytest.raises(results.FolderError, match="with policy None, and {'update': 1} is asked"):
+        folder.open({**of(env.grid), "policy": {"update": 1}}, {})
+
+    learned = results.Folder(tmp_path / "learned")
+    parameters = {"layer": {"kernel": jnp.ones((2, 3)), "bias": np.zeros(3, np.float32)}}
+    identity = {"policy": {"update": 7, "parameters": digest.of(parameters)}}
+    learned.open(identity, {})
+    parameters["layer"]["bias"][1] = 1e-6
+    with pytest.raises(results.FolderError, match="the checkpoint's parameters have changed since"):
+        learned.open({"policy": {"update": 7, "parameters": digest.of(parameters)}}, {})
+
+    manifest = json.loads((tmp_path / "evaluation.json").read_text())
+    manifest["identity"]["format"] = 1
+    (tmp_path / "evaluation.json").write_text(json.dumps(manifest))
+    with pytest.raises(results.FolderError, match="in format 1, and this version writes format 2"):
+        folder.open(of(env.grid), {})
+
+
+def test_another_commit_or_platform_is_told_and_gone_on_with(tmp_path):
+    said = []
+    folder = results.Folder(tmp_path, said.append)
+    folder.open(IDENTITY, {"commit": "abc", "platform": "cpu", "date": "then"})
+    folder.open(IDENTITY, {"commit": "abc", "platform": "cpu", "date": "now"})
+    assert not said
+    folder.open(IDENTITY, {"commit": "def", "platform": "cuda", "date": "now"})
+    assert said == [
+        f"{tmp_path}: was begun with commit abc, and goes on with def",
+        f"{tmp_path}: was begun with platform cpu, and goes on with cuda",
+    ]
+
+
+def test_one_process_at_a_time_holds_a_folder(tmp_path):
+    program = (
+        "import sys, time; from evaluation import results; "
+        "results.Folder(sys.argv[1]).hold(); print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(results.FolderError) as refused:
+            results.Folder(tmp_path).hold()
+        other.kill()
+    assert f"{tmp_path}: another command is evaluating into it (process {other.pid})" in str(
+        refused.value
+    )
+    results.Folder(tmp_path).hold()
+
+
+def failing(env, name, attempts):
+    """Makes controllers as `make`, of which the one called `name` fails whenever it is asked."""
+
+    def act(state, tape, memory):
+        attempts.append(name)
+        raise RuntimeError("no optimum")
+
+    bad = dataclasses.replace(make(env)("bad"), act=act, traceable=False)
+    return lambda wanted: bad if wanted == name else make(env)(wanted)
+
+
+def test_a_controller_that_fails_does_not_keep_the_others_from_playing(env, whole, tmp_path):
+    shutil.copytree(whole.path, tmp_path, dirs_exist_ok=True)
+    folder, attempts = results.Folder(tmp_path), []
+    plan = dataclasses.replace(PLAN, controllers=("bad", "other"))
+    work = runner.Runner(env, folder, failing(env, "bad", attempts), plan)
+    failed = work.run()
+    assert attempts == ["bad"]
+    ((task, error),) = failed.items()
+    assert task == results.Task("normal", "easy", "bad") and str(error) == "no optimum"
+    # What was there before is whole too; what failed is tried again.
+    assert work.complete(["bad", "lower", "other", "never"]) == ["lower", "other"]
+    assert {task.controller for task, *_ in work.left()} == {"bad"}
+    assert not runner.Runner(env, folder, make(env), plan).run()
+    assert work.complete(["bad"]) == ["bad"]
+
+
+def test_without_what_others_are_compared_with_nothing_goes_on(env, tmp_path):
+    work = runner.Runner(
+        env, results.Folder(tmp_path), failing(env, runner.NOTHING, attempts := []), PLAN
+    )
+    with pytest.raises(RuntimeError, match="do_nothing in normal \\(easy\\): no optimum"):
+        work.run()
+    assert len(attempts) == 1
+
+
+def test_days_that_fill_up_a_batch_are_not_decided_in(env, tmp_path):
+    ended, idle = [], controllers.do_nothing(env)
+
+    def act(state, tape, memory):
+        ended.append(tuple(np.asarray(state.terminated)))
+        return np.zeros((2, env.layout.action_size), np.float32), memory
+
+    watching = dataclasses.replace(idle, act=act, traceable=False)
+    plan = dataclasses.replace(PLAN, scenarios=PLAN.scenarios[:1])
+    runner.Runner(env, results.Folder(tmp_path), lambda name: watching, plan).run()
+    assert set(ended[: env.horizon]) == {(False, False)}
+    assert set(ended[-env.horizon :]) == {(False, True)}
+
+    player, tapes = episodes.Player(env, see=True), episodes.held_out(env, "test", 2, seed=1)
+    both, first = player.play(idle, tapes), player.play(idle, tapes, lanes=1)
+    wanted = lambda found: jax.tree.map(lambda leaf: leaf[:, :1], found)
+    jax.tree.map(np.testing.assert_array_equal, wanted(both), wanted(first))
+    assert both.happened.counted.all() and not first.happened.counted[:, 1].any()
+
+
 def test_a_folder_holds_one_evaluation(whole, tmp_path):
     whole.open(IDENTITY, {"commit": "another"})
     with pytest.raises(results.FolderError, match="environment case 'case14', and 'case118'"):
@@ -112,9 +250,10 @@ def test_a_folder_holds_one_evaluation(whole, tmp_path):
         whole.open({**IDENTITY, "seed": 1}, {})
     with pytest.raises(results.FolderError, match=r"no evaluation here"):
         results.Folder(tmp_path).manifest()
-    (tmp_path / "evaluation.json").write_text("{")
-    with pytest.raises(results.FolderError, match=r"evaluation.json: cannot be read"):
-        results.Folder(tmp_path).manifest()
+    for broken in ("{", "[]", '{"identity": {}}'):
+        (tmp_path / "evaluation.json").write_text(broken)
+        with pytest.raises(results.FolderError, match=r"evaluation.json: cannot be read"):
+            results.Folder(tmp_path).manifest()
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +279,8 @@ def test_the_summary_has_means_intervals_and_paired_differences(found):
         assert told_of["low"] <= told_of["iqm"] <= told_of["high"] or len(set(mine)) == 1
         difference = told_of["less_do_nothing"]
         assert difference["mean"] == pytest.approx((mine - idle).mean())
-        assert difference["verdict"] == "worse"  # it pays for every load it moves
+        assert difference["low"] > 0.0  # it pays for every load it moves
+        assert difference["verdict"] == "few"
     # Over all scenarios of a level there is a row only where there are several.
     assert not [r for r in told["rows"] if r["scenario"] == summary.ALL]
 

@@ -47,6 +47,7 @@ class Situation(NamedTuple):
     vm_low_pu: np.ndarray  # `[n_bus]` where a generator's control can move it
     vm_high_pu: np.ndarray  # `[n_bus]`
     closed: np.ndarray  # bool `[n_branch]`
+    connected: np.ndarray  # share of load that frequency relays have not shed
 
 
 def acopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
@@ -83,10 +84,10 @@ def acopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
 
 
 class Bound(NamedTuple):
-    """What AC optimal power flow, free in time, says of days `[B]`."""
+    """What AC optimal power flow, free in time, says of days `[B]`; infinite where it fails."""
 
-    cost: np.ndarray  # $/day, prices on what no dispatch can keep included
-    operating: np.ndarray  # $/day of generation and of moving loads alone
+    cost: np.ndarray  # `[B, rows]` $, every price included
+    operating: np.ndarray  # `[B, rows]` $ of generation and of moving loads alone, at that point
     optimal_share: np.ndarray  # of rows in which every limit can be kept
     seconds: np.ndarray  # that a row took in the mean
 
@@ -100,8 +101,10 @@ def bound(
     """Returns the least that each day can cost: every row optimised by itself, without ramps.
 
     Units, voltages, loads and plants go where they are best in no time, whatever the layout lets a
-    controller move; nobody has to foresee anything. Batteries rest, so that what a controller earns
-    with them can, in principle, pass it.
+    controller move; nobody has to foresee anything, and limits are broken where that is cheaper
+    than to keep them. What load no unit can reach is lost to everybody, and paid for. Batteries
+    rest, so that what a controller earns with them can, in principle, pass it; and an optimum is a
+    local one, as Ipopt finds it.
 
     Args:
       env: the environment.
@@ -144,6 +147,7 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
         grid,
         acopf_model.Prices(
             options.load_control_price, options.curtailment_price, options.lost_load_price,
+            options.surplus_price,
             # What is overloaded for long trips, which a step by itself does not see.
             options.overload_price if every_control else options.lost_load_price,
             options.voltage_price, options.reactive_price,
@@ -175,7 +179,7 @@ def _next(env: grid_env.GridEnv, state: grid_env.State, tape: tape_lib.Tape) -> 
         asked.vm_setpoint_pu,
         jnp.where(dead, limits.vm_min_pu, state.vm_pu - limits.voltage_ramp),
         jnp.where(dead, limits.vm_max_pu, state.vm_pu + limits.voltage_ramp),
-        branch.closed,
+        branch.closed, connected,
     )  # fmt: skip
 
 
@@ -188,7 +192,7 @@ def _anywhere(env: grid_env.GridEnv, now: tape_lib.Tape) -> Situation:
     return Situation(
         now.load_p_mw, now.load_q_mvar, now.renewable_mw, none, gen_on, limits.p_min_mw * on,
         limits.p_max_mw * on, limits.setpoint_pu, limits.vm_min_pu, limits.vm_max_pu,
-        now.branch_status == tape_lib.IN_SERVICE,
+        now.branch_status == tape_lib.IN_SERVICE, jnp.ones(()),
     )  # fmt: skip
 
 
@@ -196,11 +200,13 @@ def _targets(site: _Site, ahead: Situation, found: dict[int, acopf_model.Solutio
     """Returns what the solutions ask for, `[B, …]`; rows without one are left as they come."""
     shape = ahead.load_p_mw.shape[:1]
     unit = np.zeros((*shape, site.grid.n_gen))
-    voltage, load = np.array(ahead.setpoint_pu), np.array(ahead.load_p_mw)
+    # Loads are asked for as they would be whole: relays hold off the same share of what is asked.
+    connected = np.asarray(ahead.connected)[:, None]
+    voltage, load = np.array(ahead.setpoint_pu), np.array(ahead.load_p_mw / connected)
     renewable = np.array(ahead.available_mw)
     for i, solution in found.items():
         unit[i], voltage[i] = solution.p_mw, solution.vm_pu
-        load[i, site.movable] += solution.moved_mw
+        load[i, site.movable] += solution.moved_mw / connected[i]
         if site.curtailed:
             renewable[i] -= solution.spilled_mw
     return decision.Targets(unit, voltage, load, renewable)
@@ -219,20 +225,24 @@ def _step_solver(site: _Site):
 
 
 def _day_solver(site: _Site):
-    """Returns what a worker does for a day: situations `[rows]` → sums of $/h, share, seconds."""
+    """Returns what a worker does for a day: situations `[rows]` → $/h `[rows]`, share, seconds."""
     model = acopf_model.Model(site.grid, site.prices, site.controls)
 
     def solve(situations):
         costs, operating, optimal, seconds, warm = [], [], [], [], None
         for index in range(len(situations.closed)):
             row = Situation(*(leaf[index] for leaf in situations))
-            found = model.solve(_point(site, row, 1.0, 0.0), warm)
+            point = _point(site, row, 1.0, 0.0)
+            found = model.cheapest(point, warm)
             warm = found.warm
-            costs.append(found.cost_per_h)
+            # What is cut off from every unit nobody can serve.
+            dead = point.alive[site.grid.loads] == 0.0
+            cut_off = max(float(row.load_p_mw[dead].sum()), 0.0)
+            costs.append(found.cost_per_h + site.prices.lost_load * cut_off)
             operating.append(found.operating_per_h)
-            optimal.append(found.optimal)
+            optimal.append(found.optimal and cut_off == 0.0)
             seconds.append(found.seconds)
-        return sum(costs), sum(operating), np.mean(optimal), np.mean(seconds)
+        return costs, operating, np.mean(optimal), np.mean(seconds)
 
     return solve
 
@@ -255,13 +265,12 @@ def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> aco
     fixed = holds & site.voltage_held
     low, high = np.where(fixed, row.setpoint_pu, low), np.where(fixed, row.setpoint_pu, high)
     movable = row.load_p_mw[site.movable], row.load_q_mvar[site.movable]
-    lit = alive[site.controls.load_bus]
     return acopf_model.Point(
         load_p * alive, load_q * alive, given * alive,
         np.minimum(row.p_low_mw, row.p_high_mw) * on, row.p_high_mw * on,
         np.where(on, gen.q_min_mvar, 0.0), np.where(on, gen.q_max_mvar, 0.0), low, high, holds,
         np.asarray(row.closed, float) * (alive[grid.branch.from_bus] & alive[grid.branch.to_bus]),
-        alive.astype(float), movable[0] * lit, movable[1] * lit, site.load_share,
+        alive.astype(float), *movable, site.load_share,
         row.available_mw * alive[site.controls.plant_bus] if site.curtailed else np.zeros(0),
         rate_share,
     )  # fmt: skip

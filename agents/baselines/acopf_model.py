@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import casadi
@@ -50,6 +51,7 @@ class Prices:
     load: float = 0.0  # $/MW moved
     curtailment: float = 0.0  # $/MW
     lost_load: float = 10_000.0  # $/MW, elastic
+    surplus: float = 500.0  # $/MW below the least that units can produce, elastic
     overload: float = 500.0  # $/MVA, elastic
     voltage: float = 20_000.0  # $/pu, elastic
     reactive: float = 10.0  # $/MVAr, elastic
@@ -110,7 +112,19 @@ class _Program(NamedTuple):
     solve: casadi.Function
     lower: np.ndarray
     upper: np.ndarray
+    watched: np.ndarray  # branches with limits
     size: int  # variables without those of the elastic part
+    elastic: bool
+
+
+class _Found(NamedTuple):
+    """An optimum of a program."""
+
+    name: str
+    program: _Program
+    start: tuple  # variables, and multipliers of their bounds and of rows
+    rho: np.ndarray  # `[n_branch]`
+    cost: float  # $/h
 
 
 class Model:
@@ -143,17 +157,62 @@ class Model:
         )  # fmt: skip
 
     def solve(self, point: Point, warm: tuple | None = None) -> Solution:
-        """Returns the optimum of `point`.
+        """Returns the optimum of `point` that keeps every limit or, where none does, breaks some.
 
         Args:
           point: what is given and what limits.
           warm: `Solution.warm` of a near point.
         """
-        begun, iterations, passed = time.perf_counter(), 0, False
-        cold = [("cold", None), ("all", None), ("elastic", None)]
-        for name, start in [(warm[0], warm[1:]), *cold] if warm is not None else cold:
-            if passed and name == "cold":
-                continue  # It left out the limits that the warm start's optimum passed.
+        begun = time.perf_counter()
+        found, iterations = self._first(point, self._attempts(point, warm))
+        seconds = time.perf_counter() - begun
+        if found is None:
+            return self._nothing(point, seconds, iterations)
+        return self._solution(found, seconds, iterations)
+
+    def cheapest(self, point: Point, warm: tuple | None = None) -> Solution:
+        """Returns the optimum of `point`, limits broken wherever that is cheaper than to keep them.
+
+        That can only be where a limit's multiplier is above the price of breaking it. `optimal`
+        says, as of `solve`, whether every limit could have been kept.
+
+        Args:
+          point: what is given and what limits.
+          warm: `Solution.warm` of a near point.
+        """
+        begun = time.perf_counter()
+        kept, iterations = self._first(point, self._attempts(point, warm))
+        if kept is None:
+            return self._nothing(point, time.perf_counter() - begun, iterations)
+        if kept.name.endswith("elastic") or not self._breaking_pays(point, kept):
+            return self._solution(kept, time.perf_counter() - begun, iterations)
+        start = self._carried(kept.start, kept.program, self._program("warm elastic"), point)
+        broken, more = self._first(point, (("warm elastic", start), ("elastic", None)))
+        seconds = time.perf_counter() - begun
+        solution = self._solution(kept, seconds, iterations + more)
+        if broken is None or broken.cost >= kept.cost:
+            return solution
+        cheaper = self._solution(broken, seconds, iterations + more)
+        return cheaper._replace(optimal=True, warm=solution.warm)
+
+    def _attempts(self, point: Point, warm: tuple | None) -> Iterator[tuple[str, tuple | None]]:
+        """Returns the programs to try in turn, and what each starts from."""
+        if warm is not None:
+            kind, *start = warm
+            if kind == "warm elastic":  # Perhaps limits can be kept again.
+                source, target = self._program(kind), self._program("warm")
+                yield "warm", self._carried(start, source, target, point)
+            yield kind, tuple(start)
+        yield from (("cold", None), ("all", None), ("elastic", None))
+
+    def _first(
+        self, point: Point, attempts: Iterable[tuple[str, tuple | None]]
+    ) -> tuple[_Found | None, int]:
+        """Returns the first optimum of `attempts` that keeps what it says, and all iterations."""
+        iterations, passed = 0, False
+        for name, start in attempts:
+            if passed and name in ("cold", "warm elastic"):
+                continue  # An optimum passed a limit that its program left out: all have to be in.
             program = self._program(name)
             values, multipliers, stats = self._run(program, point, start)
             iterations += stats["iter_count"]
@@ -163,17 +222,57 @@ class Model:
             if name in ("warm", "cold") and (rho > _PASSED * point.rate_share).any():
                 passed = True
                 continue
-            return self._solution(
-                program, name, values, multipliers, rho, stats,
-                time.perf_counter() - begun, iterations,
-            )  # fmt: skip
-        nothing = np.full(self.grid.n_gen, np.nan)
+            start = (values, *multipliers)
+            return _Found(name, program, start, rho, stats["objective"]), iterations
+        return None, iterations
+
+    def _nothing(self, point: Point, seconds: float, iterations: int) -> Solution:
+        none = np.full(self.grid.n_gen, np.nan)
         return Solution(
-            False, False, np.inf, np.inf, nothing, nothing, point.vm_low_pu,
+            False, False, np.inf, np.inf, none, none, point.vm_low_pu,
             np.zeros(self.grid.n_bus), np.zeros(self.controls.load_bus.size),
             np.zeros(self.controls.plant_bus.size), np.zeros(self.grid.n_branch),
-            time.perf_counter() - begun, iterations, None,
+            seconds, iterations, None,
         )  # fmt: skip
+
+    def _breaking_pays(self, point: Point, found: _Found) -> bool:
+        """Returns whether a multiplier of a limit is above the price of breaking it."""
+        grid, base, prices = self.grid, self.grid.base_mva, self.prices
+        n, g = grid.n_bus, grid.n_gen
+        _, by_bound, by_row = found.start
+        voltage, p, q = np.split(np.abs(by_bound[n : 2 * n + 2 * g]), [n, n + g])
+        limit = grid.branch.rate_mva[found.program.watched] * point.rate_share / base
+        # Of the squared flow: its change with the limit is twice the limit.
+        full = 2.0 * limit * np.abs(by_row[2 * n :]).reshape(2, -1) / base
+        down = p * (by_bound[2 * n : 2 * n + g] < 0) * (point.p_low_mw > 0) / base
+        most = lambda values: values.max(initial=0.0)
+        return bool(
+            most(voltage * ~point.held) > prices.voltage
+            or most(q) > prices.reactive * base
+            or most(full) > prices.overload
+            or most(down) > prices.surplus
+            or most(np.abs(by_row[:n])) > prices.lost_load * base
+        )
+
+    def _carried(self, start: Sequence, source: _Program, target: _Program, point: Point) -> tuple:
+        """Returns an optimum of one program as what another of the same point can start from."""
+        values, by_bound, by_row = start
+        n, size = self.grid.n_bus, source.size
+        x, bound = (np.zeros(target.solve.size1_in("x0")) for _ in range(2))
+        x[:size], bound[:size] = values[:size], by_bound[:size]
+        w = 2 * source.watched.size
+        flows = np.zeros((2, self.grid.n_branch))
+        flows[:, source.watched] = by_row[2 * n : 2 * n + w].reshape(2, -1)
+        # Voltages are bounds of a variable in one kind, and rows in the other.
+        voltage = np.zeros(n) if source.elastic == target.elastic else by_row[2 * n + w :]
+        if target.elastic and not source.elastic:
+            voltage = np.where(point.held, 0.0, bound[n : 2 * n])
+            bound[n : 2 * n] -= voltage
+        elif source.elastic and not target.elastic:
+            bound[n : 2 * n] += voltage
+        rows = [by_row[: 2 * n], flows[:, target.watched].ravel()]
+        rows += [voltage] if target.elastic else []
+        return x, bound, np.concatenate(rows)
 
     # Programs.
 
@@ -237,14 +336,16 @@ class Model:
             # `shed` is a share of the bus's load; voltages and reactive power give way by bounds.
             shed, over = symbol("shed", n), symbol("over", len(watched))
             beyond_q, beyond_v = symbol("beyond_q", 2 * g), symbol("beyond_v", 2 * n)
-            parts += [shed, over, beyond_q, beyond_v]
-            p_balance -= shed * load_p
+            idle = symbol("idle", g)  # below the least that a unit can produce
+            parts += [shed, over, beyond_q, beyond_v, idle]
+            p_balance -= shed * load_p - gen @ idle
             q_balance -= shed * load_q + gen @ (beyond_q[:g] - beyond_q[g:])
             room = over
             voltages = vm - beyond_v[:n] + beyond_v[n:]
             cost += base * prices.lost_load * casadi.dot(shed, casadi.fabs(load_p))
             cost += base * prices.overload * casadi.sum1(over)
             cost += base * prices.reactive * casadi.sum1(beyond_q)
+            cost += base * prices.surplus * casadi.sum1(idle)
             cost += prices.voltage * casadi.sum1(beyond_v)
         from_end = equations.from_squared[loads] - (limit + room) ** 2
         to_end = equations.to_squared[loads] - (limit + room) ** 2
@@ -270,7 +371,7 @@ class Model:
             },
             {**options, **(_WARM if warm else {})},
         )  # fmt: skip
-        return _Program(solve, lower, upper, size)
+        return _Program(solve, lower, upper, watched, size, elastic)
 
     # Solving one.
 
@@ -282,13 +383,13 @@ class Model:
         angle = np.where(np.arange(n) == reference, 0.0, np.inf)
         reach = point.movable_share * np.abs(point.movable_p_mw) / base
         lit = on[grid.gen.bus]
-        elastic = program.size < program.solve.size1_in("x0")
         # An elastic program bounds voltages by constraints that slacks reach beyond, but for those
         # that a generator holds: there the limits are not wishes.
-        vm_low = np.where(on, point.vm_low_pu, 1.0)
-        vm_high = np.where(on, point.vm_high_pu, 1.0)
+        # A dead bus is pinned by its balance, and by nothing else.
+        vm_low = np.where(on, point.vm_low_pu, _LEAST_PU)
+        vm_high = np.where(on, point.vm_high_pu, _MOST_PU)
         lower_g, upper_g = program.lower, program.upper
-        if elastic:
+        if program.elastic:
             lower_g, upper_g = np.append(lower_g, vm_low), np.append(upper_g, vm_high)
             vm_low = np.where(point.held, vm_low, _LEAST_PU)
             vm_high = np.where(point.held, vm_high, _MOST_PU)
@@ -297,10 +398,11 @@ class Model:
         upper = [angle, vm_high, lit * point.p_high_mw / base, lit * point.q_high_mvar / base,
                  reach, reach, point.available_mw / base]  # fmt: skip
         lower, upper = np.concatenate(lower), np.concatenate(upper)
-        if elastic:
+        if program.elastic:
             extra = program.solve.size1_in("x0") - program.size
             bound = np.full(extra, np.inf)
-            bound[:n] = 1.0
+            bound[:n] = point.load_p_mw > 0  # nothing is shed for free
+            bound[-g:] = lit * np.maximum(point.p_low_mw, 0.0) / base
             lower, upper = np.append(lower, np.zeros(extra)), np.append(upper, bound)
         given = {"lbx": lower, "ubx": upper, "lbg": lower_g, "ubg": upper_g}
         given["p"] = np.concatenate([
@@ -332,23 +434,21 @@ class Model:
         carried = admittance.apparent_power(self.grid, self._y, voltage)
         return closed * carried / self.grid.branch.rate_mva
 
-    def _solution(self, program, name, values, multipliers, rho, stats, seconds, iterations):
+    def _solution(self, found: _Found, seconds: float, iterations: int) -> Solution:
         n, g, base = self.grid.n_bus, self.grid.n_gen, self.grid.base_mva
-        c = self.controls.load_bus.size
-        va, vm, p, q, up, down, spilled = np.split(
-            values[: program.size], np.cumsum([n, n, g, g, c, c])
-        )
-        # Only programs of the same constraints can go on from each other. Where breaking limits was
-        # of no use after all, the next begins without.
-        beyond = values[program.size :].sum() > _NOTHING
-        near = {"warm": "warm", "cold": "warm"}.get(name)
-        elastic = "warm elastic" if beyond else None
-        kind = elastic if name.endswith("elastic") else near
-        warm = (kind, values, *multipliers) if kind else None
-        gen, p_mw = self.grid.gen, base * p
+        c, size, values = self.controls.load_bus.size, found.program.size, found.start[0]
+        va, vm, p, q, up, down, spilled = np.split(values[:size], np.cumsum([n, n, g, g, c, c]))
+        # Only programs of the same constraints can go on from each other.
+        kept = not values[size:].sum() > _NOTHING
+        kind = {"warm": "warm", "cold": "warm"}.get(found.name)
+        kind = "warm elastic" if found.program.elastic else kind
+        gen = self.grid.gen
+        if found.program.elastic:
+            p = p - values[-g:]
+        p_mw = base * p
         operating = (gen.cost_c2 * p_mw**2 + gen.cost_c1 * p_mw).sum() + gen.cost_c0.sum()
         operating += self.prices.load * base * (up + down).sum()
         return Solution(
-            not beyond, True, stats["objective"], float(operating), base * p, base * q, vm, va,
-            base * (up - down), base * spilled, rho, seconds, iterations, warm,
+            kept, True, found.cost, float(operating), p_mw, base * q, vm, va, base * (up - down),
+            base * spilled, found.rho, seconds, iterations, (kind, *found.start) if kind else None,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from evaluation import runner, summary
 from evaluation.report import standing, wording
 
-_MARKS = {"better": "▲", "worse": "▼", "same": "="}
+_MARKS = {"better": "▲", "worse": "▼", "same": "=", "unequal": "◦"}
 
 
 class Cell(NamedTuple):
@@ -19,7 +19,7 @@ class Cell(NamedTuple):
     text: str
     range: str = ""  # its interval
     iqm: str = ""  # the interquartile mean
-    word: str = ""  # better, worse or same
+    word: str = ""  # see `summary.differences`
     best: bool = False
 
     @property

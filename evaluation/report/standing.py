@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from agents import controllers as controllers_lib
-from evaluation import intervals, results, runner, summary
+from evaluation import results, runner, summary
 
 
 def foresees(found: Mapping[str, Any], controller: str) -> bool:
@@ -52,22 +52,18 @@ def best(
     ]  # fmt: skip
     strata = {}
     for controller in found["controllers"]:
-        mine = [samples[results.Task(*place, controller)].get(metric) for place in places]
-        known = all(values is not None and not np.isnan(values).any() for values in mine)
-        if known and not foresees(found, controller):
-            strata[controller] = mine
+        tasks = [results.Task(*place, controller) for place in places]
+        known = summary.strata(tasks, samples, {metric, "survival"})
+        if metric in known and not foresees(found, controller):
+            strata[controller] = known
     if len(strata) < 2:
         return None
     sign = 1.0 if summary.METRICS[metric].higher_is_better else -1.0
-    order = sorted(strata, key=lambda name: -sign * _mean(strata[name]))
+    order = sorted(strata, key=lambda name: -sign * _mean(strata[name][metric]))
     first, *others = order
-    for other in others:
-        paired = [a - b for a, b in zip(strata[first], strata[other])]
-        difference = intervals.of_strata(paired, found["identity"]["seed"])._asdict()
-        mean = _mean(strata[first])
-        if summary.verdict(summary.METRICS[metric], difference, mean) != "better":
-            return None
-    return first
+    seed = found["identity"]["seed"]
+    differing = (summary.differences(strata[first], strata[other], seed) for other in others)
+    return first if all(each[metric]["verdict"] == "better" for each in differing) else None
 
 
 def _mean(strata: Sequence[np.ndarray]) -> float:

@@ -16,6 +16,10 @@ _LONG, _LONGER = 1e5, 1e8  # from here on intervals are shortened, and means too
 _SCALES = (  # unit, its letter, digits, and the least that is written so, in units
     (1e9, "G", 2, 1), (1e6, "M", 1, 100), (1e6, "M", 2, 10), (1e3, "k", 0, 1000), (1e3, "k", 1, 0),
 )  # fmt: skip
+VERDICTS = {
+    "better": "better", "worse": "worse", "same": "same", "few": "too few days",
+    "unequal": "hours differ",
+}  # fmt: skip
 ENDINGS = {
     Reason.DIVERGED.name: "the power flow had no solution (voltage collapse)",
     Reason.LOAD_LOST.name: "too much load was lost in one step",
