@@ -198,7 +198,7 @@ def test_a_worst_day_is_told_to_its_end(written):
     assert (
         "Day 3 of 10 (tape 2 in episodes.csv) ended at 00:20: branches went on tripping." in written
     )
-    assert "5 of 5 days ended early because branches went on tripping" in written
+    assert "10 of 10 days ended early because branches went on tripping" in written
     for text in ("2–4", "tripped", "taken out of service", "opened by the controller"):
         assert text in written
 
