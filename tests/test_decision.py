@@ -79,3 +79,30 @@ def test_one_control_of_several_at_a_bus_moves_its_set_point(env, tape):
     action = two.action_for(state, day, decision.Targets(voltage_pu=target))
     after = two.transition(state, action, day)
     assert float(after.vm_pu[bus]) == pytest.approx(float(target[bus]), abs=1e-5)
+
+
+def test_cuts_are_of_what_was_asked_of_what_is_in_service(env, tape):
+    state, n = env.start(tape, 144), env.grid.n_gen
+    now, limits = tape.at(state.t + 1), env.limits
+    units = np.flatnonzero(env.grid.gen.is_unit)
+
+    def cut(action, gen_on, gen_p_mw):
+        wanted = decision.read(env.layout, env.site, action)
+        asked = decision.project(
+            limits, wanted, now, gen_p_mw, gen_on, state.vm_pu, state.energy_mwh
+        )
+        return float(asked.cut_unit_mw), float(asked.cut_voltage_pu)
+
+    idle, on = jnp.zeros(env.layout.action_size), jnp.ones(n, bool)
+    lost = on.at[units[0]].set(False)
+    assert cut(idle, lost, jnp.where(lost, now.plan_p_mw, 0.0)) == (0.0, 0.0)
+    far = now.plan_p_mw.at[units[0]].add(3.0 * limits.ramp_mw[units[0]])
+    held = cut(idle, on, far)
+    assert held[0] == pytest.approx(2.0 * float(limits.ramp_mw[units[0]]), rel=1e-4)
+    assert cut(idle, lost, far)[0] == 0.0
+    condenser = int(np.flatnonzero(~env.grid.gen.is_unit)[0])
+    part = env.layout.action["generator"]
+    high = idle.at[part.start + condenser if isinstance(part, slice) else part[condenser]].set(1.0)
+    room = float((limits.vm_max_pu - state.vm_pu)[env.grid.gen.bus[condenser]])
+    assert cut(high, on, now.plan_p_mw)[1] == pytest.approx(room - limits.voltage_ramp, abs=1e-5)
+    assert cut(high, on.at[condenser].set(False), now.plan_p_mw)[1] == 0.0

@@ -123,15 +123,16 @@ def _pair(a: Mapping[int, Mapping], b: Mapping[int, Mapping], paired: bool, seed
     """Returns each metric of both, and B less A where the tapes are the same."""
     tapes = sorted({*a} & {*b}) if paired else []
     entry: dict[str, Any] = {"a": {}, "b": {}, "difference": {}, "tapes": len(tapes)}
-    for name, metric in summary.METRICS.items():
+    strata: tuple[dict, dict] = {}, {}
+    for name in summary.METRICS:
         mine = [_column(side, tapes or sorted(side), name) for side in (a, b)]
         if any(values is None for values in mine):
             continue
-        entry["a"][name], entry["b"][name] = (intervals.describe([v], seed) for v in mine)
-        if tapes:
-            difference = intervals.of_mean(mine[1] - mine[0], seed)._asdict()
-            verdict = summary.verdict(metric, difference, entry["a"][name]["mean"])
-            entry["difference"][name] = {**difference, "verdict": verdict}
+        for of, side, values in zip("ab", strata, mine):
+            side[name] = [values]
+            entry[of][name] = intervals.describe([values], seed)
+    if tapes:
+        entry["difference"] = summary.differences(strata[1], strata[0], seed)
     return entry
 
 
