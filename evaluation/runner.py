@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ BATCH = 25  # tapes that are played together
 _LARGE, _LARGE_BATCH = 500, 8  # on more buses than this fewer: what is seen of them takes memory
 
 # What every comparison rests on, measured besides the controllers that are asked for.
-NOTHING, UNTRIPPED, BOUND = "do_nothing", "untripped", "bound"
+NOTHING, UNTRIPPED, BOUND = "do_nothing", "untripped", results.BOUND
 UNSEEN = (UNTRIPPED, BOUND)  # of these, those that are no controllers to show
 OPTIMAL = "acopf"  # the controller that others are compared with besides, where it plays
 
@@ -84,16 +84,45 @@ class Runner:
             if self._folder.batch(task, first, count) is None
         ]
 
-    def run(self, progress: Progress = lambda task, steps: None) -> None:
-        """Plays what is left; each batch is in the folder as soon as it is done."""
+    def run(self, progress: Progress = lambda task, steps: None) -> dict[results.Task, Exception]:
+        """Plays what is left; each batch is in the folder as soon as it is done.
+
+        A controller that fails is not played any further; the others are.
+
+        Returns:
+          What failed, and what it said; at most one task of a controller.
+
+        Raises:
+          RuntimeError: one of those failed that every comparison rests on.
+        """
+        failed: dict[str, tuple[results.Task, Exception]] = {}
         try:
             for (scenario, level), group in _grouped(self.left()):
                 tapes = self._tapes(scenario, level)
                 for task, first, count in group:
-                    self._batch(task, tapes, first, count, lambda n, t=task: progress(t, n))
+                    if task.controller in failed:
+                        continue
+                    try:
+                        self._batch(task, tapes, first, count, lambda n, t=task: progress(t, n))
+                    except (RuntimeError, ValueError) as error:
+                        if task.controller in (NOTHING, *UNSEEN):
+                            raise RuntimeError(f"{task}: {error}") from error
+                        failed[task.controller] = task, error
         finally:
             for controller in self._controllers.values():
                 controller.close()
+        return dict(failed.values())
+
+    def complete(self, names: Iterable[str]) -> list[str]:
+        """Returns of these controllers those of which the folder holds every batch."""
+        batches = self._plan.batches(self._env.grid.n_bus)
+        return [
+            name for name in names
+            if all(
+                self._folder.batch(results.Task(*place, name), first, count) is not None
+                for place in self._plan.scenarios for first, count in batches
+            )
+        ]  # fmt: skip
 
     def _tapes(self, scenario: str, level: str) -> tape_lib.Tape:
         plan = self._plan
@@ -132,7 +161,7 @@ class Runner:
         batch = jax.tree.map(lambda leaf: leaf[rows], tapes)
         played = player.play(
             controller, batch, self._plan.seed + first,
-            progress=lambda steps: progress(steps * count), watch=recorder,
+            progress=lambda steps: progress(steps * count), watch=recorder, lanes=count,
         )  # fmt: skip
         played = jax.tree.map(lambda leaf: leaf[:, :count], played)
         taken = time.perf_counter() - begun

@@ -391,7 +391,7 @@ def test_events_come_in_order_with_the_loading_before(env):
     arrays["available"][6:, 3] = True
     arrays["shed_share"][3:5], arrays["shed_share"][5] = 0.1, 0.04
     arrays["gen_on"][7:] = True
-    branch, unit = lambda b: events.branch_name(grid, b), events.unit_name(grid, 1)
+    branch, unit = lambda b: f"branch {events.branch_name(grid, b)}", events.unit_name(grid, 1)
     loading = lambda b: f"{100 * arrays['rho'][1, b]:.0f} %"
     happened = events.of(arrays, grid)
     assert [tuple(event) for event in happened] == [

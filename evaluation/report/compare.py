@@ -15,7 +15,11 @@ from evaluation import intervals, results, summary
 from evaluation.report import numbers, page, wording
 
 _NAME = "compare.html"
-_DAYS = ("environment", "split", "seed")  # of an identity: what its days follow from
+# Of an identity: what its days follow from, all options of the environment but these.
+_DAYS = ("environment", "grid", "fleet", "split", "seed")
+_NOT_DAYS = ("layout", "reward", "screen_outages", "confirmed_outages")
+# Metrics that other options measure otherwise, so that they are not compared.
+_MEASURED_BY = {"return": ("reward",), "secure": ("screen_outages", "confirmed_outages")}
 
 Rows = dict[results.Task, dict[int, dict[str, float]]]  # by tape, by metric
 
@@ -40,7 +44,8 @@ def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
     found = [_summary(path) for path in paths]
     rows = [_episodes(path) for path in paths]
     identities = [manifest["identity"] for manifest in manifests]
-    paired = all(identities[0].get(name) == identities[1].get(name) for name in _DAYS)
+    paired = _days(identities[0]) == _days(identities[1])
+    unlike = _unlike(identities) if paired else []
     tasks = [task for task in rows[0] if task in rows[1]]
     if not tasks:
         raise results.FolderError(
@@ -49,7 +54,8 @@ def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
         )
     places: dict[tuple[str, str], dict[str, Any]] = {}
     for task in tasks:
-        entry = _pair(rows[0][task], rows[1][task], paired, identities[0].get("seed", 0))
+        sides = [_without(side[task], unlike) for side in rows]
+        entry = _pair(*sides, paired, identities[0].get("seed", 0))
         place = places.setdefault(
             (task.scenario, task.level),
             {"scenario": task.scenario, "level": task.level, "controllers": {}},
@@ -84,6 +90,30 @@ def write(found: Mapping[str, Any], out: pathlib.Path) -> pathlib.Path:
         encoding="utf-8",
     )  # fmt: skip
     return path
+
+
+def _days(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the days of an evaluation follow from."""
+    found = {name: identity.get(name) for name in _DAYS}
+    options = found["environment"] or {}
+    kept = {name: value for name, value in options.items() if name not in _NOT_DAYS}
+    return {**found, "environment": kept}
+
+
+def _unlike(identities) -> list[str]:
+    """Returns the metrics that two evaluations of the same days measure differently."""
+    a, b = (identity.get("environment") or {} for identity in identities)
+    return [
+        metric for metric, options in _MEASURED_BY.items()
+        if any(a.get(name) != b.get(name) for name in options)
+    ]  # fmt: skip
+
+
+def _without(rows: Mapping[int, Mapping[str, float]], metrics) -> dict[int, dict[str, float]]:
+    return {
+        tape: {name: value for name, value in row.items() if name not in metrics}
+        for tape, row in rows.items()
+    }
 
 
 def _summary(path: pathlib.Path) -> dict[str, Any]:

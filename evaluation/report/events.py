@@ -87,22 +87,24 @@ def _branches(arrays, grid: grid_lib.Grid, step: int, recloses: bool) -> Iterato
     was = arrays["why"][step - 1] if step else np.full_like(why, switching.CLOSED)
     for branch in np.flatnonzero(was_available & ~available):
         loading = _loading(arrays, step, branch)
-        yield Event(step, branch_name(grid, branch), _gone(step), 0, loading)
+        yield Event(step, f"branch {branch_name(grid, branch)}", _gone(step), 0, loading)
     for branch in np.flatnonzero(~was_available & available):
-        yield Event(step, branch_name(grid, branch), "given back")
+        yield Event(step, f"branch {branch_name(grid, branch)}", "given back")
     for branch in np.flatnonzero((was != switching.OPENED) & (why == switching.OPENED)):
-        yield Event(step, branch_name(grid, branch), "opened by the controller")
+        yield Event(step, f"branch {branch_name(grid, branch)}", "opened by the controller")
     for branch in np.flatnonzero((was != switching.CLOSED) & (why == switching.CLOSED)):
         by_itself = recloses and was[branch] == switching.TRIPPED
         what = "reclosed by itself" if by_itself else "closed by the controller"
-        yield Event(step, branch_name(grid, branch), what)
+        yield Event(step, f"branch {branch_name(grid, branch)}", what)
 
 
 def _trips(arrays, grid: grid_lib.Grid, step: int) -> Iterator[Event]:
     round_ = arrays["trip_round"][step]
     for branch in sorted(np.flatnonzero(round_), key=lambda b: round_[b]):
         loading = _loading(arrays, step, branch)
-        yield Event(step, branch_name(grid, branch), "tripped", int(round_[branch]), loading)
+        yield Event(
+            step, f"branch {branch_name(grid, branch)}", "tripped", int(round_[branch]), loading
+        )
 
 
 def _load(arrays, step: int) -> Iterator[Event]:
