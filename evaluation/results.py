@@ -1,12 +1,15 @@
 """The folder of an evaluation: one small file for each batch of tapes, so that none is lost.
 
-FOLDER/evaluation.json                          what is evaluated: options, split, seed, policy
+FOLDER/evaluation.json                          what is evaluated: options, split, seed, policy,
+                                                and digests of grid, fleet and parameters
+FOLDER/lock                                     which process evaluates, while it does
 FOLDER/results/peak-hard/mpc/000-024.json       metrics of 25 tapes
 FOLDER/results/peak-hard/mpc/000-024.npz        what a report shows of them
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pathlib
@@ -17,7 +20,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FORMAT = 1  # of the files; another one is another evaluation
+FORMAT = 2  # of the files; another one is another evaluation
+
+BOUND = "bound"  # in place of a controller: the least that days cost
+_KEYS = ("metrics", "endings", "l2rpn", "seconds")  # of a batch, without which it is none
+_KEYS_OF_BOUND = ("metrics", "seconds", "seconds_per_row")
+_NOTED = ("commit", "platform")  # results may depend on them, but by rounding or on purpose
+
+# How an evaluation differs whose options are the same, by what of the identity does.
+_CONTENT = {
+    "grid": "on another grid: what the case file holds has changed since",
+    "fleet": "with another fleet: what the fleet's file holds has changed since",
+    "policy parameters": "of another policy: the checkpoint's parameters have changed since",
+}
 
 
 class Task(NamedTuple):
@@ -43,6 +58,32 @@ class Folder:
         """Takes the folder, and who is told of files that cannot be read."""
         self.path, self._say = pathlib.Path(path), say
         self._manifest = self.path / "evaluation.json"
+        self._lock = None
+
+    def hold(self) -> None:
+        """Makes the folder, and keeps other processes from evaluating into it while this one lives.
+
+        Raises:
+          FolderError: another one does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        # The system lets go of it with the process, however that ends; children do not inherit it.
+        lock = (self.path / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with lock:
+                lock.seek(0)
+                holder = lock.read().strip()
+            raise FolderError(
+                f"{self.path}: another command is evaluating into it"
+                f"{f' (process {holder})' if holder else ''}; wait until it is done, or give "
+                "another folder with --out"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
 
     def open(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         """Makes the folder, or makes sure that it holds the same evaluation.
@@ -56,17 +97,23 @@ class Folder:
         """
         identity = json.loads(json.dumps({**identity, "format": FORMAT}))
         if self._manifest.exists():
-            there = self.manifest()["identity"]
-            for name in sorted({*identity, *there}):
-                if identity.get(name) != there.get(name):
-                    raise FolderError(
-                        f"{self.path}: holds an evaluation with {name} "
-                        f"{_short(there.get(name), identity.get(name))}; give another folder with "
-                        "--out, or remove this one"
-                    )
+            there = self.manifest()
+            difference = _difference(there["identity"], identity)
+            if difference:
+                raise FolderError(
+                    f"{self.path}: holds an evaluation {difference}; give another folder with "
+                    "--out, or remove this one"
+                )
+            self._note(there["about"], about)
             return
         self.path.mkdir(parents=True, exist_ok=True)
         _write(self._manifest, {"identity": identity, "about": about})
+
+    def _note(self, there: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        for name in _NOTED:
+            a, b = there.get(name), about.get(name)
+            if a and b and a != b:
+                self._say(f"{self.path}: was begun with {name} {a}, and goes on with {b}")
 
     def manifest(self) -> dict[str, Any]:
         """Returns what `open` wrote.
@@ -75,16 +122,19 @@ class Folder:
           FolderError: there is none, or it cannot be read.
         """
         try:
-            return json.loads(self._manifest.read_text())
+            found = json.loads(self._manifest.read_text())
+            if not all(isinstance(found[name], dict) for name in ("identity", "about")):
+                raise TypeError("identity and about are not objects")
+            return found
         except FileNotFoundError:
             raise FolderError(
                 f"{self.path}: no evaluation here (no {self._manifest.name}); give a folder that "
                 "`python -m launch.evaluate` wrote"
             ) from None
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise FolderError(
-                f"{self._manifest}: cannot be read ({error}); restore it, or evaluate into another "
-                "folder with --out"
+                f"{self._manifest}: cannot be read ({type(error).__name__}: {error}); restore it, "
+                "or evaluate into another folder with --out"
             ) from error
 
     def batch(self, task: Task, first: int, count: int) -> dict[str, Any] | None:
@@ -97,16 +147,14 @@ class Folder:
             return None
         try:
             found = json.loads(path.read_text())
-            for name, values in found["metrics"].items():
-                if len(values) != count:
-                    raise ValueError(f"{len(values)} values of {name} for {count} tapes")
+            _check(found, task, count)
             return found
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = path.with_suffix(".json.corrupt")
             path.replace(aside)
             self._say(
                 f"{path}: cannot be read ({type(error).__name__}: {error}); set aside as "
-                f"{aside.name}, its {count} tapes are played again"
+                f"{aside.name}, its {count} tapes are to be played again"
             )
             return None
 
@@ -162,10 +210,36 @@ def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def _short(there: Any, asked: Any) -> str:
-    """Returns how two values differ, in a line."""
+def _check(found: Mapping[str, Any], task: Task, count: int) -> None:
+    """Raises where a batch lacks what is read of it later."""
+    bound = task.controller == BOUND
+    missing = [name for name in (_KEYS_OF_BOUND if bound else _KEYS) if name not in found]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing")
+    columns = {**found["metrics"]}
+    if not bound:
+        columns |= {**found["l2rpn"], "endings": found["endings"]}
+    for name, values in columns.items():
+        if len(values) != count:
+            raise ValueError(f"{len(values)} values of {name} for {count} tapes")
+
+
+def _difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+    """Returns how the identity of what is there differs from what is asked for, in a line."""
+    if there.get("format") != FORMAT:
+        return f"in format {there.get('format')}, and this version writes format {FORMAT}"
+    names = dict.fromkeys(["environment", "grid", *sorted({*there, *asked})])
+    for name in names:
+        if there.get(name) != asked.get(name):
+            path, a, b = _first(name, there.get(name), asked.get(name))
+            return _CONTENT.get(path) or f"with {path} {a!r}, and {b!r} is asked for"
+    return None
+
+
+def _first(name: str, there: Any, asked: Any) -> tuple[str, Any, Any]:
+    """Returns the name and both values of the first entry in which two values differ."""
     if isinstance(there, dict) and isinstance(asked, dict):
-        for name in sorted({*there, *asked}):
-            if there.get(name) != asked.get(name):
-                return f"{name} {_short(there.get(name), asked.get(name))}"
-    return f"{there!r}, and {asked!r} is asked for"
+        for inner in sorted({*there, *asked}):
+            if there.get(inner) != asked.get(inner):
+                return _first(f"{name} {inner}", there.get(inner), asked.get(inner))
+    return name, there, asked

@@ -136,8 +136,11 @@ class Runner:
             found = acopf.bound(self._env, mine, lambda days: progress(days * horizon))
             self._folder.save(task, first, {
                 "metrics": {
-                    "total_cost": found.cost.tolist(),
-                    "cost": found.operating.tolist(),
+                    # A day with a row that Ipopt finds no point of has no bound.
+                    "total_cost": np.where(
+                        np.isfinite(found.cost), found.cost, np.nan
+                    ).sum(1).tolist(),
+                    "operating_rows": np.round(found.operating, 4).tolist(),
                     "optimal_rows": (100.0 * found.optimal_share).tolist(),
                 },
                 "seconds": time.perf_counter() - begun,
@@ -177,9 +180,8 @@ class Runner:
         }
         if first == 0:
             act = player.compiled(controller)
-            report["latency"] = latency.measure(
-                controller, act, recorder.states, mine, self._plan.seed
-            )._asdict()
+            timed = latency.measure(controller, act, recorder.states, mine, self._plan.seed)
+            report["latency"] = timed and timed._asdict()
         self._folder.save(task, first, report, exemplar.of(played, mine, env, first))
 
     def _controller(self, name: str) -> controllers.Controller:

@@ -120,6 +120,7 @@ def main(argv: list[str]) -> int:
         env, make, identity, restored = _prepare(run, options, plan)
         say = lambda text: console.print(text, markup=False, soft_wrap=True)
         folder = results.Folder(_folder(run, identity, env), say)
+        folder.hold()
         folder.open(identity, _about(restored))
     except (
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
@@ -133,6 +134,11 @@ def main(argv: list[str]) -> int:
         console.print(
             f"interrupted; the same command goes on from what is in {_shown(folder.path)}"
         )
+    except OSError as error:
+        sys.stderr.write(
+            f"error: {_shown(folder.path)}: not finished ({error}); the same command goes on from "
+            "what is there\n"
+        )
     except (ValueError, RuntimeError) as error:
         sys.stderr.write(f"error: {error}\n")
     return exit_codes.FAILED
@@ -145,7 +151,13 @@ def _evaluate(console, folder, plan, env, make, run, restored) -> int:
 
     work = runner.Runner(env, folder, make, plan)
     with _Progress(console, work.left(), env.horizon) as progress:
-        work.run(progress.advance)
+        failed = work.run(progress.advance)
+    for task, error in failed.items():
+        sys.stderr.write(
+            f"error: {task}: {error}; it is left out of the report, and the same command tries it "
+            "again\n"
+        )
+    plan = _with_earlier(plan, work, {task.controller for task in failed})
     samples, besides = summary.collect(folder, plan, env.grid.n_bus)
     found = summary.summarise(samples, besides, plan)
     knows = {name: make(name).knows for name in found["controllers"]}
@@ -171,7 +183,17 @@ def _evaluate(console, folder, plan, env, make, run, restored) -> int:
     for line in tables.notes(found):
         console.print(line)
     console.print(f"written to {_shown(folder.path)}; open {_shown(report)}", soft_wrap=True)
-    return exit_codes.OK
+    return exit_codes.FAILED if failed else exit_codes.OK
+
+
+def _with_earlier(plan, work, failed: set[str]):
+    """Returns the plan without what failed, and with what was evaluated on the same days before."""
+    from agents.baselines import registry
+    from evaluation import runner
+
+    others = [n for n in registry.BASELINES if n not in (*plan.controllers, runner.NOTHING)]
+    played = [name for name in plan.controllers if name not in failed]
+    return dataclasses.replace(plan, controllers=(*played, *work.complete(others)))
 
 
 def _check_replay() -> None:
@@ -293,6 +315,7 @@ def _prepare(run, options, plan):
     from agents import controllers, networks
     from agents.baselines import registry
     from envs import grid_env
+    from evaluation import digest
     from evaluation.scenarios import suite
     from learner import checkpoint
 
@@ -303,6 +326,7 @@ def _prepare(run, options, plan):
         jax.eval_shape(lambda key, of=tape: of(key, env.grid, env.fleet), jax.random.PRNGKey(0))
     identity = {
         "environment": dataclasses.asdict(options), "split": plan.split, "seed": plan.seed,
+        "grid": digest.of(env.grid), "fleet": digest.of(env.fleet),
     }  # fmt: skip
     restored, learned = None, None
     if LEARNED in plan.controllers:
@@ -313,7 +337,9 @@ def _prepare(run, options, plan):
         bundle = jax.tree.map(jax.numpy.asarray, checkpoints.policy(version, nets))
         learned = controllers.learned(nets, bundle)
         restored = f"the {_CHECKPOINT.value} checkpoint of {experiment.name} (update {version})"
-        identity["policy"] = {"run": str(run.path.name), "update": version}
+        identity["policy"] = {
+            "run": run.path.name, "update": version, "parameters": digest.of(bundle),
+        }  # fmt: skip
     make = lambda name: learned if name == LEARNED else registry.make(name, env)
     return env, make, identity, restored
 

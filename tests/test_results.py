@@ -171,15 +171,18 @@ def test_another_commit_or_platform_is_told_and_gone_on_with(tmp_path):
 def test_one_process_at_a_time_holds_a_folder(tmp_path):
     program = (
         "import sys, time; from evaluation import results; "
-        "results.Folder(sys.argv[1]).hold(); print('held', flush=True); time.sleep(600)"
+        "folder = results.Folder(sys.argv[1]); folder.hold(); print('held', flush=True); "
+        "time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT
     ) as other:
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(results.FolderError) as refused:
-            results.Folder(tmp_path).hold()
-        other.kill()
+        try:
+            assert other.stdout.readline() == b"held\n"
+            with pytest.raises(results.FolderError) as refused:
+                results.Folder(tmp_path).hold()
+        finally:
+            other.kill()
     assert f"{tmp_path}: another command is evaluating into it (process {other.pid})" in str(
         refused.value
     )
