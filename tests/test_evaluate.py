@@ -203,3 +203,29 @@ def test_what_is_named_twice_is_played_once(tmp_path):
     assert found["scenarios"] == [["failure", "hard"], ["failure", "easy"]]
     assert len(found["rows"]) == 2 * 2
     assert found["identity"]["environment"]["horizon_steps"] == 12
+
+
+def test_a_later_command_keeps_what_was_evaluated_before_and_leaves_out_what_fails(tmp_path):
+    assert evaluate(*SMALL, f"--out={tmp_path}").returncode == 0
+    path = stub(
+        tmp_path / "stub", "sitecustomize",
+        "from agents.baselines import simple\n"
+        "def fails(*arguments): raise RuntimeError('no optimum')\n"
+        "simple.random = lambda env, of=simple.random: fails()\n",
+    )  # fmt: skip
+    more = ("--controllers=random,proportional", f"--out={tmp_path}")
+    done = evaluate(*SMALL, *more, PYTHONPATH=f"{path}{os.pathsep}{ROOT}")
+    assert done.returncode == 1 and "random in failure (easy): no optimum" in done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["controllers"] == ["do_nothing", "proportional", "merit_order"]
+    done = evaluate(*SMALL, *more)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["controllers"] == ["do_nothing", "random", "proportional", "merit_order"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_path):
+    (tmp_path / "results").write_text("in the way")
+    done = evaluate(*SMALL, f"--out={tmp_path}")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "not finished" in done.stderr and "the same command goes on" in done.stderr

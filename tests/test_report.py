@@ -529,6 +529,29 @@ def test_other_days_are_not_compared_day_by_day(env, tmp_path):
     assert "The days differ" in _console(tables.compared(found))
 
 
+def test_what_days_do_not_follow_from_may_differ(env, tmp_path):
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder in folders:
+        _evaluated(folder, env, ("learned",), SCENARIOS[:1])
+
+    def load(**changes):
+        manifest = json.loads((folders[0] / "evaluation.json").read_text())
+        manifest["identity"]["environment"] |= changes
+        (folders[1] / "evaluation.json").write_text(json.dumps(manifest))
+        found = compare.load(*folders)
+        return found["paired"], found["places"][0]["controllers"]["learned"]["difference"]
+
+    paired, difference = load(layout="other", reward="layered")
+    assert paired and "secure" in difference and "return" not in difference
+    paired, difference = load(confirmed_outages=3)
+    assert paired and "return" in difference and "secure" not in difference
+    assert load(surplus_price=1.0) == (False, {})
+    manifest = json.loads((folders[0] / "evaluation.json").read_text())
+    manifest["identity"]["grid"] = "0123456789ab"
+    (folders[1] / "evaluation.json").write_text(json.dumps(manifest))
+    assert not compare.load(*folders)["paired"]
+
+
 def test_folders_that_cannot_be_compared_are_named(env, tmp_path):
     good, bad = tmp_path / "good", tmp_path / "bad"
     _evaluated(good, env, ("learned",), SCENARIOS[:1])
