@@ -41,7 +41,7 @@ def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
         except (np.linalg.LinAlgError, RuntimeError) as error:
             raise ValueError(
                 f"case {grid.name}: no plan within thermal limits can be made ({error}); "
-                "set --config.env.schedule=proportional"
+                "set env.schedule to proportional"
             ) from error
         _tables[id(grid)] = weakref.ref(grid), known
     return known

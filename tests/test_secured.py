@@ -124,7 +124,7 @@ def test_a_grid_whose_flows_are_open_is_refused_with_the_remedy(case14):
     }
     again["x_pu"][-1] *= -1
     grid = dataclasses.replace(case14, branch=type(branch)(**again))
-    with pytest.raises(ValueError, match="case14: no plan .* --config.env.schedule=proportional"):
+    with pytest.raises(ValueError, match="case14: no plan .* set env.schedule to proportional"):
         secured.table(grid)
 
 
