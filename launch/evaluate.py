@@ -23,14 +23,12 @@ import importlib.metadata
 import json
 import os
 import pathlib
-import re
 import sys
 
 from absl import app, flags, logging
 
-from launch import command_line, exit_codes, option_fields, run_folder
+from launch import command_line, exit_codes, run_folder
 
-LEARNED, ALL = "learned", "all"
 _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
 
 _WORKDIR = flags.DEFINE_string(
@@ -88,10 +86,6 @@ _REPLAY = flags.DEFINE_enum(
 _PLATFORM = flags.DEFINE_string("platform", "cpu", "Where to run: cpu, cuda or tpu.")
 
 
-class _Mistake(ValueError):
-    """What was asked for cannot be; the message names the flag, the value and the remedy."""
-
-
 def main(argv: list[str]) -> int:
     """Evaluates and returns the exit code."""
     rest = argv[1:]
@@ -104,7 +98,7 @@ def main(argv: list[str]) -> int:
     import rich.console
 
     from evaluation import results
-    from launch import compilation, memory
+    from launch import compilation, evaluation_request, memory
     from launch.bench import machine
     from learner import checkpoint
 
@@ -115,13 +109,11 @@ def main(argv: list[str]) -> int:
         machine.check_platform(_PLATFORM.value)
         _check_replay()
         run = run_folder.RunFolder(_WORKDIR.value) if _WORKDIR.value else None
-        options = _environment(run)
-        plan = _plan(run)
-        env, make, identity, restored = _prepare(run, options, plan)
+        request = evaluation_request.of(evaluation_request.Asked(**_asked()), run)
         say = lambda text: console.print(text, markup=False, soft_wrap=True)
-        folder = results.Folder(_folder(run, identity, env), say)
+        folder = results.Folder(request.folder, say)
         folder.hold()
-        folder.open(identity, _about(restored))
+        folder.open(request.identity, _about(request.restored))
     except (
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
         results.FolderError,
@@ -129,26 +121,37 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.USAGE
     try:
-        return _evaluate(console, folder, plan, env, make, run, restored)
+        return _evaluate(console, folder, request, run)
     except KeyboardInterrupt:
         console.print(
-            f"interrupted; the same command goes on from what is in {_shown(folder.path)}"
+            f"interrupted; the same command goes on from what is in {os.path.relpath(folder.path)}"
         )
     except OSError as error:
         sys.stderr.write(
-            f"error: {_shown(folder.path)}: not finished ({error}); the same command goes on from "
-            "what is there\n"
+            f"error: {os.path.relpath(folder.path)}: not finished ({error}); the same command goes "
+            "on from what is there\n"
         )
     except (ValueError, RuntimeError) as error:
         sys.stderr.write(f"error: {error}\n")
     return exit_codes.FAILED
 
 
-def _evaluate(console, folder, plan, env, make, run, restored) -> int:
-    """Plays what is left, writes what was found, and returns the exit code."""
+def _asked() -> dict:
+    """Returns what flags say of an evaluation, by the names of `evaluation_request.Asked`."""
+    given = (
+        _CONTROLLERS, _SCENARIOS, _LEVEL, _EPISODES, _SPLIT, _SEED, _BOUND, _CASE, _FLEET, _LAYOUT,
+        _ENV, _TEAM, _OUT,
+    )  # fmt: skip
+    checkpoint = _CHECKPOINT.value if flags.FLAGS["checkpoint"].present else None
+    return {"checkpoint": checkpoint, **{flag.name: flag.value for flag in given}}
+
+
+def _evaluate(console, folder, request, run) -> int:
+    """Plays what is left of a request, writes what was found, and returns the exit code."""
     from evaluation import runner, summary, tables
     from evaluation.report import page
 
+    env, plan, make = request.env, request.plan, request.make
     work = runner.Runner(env, folder, make, plan)
     with _Progress(console, work.left(), env.horizon) as progress:
         failed = work.run(progress.advance)
@@ -173,7 +176,7 @@ def _evaluate(console, folder, plan, env, make, run, restored) -> int:
         found["replay"] = _replayed(console, folder, plan, env)
         write()
 
-    whose = f"{restored} beside doing nothing" if restored else "controllers"
+    whose = f"{request.restored} beside doing nothing" if request.restored else "controllers"
     console.print(
         f"{env.grid.name}, layout {env.options.layout}: {whose} on the same {plan.episodes} "
         f"{plan.split} days of each scenario; means with 95 % bootstrap intervals\n"
@@ -182,7 +185,9 @@ def _evaluate(console, folder, plan, env, make, run, restored) -> int:
         console.print(table)
     for line in tables.notes(found):
         console.print(line)
-    console.print(f"written to {_shown(folder.path)}; open {_shown(report)}", soft_wrap=True)
+    console.print(
+        f"written to {os.path.relpath(folder.path)}; open {os.path.relpath(report)}", soft_wrap=True
+    )
     return exit_codes.FAILED if failed else exit_codes.OK
 
 
@@ -202,7 +207,7 @@ def _check_replay() -> None:
         try:
             importlib.import_module("evaluation.pandapower_grid")
         except ImportError as error:
-            raise _Mistake(
+            raise ValueError(
                 f"--replay={_REPLAY.value}: {_REPLAY.value} is not installed ({error}); "
                 f"pip install {_REPLAY.value}, or use an environment made by make test"
             ) from error
@@ -214,146 +219,6 @@ def _replayed(console, folder, plan, env) -> list[dict]:
     tasks = len(plan.scenarios) * (len(plan.controllers) + 1)
     with _Progress(console, [(None, 0, tasks)], env.horizon) as progress:
         return replay.worst(folder, plan, env.grid, env.dt_h, progress.advance)
-
-
-def _environment(run: run_folder.RunFolder | None):
-    """Returns the options of the environment; a run's are its own."""
-    asked = {"case": _CASE.value, "fleet": _FLEET.value, "layout": _LAYOUT.value}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    options = _without_run(asked) if run is None else _of_run(run, asked)
-    # Every evaluation says how secure steps were; the reward stays as it is.
-    return dataclasses.replace(options, screen_outages=True)
-
-
-def _without_run(asked: dict[str, str]):
-    from envs.options import EnvOptions
-
-    for flag, remedy in (
-        ("team", "it is the team of a checkpoint"),
-        ("checkpoint", "it says which of a run's checkpoints"),
-    ):
-        if flags.FLAGS[flag].present:
-            raise _Mistake(
-                f"--{flag}={flags.FLAGS[flag].value}: {remedy}, so it needs --workdir, the folder "
-                "of a run; give that, or leave it out"
-            )
-    fields = option_fields.assigned("--env", _ENV.value, EnvOptions)
-    for name in asked.keys() & fields.keys():
-        raise _Mistake(
-            f"--env={name}={fields[name]}: --{name}={asked[name]} is given too; leave one out"
-        )
-    if not fields.get("screen_outages", True):
-        raise _Mistake(
-            "--env=screen_outages=false: every evaluation screens outages, to say how secure steps "
-            "were; leave it out"
-        )
-    try:
-        return option_fields.replaced(EnvOptions(layout="full"), {**fields, **asked})
-    except ValueError as error:
-        raise _Mistake(re.sub(r"(?<![\w.-])env\.(?=[\w.]+=)", "--env=", str(error))) from error
-
-
-def _of_run(run: run_folder.RunFolder, asked: dict[str, str]):
-    if _ENV.value:
-        raise _Mistake(
-            f"--env={_ENV.value[0]}: the environment of the run in {_shown(run.path)} is its own; "
-            "leave --env out, or --workdir to evaluate baselines in another"
-        )
-    experiment = run.experiment()
-    for name, value in asked.items():
-        own = getattr(experiment.env, name)
-        if own != value:
-            raise _Mistake(
-                f"--{name}={value}: the checkpoint in {_shown(run.path)} is of {name} {own}; leave "
-                f"--{name} out to evaluate it there, or --workdir to evaluate baselines on {value}"
-            )
-    if _TEAM.value not in (None, experiment.team.kind):
-        raise _Mistake(
-            f"--team={_TEAM.value}: the checkpoint in {_shown(run.path)} is of a team "
-            f"{experiment.team.kind}; leave --team out"
-        )
-    return experiment.env
-
-
-def _plan(run: run_folder.RunFolder | None):
-    from agents.baselines import registry
-    from envs import choices
-    from evaluation import runner
-    from evaluation.scenarios import suite
-
-    baselines = list(registry.BASELINES)
-    for flag, known in (
-        ("controllers", [LEARNED, *baselines]),
-        ("scenarios", suite.SCENARIOS),
-        ("level", suite.LEVELS),
-    ):
-        if flags.FLAGS[flag].value == []:
-            raise _Mistake(f"--{flag}=: names none; give one or more of {', '.join(known)}")
-    names = _CONTROLLERS.value or ([LEARNED] if run else [ALL])
-    if ALL in names:
-        names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
-    for name in names:
-        choices.require("--controllers", name, [LEARNED, *baselines])
-    if LEARNED in names and run is None:
-        raise _Mistake("--controllers=learned: needs --workdir, the folder of a run")
-    scenarios = list(suite.SCENARIOS) if ALL in _SCENARIOS.value else _SCENARIOS.value
-    for name in scenarios:
-        choices.require("--scenarios", name, suite.SCENARIOS)
-    for level in _LEVEL.value:
-        choices.require("--level", level, suite.LEVELS)
-    places = [(scenario, level) for level in _LEVEL.value for scenario in scenarios]
-    return runner.Plan(
-        tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),
-        _EPISODES.value, _SPLIT.value, _SEED.value, _BOUND.value,
-    )  # fmt: skip
-
-
-def _prepare(run, options, plan):
-    """Returns the environment, how controllers are made, what results depend on, and the policy."""
-    import jax
-
-    from agents import controllers, networks
-    from agents.baselines import registry
-    from envs import grid_env
-    from evaluation import digest
-    from evaluation.scenarios import suite
-    from learner import checkpoint
-
-    env = grid_env.make(options)
-    for scenario, level in plan.scenarios:
-        # Traced, not drawn: refuses what does not go with the grid or its fleet.
-        tape = suite.make(scenario, level, options, plan.split)
-        jax.eval_shape(lambda key, of=tape: of(key, env.grid, env.fleet), jax.random.PRNGKey(0))
-    identity = {
-        "environment": dataclasses.asdict(options), "split": plan.split, "seed": plan.seed,
-        "grid": digest.of(env.grid), "fleet": digest.of(env.fleet),
-    }  # fmt: skip
-    restored, learned = None, None
-    if LEARNED in plan.controllers:
-        experiment = run.experiment()
-        nets = networks.make(env.layout, experiment.team)
-        checkpoints = checkpoint.Checkpoints(run.path, _CHECKPOINT.value, create=False)
-        version = checkpoints.version()
-        bundle = jax.tree.map(jax.numpy.asarray, checkpoints.policy(version, nets))
-        learned = controllers.learned(nets, bundle)
-        restored = f"the {_CHECKPOINT.value} checkpoint of {experiment.name} (update {version})"
-        identity["policy"] = {
-            "run": run.path.name, "update": version, "parameters": digest.of(bundle),
-        }  # fmt: skip
-    make = lambda name: learned if name == LEARNED else registry.make(name, env)
-    return env, make, identity, restored
-
-
-def _folder(run, identity, env) -> pathlib.Path:
-    if _OUT.value:
-        return pathlib.Path(_OUT.value)
-    tail = f"{_SPLIT.value}-seed{_SEED.value}"
-    if run is not None:
-        if "policy" not in identity:
-            return run.evaluation / f"baselines-{tail}"
-        version = identity["policy"]["update"]
-        return run.evaluation / f"{_CHECKPOINT.value}-{version}-{tail}"
-    return pathlib.Path("evaluations") / f"{env.grid.name}-{env.options.layout}-{tail}"
 
 
 def _about(restored: str | None) -> dict:
@@ -378,7 +243,7 @@ def _compare(folders: list[str]) -> int:
     console = rich.console.Console()
     try:
         if len(folders) != 2:
-            raise _Mistake(
+            raise ValueError(
                 f"--compare={','.join(folders)}: give two folders that launch.evaluate wrote"
             )
         found = compare.load(*folders)
@@ -388,7 +253,7 @@ def _compare(folders: list[str]) -> int:
     for table in tables.compared(found):
         console.print(table)
     out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(folders[0])
-    console.print(f"written to {_shown(compare.write(found, out))}", soft_wrap=True)
+    console.print(f"written to {os.path.relpath(compare.write(found, out))}", soft_wrap=True)
     return exit_codes.OK
 
 
@@ -417,10 +282,6 @@ class _Progress:
         """Counts `steps` more steps of episodes of `task`."""
         text = f"{task.scenario} {task.level}, {task.controller}"
         self._bar.update(self._task, advance=steps, description=text)
-
-
-def _shown(path: pathlib.Path) -> str:
-    return os.path.relpath(path)
 
 
 if __name__ == "__main__":

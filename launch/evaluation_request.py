@@ -1,0 +1,199 @@
+"""What an evaluation is asked for: its environment, plan and controllers, or a clear refusal."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from agents import controllers, networks
+from agents.baselines import registry
+from envs import choices, grid_env
+from envs.options import EnvOptions
+from evaluation import digest, runner
+from evaluation.scenarios import suite
+from launch import option_fields, run_folder
+from learner import checkpoint
+
+LEARNED, ALL = "learned", "all"
+
+
+class Mistake(ValueError):
+    """What was asked for cannot be; the message names the flag, the value and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the flags of the same names say; none where they were not given."""
+
+    controllers: list[str] | None
+    scenarios: list[str]
+    level: list[str]
+    episodes: int
+    split: str
+    seed: int
+    bound: bool
+    case: str | None
+    fleet: str | None
+    layout: str | None
+    env: list[str]
+    team: str | None
+    checkpoint: str | None
+    out: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be evaluated."""
+
+    env: grid_env.GridEnv
+    plan: runner.Plan
+    make: Callable[[str], controllers.Controller]
+    identity: dict[str, Any]  # what results depend on
+    restored: str | None  # which policy, in words
+    folder: pathlib.Path  # where results go
+
+
+def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
+    """Returns what `asked` amounts to, with the policy of `run` where there is one.
+
+    Raises:
+      ValueError: it cannot be; `Mistake` where a flag is at fault.
+    """
+    options = _environment(asked, run)
+    plan = _plan(asked, run)
+    env = grid_env.make(options)
+    for scenario, level in plan.scenarios:
+        # Traced, not drawn: refuses what does not go with the grid or its fleet.
+        tape = suite.make(scenario, level, options, plan.split)
+        jax.eval_shape(lambda key, of=tape: of(key, env.grid, env.fleet), jax.random.PRNGKey(0))
+    identity = {
+        "environment": dataclasses.asdict(options), "split": plan.split, "seed": plan.seed,
+        "grid": digest.of(env.grid), "fleet": digest.of(env.fleet),
+    }  # fmt: skip
+    learned = restored = None
+    if LEARNED in plan.controllers:
+        which = asked.checkpoint or "newest"
+        learned, policy = _learned(run, env, which)
+        identity["policy"] = policy
+        restored = f"the {which} checkpoint of {run.experiment().name} (update {policy['update']})"
+    make = lambda name: learned if name == LEARNED else registry.make(name, env)
+    return Request(env, plan, make, identity, restored, _folder(asked, run, env, identity))
+
+
+def _learned(run: run_folder.RunFolder, env: grid_env.GridEnv, which: str):
+    """Returns the controller of a checkpoint, and what tells it from others."""
+    nets = networks.make(env.layout, run.experiment().team)
+    checkpoints = checkpoint.Checkpoints(run.path, which, create=False)
+    version = checkpoints.version()
+    bundle = jax.tree.map(jax.numpy.asarray, checkpoints.policy(version, nets))
+    policy = {"run": run.path.name, "update": version, "parameters": digest.of(bundle)}
+    return controllers.learned(nets, bundle), policy
+
+
+def _environment(asked: Asked, run: run_folder.RunFolder | None) -> EnvOptions:
+    """Returns the options of the environment; a run's are its own."""
+    options = _without_run(asked) if run is None else _of_run(asked, run)
+    # Every evaluation says how secure steps were; the reward stays as it is.
+    return dataclasses.replace(options, screen_outages=True)
+
+
+def _without_run(asked: Asked) -> EnvOptions:
+    for flag, remedy in (
+        ("team", "it is the team of a checkpoint"),
+        ("checkpoint", "it says which of a run's checkpoints"),
+    ):
+        if getattr(asked, flag) is not None:
+            raise Mistake(
+                f"--{flag}={getattr(asked, flag)}: {remedy}, so it needs --workdir, the folder "
+                "of a run; give that, or leave it out"
+            )
+    fields = option_fields.assigned("--env", asked.env, EnvOptions)
+    named = _named(asked)
+    for name in named.keys() & fields.keys():
+        raise Mistake(
+            f"--env={name}={fields[name]}: --{name}={named[name]} is given too; leave one out"
+        )
+    if not fields.get("screen_outages", True):
+        raise Mistake(
+            "--env=screen_outages=false: every evaluation screens outages, to say how secure steps "
+            "were; leave it out"
+        )
+    try:
+        return option_fields.replaced(EnvOptions(layout="full"), {**fields, **named})
+    except ValueError as error:
+        raise Mistake(re.sub(r"(?<![\w.-])env\.(?=[\w.]+=)", "--env=", str(error))) from error
+
+
+def _of_run(asked: Asked, run: run_folder.RunFolder) -> EnvOptions:
+    where = os.path.relpath(run.path)
+    if asked.env:
+        raise Mistake(
+            f"--env={asked.env[0]}: the environment of the run in {where} is its own; "
+            "leave --env out, or --workdir to evaluate baselines in another"
+        )
+    experiment = run.experiment()
+    for name, value in _named(asked).items():
+        own = getattr(experiment.env, name)
+        if own != value:
+            raise Mistake(
+                f"--{name}={value}: the checkpoint in {where} is of {name} {own}; leave "
+                f"--{name} out to evaluate it there, or --workdir to evaluate baselines on {value}"
+            )
+    if asked.team not in (None, experiment.team.kind):
+        raise Mistake(
+            f"--team={asked.team}: the checkpoint in {where} is of a team "
+            f"{experiment.team.kind}; leave --team out"
+        )
+    return experiment.env
+
+
+def _named(asked: Asked) -> dict[str, str]:
+    """Returns what flags of their own say of the environment."""
+    named = {"case": asked.case, "fleet": asked.fleet, "layout": asked.layout}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _plan(asked: Asked, run: run_folder.RunFolder | None) -> runner.Plan:
+    baselines = list(registry.BASELINES)
+    for flag, known in (
+        ("controllers", [LEARNED, *baselines]),
+        ("scenarios", suite.SCENARIOS),
+        ("level", suite.LEVELS),
+    ):
+        if getattr(asked, flag) == []:
+            raise Mistake(f"--{flag}=: names none; give one or more of {', '.join(known)}")
+    names = asked.controllers or ([LEARNED] if run else [ALL])
+    if ALL in names:
+        names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
+    for name in names:
+        choices.require("--controllers", name, [LEARNED, *baselines])
+    if LEARNED in names and run is None:
+        raise Mistake("--controllers=learned: needs --workdir, the folder of a run")
+    scenarios = list(suite.SCENARIOS) if ALL in asked.scenarios else asked.scenarios
+    for name in scenarios:
+        choices.require("--scenarios", name, suite.SCENARIOS)
+    for level in asked.level:
+        choices.require("--level", level, suite.LEVELS)
+    places = [(scenario, level) for level in asked.level for scenario in scenarios]
+    return runner.Plan(
+        tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),
+        asked.episodes, asked.split, asked.seed, asked.bound,
+    )  # fmt: skip
+
+
+def _folder(asked: Asked, run, env, identity) -> pathlib.Path:
+    if asked.out:
+        return pathlib.Path(asked.out)
+    tail = f"{asked.split}-seed{asked.seed}"
+    if run is not None:
+        if "policy" not in identity:
+            return run.evaluation / f"baselines-{tail}"
+        version = identity["policy"]["update"]
+        return run.evaluation / f"{asked.checkpoint or 'newest'}-{version}-{tail}"
+    return pathlib.Path("evaluations") / f"{env.grid.name}-{env.options.layout}-{tail}"
