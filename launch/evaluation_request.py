@@ -64,6 +64,7 @@ def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
 
     Raises:
       ValueError: it cannot be; `Mistake` where a flag is at fault.
+      OSError: a file cannot be read.
     """
     options = _environment(asked, run)
     plan = _plan(asked, run)
