@@ -151,6 +151,7 @@ def test_control_c_keeps_a_checkpoint_and_resume_goes_on(tmp_path):
     assert {"learner.0.log", "learner.log"} <= {path.name for path in (workdir / "logs").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_ends_the_run_and_is_shown(tmp_path):
     workdir = tmp_path / "run"
     process = _start(workdir, "--config.run.steps=100000000", "--noconfig.run.colocate")
