@@ -379,17 +379,17 @@ class GridEnv:
 
 
 def _surprise(tape: tape_lib.Tape | tape_lib.PooledTape, t: chex.Array) -> chex.Array:
-    """Returns what load, less wind and sun, does unforeseen in the step after row `t`.
+    """Returns what load, less wind and sun, does unforeseen in the step after row `t`, MW.
 
-    That is how much the error of the forecast of five minutes ahead changes, MW: units are balanced
-    with what was there at row t, however wrong it had been foreseen.
+    Units are balanced with what was there at row t, however wrong it had been foreseen, and follow
+    the slope of the newest forecast. Its level does not matter: a forecast that takes an error of
+    its own back disturbs nobody.
     """
     before, now = tape.at(jnp.maximum(t, 0)), tape.at(t + 1)
-    earlier = tape.at(jnp.maximum(t - 1, 0))
-    foreseen = lambda row: row.load_forecast_mw[0] - row.renewable_forecast_mw[0]
     drawn = lambda row: row.load_p_mw.sum() - row.renewable_mw.sum()
-    known = jnp.where(t > 0, drawn(before) - foreseen(earlier), 0.0)
-    return drawn(now) - foreseen(before) - known
+    foreseen = before.load_forecast_mw - before.renewable_forecast_mw
+    slope = (foreseen[1] - foreseen[0]) / (tape_lib.LEAD_STEPS[1] - tape_lib.LEAD_STEPS[0])
+    return jnp.where(t < 0, 0.0, drawn(now) - drawn(before) - slope)
 
 
 def check(options: options_lib.EnvOptions) -> Named:

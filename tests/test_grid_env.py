@@ -567,3 +567,25 @@ def test_a_forecast_that_stays_wrong_surprises_once(env, tape):
     for t in range(9):
         extra = surprise(wrong, t) - surprise(tape, t)
         assert extra == pytest.approx(10.0 if t == 4 else 0.0, abs=0.5), t
+
+
+def test_a_forecast_that_is_corrected_surprises_nobody_and_a_ramp_only_beyond_its_slope(env, tape):
+    surprise = lambda day, t: float(grid_env._surprise(day, jnp.int32(t)))
+    late = jnp.arange(env.horizon + 1)[:, None] >= 5
+    corrected = tape.replace(load_forecast_mw=tape.load_forecast_mw + jnp.where(late, 40.0, 0.0))
+    for t in range(9):
+        assert surprise(corrected, t) == pytest.approx(surprise(tape, t), abs=1e-3), t
+    # Load rises by 6 MW a step; the forecast says 4.
+    rows, leads = np.arange(env.horizon + 1)[:, None], np.array(tape_lib.LEAD_STEPS)[None]
+    still = lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape) if leaf.ndim else leaf
+    flat = jax.tree.map(still, tape)
+    share = flat.load_p_mw[:1] / flat.load_p_mw[0].sum()
+    ramp = flat.replace(
+        load_p_mw=flat.load_p_mw + 6.0 * rows * share,
+        renewable_mw=0.0 * flat.renewable_mw,
+        load_forecast_mw=jnp.asarray(200.0 + 4.0 * (rows + leads), jnp.float32),
+        renewable_forecast_mw=jnp.zeros_like(flat.renewable_forecast_mw),
+    )
+    for t in range(4):
+        assert surprise(ramp, t) == pytest.approx(2.0, abs=1e-2)
+    assert surprise(ramp, -1) == 0.0
