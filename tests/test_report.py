@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import types
 
 import jax
@@ -236,6 +237,22 @@ def test_the_page_shows_how_the_policy_was_learned(env, evaluated, tmp_path):
     assert found_curve == {"step": [0, 4096], "return": [-20.0, -11.0], "do_nothing": [-9.0, -9.0]}
     assert "Return on validation days" in page.write(folder, found, plan, env, tmp_path).read_text()
     assert curve.read(tmp_path / "nowhere") is None
+
+
+def test_days_without_a_bound_are_told(env, evaluated, tmp_path):
+    folder, plan, _, _ = evaluated
+    copy = results.Folder(shutil.copytree(folder.path, tmp_path / "copy"))
+    for task in plan.tasks():
+        if task.controller == runner.BOUND:
+            batch = copy.batch(task, 0, DAYS)
+            batch["metrics"]["total_cost"] = [float("nan")] * DAYS
+            copy.save(task, 0, batch)
+    samples, besides = summary.collect(copy, plan, env.grid.n_bus)
+    found = {**copy.manifest(), **summary.summarise(samples, besides, plan)}
+    json.dumps(found, allow_nan=False)
+    assert all(summary.GAP not in row["metrics"] for row in found["rows"])
+    assert any(f"{len(SCENARIOS) * DAYS} days have none" in line for line in tables.notes(found))
+    assert "The AC-OPF bound" in page.write(copy, found, plan, env).read_text()
 
 
 def test_what_another_simulator_said_is_shown(env, evaluated):

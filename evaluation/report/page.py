@@ -173,7 +173,8 @@ def _bound(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         entry = found["bound"].get(f"{name}-{level}")
         if entry:
             rows.append((
-                wording.scenario(name, level), wording.number(entry["total_cost"]),
+                wording.scenario(name, level),
+                "–" if entry["total_cost"] is None else wording.number(entry["total_cost"]),
                 wording.number(1e3 * entry["seconds_per_row"]),
                 wording.number(entry["optimal_rows"]),
             ))  # fmt: skip
