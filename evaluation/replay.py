@@ -145,14 +145,25 @@ def _step(judge, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float
     }
 
 
-def _pandapower(grid: grid_lib.Grid):
+def simulator() -> Any:
+    """Returns the module `pandapower_grid`.
+
+    Raises:
+      Absent: pandapower is not installed.
+    """
     try:
         from evaluation import pandapower_grid
+
+        return pandapower_grid
     except ImportError as error:
         raise Absent(
             f"--replay=pandapower: pandapower is not installed ({error}); "
             "pip install pandapower, or use an environment made by make test"
         ) from error
+
+
+def _pandapower(grid: grid_lib.Grid):
+    judge = simulator()
     # It tells of every transformer between equal voltages, which here all are.
     logging.getLogger("pandapower").setLevel(logging.ERROR)
-    return pandapower_grid.Oracle(grid)
+    return judge.Oracle(grid)

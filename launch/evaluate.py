@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib
 import importlib.metadata
 import json
 import os
@@ -97,7 +96,7 @@ def main(argv: list[str]) -> int:
     os.environ["JAX_PLATFORMS"] = _PLATFORM.value  # Before jax is imported.
     import rich.console
 
-    from evaluation import results
+    from evaluation import replay, results
     from launch import compilation, evaluation_request, memory
     from launch.bench import machine
     from learner import checkpoint
@@ -107,7 +106,8 @@ def main(argv: list[str]) -> int:
     console = rich.console.Console()
     try:
         machine.check_platform(_PLATFORM.value)
-        _check_replay()
+        if _REPLAY.value:
+            replay.simulator()  # Rather than miss it after hours.
         run = run_folder.RunFolder(_WORKDIR.value) if _WORKDIR.value else None
         request = evaluation_request.of(evaluation_request.Asked(**_asked()), run)
         say = lambda text: console.print(text, markup=False, soft_wrap=True)
@@ -116,7 +116,7 @@ def main(argv: list[str]) -> int:
         folder.open(request.identity, _about(request.restored))
     except (
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
-        results.FolderError,
+        results.FolderError, replay.Absent,
     ) as error:  # fmt: skip
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.USAGE
@@ -199,18 +199,6 @@ def _with_earlier(plan, work, failed: set[str]):
     others = [n for n in registry.BASELINES if n not in (*plan.controllers, runner.NOTHING)]
     played = [name for name in plan.controllers if name not in failed]
     return dataclasses.replace(plan, controllers=(*played, *work.complete(others)))
-
-
-def _check_replay() -> None:
-    """Refuses to begin what could not be played again at the end."""
-    if _REPLAY.value:
-        try:
-            importlib.import_module("evaluation.pandapower_grid")
-        except ImportError as error:
-            raise ValueError(
-                f"--replay={_REPLAY.value}: {_REPLAY.value} is not installed ({error}); "
-                f"pip install {_REPLAY.value}, or use an environment made by make test"
-            ) from error
 
 
 def _replayed(console, folder, plan, env) -> list[dict]:

@@ -79,17 +79,16 @@ def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
     }  # fmt: skip
     learned = restored = None
     if LEARNED in plan.controllers:
-        which = asked.checkpoint or "newest"
-        learned, policy = _learned(run, env, which)
+        which, experiment = asked.checkpoint or "newest", run.experiment()
+        learned, policy = _learned(run, networks.make(env.layout, experiment.team), which)
         identity["policy"] = policy
-        restored = f"the {which} checkpoint of {run.experiment().name} (update {policy['update']})"
+        restored = f"the {which} checkpoint of {experiment.name} (update {policy['update']})"
     make = lambda name: learned if name == LEARNED else registry.make(name, env)
     return Request(env, plan, make, identity, restored, _folder(asked, run, env, identity))
 
 
-def _learned(run: run_folder.RunFolder, env: grid_env.GridEnv, which: str):
+def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
     """Returns the controller of a checkpoint, and what tells it from others."""
-    nets = networks.make(env.layout, run.experiment().team)
     checkpoints = checkpoint.Checkpoints(run.path, which, create=False)
     version = checkpoints.version()
     bundle = jax.tree.map(jax.numpy.asarray, checkpoints.policy(version, nets))
