@@ -77,7 +77,7 @@ class Player:
         memory: controllers.Memory | None = None,
         progress: Callable[[int], None] = lambda steps: None,
         watch: Callable[[grid_env.State], None] = lambda state: None,
-        lanes: int | None = None,
+        wanted: np.ndarray | None = None,
     ) -> Episodes:
         """Returns the episodes on `tapes`, leaves `[B, …]`; nothing is counted after an end.
 
@@ -88,15 +88,14 @@ class Player:
           memory: for the controller to begin with, instead of what its `start` returns.
           progress: told how many steps were played since it was last told.
           watch: shown every state that a decision is made in.
-          lanes: how many of the first episodes are wanted, usually all; the others have ended
-            before they begin, so that nobody has to decide in them.
+          wanted: bool `[B]`, which episodes are, usually all; the others have ended before they
+            begin, so that nobody has to decide in them.
         """
         tapes = jax.tree.map(jnp.asarray, tapes)
         act = self.compiled(controller)
         state = self._start(tapes)
-        if lanes is not None:
-            unwanted = jnp.arange(state.terminated.size) >= lanes
-            state = state.replace(terminated=state.terminated | unwanted)
+        if wanted is not None:
+            state = state.replace(terminated=state.terminated | ~jnp.asarray(wanted))
         carry = (state, state.terminated)
         memory = controller.start(tapes, seed) if memory is None else memory
         rows = []

@@ -14,7 +14,11 @@ HOURS = 24  # an action heat map has a column for each
 
 
 def of(
-    episodes: Episodes, tapes: tape_lib.Tape, env: grid_env.GridEnv, first: int
+    episodes: Episodes,
+    tapes: tape_lib.Tape,
+    env: grid_env.GridEnv,
+    first: int,
+    which: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Returns the arrays that a report draws.
 
@@ -37,6 +41,7 @@ def of(
       tapes: leaves `[B, rows, …]`.
       env: the environment.
       first: number of the first tape.
+      which: episode of the batch to show in place of the worst.
     """
     happened, seen = episodes
     counted = np.asarray(happened.counted)
@@ -45,14 +50,15 @@ def of(
     rho = np.where(going[..., None], seen.detail.rho, 0.0)
     fullest = rho.max((0, 2))
     worst = int(np.lexsort((-fullest, np.where(fatal, steps, steps.max() + 1)))[0])
+    shown = worst if which is None else which
     vm = np.where(going[..., None] & seen.detail.alive, seen.vm_pu, np.nan)
     quantiles = lambda x, q: np.stack([_quantiles(row, q) for row in x.reshape(len(x), -1)])
     hour = (np.arange(env.horizon) * env.dt_h).astype(int) % HOURS
     size = np.where(going[..., None], np.abs(seen.action), 0.0)
     played = np.stack([going[hour == h].sum() for h in range(HOURS)])
     heat = np.stack([size[hour == h].sum((0, 1)) for h in range(HOURS)])
-    one = lambda x: np.asarray(x)[:, worst]
-    tape = lambda leaf: np.asarray(leaf)[worst, 1:]
+    one = lambda x: np.asarray(x)[:, shown]
+    tape = lambda leaf: np.asarray(leaf)[shown, 1:]
     terms = {name: np.asarray(value) for name, value in happened.terms.items()}
     return {
         "vm_quantiles": quantiles(vm, VOLTAGE_QUANTILES),
@@ -62,8 +68,8 @@ def of(
         "frequency_low": np.where(going, happened.metrics["nadir_hz"], np.inf).min(1),
         "going": going.mean(1),
         "action_size": heat / np.maximum(played, 1)[:, None],
-        "episode": np.int64(first + worst),
-        "worst_step": np.int64(rho[:, worst].max(1).argmax()),
+        "episode": np.int64(first + shown),
+        "worst_step": np.int64(rho[:, shown].max(1).argmax()),
         "counted": one(counted),
         "reason": one(happened.reason),
         "vm_pu": one(seen.vm_pu),

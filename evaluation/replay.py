@@ -7,7 +7,7 @@ compared is what came out: voltages, apparent power of branches, and what the sl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,24 +35,36 @@ class Disagreement(NamedTuple):
 
 
 def worst(
-    folder: results.Folder,
-    plan: runner.Plan,
+    folder: results.Folder, plan: runner.Plan, n_bus: int
+) -> Iterator[tuple[results.Task, dict[str, np.ndarray]]]:
+    """Yields the worst episode of each controller in each scenario, where it can be read."""
+    for task in plan.tasks():
+        arrays = None
+        if task.controller not in runner.UNSEEN:
+            arrays = folder.worst(task, plan.batches(n_bus))
+        if arrays is not None:
+            yield task, arrays
+
+
+def each(
+    recorded: Iterable[tuple[results.Task, Mapping[str, np.ndarray]]],
     grid: grid_lib.Grid,
     dt_h: float,
     progress: Callable[[results.Task, int], None] = lambda task, steps: None,
 ) -> list[dict[str, Any]]:
-    """Returns the disagreement on the worst episode of each controller in each scenario.
+    """Returns the disagreement on every episode that was recorded, and whose it is.
+
+    Args:
+      recorded: from `worst` or from `Runner.again`.
+      grid: the grid.
+      dt_h: length of a step.
+      progress: told of every step that is done.
 
     Raises:
       Absent: pandapower is not installed.
     """
     judge, found = _pandapower(grid), []
-    for task in plan.tasks():
-        if task.controller in runner.UNSEEN:
-            continue
-        arrays = folder.worst(task, plan.batches(grid.n_bus))
-        if arrays is None:
-            continue
+    for task, arrays in recorded:
         difference = episode(judge, arrays, grid, dt_h, lambda n, t=task: progress(t, n))
         found.append({**task._asdict(), "episode": int(arrays["episode"]), **difference._asdict()})
     return found

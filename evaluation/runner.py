@@ -109,9 +109,36 @@ class Runner:
                             raise RuntimeError(f"{task}: {error}") from error
                         failed[task.controller] = task, error
         finally:
-            for controller in self._controllers.values():
-                controller.close()
+            self._close()
         return dict(failed.values())
+
+    def again(
+        self, tape: int, progress: Progress = lambda task, steps: None
+    ) -> Iterator[tuple[results.Task, dict[str, np.ndarray]]]:
+        """Plays one tape of every scenario once more, and yields what `exemplar.of` says of it.
+
+        Nothing goes into the folder; a tape is the same as it was in its batch.
+
+        Args:
+          tape: its number among those of the plan.
+          progress: told of every step.
+        """
+        first, size = next(b for b in self._plan.batches(self._env.grid.n_bus) if tape < sum(b))
+        wanted = np.arange(self._size()) == tape - first
+        try:
+            for place in self._plan.scenarios:
+                tapes = self._tapes(*place)
+                mine = jax.tree.map(lambda leaf: leaf[first : first + size], tapes)
+                for task in self._plan.tasks():
+                    if task[:2] != place or task.controller in UNSEEN:
+                        continue
+                    played = self._play(
+                        task, tapes, first, wanted, lambda n, t=task: progress(t, n)
+                    )
+                    played = jax.tree.map(lambda leaf: leaf[:, :size], played)
+                    yield task, exemplar.of(played, mine, self._env, first, tape - first)
+        finally:
+            self._close()
 
     def complete(self, names: Iterable[str]) -> list[str]:
         """Returns of these controllers those of which the folder holds every batch."""
@@ -154,20 +181,14 @@ class Runner:
                 self._folder.save(task, first, {**same, "seconds": 0.0})
                 progress(horizon * count)
                 return
-        env, player = self._player(task.controller != UNTRIPPED)
-        controller = self._controller(NOTHING if task.controller == UNTRIPPED else task.controller)
         recorder = latency.Recorder()
-        # The last batch may be smaller: it is filled up with tapes that are left out below, as
-        # another size would have to be compiled.
-        size = self._plan.batches(env.grid.n_bus)[0][1]
-        rows = np.arange(first, first + size) % self._plan.episodes
-        batch = jax.tree.map(lambda leaf: leaf[rows], tapes)
-        played = player.play(
-            controller, batch, self._plan.seed + first,
-            progress=lambda steps: progress(steps * count), watch=recorder, lanes=count,
+        played = self._play(
+            task, tapes, first, np.arange(self._size()) < count, lambda n: progress(n * count),
+            recorder,
         )  # fmt: skip
         played = jax.tree.map(lambda leaf: leaf[:, :count], played)
         taken = time.perf_counter() - begun
+        env, player = self._player(task.controller != UNTRIPPED)
         load = env.dt_h * np.asarray(mine.load_p_mw, np.float64)[:, 1:].sum(2).T
         report: dict[str, Any] = {
             "metrics": {n: v.tolist() for n, v in metrics.compute(played.happened, env).items()},
@@ -179,12 +200,37 @@ class Runner:
             "seconds": taken,
         }
         if first == 0:
+            controller = self._controller(task.controller)
             act = player.compiled(controller)
             timed = latency.measure(controller, act, recorder.states, mine, self._plan.seed)
             report["latency"] = timed and timed._asdict()
         self._folder.save(task, first, report, exemplar.of(played, mine, env, first))
 
+    def _play(
+        self, task, tapes, first: int, wanted: np.ndarray, progress, watch=lambda state: None
+    ):
+        """Returns the episodes of the batch from tape `first` on, of which some are wanted.
+
+        The last batch may be smaller: it is filled up with other tapes, not to be wanted, as
+        another size would have to be compiled.
+        """
+        _, player = self._player(task.controller != UNTRIPPED)
+        rows = np.arange(first, first + wanted.size) % self._plan.episodes
+        return player.play(
+            self._controller(task.controller), jax.tree.map(lambda leaf: leaf[rows], tapes),
+            self._plan.seed + first, progress=progress, watch=watch, wanted=wanted,
+        )  # fmt: skip
+
+    def _size(self) -> int:
+        return self._plan.batches(self._env.grid.n_bus)[0][1]
+
+    def _close(self) -> None:
+        for controller in self._controllers.values():
+            controller.close()
+        self._controllers.clear()
+
     def _controller(self, name: str) -> controllers.Controller:
+        name = NOTHING if name == UNTRIPPED else name
         if name not in self._controllers:
             self._controllers[name] = self._make(name)
         return self._controllers[name]

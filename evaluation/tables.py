@@ -209,8 +209,8 @@ def _replayed(found: Mapping[str, Any]) -> Iterator[str]:
         steps = sum(each["steps"] for each in found["replay"])
         unsolved = sum(each["unsolved"] for each in found["replay"])
         yield (
-            f"pandapower on {steps:,} steps of the worst episodes disagrees by at most "
-            f"{largest('vm_pu'):.1e} pu, {largest('va_rad'):.1e} rad, "
+            f"pandapower, given {steps:,} steps of {len(found['replay'])} days, disagrees by at "
+            f"most {largest('vm_pu'):.1e} pu, {largest('va_rad'):.1e} rad, "
             f"{wording.number(largest('flow_mva'))} MVA "
             f"({wording.number(100 * largest('flow_share'))} % of a limit) and "
             f"{wording.number(100 * largest('cost_share'))} % of a step's cost"

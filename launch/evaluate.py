@@ -4,7 +4,7 @@
     python -m launch.evaluate --workdir=FOLDER --controllers=learned,merit_order,acopf
     python -m launch.evaluate --case=case118 --controllers=all --scenarios=all --level=easy,hard
     python -m launch.evaluate --compare FOLDER_A FOLDER_B
-    python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower
+    python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower --replay_tape=17
     python -m launch.evaluate --case=case14 --env=protection.recloses=false --env=horizon_steps=144
 
 Writes a folder: `report.html` (one page that needs no network), `summary.json`, `episodes.csv`, and
@@ -82,6 +82,11 @@ _REPLAY = flags.DEFINE_enum(
     "Play the worst episode of each controller and scenario again in this simulator, and tell how "
     "far it disagrees.",
 )  # fmt: skip
+_REPLAY_TAPE = flags.DEFINE_integer(
+    "replay_tape", None,
+    "Instead of the worst episodes replay those of this tape, by its number in episodes.csv.",
+    lower_bound=0,
+)  # fmt: skip
 _PLATFORM = flags.DEFINE_string("platform", "cpu", "Where to run: cpu, cuda or tpu.")
 
 
@@ -106,8 +111,7 @@ def main(argv: list[str]) -> int:
     console = rich.console.Console()
     try:
         machine.check_platform(_PLATFORM.value)
-        if _REPLAY.value:
-            replay.simulator()  # Rather than miss it after hours.
+        _check_replay()
         run = run_folder.RunFolder(_WORKDIR.value) if _WORKDIR.value else None
         request = evaluation_request.of(evaluation_request.Asked(**_asked()), run)
         say = lambda text: console.print(text, markup=False, soft_wrap=True)
@@ -173,7 +177,7 @@ def _evaluate(console, folder, request, run) -> int:
     summary.write_csv(folder.path / "episodes.csv", samples)
     report = write()
     if _REPLAY.value:
-        found["replay"] = _replayed(console, folder, plan, env)
+        found["replay"] = _replayed(console, folder, plan, request)
         write()
 
     whose = f"{request.restored} beside doing nothing" if request.restored else "controllers"
@@ -201,12 +205,34 @@ def _with_earlier(plan, work, failed: set[str]):
     return dataclasses.replace(plan, controllers=(*played, *work.complete(others)))
 
 
-def _replayed(console, folder, plan, env) -> list[dict]:
+def _check_replay() -> None:
+    """Refuses to begin what could not be played again at the end, maybe after hours."""
     from evaluation import replay
 
-    tasks = len(plan.scenarios) * (len(plan.controllers) + 1)
-    with _Progress(console, [(None, 0, tasks)], env.horizon) as progress:
-        return replay.worst(folder, plan, env.grid, env.dt_h, progress.advance)
+    tape = _REPLAY_TAPE.value
+    if _REPLAY.value:
+        replay.simulator()
+    elif tape is not None:
+        raise ValueError(f"--replay_tape={tape}: says what --replay=pandapower replays; give both")
+    if tape is not None and tape >= _EPISODES.value:
+        raise ValueError(
+            f"--replay_tape={tape}: tapes are 0 to {_EPISODES.value - 1} (--episodes="
+            f"{_EPISODES.value})"
+        )
+
+
+def _replayed(console, folder, plan, request) -> list[dict]:
+    from evaluation import replay, runner
+
+    env, tape = request.env, _REPLAY_TAPE.value
+    rounds = 1 if tape is None else 2  # A tape is played again before the other simulator has it.
+    days = rounds * len(plan.scenarios) * len({runner.NOTHING, *plan.controllers})
+    with _Progress(console, [(None, 0, days)], env.horizon) as progress:
+        if tape is None:
+            recorded = replay.worst(folder, plan, env.grid.n_bus)
+        else:
+            recorded = runner.Runner(env, folder, request.make, plan).again(tape, progress.advance)
+        return replay.each(recorded, env.grid, env.dt_h, progress.advance)
 
 
 def _about(restored: str | None) -> dict:

@@ -172,6 +172,8 @@ def test_mistakes_without_a_run_are_refused(changes, message):
         (("--checkpoint=newest",), "error: --checkpoint=newest: it says which"),
         (("--compare", "nowhere", "nowhere"), "no evaluation here"),
         (("--compare", "nowhere"), "give two folders"),
+        (("--replay_tape=3",), "says what --replay=pandapower replays; give both"),
+        (("--replay=pandapower", "--replay_tape=50"), "--replay_tape=50: tapes are 0 to 49"),
     ],
 )
 def test_a_refusal_is_a_line_and_leaves_nothing(tmp_path, arguments, message):
@@ -217,11 +219,13 @@ def test_what_was_found_is_written_before_it_is_played_again(tmp_path):
     done = evaluate(*SMALL, "--replay=pandapower", f"--out={out}", PYTHONPATH=path)
     assert done.returncode == 1 and "error: no such grid" in done.stderr, done.stderr
     assert {"summary.json", "episodes.csv", "report.html"} <= {p.name for p in out.iterdir()}
-    done = evaluate(*SMALL, "--replay=pandapower", f"--out={out}")
+    done = evaluate(*SMALL, "--replay=pandapower", "--replay_tape=1", f"--out={out}")
     assert done.returncode == 0, done.stderr
     found = json.loads((out / "summary.json").read_text())
     assert {entry["controller"] for entry in found["replay"]} == {"do_nothing", "merit_order"}
     assert "pandapower" in (out / "report.html").read_text()
+    assert [entry["episode"] for entry in found["replay"]] == [1, 1]
+    assert all(entry["steps"] and entry["vm_pu"] < 1e-3 for entry in found["replay"])
 
 
 def test_what_is_named_twice_is_played_once(tmp_path):

@@ -114,6 +114,21 @@ def test_a_file_that_cannot_be_read_is_named_and_only_its_tapes_are_played_again
         path.with_suffix(".json.corrupt").unlink()
 
 
+def test_a_tape_that_is_played_again_is_the_same(env, whole):
+    work, same = runner.Runner(env, whole, make(env), PLAN), 0
+    of_batches = {"vm_quantiles", "rho_quantiles", "frequency_low", "going", "action_size"}
+    for tape in range(PLAN.episodes):
+        for task, found in work.again(tape):
+            assert int(found["episode"]) == tape and found["counted"].any()
+            first = tape - tape % 2
+            recorded = whole.arrays(task, first, min(2, PLAN.episodes - first))
+            if recorded["episode"] == tape:
+                for name in recorded.keys() - of_batches:
+                    np.testing.assert_array_equal(found[name], recorded[name], err_msg=name)
+                same += 1
+    assert same == 8  # batches of two, with one worst episode each: two of each of four tasks
+
+
 def test_of_the_bound_less_is_needed(tmp_path):
     folder, task = results.Folder(tmp_path), results.Task("normal", "easy", results.BOUND)
     batch = {"metrics": {"total_cost": [1.0]}, "seconds": 1.0, "seconds_per_row": 0.1}
@@ -239,7 +254,7 @@ def test_days_that_fill_up_a_batch_are_not_decided_in(env, tmp_path):
     assert set(ended[-env.horizon :]) == {(False, True)}
 
     player, tapes = episodes.Player(env, see=True), episodes.held_out(env, "test", 2, seed=1)
-    both, first = player.play(idle, tapes), player.play(idle, tapes, lanes=1)
+    both, first = player.play(idle, tapes), player.play(idle, tapes, wanted=np.arange(2) < 1)
     wanted = lambda found: jax.tree.map(lambda leaf: leaf[:, :1], found)
     jax.tree.map(np.testing.assert_array_equal, wanted(both), wanted(first))
     assert both.happened.counted.all() and not first.happened.counted[:, 1].any()
