@@ -96,13 +96,17 @@ class Player:
         state = self._start(tapes)
         if wanted is not None:
             state = state.replace(terminated=state.terminated | ~jnp.asarray(wanted))
-        carry = (state, state.terminated)
+        start, carry = state, (state, state.terminated)
         memory = controller.start(tapes, seed) if memory is None else memory
         rows = []
         for _ in range(self._env.horizon):
+            if rows and not rows[-1].happened.counted.any():
+                rows.append(rows[-1])  # All have ended.
+                progress(1)
+                continue
             watch(carry[0])
             action, memory = act(carry[0], tapes, memory)
-            carry, row = self._step(carry, jnp.asarray(action), tapes)
+            carry, row = self._step(carry, jnp.asarray(action), tapes, start)
             rows.append(jax.tree.map(np.asarray, row))
             progress(1)
         return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
@@ -115,9 +119,12 @@ class Player:
             self._acts[controller.act] = jax.jit(controller.act)
         return self._acts[controller.act]
 
-    def _advance(self, carry, action, tapes):
+    def _advance(self, carry, action, tapes, start):
         state, ended = carry
-        after, detail = jax.vmap(self._env.detailed)(state, action, tapes)
+        # Where an episode has ended its beginning is stepped in its place, and forgotten: a grid
+        # that has collapsed would take as long to solve as it can, and all others with it.
+        before = jax.tree.map(functools.partial(_where, ended), start, state)
+        after, detail = jax.vmap(self._env.detailed)(before, action, tapes)
         metrics = after.metrics
         cut = metrics["projected_mw"] + metrics["projected_storage_mw"]
         happened = Happened(
