@@ -49,8 +49,11 @@ def test_sums_equal_a_loop_by_hand(env, idle, tapes, played):
 
 def test_nothing_is_counted_after_the_end(env, player, idle, tapes):
     surge = tapes.replace(load_p_mw=tapes.load_p_mw.at[:, 51:].multiply(2.5))
-    happened = player.play(idle, surge).happened
+    decisions, told = [], []
+    happened = player.play(idle, surge, progress=told.append, watch=decisions.append).happened
     assert metrics.endings(happened) == {"LOAD_LOST": 2}
+    # Once all have ended nothing is computed any more.
+    assert len(decisions) == 52 and len(happened.counted) == sum(told) == env.horizon
     assert metrics.endings_of_each(happened) == ["LOAD_LOST"] * 2
     np.testing.assert_array_equal(happened.counted.sum(0), 51)
     measured = metrics.compute(happened, env)
@@ -65,6 +68,17 @@ def test_nothing_is_counted_after_the_end(env, player, idle, tapes):
         measured["total_cost"], env.options.lost_load_price * blackout * 1.2
     )
     np.testing.assert_array_equal(measured["restored"], 0.0)
+
+
+def test_who_goes_on_does_not_notice_who_has_ended(player, idle, tapes, played):
+    surge = tapes.replace(load_p_mw=tapes.load_p_mw.at[0, 51:].multiply(2.5))
+    happened = player.play(idle, surge).happened
+    np.testing.assert_array_equal(happened.counted.sum(0), [51, 288])
+    second = lambda found: jax.tree.map(lambda leaf: leaf[:, 1], found)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+        second(happened), second(played.happened),
+    )  # fmt: skip
 
 
 def test_controllers_meet_the_same_days(env):
