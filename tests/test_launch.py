@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,13 +86,20 @@ def _left_over(pids):
     return alive
 
 
-def test_a_run_finishes_evaluates_and_resumes(tmp_path):
-    workdir = tmp_path / "run"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 16 updates that came to its end: its folder, and what was printed."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
     process = _start(workdir, "--config.run.steps=2048")
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, (out, err)
-    assert "finished after 2,048 steps and 16 updates" in out and "launch.evaluate" in out
     assert "Traceback" not in err
+    return workdir, out
+
+
+def test_a_run_finishes(finished):
+    workdir, out = finished
+    assert "finished after 2,048 steps and 16 updates" in out and "launch.evaluate" in out
     folder = run_folder.RunFolder(workdir)
     rows = [json.loads(line) for line in folder.metrics("learner").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(128, 2049, 128))
@@ -101,30 +109,37 @@ def test_a_run_finishes_evaluates_and_resumes(tmp_path):
         assert name in rows[-1]
     assert json.loads((workdir / "versions.json").read_text())["packages"]["jax"]
     assert list((workdir / "tensorboard" / "learner").iterdir())
+    changed = _command("launch.local", f"--workdir={workdir}", "--resume", "--config.seed=3")
+    assert changed.returncode == 2
+    assert "--config.seed cannot be given with --resume" in changed.stderr
+    again = _command("launch.local", f"--workdir={workdir}", *SMALL)
+    assert again.returncode == 2 and "holds a run already" in again.stderr
 
-    # The same to the last digit, whatever number of devices evaluates.
+
+@pytest.mark.slow
+def test_a_finished_run_is_evaluated_alike_on_any_number_of_devices(finished, tmp_path):
     results = []
     for devices in ("1", "2"):
         environment = {**_environment(), "XLA_FLAGS":
                        f"--xla_force_host_platform_device_count={devices}"}  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-m", "launch.evaluate", f"--workdir={workdir}", "--episodes=3",
+            [sys.executable, "-m", "launch.evaluate", f"--workdir={finished[0]}", "--episodes=3",
              "--bound=false", f"--out={tmp_path / devices}"],
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180,
         )  # fmt: skip
         assert done.returncode == 0 and "operating cost" in done.stdout, done.stderr
         results.append((tmp_path / devices / "episodes.csv").read_text())
-    assert results[0] == results[1]
+    assert results[0] == results[1]  # To the last digit.
 
-    changed = _command("launch.local", f"--workdir={workdir}", "--resume", "--config.seed=3")
-    assert changed.returncode == 2
-    assert "--config.seed cannot be given with --resume" in changed.stderr
+
+@pytest.mark.slow
+def test_a_finished_run_goes_on_to_more_steps(finished, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
     process = _resume(workdir, "--config.run.steps=2560")
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, (out, err)
     assert "finished after 2,560 steps and 20 updates" in out
-    again = _command("launch.local", f"--workdir={workdir}", *SMALL)
-    assert again.returncode == 2 and "holds a run already" in again.stderr
 
 
 def test_control_c_keeps_a_checkpoint_and_resume_goes_on(tmp_path):

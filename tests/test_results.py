@@ -56,6 +56,20 @@ def whole(env, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def players(env):
+    """One player for all, so that the step is compiled once."""
+    shared, begin = {}, runner.Runner.__init__
+
+    def begun(self, *arguments):
+        begin(self, *arguments)
+        self._players = shared
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner.Runner, "__init__", begun)
+        yield
+
+
 def files(folder):
     return {p.relative_to(folder.path): p.read_text() for p in folder.path.rglob("*.json")}
 
