@@ -12,7 +12,7 @@ from envs.termination import Reason
 from evaluation.episodes import Happened
 
 _RESTORED_MINUTES = 120.0  # within which an emergency is to be over
-_CLEAN = 1e-3  # violations below this, in their units, are rounding of single precision
+_CLEAN_PU = 1e-3  # violations up to this, summed over the grid, are rounding of single precision
 
 
 class Metric(NamedTuple):
@@ -59,8 +59,9 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     """Returns every metric of every episode, `{name: [B]}`, in double precision.
 
     A step is feasible where no limit of branches, voltages and reactive power is broken, all load
-    is served and the episode goes on, as OPFGym counts valid solutions; it is secure where the loss
-    of no branch would overload another. An emergency lasts while frequency is outside its band or
+    is served and the episode goes on, as OPFGym counts valid solutions (up to 0.001 pu, summed over
+    the grid: what single precision cannot tell); it is secure where the loss of no branch would
+    overload another. An emergency lasts while frequency is outside its band or
     relays hold load off.
 
     Raises:
@@ -81,11 +82,12 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     ends = np.asarray(happened.terminated) & counted
     fatal = ends.any(0)
     played = steps / horizon
-    broken = np.stack([
-        terms[name] for name in
-        ("overload", "voltage_violation", "reactive_violation", "energy_not_served", "surplus")
-    ]).max(0) / dt_h  # fmt: skip
-    feasible = counted & (broken <= _CLEAN) & ~np.asarray(happened.terminated)
+    powers = ("overload", "reactive_violation", "energy_not_served", "surplus")
+    broken = np.maximum(
+        np.stack([terms[name] for name in powers]).max(0) / env.grid.base_mva,
+        terms["voltage_violation"],
+    ) / dt_h  # fmt: skip
+    feasible = counted & (broken <= _CLEAN_PU) & ~np.asarray(happened.terminated)
     secure = counted & (terms["insecurity"] == 0) & ~np.asarray(happened.terminated)
     band = env.options.frequency.band_hz
     off = np.abs(np.asarray(happened.frequency_hz, np.float64) - env.options.frequency.nominal_hz)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FORMAT = 2  # of the files; another one is another evaluation
+FORMAT = 3  # of the files; another one is another evaluation
 
 BOUND = "bound"  # in place of a controller: the least that days cost
 _KEYS = ("metrics", "endings", "l2rpn", "seconds")  # of a batch, without which it is none

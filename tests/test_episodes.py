@@ -172,6 +172,16 @@ def test_a_step_is_feasible_only_where_every_limit_is_kept(short):
     np.testing.assert_allclose(found["secure"], [100.0, 50.0])
 
 
+def test_what_single_precision_cannot_tell_breaks_no_limit(short):
+    reactive, voltage = np.zeros((6, 2)), np.zeros((6, 2))
+    reactive[:, 0], voltage[:, 0] = 0.05 * short.dt_h, 5e-4 * short.dt_h  # MVAr and pu
+    reactive[:2, 1], voltage[4:, 1] = 0.2 * short.dt_h, 2e-3 * short.dt_h
+    found = metrics.compute(
+        _happened(short, reactive_violation=reactive, voltage_violation=voltage), short
+    )
+    np.testing.assert_allclose(found["feasible"], [100.0, 100 * 2 / 6])
+
+
 def test_the_longest_emergency_is_one_run_of_steps_out_of_band_or_with_load_off(short):
     hertz, shed = np.full((6, 2), 60.0), np.zeros((6, 2))
     hertz[[0, 2, 3], 0] = 59.5  # one step, then two
