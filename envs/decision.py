@@ -160,15 +160,20 @@ def write(
         "switch": jnp.zeros(grid.n_branch) if targets.switch is None else targets.switch,
     }
     if targets.load_mw is not None:
-        moved = targets.load_mw / _not_zero(now.load_p_mw) - 1.0
+        moved = _change(targets.load_mw, now.load_p_mw)
         parts["load"] = (moved / limits.load_share)[site.controllable]
     if targets.renewable_mw is not None:
-        parts["curtailment"] = targets.renewable_mw / _not_zero(now.renewable_mw) - 1.0
+        parts["curtailment"] = _change(targets.renewable_mw, now.renewable_mw)
     if targets.storage_mw is not None:
         rated = jnp.asarray(fleet.storage.p_max_mw, jnp.float32)
         parts["storage"] = targets.storage_mw / _not_zero(rated)
     asked = [parts[name] for name in layout.action]
     return jnp.clip(jnp.concatenate(asked), -1.0, 1.0).astype(jnp.float32)
+
+
+def _change(target, given):
+    """Returns by which share `target` is more than `given`; nothing where nothing is given."""
+    return (target - given) / _not_zero(given)
 
 
 def _share(target, middle, low, high):

@@ -41,11 +41,20 @@ def test_an_action_comes_back_from_what_it_asks_for(env, tape):
     dark = np.zeros(env.layout.action_size, bool)
     if "curtailment" in env.layout.action:  # a plant that has nothing to give asks for nothing
         dark[env.layout.action["curtailment"]] = np.asarray(now.renewable_mw) < 1e-6
-    np.testing.assert_allclose(np.where(dark, 0.0, found), np.where(dark, 0.0, wanted), atol=2e-4)
+    np.testing.assert_allclose(found, np.where(dark, 0.0, wanted), atol=2e-4)
 
 
 def test_nothing_asked_for_is_as_planned(env, tape):
     found = env.action_for(env.start(tape), tape, decision.Targets())
+    np.testing.assert_array_equal(found, 0.0)
+
+
+def test_where_nothing_is_given_nothing_is_asked_for(env, tape):
+    calm = tape.replace(renewable_mw=jnp.zeros_like(tape.renewable_mw))
+    none = decision.Targets(
+        renewable_mw=jnp.zeros(env.fleet.n_renewable), load_mw=calm.at(1).load_p_mw
+    )
+    found = env.action_for(env.start(calm), calm, none)
     np.testing.assert_array_equal(found, 0.0)
 
 
