@@ -61,8 +61,8 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     A step is feasible where no limit of branches, voltages and reactive power is broken, all load
     is served and the episode goes on, as OPFGym counts valid solutions (up to 0.001 pu, summed over
     the grid: what single precision cannot tell); it is secure where the loss of no branch would
-    overload another. An emergency lasts while frequency is outside its band or
-    relays hold load off.
+    overload another. An emergency lasts while frequency is outside its band or relays hold load
+    off.
 
     Raises:
       ValueError: an episode could not begin, so that there is nothing to measure.

@@ -38,10 +38,8 @@ def worst(
     folder: results.Folder, plan: runner.Plan, n_bus: int
 ) -> Iterator[tuple[results.Task, dict[str, np.ndarray]]]:
     """Yields the worst episode of each controller in each scenario, where it can be read."""
-    for task in plan.tasks():
-        arrays = None
-        if task.controller not in runner.UNSEEN:
-            arrays = folder.worst(task, plan.batches(n_bus))
+    for task in plan.played_tasks():
+        arrays = folder.worst(task, plan.batches(n_bus))
         if arrays is not None:
             yield task, arrays
 

@@ -51,6 +51,10 @@ class Plan:
             for name in dict.fromkeys(names)
         ]
 
+    def played_tasks(self) -> list[results.Task]:
+        """Returns the tasks of controllers, without what is only measured beside them."""
+        return [task for task in self.tasks() if task.controller not in UNSEEN]
+
     def batches(self, n_bus: int) -> list[tuple[int, int]]:
         """Returns (first tape, number) of every batch."""
         size = _LARGE_BATCH if n_bus > _LARGE else BATCH
@@ -124,18 +128,16 @@ class Runner:
           progress: told of every step.
         """
         first, size = next(b for b in self._plan.batches(self._env.grid.n_bus) if tape < sum(b))
-        wanted = np.arange(self._size()) == tape - first
+        wanted = np.arange(size) == tape - first
         try:
             for place in self._plan.scenarios:
                 tapes = self._tapes(*place)
                 mine = jax.tree.map(lambda leaf: leaf[first : first + size], tapes)
-                for task in self._plan.tasks():
-                    if task[:2] != place or task.controller in UNSEEN:
+                for task in self._plan.played_tasks():
+                    if task[:2] != place:
                         continue
-                    played = self._play(
-                        task, tapes, first, wanted, lambda n, t=task: progress(t, n)
-                    )
-                    played = jax.tree.map(lambda leaf: leaf[:, :size], played)
+                    told = lambda n, t=task: progress(t, n)
+                    played = self._play(task, tapes, first, wanted, told)
                     yield task, exemplar.of(played, mine, self._env, first, tape - first)
         finally:
             self._close()
@@ -183,10 +185,8 @@ class Runner:
                 return
         recorder = latency.Recorder()
         played = self._play(
-            task, tapes, first, np.arange(self._size()) < count, lambda n: progress(n * count),
-            recorder,
-        )  # fmt: skip
-        played = jax.tree.map(lambda leaf: leaf[:, :count], played)
+            task, tapes, first, np.ones(count, bool), lambda n: progress(n * count), recorder
+        )
         taken = time.perf_counter() - begun
         env, player = self._player(task.controller != UNTRIPPED)
         load = env.dt_h * np.asarray(mine.load_p_mw, np.float64)[:, 1:].sum(2).T
@@ -211,18 +211,18 @@ class Runner:
     ):
         """Returns the episodes of the batch from tape `first` on, of which some are wanted.
 
-        The last batch may be smaller: it is filled up with other tapes, not to be wanted, as
+        The last batch may be smaller: it is filled up with tapes that are left out below, as
         another size would have to be compiled.
         """
         _, player = self._player(task.controller != UNTRIPPED)
-        rows = np.arange(first, first + wanted.size) % self._plan.episodes
-        return player.play(
+        count, size = wanted.size, self._plan.batches(self._env.grid.n_bus)[0][1]
+        rows = np.arange(first, first + size) % self._plan.episodes
+        played = player.play(
             self._controller(task.controller), jax.tree.map(lambda leaf: leaf[rows], tapes),
-            self._plan.seed + first, progress=progress, watch=watch, wanted=wanted,
+            self._plan.seed + first, progress=progress, watch=watch,
+            wanted=np.pad(wanted, (0, size - count)),
         )  # fmt: skip
-
-    def _size(self) -> int:
-        return self._plan.batches(self._env.grid.n_bus)[0][1]
+        return jax.tree.map(lambda leaf: leaf[:, :count], played)
 
     def _close(self) -> None:
         for controller in self._controllers.values():

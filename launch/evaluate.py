@@ -226,7 +226,7 @@ def _replayed(console, folder, plan, request) -> list[dict]:
 
     env, tape = request.env, _REPLAY_TAPE.value
     rounds = 1 if tape is None else 2  # A tape is played again before the other simulator has it.
-    days = rounds * len(plan.scenarios) * len({runner.NOTHING, *plan.controllers})
+    days = rounds * len(plan.played_tasks())
     with _Progress(console, [(None, 0, days)], env.horizon) as progress:
         if tape is None:
             recorded = replay.worst(folder, plan, env.grid.n_bus)
