@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import launchpad as lp
+
 from actors import actor
 from launch import node
-from learner import variables
 from replay import reverb_queue
 
 
-def actor_node(settings: node.NodeSettings, index: int, queue: Any, server: Any) -> None:
+def actor_node(settings: node.NodeSettings, index: int, queue: Any, server: lp.Address) -> None:
     """Steps grids and sends unrolls."""
     stopping = node.begin(settings)
 
@@ -18,7 +19,7 @@ def actor_node(settings: node.NodeSettings, index: int, queue: Any, server: Any)
     _, networks, unroller = node.build(experiment)
     actor.run(
         unroller,
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        node.variables(settings, server, networks, stopping),
         reverb_queue.Writer(queue),
         node.reporter(settings),
         stopping,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
+import launchpad as lp
 import numpy as np
 
 from actors import evaluator
@@ -13,12 +13,12 @@ from agents import bundle as bundle_lib
 from agents import controllers
 from evaluation import episodes, metrics
 from launch import metrics_log, node, run_folder
-from learner import checkpoint, variables
+from learner import checkpoint
 
 _VALIDATION_SEED = 20_000
 
 
-def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
+def evaluator_node(settings: node.NodeSettings, server: lp.Address) -> None:
     """Scores the newest parameters on validation days and keeps the best."""
     stopping = node.begin(settings)
     experiment = settings.experiment
@@ -53,7 +53,7 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
         report({"version": version, **compared})
 
     evaluator.run(
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        node.variables(settings, server, networks, stopping),
         lambda bundle: means(bundle, 1.0),
         lambda bundle, scores: checkpoints.save(int(bundle.version), bundle, scores),
         record,

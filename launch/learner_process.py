@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import launchpad as lp
 from absl import logging
 
 from launch import metrics_log, node, run_folder
-from learner import checkpoint, learner, variables
+from learner import checkpoint, learner, variable_transport, variables
 from replay import reverb_queue
 
 _STREAM = 2  # The learner's random numbers are not the actors'.
 
 
-def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
+def learner_node(settings: node.NodeSettings, queue: Any, server: lp.Address) -> None:
     """Learns until the budget is spent."""
     stopping = node.begin(settings)
     experiment, run = settings.experiment, settings.experiment.run
@@ -42,7 +43,7 @@ def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
 
     outcome = service.run(
         reverb_queue.Reader(queue, spec),
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        node.variables(settings, server, networks, stopping),
         checkpoints,
         record,
         stopping,
@@ -61,7 +62,12 @@ def queue_tables(settings: node.NodeSettings) -> list[Any]:
     return [reverb_queue.table(unroller.spec(), settings.experiment.replay.queue_size)]
 
 
-def variable_server(settings: node.NodeSettings) -> Any:
-    """Returns the variable server; called where it lives."""
+def variable_server(settings: node.NodeSettings, address: lp.Address, callers: int) -> None:
+    """Serves variables until the program is stopped."""
     node.tie_to_launcher(settings)
-    return variables.VariableServer()
+    token = run_folder.RunFolder(settings.workdir).token()
+    server = variable_transport.Server(
+        variables.VariableServer(), settings.bind, node.port(address), token, callers
+    )
+    lp.wait_for_stop()
+    server.stop()

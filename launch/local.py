@@ -18,9 +18,7 @@ import sys
 
 from absl import app, flags
 
-from agents import team as team_lib
-from envs import grid_env
-from launch import command_line, exit_codes, experiment_flags, run_folder
+from launch import command_line, exit_codes, experiment_flags, network_namespace, run_folder
 from launch import panel as panel_lib
 from launch import placement as placement_lib
 from launch import supervisor as supervisor_lib
@@ -42,6 +40,18 @@ _RESUME = flags.DEFINE_boolean(
     "Continue the run in --workdir from its newest checkpoint, as it was configured; only "
     "--config.run.* may change.",
 )
+_BIND = flags.DEFINE_string(
+    "bind",
+    "127.0.0.1",
+    "IP address of this machine that the variable server listens on; 0.0.0.0 or :: for all.",
+)
+_PRIVATE_NETWORK = flags.DEFINE_enum(
+    "private_network",
+    "auto",
+    network_namespace.CHOICES,
+    "Whether the run's processes get a network of their own, which nothing outside can reach: auto "
+    "where the system lets them, unless on a TPU or with --bind beyond loopback.",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -53,6 +63,15 @@ def main(argv: list[str]) -> int:
         placement = placement_lib.make(
             _PLACEMENT.value, experiment.actor.count, experiment.learner.devices
         )
+        network_namespace.check_bind(_BIND.value)
+        # Before anything is imported that starts threads.
+        network = network_namespace.arrange(
+            _PRIVATE_NETWORK.value, placement.learner.platform, _BIND.value
+        )
+
+        from agents import team as team_lib
+        from envs import grid_env
+
         # A wrong name is found here, not in five processes.
         team_lib.make(grid_env.check(experiment.env).layout, experiment.team)
         if _RESUME.value:
@@ -65,10 +84,9 @@ def main(argv: list[str]) -> int:
 
     from launch import program as program_lib
 
-    sys.stdout.write(f"run folder  {_shown(folder)}\nplacement   {placement.spec}\n")
-    sys.stdout.flush()
+    _say(f"run folder  {_shown(folder)}\nplacement   {placement.spec}\nnetwork     {network}")
     program, resources = program_lib.make(
-        experiment, placement, str(folder.path), folder.incarnation()
+        experiment, placement, _BIND.value, str(folder.path), folder.incarnation()
     )
     panel = panel_lib.Panel(
         folder, experiment.name, experiment.actor.count, experiment.replay.queue_size
@@ -126,6 +144,11 @@ def _conclude(
             f"go on        python -m launch.local --workdir={_shown(folder)} --resume\n"
         )
     return exit_codes.OK
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _shown(folder: run_folder.RunFolder) -> str:

@@ -26,6 +26,7 @@ from typing import Any
 import jax
 import launchpad as lp
 from absl import logging
+from launchpad import address as lp_address
 
 from actors import unroll
 from agents import networks as networks_lib
@@ -33,6 +34,8 @@ from configs.experiment import Experiment
 from envs import grid_env
 from launch import compilation, memory, run_folder
 from launch import placement as placement_lib
+from learner import variable_transport
+from learner import variables as variables_lib
 
 _PR_SET_PDEATHSIG = 1  # prctl's option, linux/prctl.h
 _STATUS_PERIOD_S = 0.5
@@ -46,6 +49,7 @@ class NodeSettings:
     experiment: Experiment
     workdir: str
     place: placement_lib.Place
+    bind: str  # address that the variable server listens on
     incarnation: int  # how often the run was launched before
     launcher: int  # process id that must stay alive
 
@@ -107,31 +111,6 @@ def reporter(settings: NodeSettings, **always) -> Callable[[Mapping[str, Any]], 
     return report
 
 
-class PatientServer:
-    """A variable server that may be busy or not there yet: a call that times out is repeated."""
-
-    def __init__(self, server: Any, stopping: Callable[[], bool]):
-        self._server, self._stopping = server, stopping
-
-    def publish(self, message: bytes, version: int) -> None:
-        """See `learner.variables.VariableServer.publish`."""
-        return self._repeat(self._server.publish, message, version)
-
-    def newest(self, at_least: int, timeout_s: float) -> bytes | None:
-        """See `learner.variables.VariableServer.newest`."""
-        return self._repeat(self._server.newest, at_least, timeout_s)
-
-    def _repeat(self, call, *args):
-        while not self._stopping():
-            try:
-                return call(*args)
-            except Exception as error:  # Courier maps gRPC's status to kinds it does not export.
-                if "deadline" not in str(error).lower() and "unavailable" not in str(error).lower():
-                    raise
-                logging.warning("variable server: %s; trying again", error)
-        return None
-
-
 def build(
     experiment: Experiment,
 ) -> tuple[grid_env.GridEnv, networks_lib.TeamNetworks, unroll.Unroller]:
@@ -140,6 +119,23 @@ def build(
     networks = networks_lib.make(env.layout, experiment.team)
     actor = experiment.actor
     return env, networks, unroll.Unroller(env, networks, actor.unroll_length, actor.batch)
+
+
+def variables(
+    settings: NodeSettings,
+    server: lp.Address,
+    networks: networks_lib.TeamNetworks,
+    stopping: Callable[[], bool],
+) -> variables_lib.Variables:
+    """Returns what publishes bundles to the run's variable server and gets them from it."""
+    token = run_folder.RunFolder(settings.workdir).token()
+    client = variable_transport.Client(settings.bind, port(server), token, stopping)
+    return variables_lib.Variables(client, networks)
+
+
+def port(address: lp.Address) -> int:
+    """Returns the port that Launchpad chose for `address`."""
+    return lp_address.get_port_from_address(address.resolve())
 
 
 def end(settings: NodeSettings, **figures) -> None:

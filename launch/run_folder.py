@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import platform
+import secrets
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,7 @@ class RunFolder:
         self.evaluation = self.path / "evaluation"
         self._metrics = self.path / "metrics"
         self._status = self.path / "status"
+        self._token = self.path / "token"
 
     def log(self, node: str) -> pathlib.Path:
         """Returns the file that `node` logs to."""
@@ -60,12 +62,10 @@ class RunFolder:
             for folder in (self.path, self.logs, self.tensorboard, self._metrics, self._status):
                 folder.mkdir(parents=True, exist_ok=True)
             self.config.write_text(shelf.to_json(experiment))
+            self._write_token()
             self._write_versions()
         except OSError as error:
-            raise RunFolderError(
-                f"--workdir={self.path}: cannot be written ({error.strerror}); give a folder that "
-                "you may write to"
-            ) from error
+            raise self._unwritable(error) from error
 
     def experiment(self) -> Experiment:
         """Returns the experiment of the run in this folder.
@@ -91,6 +91,7 @@ class RunFolder:
         former = len(list(self.logs.glob("learner*.log"))) - 1
         for file in [path for path in self.logs.glob("*.log") if path.suffixes == [".log"]]:
             file.rename(file.with_suffix(f".{former}.log"))
+        self._write_token()
         self._write_versions()
 
     def incarnation(self) -> int:
@@ -100,6 +101,10 @@ class RunFolder:
         launches.append(datetime.datetime.now().isoformat(timespec="seconds"))
         file.write_text(json.dumps(launches, indent=2) + "\n")
         return len(launches) - 1
+
+    def token(self) -> str:
+        """Returns what every call to this launch's variable server carries."""
+        return self._token.read_text().strip()
 
     def write_status(self, node: str, status: Mapping[str, Any]) -> None:
         """Replaces what `node` says of itself; a reader sees the old or the new, never half."""
@@ -111,6 +116,19 @@ class RunFolder:
             return json.loads((self._status / f"{node}.json").read_text())
         except FileNotFoundError:
             return {}
+
+    def _write_token(self) -> None:
+        self._token.unlink(missing_ok=True)
+        # Readable by this user alone from its first moment.
+        descriptor = os.open(self._token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+
+    def _unwritable(self, error: OSError) -> RunFolderError:
+        return RunFolderError(
+            f"--workdir={self.path}: cannot be written ({error.strerror}); give a folder that you "
+            "may write to"
+        )
 
     def _write_versions(self) -> None:
         versions = {name: importlib.metadata.version(name) for name in _PACKAGES}

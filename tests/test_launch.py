@@ -5,9 +5,12 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -142,16 +145,83 @@ def test_a_finished_run_goes_on_to_more_steps(finished, tmp_path):
     assert "finished after 2,560 steps and 20 updates" in out
 
 
-def test_control_c_keeps_a_checkpoint_and_resume_goes_on(tmp_path):
-    workdir = tmp_path / "run"
+class Interrupted(NamedTuple):
+    """A run that was looked at while it went on, and then interrupted."""
+
+    workdir: pathlib.Path
+    listening: set[tuple[str, int]]  # addresses and ports, in the run's own network
+    reached: set[tuple[str, int]]  # those of them that take a connection from outside of it
+    has_own_network: bool
+    returncode: int
+    out: str
+    err: str
+    seconds: float  # from the interrupt to the end
+    left_over: list[int]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("interrupted") / "run"
     process = _start(workdir, "--config.run.steps=100000000")
     pids = _wait_for_updates(process, workdir)
+    listening = _listening(pids)
+    reached = {(host, port) for host, port in listening if _connects(host, port)}
+    network = lambda pid: os.readlink(f"/proc/{pid}/ns/net")
+    has_own_network = network(pids["learner"]) != network("self")
     started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # What a terminal does: everyone in the group gets it.
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, (out, err)
-    assert time.monotonic() - started < 15 and not _left_over(pids)
-    assert "interrupted after" in out and "--resume" in out
+    return Interrupted(
+        workdir, listening, reached, has_own_network, process.returncode,
+        out, err, time.monotonic() - started, _left_over(pids),
+    )  # fmt: skip
+
+
+def _listening(pids):
+    """Returns address and port of every socket of the processes that takes connections."""
+    listening = set()
+    for pid in pids.values():
+        sockets = {os.readlink(path) for path in pathlib.Path(f"/proc/{pid}/fd").iterdir()
+                   if path.is_symlink()}  # fmt: skip
+        for family, file in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
+            for line in pathlib.Path(f"/proc/{pid}/net/{file}").read_text().splitlines()[1:]:
+                _, local, _, state, *rest = line.split()
+                if state == "0A" and f"socket:[{rest[5]}]" in sockets:  # LISTEN; its inode
+                    address, port = local.split(":")
+                    words = [int(address[i : i + 8], 16) for i in range(0, len(address), 8)]
+                    packed = struct.pack(f"={len(words)}I", *words)
+                    listening.add((socket.inet_ntop(family, packed), int(port, 16)))
+    return listening
+
+
+def _connects(host, port):
+    """Returns whether a connection from here is taken, at the address or at any of this machine."""
+    anywhere = host in ("::", "0.0.0.0")
+    try:
+        socket.create_connection(("127.0.0.1" if anywhere else host, port), 5.0).close()
+        return True
+    except ConnectionRefusedError:
+        return False
+
+
+def test_what_a_run_listens_on_cannot_be_reached_from_outside(interrupted):
+    variable_server, *others = sorted(
+        interrupted.listening, key=lambda s: s[0] in ("::", "0.0.0.0")
+    )
+    assert variable_server[0] in ("127.0.0.1", "::ffff:127.0.0.1"), interrupted.listening
+    assert len(others) == 1, interrupted.listening  # Reverb's
+    if interrupted.has_own_network:
+        assert "network     private" in interrupted.out and not interrupted.reached
+    else:  # As the system allows none; the start says what is open.
+        assert "network     open: Reverb's port" in interrupted.out
+
+
+def test_control_c_keeps_a_checkpoint_and_resume_goes_on(interrupted, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(interrupted.workdir, workdir)
+    assert interrupted.returncode == 0, (interrupted.out, interrupted.err)
+    assert interrupted.seconds < 15 and not interrupted.left_over
+    assert "interrupted after" in interrupted.out and "--resume" in interrupted.out
     saved = _saved(workdir)
     assert saved and max(saved) >= 3
 
@@ -209,6 +279,8 @@ def test_bad_input_ends_before_anything_starts(tmp_path):
         (["--config.team.kind=centralized"], "did you mean centralised?"),
         (["--config.learner.learning_rat=1"], "Did you mean: config.learner.learning_rate"),
         (["--config.learner.epochs=many"], "--config.learner.epochs=many"),
+        (["--bind=198.51.100.7"], "--bind=198.51.100.7: cannot be used"),
+        (["--bind=0.0.0.0", "--private_network=true"], "--private_network=true: cannot be had"),
         (["--resume"], "--resume needs"),
         (["--resume", f"--workdir={tmp_path}"], "no run here"),
     ):
