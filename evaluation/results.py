@@ -9,7 +9,6 @@ FOLDER/results/peak-hard/mpc/000-024.npz        what a report shows of them
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pathlib
@@ -19,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from evaluation import folder_lock
 
 FORMAT = 3  # of the files; another one is another evaluation
 
@@ -58,7 +59,6 @@ class Folder:
         """Takes the folder, and who is told of files that cannot be read."""
         self.path, self._say = pathlib.Path(path), say
         self._manifest = self.path / "evaluation.json"
-        self._lock = None
 
     def hold(self) -> None:
         """Makes the folder, and keeps other processes from evaluating into it while this one lives.
@@ -66,24 +66,13 @@ class Folder:
         Raises:
           FolderError: another one does.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        # The system lets go of it with the process, however that ends; children do not inherit it.
-        lock = (self.path / "lock").open("a+")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with lock:
-                lock.seek(0)
-                holder = lock.read().strip()
+            folder_lock.FolderLock(self.path / "lock").acquire()
+        except folder_lock.HeldError as error:
             raise FolderError(
-                f"{self.path}: another command is evaluating into it"
-                f"{f' (process {holder})' if holder else ''}; wait until it is done, or give "
-                "another folder with --out"
+                f"{self.path}: another command is evaluating into it ({error}); wait until it is "
+                "done, or give another folder with --out"
             ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        self._lock = lock
 
     def open(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         """Makes the folder, or makes sure that it holds the same evaluation.

@@ -77,6 +77,7 @@ def main(argv: list[str]) -> int:
         if _RESUME.value:
             folder.begin_again(experiment)
         else:
+            folder.hold(_say)
             folder.create(experiment)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
         sys.stderr.write(f"error: {experiment_flags.name_flags(str(error))}\n")
@@ -103,6 +104,8 @@ def _folder():
         if _WORKDIR.value is None:
             raise ValueError("--resume needs the folder of the run: --workdir=FOLDER")
         folder = run_folder.RunFolder(_WORKDIR.value)
+        folder.experiment()  # Where there is no run, nothing is made.
+        folder.hold(_say)
         return folder, experiment_flags.continued(folder.experiment())
     experiment = experiment_flags.experiment()
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")

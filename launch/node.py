@@ -89,6 +89,8 @@ def tie_to_launcher(settings: NodeSettings) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # A group of its own: Ctrl-C reaches the launcher alone, and a second one kills no checkpoint.
     os.setpgid(0, 0)
+    # Before the launcher is looked for: another one sees the lock, or this one is seen to be gone.
+    run_folder.RunFolder(settings.workdir).hold_node(settings.name)
     if os.getppid() != settings.launcher:
         sys.exit(f"{settings.name}: the launcher has gone")
 

@@ -1,4 +1,8 @@
-"""The folder of a run: its configuration, versions, logs, metrics, status and checkpoints."""
+"""The folder of a run: its configuration, versions, logs, metrics, status and checkpoints.
+
+One launcher at a time works in it. `locks/launcher` says which, `locks/NODE` which processes it has
+started; the system frees a lock with the process that holds it.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,23 @@ import pathlib
 import platform
 import secrets
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from configs import shelf
 from configs.experiment import Experiment
+from evaluation import folder_lock
 
 _PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "dm-launchpad-nightly", "dm-reverb",
     "tensorflow-cpu", "numpy",
 )  # fmt: skip
+
+_LAUNCHER = "launcher"
+_POLL_S = 0.2
+# A node whose launcher has gone is asked to stop, and Launchpad kills it after ten seconds.
+ENDING_SECONDS = 15.0
 
 
 class RunFolderError(RuntimeError):
@@ -37,6 +48,7 @@ class RunFolder:
         self.evaluation = self.path / "evaluation"
         self._metrics = self.path / "metrics"
         self._status = self.path / "status"
+        self._locks = self.path / "locks"
         self._token = self.path / "token"
 
     def log(self, node: str) -> pathlib.Path:
@@ -46,6 +58,66 @@ class RunFolder:
     def metrics(self, node: str) -> pathlib.Path:
         """Returns the file of `node`'s metrics, one JSON object a line."""
         return self._metrics / f"{node}.jsonl"
+
+    def hold(self, say: Callable[[str], None]) -> None:
+        """Keeps other launchers out of this folder, which it makes, while this process lives.
+
+        Args:
+          say: is told in a line if nodes of an earlier launch are still ending; they are waited
+            for, as they may be writing a checkpoint.
+
+        Raises:
+          RunFolderError: another launcher works in it, nodes do not end in time, or it cannot be
+            written.
+        """
+        lock = folder_lock.FolderLock(self._locks / _LAUNCHER)
+        try:
+            lock.acquire()
+        except folder_lock.HeldError as error:
+            raise RunFolderError(
+                f"--workdir={self.path}: another launch is using it ({error}); end that one first "
+                "(Ctrl-C, or kill PROCESS), or give another folder"
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        deadline = time.monotonic() + ENDING_SECONDS
+        said = False
+        while running := self._held_by_nodes():
+            if time.monotonic() > deadline:
+                lock.release()
+                raise RunFolderError(
+                    f"--workdir={self.path}: still in use by an earlier launch, whose launcher has "
+                    f"gone: {running}; end them with kill -9 PROCESS, or give another folder"
+                )
+            if not said:
+                say(f"waiting for an earlier launch to end: {running}")
+            said = True
+            time.sleep(_POLL_S)
+
+    def hold_node(self, node: str) -> None:
+        """Lets the next launcher see that `node` runs in this process, while it does.
+
+        Raises:
+          RunFolderError: there is a next launcher already.
+        """
+        try:
+            folder_lock.FolderLock(self._locks / node).acquire()
+        except folder_lock.HeldError as error:
+            raise RunFolderError(f"{self.path}: another launch is using it ({error})") from None
+
+    def _held_by_nodes(self) -> str:
+        """Returns the nodes that run, each with its process, or nothing if none does."""
+        held = []
+        for file in sorted(self._locks.iterdir()):
+            if file.name == _LAUNCHER:
+                continue
+            lock = folder_lock.FolderLock(file)
+            try:
+                lock.acquire()
+                lock.release()
+            except folder_lock.HeldError as error:
+                held.append(f"{file.name} ({error})")
+        return ", ".join(held)
 
     def create(self, experiment: Experiment) -> None:
         """Makes the folder and writes what determines the run.

@@ -1,5 +1,6 @@
 """The whole service as a user starts it: it ends cleanly however it ends, and leaves nothing."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -136,19 +137,24 @@ def test_a_finished_run_is_evaluated_alike_on_any_number_of_devices(finished, tm
 
 
 @pytest.mark.slow
-def test_a_finished_run_goes_on_to_more_steps(finished, tmp_path):
+def test_a_finished_run_goes_on_to_more_steps_once_though_told_to_twice(finished, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(finished[0], workdir)
-    process = _resume(workdir, "--config.run.steps=2560")
-    out, err = process.communicate(timeout=240)
+    processes = [_resume(workdir, "--config.run.steps=2560") for _ in range(2)]
+    ended = [(process, *process.communicate(timeout=240)) for process in processes]
+    (process, out, err), (refused, _, message) = sorted(ended, key=lambda e: e[0].returncode)
     assert process.returncode == 0, (out, err)
     assert "finished after 2,560 steps and 20 updates" in out
+    assert refused.returncode == 2 and f"(process {process.pid})" in message, message
+    assert len(json.loads((workdir / "launches.json").read_text())) == 2
 
 
 class Interrupted(NamedTuple):
     """A run that was looked at while it went on, and then interrupted."""
 
     workdir: pathlib.Path
+    launcher: int  # its process
+    refused: subprocess.CompletedProcess  # a second launch beside it
     listening: set[tuple[str, int]]  # addresses and ports, in the run's own network
     reached: set[tuple[str, int]]  # those of them that take a connection from outside of it
     has_own_network: bool
@@ -163,16 +169,20 @@ class Interrupted(NamedTuple):
 def interrupted(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("interrupted") / "run"
     process = _start(workdir, "--config.run.steps=100000000")
-    pids = _wait_for_updates(process, workdir)
-    listening = _listening(pids)
-    reached = {(host, port) for host, port in listening if _connects(host, port)}
-    network = lambda pid: os.readlink(f"/proc/{pid}/ns/net")
-    has_own_network = network(pids["learner"]) != network("self")
-    started = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)  # What a terminal does: everyone in the group gets it.
-    out, err = process.communicate(timeout=60)
+    try:
+        pids = _wait_for_updates(process, workdir)
+        refused = _command("launch.local", f"--workdir={workdir}", "--resume")
+        listening = _listening(pids)
+        reached = {(host, port) for host, port in listening if _connects(host, port)}
+        network = lambda pid: os.readlink(f"/proc/{pid}/ns/net")
+        has_own_network = network(pids["learner"]) != network("self")
+        started = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)  # What a terminal does: all in the group get it.
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     return Interrupted(
-        workdir, listening, reached, has_own_network, process.returncode,
+        workdir, process.pid, refused, listening, reached, has_own_network, process.returncode,
         out, err, time.monotonic() - started, _left_over(pids),
     )  # fmt: skip
 
@@ -181,8 +191,11 @@ def _listening(pids):
     """Returns address and port of every socket of the processes that takes connections."""
     listening = set()
     for pid in pids.values():
-        sockets = {os.readlink(path) for path in pathlib.Path(f"/proc/{pid}/fd").iterdir()
-                   if path.is_symlink()}  # fmt: skip
+        sockets = set()
+        for descriptor in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # It was closed since.
+                sockets.add(os.readlink(descriptor))
+        # Not by psutil, which reads them of the network that this process is in.
         for family, file in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
             for line in pathlib.Path(f"/proc/{pid}/net/{file}").read_text().splitlines()[1:]:
                 _, local, _, state, *rest = line.split()
@@ -214,6 +227,16 @@ def test_what_a_run_listens_on_cannot_be_reached_from_outside(interrupted):
         assert "network     private" in interrupted.out and not interrupted.reached
     else:  # As the system allows none; the start says what is open.
         assert "network     open: Reverb's port" in interrupted.out
+
+
+def test_a_second_launch_beside_a_live_run_is_refused(interrupted):
+    refused = interrupted.refused
+    assert refused.returncode == 2, (refused.stdout, refused.stderr)
+    assert f"(process {interrupted.launcher})" in refused.stderr, refused.stderr
+    assert str(interrupted.workdir) in refused.stderr and "Traceback" not in refused.stderr
+    launches = json.loads((interrupted.workdir / "launches.json").read_text())
+    logs = [path.name for path in (interrupted.workdir / "logs").iterdir()]
+    assert len(launches) == 1 and "learner.0.log" not in logs
 
 
 def test_control_c_keeps_a_checkpoint_and_resume_goes_on(interrupted, tmp_path):
@@ -252,16 +275,17 @@ def test_a_node_that_dies_ends_the_run_and_is_shown(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_launcher_that_is_killed_leaves_no_process(tmp_path):
+def test_a_launcher_that_is_killed_leaves_no_process_and_its_folder_free(tmp_path):
     workdir = tmp_path / "run"
     process = _start(workdir, "--config.run.steps=100000000")
     pids = _wait_for_updates(process, workdir)
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 15
-    while _left_over(pids) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    said = []
+    run_folder.RunFolder(workdir).hold(said.append)
+    assert "waiting for an earlier launch to end: " in said[0] and "learner (process " in said[0]
     assert not _left_over(pids)
+    assert max(_saved(workdir)) >= 3  # Written while this process waited.
 
 
 def test_bad_input_ends_before_anything_starts(tmp_path):
