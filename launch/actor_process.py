@@ -12,19 +12,19 @@ from replay import reverb_queue
 
 def actor_node(settings: node.NodeSettings, index: int, queue: Any, server: Any) -> None:
     """Steps grids and sends unrolls."""
-    stopping = node.begin(settings)
-
+    heartbeat = node.begin(settings)
     experiment = settings.experiment
     _, networks, unroller = node.build(experiment)
     actor.run(
         unroller,
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        variables.Variables(node.PatientServer(server, heartbeat.stopping), networks),
         reverb_queue.Writer(queue),
-        node.reporter(settings),
-        stopping,
+        heartbeat.report,
+        heartbeat.stopping,
+        heartbeat.progress,
         actor=index,
         incarnation=settings.incarnation,
         seed=experiment.seed,
         synchronous=experiment.run.synchronous,
     )
-    node.end(settings)
+    node.end(settings, heartbeat)

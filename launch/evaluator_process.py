@@ -20,7 +20,7 @@ _VALIDATION_SEED = 20_000
 
 def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     """Scores the newest parameters on validation days and keeps the best."""
-    stopping = node.begin(settings)
+    heartbeat = node.begin(settings)
     experiment = settings.experiment
     folder = run_folder.RunFolder(settings.workdir)
     env, networks, unroller = node.build(experiment)
@@ -33,7 +33,9 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
 
     def means(bundle, weight: float) -> dict[str, float]:
         memory = (bundle, np.float32(weight))
-        played = player.play(controller, tapes, memory=memory).happened
+        played = player.play(
+            controller, tapes, memory=memory, progress=lambda steps: heartbeat.beat()
+        ).happened
         found = metrics.compute(played, env)
         return {name: float(v.mean()) for name, v in found.items() if not np.isnan(v).any()}
 
@@ -43,24 +45,24 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     if checkpoints.any():
         best = checkpoints.run(checkpoints.version())["return"]
     log = metrics_log.MetricsLog(folder, settings.name)
-    report = node.reporter(settings)
     steps_per_update = unroller.steps * experiment.learner.unrolls_per_update
 
     def record(version: int, scores: Mapping[str, float]) -> None:
         compared = {f"evaluation/{name}": value for name, value in scores.items()}
         compared["evaluation/do_nothing_return"] = baseline["return"]
         log.write(version * steps_per_update, compared)
-        report({"version": version, **compared})
+        heartbeat.report({"version": version, **compared})
 
     evaluator.run(
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        variables.Variables(node.PatientServer(server, heartbeat.stopping), networks),
         lambda bundle: means(bundle, 1.0),
         lambda bundle, scores: checkpoints.save(int(bundle.version), bundle, scores),
         record,
-        stopping,
+        heartbeat.stopping,
+        heartbeat.progress,
         period_s=experiment.evaluator.period_seconds,
         best=best,
     )
     checkpoints.wait()
     log.close()
-    node.end(settings)
+    node.end(settings, heartbeat)

@@ -17,7 +17,7 @@ _STREAM = 2  # The learner's random numbers are not the actors'.
 
 def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
     """Learns until the budget is spent."""
-    stopping = node.begin(settings)
+    heartbeat = node.begin(settings)
     experiment, run = settings.experiment, settings.experiment.run
     folder = run_folder.RunFolder(settings.workdir)
     _, networks, unroller = node.build(experiment)
@@ -30,38 +30,36 @@ def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
         service.restore(checkpoints, networks)
         logging.info("continuing from update %d", service.version)
     log = metrics_log.MetricsLog(folder, settings.name)
-    report = node.reporter(
-        settings,
-        steps_planned=run.steps,
-        seconds_planned=60.0 * run.max_minutes,
-    )
+    max_seconds = 60.0 * run.max_minutes
+    planned = {"steps_planned": run.steps, "seconds_planned": max_seconds}
 
     def record(step: int, scalars: Mapping[str, float]) -> None:
         log.write(step, scalars)
-        report({"steps": step, **scalars})
+        heartbeat.report({**planned, "steps": step, **scalars})
 
     outcome = service.run(
         reverb_queue.Reader(queue, spec),
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        variables.Variables(node.PatientServer(server, heartbeat.stopping), networks),
         checkpoints,
         record,
-        stopping,
+        heartbeat.stopping,
+        heartbeat.progress,
         max_lag=experiment.replay.max_lag,
-        max_seconds=60.0 * run.max_minutes,
+        max_seconds=max_seconds,
         checkpoint_seconds=run.checkpoint_seconds,
     )
     log.close()
-    node.end(settings, outcome=outcome, version=service.version, steps=service.steps)
+    node.end(settings, heartbeat, outcome=outcome, version=service.version, steps=service.steps)
 
 
 def queue_tables(settings: node.NodeSettings) -> list[Any]:
     """Returns the Reverb tables; called where the queue lives."""
-    node.tie_to_launcher(settings)
+    node.serve(settings)
     _, _, unroller = node.build(settings.experiment)
     return [reverb_queue.table(unroller.spec(), settings.experiment.replay.queue_size)]
 
 
 def variable_server(settings: node.NodeSettings) -> Any:
     """Returns the variable server; called where it lives."""
-    node.tie_to_launcher(settings)
+    node.serve(settings)
     return variables.VariableServer()

@@ -4,7 +4,7 @@
     python -m launch.local --config=case14 --config.learner.learning_rate=1e-4 --workdir=runs/mine
 
 Every field of the experiment is a flag; --help lists them. Ctrl-C stops everything and keeps a
-checkpoint; --resume goes on from it. Afterwards:
+checkpoint; --resume goes on from it. A process that hangs ends the run. Afterwards:
 
     python -m launch.evaluate --workdir=FOLDER
     tensorboard --logdir=FOLDER/tensorboard
@@ -18,12 +18,9 @@ import sys
 
 from absl import app, flags
 
-from agents import team as team_lib
-from envs import grid_env
+# What takes long to import is imported in `main`, when flags are known to be good.
 from launch import command_line, exit_codes, experiment_flags, run_folder
-from launch import panel as panel_lib
 from launch import placement as placement_lib
-from launch import supervisor as supervisor_lib
 
 flags.adopt_module_key_flags(experiment_flags)
 
@@ -42,6 +39,18 @@ _RESUME = flags.DEFINE_boolean(
     "Continue the run in --workdir from its newest checkpoint, as it was configured; only "
     "--config.run.* may change.",
 )
+_SILENCE_LIMIT_S = flags.DEFINE_float(
+    "silence_limit_s",
+    60.0,
+    "End the run when a process has given no sign of life for so many seconds, or its loop has "
+    "stood still for as long although it does not compile (or, if that is more, for three times "
+    "as long as it ever did). While processes start, for ten times as long.",
+)
+flags.register_validator(
+    _SILENCE_LIMIT_S,
+    lambda seconds: 5 <= seconds <= 86_400,
+    "must be from 5 to 86400 seconds",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -53,6 +62,9 @@ def main(argv: list[str]) -> int:
         placement = placement_lib.make(
             _PLACEMENT.value, experiment.actor.count, experiment.learner.devices
         )
+        from agents import team as team_lib
+        from envs import grid_env
+
         # A wrong name is found here, not in five processes.
         team_lib.make(grid_env.check(experiment.env).layout, experiment.team)
         if _RESUME.value:
@@ -63,17 +75,21 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"error: {experiment_flags.name_flags(str(error))}\n")
         return exit_codes.USAGE
 
+    from launch import panel as panel_lib
     from launch import program as program_lib
+    from launch import silence
+    from launch import supervisor as supervisor_lib
 
     sys.stdout.write(f"run folder  {_shown(folder)}\nplacement   {placement.spec}\n")
     sys.stdout.flush()
     program, resources = program_lib.make(
         experiment, placement, str(folder.path), folder.incarnation()
     )
+    watch = silence.Watch(resources, _SILENCE_LIMIT_S.value)
     panel = panel_lib.Panel(
-        folder, experiment.name, experiment.actor.count, experiment.replay.queue_size
+        folder, experiment.name, experiment.actor.count, experiment.replay.queue_size, watch
     )
-    with supervisor_lib.Supervisor(folder) as supervisor, panel:
+    with supervisor_lib.Supervisor(folder, watch) as supervisor, panel:
         supervisor.start(program, resources)
         outcome = supervisor.watch(panel.refresh)
     return _conclude(folder, outcome, panel.first_update_seconds)
@@ -91,10 +107,10 @@ def _folder():
     return run_folder.RunFolder(_WORKDIR.value or f"runs/{experiment.name}-{now}"), experiment
 
 
-def _conclude(
-    folder: run_folder.RunFolder, outcome: supervisor_lib.Outcome, first_update_s: float | None
-) -> int:
-    """Says how the run ended and returns the exit code."""
+def _conclude(folder: run_folder.RunFolder, outcome, first_update_s: float | None) -> int:
+    """Says how the run ended, a `supervisor.Outcome`, and returns the exit code."""
+    from launch import supervisor as supervisor_lib
+
     if outcome.killed:
         sys.stderr.write(f"killed because they did not stop: {', '.join(outcome.killed)}\n")
     if outcome.kind == "failed":

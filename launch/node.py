@@ -15,12 +15,12 @@ import atexit
 import contextlib
 import ctypes
 import dataclasses
+import faulthandler
 import os
 import pathlib
 import signal
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,10 +32,10 @@ from agents import networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
 from launch import compilation, memory, run_folder
+from launch import heartbeat as heartbeat_lib
 from launch import placement as placement_lib
 
 _PR_SET_PDEATHSIG = 1  # prctl's option, linux/prctl.h
-_STATUS_PERIOD_S = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +50,8 @@ class NodeSettings:
     launcher: int  # process id that must stay alive
 
 
-def begin(settings: NodeSettings) -> Callable[[], bool]:
-    """Pins and checks this process; returns what says whether to stop."""
+def begin(settings: NodeSettings) -> heartbeat_lib.Heartbeat:
+    """Pins and checks this process; returns its heartbeat, which also says whether to stop."""
     logging.set_verbosity(logging.INFO)
     tie_to_launcher(settings)
     pathlib.Path("/proc/self/comm").write_text(settings.name)  # What ps and top show.
@@ -60,6 +60,7 @@ def begin(settings: NodeSettings) -> Callable[[], bool]:
         for thread in os.listdir("/proc/self/task"):  # Some have started before this one.
             with contextlib.suppress(ProcessLookupError):  # And some have ended since.
                 os.sched_setaffinity(int(thread), place.cores)
+    heartbeat = _heartbeat(settings)
     memory.keep()
     compilation.use_cache()
     found = jax.local_devices()
@@ -74,10 +75,20 @@ def begin(settings: NodeSettings) -> Callable[[], bool]:
         "%s: %d %s device(s), %s, process %d",
         settings.name, len(found), found[0].platform, where, os.getpid(),
     )  # fmt: skip
-    run_folder.RunFolder(settings.workdir).write_status(
-        settings.name, {"state": "starting", "pid": os.getpid(), "time": time.time()}
-    )
-    return lp.stop_event().is_set
+    return heartbeat
+
+
+def serve(settings: NodeSettings) -> None:
+    """Begins a server without a loop; one that shares the learner's process leaves all to it."""
+    tie_to_launcher(settings)
+    if not settings.experiment.run.colocate:
+        _heartbeat(settings, loop=False)
+
+
+def _heartbeat(settings: NodeSettings, loop: bool = True) -> heartbeat_lib.Heartbeat:
+    faulthandler.register(signal.SIGUSR2)  # The launcher asks a loop that hangs where it stands.
+    folder = run_folder.RunFolder(settings.workdir)
+    return heartbeat_lib.Heartbeat(folder, settings.name, lp.stop_event().is_set, loop)
 
 
 def tie_to_launcher(settings: NodeSettings) -> None:
@@ -87,24 +98,6 @@ def tie_to_launcher(settings: NodeSettings) -> None:
     os.setpgid(0, 0)
     if os.getppid() != settings.launcher:
         sys.exit(f"{settings.name}: the launcher has gone")
-
-
-def reporter(settings: NodeSettings, **always) -> Callable[[Mapping[str, Any]], None]:
-    """Returns a function that tells the console what a node does, twice a second at most."""
-    folder = run_folder.RunFolder(settings.workdir)
-    last = 0.0
-
-    def report(figures: Mapping[str, Any]) -> None:
-        nonlocal last
-        now = time.time()
-        if now - last >= _STATUS_PERIOD_S:
-            last = now
-            folder.write_status(
-                settings.name,
-                {"state": "running", "pid": os.getpid(), "time": now, **always, **figures},
-            )
-
-    return report
 
 
 class PatientServer:
@@ -142,11 +135,9 @@ def build(
     return env, networks, unroll.Unroller(env, networks, actor.unroll_length, actor.batch)
 
 
-def end(settings: NodeSettings, **figures) -> None:
+def end(settings: NodeSettings, heartbeat: heartbeat_lib.Heartbeat, **figures) -> None:
     """Says that the node's work is done, and has the process leave without more ado."""
-    folder = run_folder.RunFolder(settings.workdir)
-    last = folder.status(settings.name)
-    folder.write_status(settings.name, {**last, "state": "ended", "time": time.time(), **figures})
+    heartbeat.end(**figures)
     logging.info("%s: ended", settings.name)
     # A read from Reverb cannot be cancelled, and its thread would abort Python's own shutdown.
     atexit.register(_leave)

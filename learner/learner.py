@@ -106,6 +106,7 @@ class Learner:
         checkpoints: checkpoint_lib.Checkpoints,
         log: Log,
         stopping: Callable[[], bool],
+        progress: Callable[..., None] = lambda doing, limited=True: None,
         *,
         max_lag: int,
         max_seconds: float,
@@ -128,12 +129,13 @@ class Learner:
         waited, unnormalised = 0.0, 0
         # Rates and shares are of the last updates, so that compiling does not colour them.
         recent: collections.deque = collections.deque([(start, self.steps, waited)], maxlen=20)
-        outcome = "stopped"
+        outcome, first = "stopped", True
         while not stopping():
             seconds = self._seconds_before + time.monotonic() - start
             if self.version >= self.updates or seconds >= max_seconds:
                 outcome = "finished"
                 break
+            progress("waiting for data")
             before = time.monotonic()
             batch = ingest.next(_PATIENCE_S)
             waited += time.monotonic() - before
@@ -145,12 +147,15 @@ class Learner:
                 unnormalised += len(batch.versions)
                 continue
 
+            progress("compiling" if first else "updating", limited=not first)
+            first = False
             before = time.monotonic()
             lags = [self.version - version for version in batch.versions]
             self._state, metrics = self._update(self._state, batch.unroll)
             metrics = {name: float(value[0]) for name, value in metrics.items()}
             self.version += 1
             published = self.bundle()
+            progress("publishing")
             variables.publish(published)
             if known_from is None and published.statistics.count > 0:
                 known_from = self.version
@@ -184,8 +189,10 @@ class Learner:
                 },
             )
             if now - saved >= checkpoint_seconds:
+                progress("saving a checkpoint")
                 self.save(checkpoints, self._seconds_before + now - start)
                 saved = now
+        progress("saving the last checkpoint")
         self.save(checkpoints, self._seconds_before + time.monotonic() - start, wait=True)
         return outcome
 

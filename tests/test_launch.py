@@ -117,6 +117,44 @@ def test_a_run_finishes(finished):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("node", ["learner", "variables"])
+def test_a_node_that_hangs_ends_the_run_and_is_named(tmp_path, node):
+    workdir = tmp_path / "run"
+    apart = ["--noconfig.run.colocate"] if node == "variables" else []
+    process = _start(
+        workdir, "--config.run.steps=100000000", "--silence_limit_s=20",
+        "--config.run.checkpoint_seconds=1", *apart,
+    )  # fmt: skip
+    pids = _wait_for_updates(process, workdir)
+    deadline = time.monotonic() + 60
+    while not _saved(workdir) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    silent = run_folder.RunFolder(workdir).status(node)["pid"]
+    stopped = time.monotonic()
+    os.kill(silent, signal.SIGSTOP)
+    lines = []
+    for line in process.stdout:
+        lines.append((time.monotonic() - stopped, line))
+        print(f"{lines[-1][0]:6.1f}  {line.rstrip()}")
+    err = process.stderr.read()
+    print(f"{time.monotonic() - stopped:6.1f}  {err.splitlines()[0]}")
+    assert process.wait(10) == 1 and not _left_over({**pids, node: silent}), err
+    assert 20 <= time.monotonic() - stopped < 40
+    assert f"error: {node} has been silent for 20 s, last " in err and "Traceback" not in err
+    warnings = [seconds for seconds, line in lines if f"{node} has been silent for" in line]
+    assert warnings and 9 < warnings[0] < 16
+    if node == "learner":
+        assert any("s ago" in line for seconds, line in lines if seconds > 9)
+        assert not any("steps/s" in line for seconds, line in lines if seconds > 9)
+    before, saved = run_folder.RunFolder(workdir).status("learner")["run/updates"], _saved(workdir)
+    assert saved and max(saved) <= before
+    process = _resume(workdir)
+    _wait_for_updates(process, workdir, count=before + 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+
+
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_alike_on_any_number_of_devices(finished, tmp_path):
     results = []
     for devices in ("1", "2"):
@@ -209,6 +247,7 @@ def test_bad_input_ends_before_anything_starts(tmp_path):
         (["--config.team.kind=centralized"], "did you mean centralised?"),
         (["--config.learner.learning_rat=1"], "Did you mean: config.learner.learning_rate"),
         (["--config.learner.epochs=many"], "--config.learner.epochs=many"),
+        (["--silence_limit_s=1"], "must be from 5 to 86400 seconds"),
         (["--resume"], "--resume needs"),
         (["--resume", f"--workdir={tmp_path}"], "no run here"),
     ):
