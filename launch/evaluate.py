@@ -26,7 +26,7 @@ import sys
 
 from absl import app, flags, logging
 
-from launch import command_line, exit_codes, run_folder
+from launch import command_line, exit_codes, interrupt, run_folder
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
 
@@ -124,6 +124,7 @@ def main(argv: list[str]) -> int:
     ) as error:  # fmt: skip
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.USAGE
+    interrupt.raise_error()  # From here on there is something to go on from.
     try:
         return _evaluate(console, folder, request, run)
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ import sys
 from absl import app, flags
 
 # What takes long to import is imported in `main`, when flags are known to be good.
-from launch import command_line, exit_codes, experiment_flags, run_folder
+from launch import command_line, exit_codes, experiment_flags, interrupt, run_folder
 from launch import placement as placement_lib
 
 flags.adopt_module_key_flags(experiment_flags)
@@ -67,10 +67,11 @@ def main(argv: list[str]) -> int:
 
         # A wrong name is found here, not in five processes.
         team_lib.make(grid_env.check(experiment.env).layout, experiment.team)
-        if _RESUME.value:
-            folder.begin_again(experiment)
-        else:
-            folder.create(experiment)
+        with interrupt.held(_before_first_update(folder)):
+            if _RESUME.value:
+                folder.begin_again(experiment)
+            else:
+                folder.create(experiment)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
         sys.stderr.write(f"error: {experiment_flags.name_flags(str(error))}\n")
         return exit_codes.USAGE
@@ -107,6 +108,13 @@ def _folder():
     return run_folder.RunFolder(_WORKDIR.value or f"runs/{experiment.name}-{now}"), experiment
 
 
+def _before_first_update(folder: run_folder.RunFolder) -> str:
+    return (
+        "interrupted before the first update; go on with "
+        f"python -m launch.local --workdir={_shown(folder)} --resume"
+    )
+
+
 def _conclude(folder: run_folder.RunFolder, outcome, first_update_s: float | None) -> int:
     """Says how the run ended, a `supervisor.Outcome`, and returns the exit code."""
     from launch import supervisor as supervisor_lib
@@ -121,8 +129,8 @@ def _conclude(folder: run_folder.RunFolder, outcome, first_update_s: float | Non
         return exit_codes.FAILED
     learner = folder.status("learner")
     if "run/updates" not in learner:
-        sys.stdout.write(f"{outcome.kind} before the first update\n")
-        return exit_codes.OK
+        sys.stderr.write(f"{_before_first_update(folder)}\n")
+        return exit_codes.INTERRUPTED
     if learner["state"] != "ended":
         sys.stderr.write(
             f"error: the learner did not end in order, so its last checkpoint may be missing. The "

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from launch import run_folder
+from launch import interrupt, run_folder
 from launch import silence as silence_lib
 
 _POLL_S = 0.2
@@ -43,8 +43,7 @@ class Supervisor:
         self._interrupted = threading.Event()
 
     def __enter__(self) -> Supervisor:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._interrupted.set())
+        interrupt.call(self._interrupted.set)
         return self
 
     def __exit__(self, *_) -> None:

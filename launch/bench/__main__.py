@@ -26,7 +26,7 @@ import sys
 
 from absl import app, flags
 
-from launch import command_line, exit_codes
+from launch import command_line, exit_codes, interrupt
 from launch.bench import machine, peer_process
 
 _SUBJECTS = ("powerflow", "env", "contingency")
@@ -109,8 +109,12 @@ def main(argv: list[str]) -> int:
     if about["machine"]["load_average"][0] > _QUIET_LOAD:
         load = about["machine"]["load_average"][0]
         console.print(f"others are using this machine (load average {load:.1f}): expect noise")
+    interrupt.raise_error()  # Peers that run are ended with us.
     try:
         result = subject.measure(settings, lambda text: console.print(text, soft_wrap=True))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing is written\n")
+        return exit_codes.INTERRUPTED
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.FAILED
