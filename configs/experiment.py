@@ -24,7 +24,10 @@ class RunOptions:
     """Options of the run as a whole. The text beside each field is its help."""
 
     steps: Annotated[int, "environment steps to learn from, all actors together"] = 1_000_000
-    max_minutes: Annotated[float, "end earlier, after this many minutes of learning"] = 60.0
+    max_minutes: Annotated[
+        float, "end earlier, after this many minutes of learning, compilation not counted: the "
+        "clock of every launch starts when its first update is done"
+    ] = 60.0  # fmt: skip
     checkpoint_seconds: Annotated[float, "time between two checkpoints"] = 30.0
     synchronous: Annotated[
         bool, "actors wait for each update, so that a seed gives the same run every time"

@@ -114,6 +114,20 @@ class Learner:
     ) -> str:
         """Learns until the budget is spent or `stopping()`; returns which of the two it was.
 
+        Compilation and the wait for the first data are not learning: seconds count from the end of
+        this call's first update.
+
+        Args:
+          reader: where unrolls come from; has `read()` and `size()`.
+          variables: where bundles go.
+          checkpoints: where the state is saved.
+          log: takes the step and its scalars after each update.
+          stopping: says when to stop.
+          progress: told what the loop does next, as `launch.heartbeat.Heartbeat.progress` is.
+          max_lag: unrolls older than so many updates are dropped.
+          max_seconds: seconds of learning in the budget, former launches included.
+          checkpoint_seconds: time between two checkpoints.
+
         Raises:
           FloatingPointError: too many updates were not finite.
         """
@@ -125,13 +139,15 @@ class Learner:
             reader.read(), self.options.unrolls_per_update, self.devices, max_lag,
             lambda: self.version,
         )  # fmt: skip
-        start = saved = time.monotonic()
+        saved = time.monotonic()
+        saved_version = self.version
         waited, unnormalised = 0.0, 0
+        began: float | None = None
         # Rates and shares are of the last updates, so that compiling does not colour them.
-        recent: collections.deque = collections.deque([(start, self.steps, waited)], maxlen=20)
-        outcome, first = "stopped", True
+        recent: collections.deque = collections.deque([(saved, self.steps, waited)], maxlen=20)
+        outcome = "stopped"
         while not stopping():
-            seconds = self._seconds_before + time.monotonic() - start
+            seconds = self._seconds(began)
             if self.version >= self.updates or seconds >= max_seconds:
                 outcome = "finished"
                 break
@@ -147,8 +163,7 @@ class Learner:
                 unnormalised += len(batch.versions)
                 continue
 
-            progress("compiling" if first else "updating", limited=not first)
-            first = False
+            progress("compiling" if began is None else "updating", limited=began is not None)
             before = time.monotonic()
             lags = [self.version - version for version in batch.versions]
             self._state, metrics = self._update(self._state, batch.unroll)
@@ -168,6 +183,9 @@ class Learner:
                     f"{self.options.max_bad_updates}); try a lower learner.learning_rate"
                 )
             then, steps_then, waited_then = recent[0]
+            if began is None:
+                began = now
+                recent.clear()
             recent.append((now, self.steps, waited))
             log(
                 self.steps,
@@ -175,7 +193,7 @@ class Learner:
                     **metrics,
                     **_mean_summaries(batch.summaries),
                     "run/updates": self.version,
-                    "run/seconds": self._seconds_before + now - start,
+                    "run/seconds": self._seconds_before + now - began,
                     "run/steps_per_second": (self.steps - steps_then) / (now - then),
                     "run/bytes_per_transition": self._bytes_per_transition,
                     "run/lag_mean": float(np.mean(lags)),
@@ -190,11 +208,17 @@ class Learner:
             )
             if now - saved >= checkpoint_seconds:
                 progress("saving a checkpoint")
-                self.save(checkpoints, self._seconds_before + now - start)
-                saved = now
+                self.save(checkpoints, self._seconds(began))
+                saved, saved_version = now, self.version
         progress("saving the last checkpoint")
-        self.save(checkpoints, self._seconds_before + time.monotonic() - start, wait=True)
+        if self.version != saved_version:
+            self.save(checkpoints, self._seconds(began), wait=True)
+        checkpoints.wait()
         return outcome
+
+    def _seconds(self, began: float | None) -> float:
+        """Returns the seconds of learning, of former launches too."""
+        return self._seconds_before + (0.0 if began is None else time.monotonic() - began)
 
     def _one(self) -> ppo.TrainingState:
         """Returns one device's copy of the state."""

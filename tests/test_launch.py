@@ -116,6 +116,33 @@ def test_a_run_finishes(finished):
     assert again.returncode == 2 and "holds a run already" in again.stderr
 
 
+def test_the_clock_of_a_run_starts_when_everything_is_compiled(finished):
+    folder = run_folder.RunFolder(finished[0])
+    rows = [json.loads(line) for line in folder.metrics("learner").read_text().splitlines()]
+    seconds = [row["run/seconds"] for row in rows]
+    assert seconds[0] == 0.0 and seconds == sorted(seconds) and seconds[-1] > 0.0
+
+
+def test_a_run_that_has_spent_its_budget_is_not_started_again(finished):
+    workdir = finished[0]
+    contents = lambda: {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        for path in workdir.rglob("*")
+    }
+    before = contents()
+    for flags, remedy in (
+        ([], "2,048 of 2,048 steps"),
+        ([], "to go on, add --config.run.steps=4096\n"),
+        (["--config.run.max_minutes=1e-6"], "--config.run.steps=4096 --config.run.max_minutes=1\n"),
+        (["--config.run.steps=9999", "--config.run.max_minutes=1e-6"],
+         "to go on, add --config.run.max_minutes=1\n"),
+    ):  # fmt: skip
+        done = _command("launch.local", f"--workdir={workdir}", "--resume", *flags)
+        assert done.returncode == 2 and remedy in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1 and not done.stdout
+    assert contents() == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("node", ["learner", "variables"])
 def test_a_node_that_hangs_ends_the_run_and_is_named(tmp_path, node):
