@@ -13,9 +13,9 @@ import jax
 
 from agents import controllers, networks
 from agents.baselines import registry
-from envs import choices, grid_env
+from envs import choices, digest, grid_env
 from envs.options import EnvOptions
-from evaluation import digest, runner
+from evaluation import runner
 from evaluation.scenarios import suite
 from launch import option_fields, run_folder
 from learner import checkpoint
@@ -90,9 +90,9 @@ def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
 def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
     """Returns the controller of a checkpoint, and what tells it from others."""
     checkpoints = checkpoint.Checkpoints(run.path, which, create=False)
-    version = checkpoints.version()
-    bundle = jax.tree.map(jax.numpy.asarray, checkpoints.policy(version, nets))
-    policy = {"run": run.path.name, "update": version, "parameters": digest.of(bundle)}
+    restored = checkpoints.read(nets)
+    bundle = jax.tree.map(jax.numpy.asarray, restored.bundle)
+    policy = {"run": run.path.name, "update": restored.version, "parameters": digest.of(bundle)}
     return controllers.learned(nets, bundle), policy
 
 

@@ -76,21 +76,21 @@ class Learner:
         """Returns a copy, on the host, of what is published."""
         return jax.tree.map(np.array, ppo.bundle(self._one()))
 
-    def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> None:
-        """Continues from the newest checkpoint."""
-        version = checkpoints.version()
-        bundle = checkpoints.policy(version, networks)
-        rest = checkpoints.learner(version, self._rest())
-        run = checkpoints.run(version)
+    def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> list[str]:
+        """Continues from the newest checkpoint that can be read; says which were set aside."""
+        restored, set_aside = checkpoints.recover(networks, self._rest())
+        bundle = restored.bundle
         state = ppo.TrainingState(
             params=bundle.params,
             statistics=bundle.statistics,
             value_statistics=bundle.value_statistics,
             version=bundle.version,
-            **rest,
+            **restored.learner,
         )
         self._state = self._replicate(state)
-        self.version, self._seconds_before = version, float(run["seconds"])
+        self.version = restored.version
+        self._seconds_before = float(restored.run["seconds"])
+        return set_aside
 
     def save(
         self, checkpoints: checkpoint_lib.Checkpoints, seconds: float, wait: bool = False

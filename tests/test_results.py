@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from agents import controllers
-from envs import grid_env
+from envs import digest, grid_env
 from envs.options import EnvOptions
-from evaluation import digest, episodes, intervals, results, runner, summary
+from evaluation import episodes, intervals, results, runner, summary
 
 ROOT = pathlib.Path(__file__).parents[1]
 PLAN = runner.Plan(("lower",), (("normal", "easy"), ("failure", "hard")), 3, "test", 0, bound=False)
