@@ -10,6 +10,7 @@ FOLDER/results/peak-hard/mpc/000-024.npz        what a report shows of them
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pathlib
@@ -81,8 +82,7 @@ class Folder:
                 "another folder with --out"
             ) from None
         lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        os.write(lock.fileno(), f"{os.getpid()}\n".encode())
         self._lock = lock
 
     def open(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -166,9 +166,9 @@ class Folder:
         path = self._path(task, first, count)
         path.parent.mkdir(parents=True, exist_ok=True)
         if arrays is not None:
-            partial = path.with_suffix(".partial.npz")
-            np.savez_compressed(partial, **arrays)
-            partial.replace(path.with_suffix(".npz"))
+            packed = io.BytesIO()  # Not into the file: a full disk has zipfile print tracebacks.
+            np.savez_compressed(packed, **arrays)
+            _replace(path.with_suffix(".npz"), packed.getvalue())
         _write(path, results)
 
     def arrays(self, task: Task, first: int, count: int) -> dict[str, np.ndarray] | None:
@@ -205,8 +205,16 @@ def worst(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray] | N
 
 
 def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    _replace(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _replace(path: pathlib.Path, content: bytes) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
+    try:
+        partial.write_bytes(content)
+    except OSError as error:  # It does not name the file.
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     partial.replace(path)
 
 

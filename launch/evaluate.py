@@ -267,7 +267,14 @@ def _compare(folders: list[str]) -> int:
     for table in tables.compared(found):
         console.print(table)
     out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(folders[0])
-    console.print(f"written to {os.path.relpath(compare.write(found, out))}", soft_wrap=True)
+    try:
+        page = compare.write(found, out)
+    except OSError as error:
+        sys.stderr.write(
+            f"error: {os.path.relpath(out)}: the comparison is not written ({error})\n"
+        )
+        return exit_codes.FAILED
+    console.print(f"written to {os.path.relpath(page)}", soft_wrap=True)
     return exit_codes.OK
 
 
