@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from actors import actor
-from launch import node
+from launch import node, storage
 from learner import variables
 from replay import reverb_queue
 
 
+@storage.reported()
 def actor_node(settings: node.NodeSettings, index: int, queue: Any, server: Any) -> None:
     """Steps grids and sends unrolls."""
     stopping = node.begin(settings)

@@ -7,17 +7,19 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from actors import evaluator
 from agents import bundle as bundle_lib
 from agents import controllers
 from evaluation import episodes, metrics
-from launch import metrics_log, node, run_folder
+from launch import metrics_log, node, run_folder, storage
 from learner import checkpoint, variables
 
 _VALIDATION_SEED = 20_000
 
 
+@storage.reported(checkpoint.CheckpointError)
 def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     """Scores the newest parameters on validation days and keeps the best."""
     stopping = node.begin(settings)
@@ -41,7 +43,10 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     checkpoints = checkpoint.Checkpoints(folder.path, "best")
     best = float("-inf")
     if checkpoints.any():
-        best = checkpoints.run(checkpoints.version())["return"]
+        restored, set_aside = checkpoints.recover(networks)
+        best = restored.run["return"]
+        for note in set_aside:
+            logging.warning(note)
     log = metrics_log.MetricsLog(folder, settings.name)
     report = node.reporter(settings)
     steps_per_update = unroller.steps * experiment.learner.unrolls_per_update

@@ -8,13 +8,14 @@ from typing import Any
 import jax
 from absl import logging
 
-from launch import metrics_log, node, run_folder
+from launch import metrics_log, node, run_folder, storage
 from learner import checkpoint, learner, variables
 from replay import reverb_queue
 
 _STREAM = 2  # The learner's random numbers are not the actors'.
 
 
+@storage.reported(checkpoint.CheckpointError)
 def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
     """Learns until the budget is spent."""
     stopping = node.begin(settings)
@@ -26,12 +27,16 @@ def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     checkpoints = checkpoint.Checkpoints(folder.path, "newest")
     service = learner.Learner(networks, experiment.learner, spec, run.steps, seed)
+    notes = []
     if settings.incarnation and checkpoints.any():
-        service.restore(checkpoints, networks)
+        notes = service.restore(checkpoints, networks)
+        for note in notes:
+            logging.warning(note)
         logging.info("continuing from update %d", service.version)
     log = metrics_log.MetricsLog(folder, settings.name)
     report = node.reporter(
         settings,
+        notes=notes,
         steps_planned=run.steps,
         seconds_planned=60.0 * run.max_minutes,
     )

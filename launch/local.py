@@ -13,6 +13,7 @@ checkpoint; --resume goes on from it. Afterwards:
 from __future__ import annotations
 
 import datetime
+import errno
 import pathlib
 import sys
 
@@ -20,7 +21,7 @@ from absl import app, flags
 
 from agents import team as team_lib
 from envs import grid_env
-from launch import command_line, exit_codes, experiment_flags, run_folder
+from launch import command_line, exit_codes, experiment_flags, run_folder, storage
 from launch import panel as panel_lib
 from launch import placement as placement_lib
 from launch import supervisor as supervisor_lib
@@ -63,6 +64,17 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"error: {experiment_flags.name_flags(str(error))}\n")
         return exit_codes.USAGE
 
+    try:
+        return _run(folder, experiment, placement)
+    except OSError as error:
+        number = storage.cause(error, folder)
+        if number is None:
+            raise
+        return _end_without_storage(folder, number, "the launcher")
+
+
+def _run(folder: run_folder.RunFolder, experiment, placement: placement_lib.Placement) -> int:
+    """Runs the program in the folder that was made for it, and returns the exit code."""
     from launch import program as program_lib
 
     sys.stdout.write(f"run folder  {_shown(folder)}\nplacement   {placement.spec}\n")
@@ -97,6 +109,9 @@ def _conclude(
     """Says how the run ended and returns the exit code."""
     if outcome.killed:
         sys.stderr.write(f"killed because they did not stop: {', '.join(outcome.killed)}\n")
+    if outcome.storage_error is not None or not folder.exists():
+        number = outcome.storage_error or errno.ENOENT
+        return _end_without_storage(folder, number, outcome.node)
     if outcome.kind == "failed":
         sys.stderr.write(
             f"error: {outcome.node} {outcome.how}; the run was ended. The last lines of "
@@ -126,6 +141,12 @@ def _conclude(
             f"go on        python -m launch.local --workdir={_shown(folder)} --resume\n"
         )
     return exit_codes.OK
+
+
+def _end_without_storage(folder: run_folder.RunFolder, number: int, who: str) -> int:
+    """Says why the folder cannot be written, and returns the exit code."""
+    sys.stderr.write(f"error: {storage.explain(folder, number, who, _shown(folder))}\n")
+    return exit_codes.FAILED
 
 
 def _shown(folder: run_folder.RunFolder) -> str:

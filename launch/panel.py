@@ -29,6 +29,7 @@ class Panel:
         ) if self._console.is_terminal else None  # fmt: skip
         self._printed = -_PLAIN_PERIOD_S
         self._first_update_s: float | None = None
+        self._noted = 0
 
     def __enter__(self) -> Panel:
         if self._live:
@@ -49,6 +50,9 @@ class Panel:
         learner, evaluator = self._folder.status("learner"), self._folder.status("evaluator")
         actors = [self._folder.status(f"actor_{i}") for i in range(self._actors)]
         elapsed = time.monotonic() - self._start
+        for note in learner.get("notes", [])[self._noted :]:
+            self._noted += 1
+            self._console.print(note, markup=False, soft_wrap=True)
         if self._first_update_s is None and learner.get("run/updates"):
             self._first_update_s = elapsed
         if self._live:

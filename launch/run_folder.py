@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,7 @@ class RunFolder:
         self.logs = self.path / "logs"
         self.tensorboard = self.path / "tensorboard"
         self.evaluation = self.path / "evaluation"
+        self.temporary = self.path / "tmp"  # of the launch that is going on
         self._metrics = self.path / "metrics"
         self._status = self.path / "status"
 
@@ -44,6 +46,10 @@ class RunFolder:
     def metrics(self, node: str) -> pathlib.Path:
         """Returns the file of `node`'s metrics, one JSON object a line."""
         return self._metrics / f"{node}.jsonl"
+
+    def exists(self) -> bool:
+        """Returns whether there is a run in the folder; one that was removed is none."""
+        return os.path.exists(self.config)
 
     def create(self, experiment: Experiment) -> None:
         """Makes the folder and writes what determines the run.
@@ -59,12 +65,13 @@ class RunFolder:
         try:
             for folder in (self.path, self.logs, self.tensorboard, self._metrics, self._status):
                 folder.mkdir(parents=True, exist_ok=True)
-            self.config.write_text(shelf.to_json(experiment))
             self._write_versions()
+            # Last, since it is what makes the folder a run's.
+            _replace(self.config, shelf.to_json(experiment))
         except OSError as error:
             raise RunFolderError(
                 f"--workdir={self.path}: cannot be written ({error.strerror}); give a folder that "
-                "you may write to"
+                "you may write to, on a disk with space left"
             ) from error
 
     def experiment(self) -> Experiment:
@@ -85,7 +92,8 @@ class RunFolder:
 
     def begin_again(self, experiment: Experiment) -> None:
         """Makes room for another launch; what nodes learned, measured and logged stays."""
-        self.config.write_text(shelf.to_json(experiment))
+        self.clear()
+        _replace(self.config, shelf.to_json(experiment))
         for file in self._status.glob("*.json"):
             file.unlink()
         former = len(list(self.logs.glob("learner*.log"))) - 1
@@ -93,12 +101,16 @@ class RunFolder:
             file.rename(file.with_suffix(f".{former}.log"))
         self._write_versions()
 
+    def clear(self) -> None:
+        """Removes what a launch needs only while it goes on; one that was killed leaves it."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
     def incarnation(self) -> int:
         """Returns how often the run was launched before this time, and counts this time."""
         file = self.path / "launches.json"
         launches = json.loads(file.read_text()) if file.is_file() else []
         launches.append(datetime.datetime.now().isoformat(timespec="seconds"))
-        file.write_text(json.dumps(launches, indent=2) + "\n")
+        _replace(file, json.dumps(launches, indent=2) + "\n")
         return len(launches) - 1
 
     def write_status(self, node: str, status: Mapping[str, Any]) -> None:
@@ -119,12 +131,16 @@ class RunFolder:
             "platform": platform.platform(),
             "cores": os.cpu_count(),
         }
-        (self.path / "versions.json").write_text(
-            json.dumps({**machine, "packages": versions}, indent=2) + "\n"
+        _replace(
+            self.path / "versions.json",
+            json.dumps({**machine, "packages": versions}, indent=2) + "\n",
         )
 
 
 def _replace(path: pathlib.Path, text: str) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(text)
+    try:
+        partial.write_text(text)
+    except OSError as error:  # It does not always name the file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     partial.replace(path)

@@ -8,12 +8,13 @@ import io
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from launch import run_folder
+from launch import run_folder, storage
 
 _POLL_S = 0.2
 # From the request to stop until what still runs is killed. Left alone, Launchpad's processes kill
@@ -28,6 +29,7 @@ class Outcome(NamedTuple):
     node: str = ""  # the node that failed first
     how: str = ""  # what became of it
     killed: tuple[str, ...] = ()  # nodes that did not stop in time
+    storage_error: int | None = None  # the system's number, where a node could not write
 
 
 class Supervisor:
@@ -43,9 +45,13 @@ class Supervisor:
 
     def __exit__(self, *_) -> None:
         self.stop()
+        self._folder.clear()
 
     def start(self, program, resources: Mapping) -> None:
         """Has Launchpad start the program, each process logging to its own file."""
+        # Where Launchpad and Reverb make temporary folders, which they leave behind when killed.
+        self._folder.temporary.mkdir(exist_ok=True)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(self._folder.temporary)
         # Launchpad reads this variable when it is first imported.
         os.environ["LAUNCHPAD_LOGGING_DIR"] = str(self._folder.logs)
         import launchpad as lp
@@ -82,6 +88,10 @@ class Supervisor:
             outcome = self._check()
         killed = self.stop(refresh)
         refresh()
+        for name, process in self._processes.items():
+            number = storage.error_number(process.returncode)
+            if number is not None:
+                return Outcome("failed", name, killed=killed, storage_error=number)
         return outcome._replace(killed=killed)
 
     def stop(self, refresh: Callable[[], None] = lambda: None) -> tuple[str, ...]:

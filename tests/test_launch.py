@@ -11,8 +11,12 @@ import time
 
 import psutil
 import pytest
+import small_disk
 
+from agents import networks as networks_lib
+from envs import grid_env
 from launch import run_folder, supervisor
+from learner import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[1]
 # A small run on however many cores the machine has.
@@ -28,11 +32,11 @@ def _environment():
     return {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
 
 
-def _start(workdir, *flags):
+def _start(workdir, *flags, before=lambda command: command, **environment):
+    command = [sys.executable, "-m", "launch.local", f"--workdir={workdir}", *SMALL, *flags]
     return subprocess.Popen(
-        [sys.executable, "-m", "launch.local", f"--workdir={workdir}", *SMALL, *flags],
-        cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        before(command), cwd=ROOT, env={**_environment(), **environment}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
@@ -90,10 +94,13 @@ def _left_over(pids):
 def finished(tmp_path_factory):
     """A run of 16 updates that came to its end: its folder, and what was printed."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    process = _start(workdir, "--config.run.steps=2048")
+    temporary = workdir.parent / "temporary"
+    temporary.mkdir()
+    process = _start(workdir, "--config.run.steps=2048", TMPDIR=str(temporary))
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, (out, err)
     assert "Traceback" not in err
+    assert not list(temporary.iterdir()) and not (workdir / "tmp").exists()
     return workdir, out
 
 
@@ -184,7 +191,9 @@ def test_a_node_that_dies_ends_the_run_and_is_shown(tmp_path):
 @pytest.mark.slow
 def test_a_launcher_that_is_killed_leaves_no_process(tmp_path):
     workdir = tmp_path / "run"
-    process = _start(workdir, "--config.run.steps=100000000")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = _start(workdir, "--config.run.steps=100000000", TMPDIR=str(temporary))
     pids = _wait_for_updates(process, workdir)
     process.kill()
     process.communicate()
@@ -192,6 +201,52 @@ def test_a_launcher_that_is_killed_leaves_no_process(tmp_path):
     while _left_over(pids) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not _left_over(pids)
+    # What it could not remove lies in the run's folder, where the next launch clears it.
+    assert not list(temporary.iterdir()) and list((workdir / "tmp").iterdir())
+    folder = run_folder.RunFolder(workdir)
+    folder.begin_again(folder.experiment())
+    assert not (workdir / "tmp").exists()
+
+
+@pytest.mark.slow
+def test_a_removed_folder_ends_the_run_with_a_line(tmp_path):
+    workdir = tmp_path / "run"
+    process = _start(workdir, "--config.run.steps=100000000")
+    pids = _wait_for_updates(process, workdir)
+    shutil.rmtree(workdir, ignore_errors=True)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and not _left_over(pids), (out, err)
+    message = f"error: {workdir}: the folder of the run was removed, and the run was ended\n"
+    assert err == message, err
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_with_a_line_and_costs_no_checkpoint(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    workdir = disk / "run"
+    process = _start(
+        workdir, "--config.run.steps=100000000", "--config.run.checkpoint_seconds=1",
+        before=lambda command: small_disk.command(disk, 32, command),
+    )  # fmt: skip
+    while not small_disk.mounted(process, disk):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    with small_disk.seen_from_outside(process, disk) as seen:
+        pids = _wait_for_updates(process, seen / "run", count=20)
+        while not _saved(seen / "run"):
+            time.sleep(0.2)
+        filler = small_disk.fill(seen)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 1 and not _left_over(pids), (out, err)
+        assert err.startswith(f"error: {workdir}: No space left on device (") and "--resume" in err
+        assert err.count("\n") == 1, err
+        filler.unlink()
+        experiment = run_folder.RunFolder(seen / "run").experiment()
+        networks = networks_lib.make(grid_env.make(experiment.env).layout, experiment.team)
+        restored, notes = checkpoint.Checkpoints(seen / "run", "newest").recover(networks)
+        assert restored.version == restored.bundle.version == max(_saved(seen / "run"))
+        assert not notes
 
 
 def test_bad_input_ends_before_anything_starts(tmp_path):
