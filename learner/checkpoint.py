@@ -265,7 +265,8 @@ class Checkpoints:
     def _check_shapes(self, version: int, wanted: Any) -> None:
         """Raises if the saved policy has other shapes: Orbax would cut or fill it silently."""
         try:
-            found = self._manager.item_metadata(version)["policy"].tree
+            with _late_reads_ignored():
+                found = self._manager.item_metadata(version)["policy"].tree
         except Exception as error:  # The folder is there, its description is not.
             raise self._unreadable(version, error) from error
         found = {path: leaf.shape for path, leaf in _by_path(found).items()}
