@@ -9,7 +9,7 @@ import pathlib
 
 from absl import app, flags
 
-from envs import case_file, matpower, pglib
+from envs import case_file, command_line, matpower, pglib
 
 _NAME = flags.DEFINE_string("name", None, "Name of the case; by default the file's.")
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
@@ -21,12 +21,15 @@ def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> N
     """Writes the case file at `path` as `out`, by default NAME.json in the current folder."""
     try:
         grid = matpower.read(path)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"convert: {error}") from error
+    except (OSError, ValueError) as error:
+        raise app.UsageError(str(error)) from error
     name = name or grid.name
     out = out or pathlib.Path(f"{name}.json")
     source = f"{path.name}, {_SOURCE.value}"
-    case_file.write_json(dataclasses.replace(grid, name=name, source=source), out)
+    try:
+        case_file.write_json(dataclasses.replace(grid, name=name, source=source), out)
+    except OSError as error:
+        raise app.UsageError(f"--out={out}: cannot be written ({error.strerror})") from error
     print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
 
 
@@ -44,4 +47,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -168,18 +168,15 @@ def _plan(asked: Asked, run: run_folder.RunFolder | None) -> runner.Plan:
     ):
         if getattr(asked, flag) == []:
             raise Mistake(f"--{flag}=: names none; give one or more of {', '.join(known)}")
+        for name in getattr(asked, flag) or ():
+            if name != ALL or flag == "level":
+                choices.require(f"--{flag}", name, known)
     names = asked.controllers or ([LEARNED] if run else [ALL])
     if ALL in names:
         names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
-    for name in names:
-        choices.require("--controllers", name, [LEARNED, *baselines])
     if LEARNED in names and run is None:
         raise Mistake("--controllers=learned: needs --workdir, the folder of a run")
     scenarios = list(suite.SCENARIOS) if ALL in asked.scenarios else asked.scenarios
-    for name in scenarios:
-        choices.require("--scenarios", name, suite.SCENARIOS)
-    for level in asked.level:
-        choices.require("--level", level, suite.LEVELS)
     places = [(scenario, level) for level in asked.level for scenario in scenarios]
     return runner.Plan(
         tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),

@@ -60,8 +60,7 @@ def main(argv: list[str]) -> int:
         else:
             folder.create(experiment)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
-        sys.stderr.write(f"error: {experiment_flags.name_flags(str(error))}\n")
-        return exit_codes.USAGE
+        return command_line.refuse(experiment_flags.name_flags(str(error)))
 
     from launch import program as program_lib
 
@@ -135,4 +134,4 @@ def _shown(folder: run_folder.RunFolder) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    command_line.run(main)

@@ -14,7 +14,9 @@ from typing import Any
 
 from configs import shelf
 from configs.experiment import Experiment
+from envs import json_file
 
+_LAUNCHES = "launches.json"
 _PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "dm-launchpad-nightly", "dm-reverb",
     "tensorflow-cpu", "numpy",
@@ -79,12 +81,18 @@ class RunFolder:
                 "`python -m launch.local` printed"
             )
         try:
-            return shelf.from_json(self.config.read_text())
-        except (TypeError, ValueError, OSError) as error:
+            return shelf.build(json_file.contents(self.config))
+        except (ValueError, OSError) as error:
             raise RunFolderError(f"{self.config}: cannot be read: {error}") from error
 
     def begin_again(self, experiment: Experiment) -> None:
-        """Makes room for another launch; what nodes learned, measured and logged stays."""
+        """Makes room for another launch; what nodes learned, measured and logged stays.
+
+        Raises:
+          JsonError: it is not known how often the run was launched; nothing has changed then.
+          OSError: a file cannot be written.
+        """
+        self._launches()
         self.config.write_text(shelf.to_json(experiment))
         for file in self._status.glob("*.json"):
             file.unlink()
@@ -95,20 +103,26 @@ class RunFolder:
 
     def incarnation(self) -> int:
         """Returns how often the run was launched before this time, and counts this time."""
-        file = self.path / "launches.json"
-        launches = json.loads(file.read_text()) if file.is_file() else []
-        launches.append(datetime.datetime.now().isoformat(timespec="seconds"))
-        file.write_text(json.dumps(launches, indent=2) + "\n")
+        launches = [*self._launches(), datetime.datetime.now().isoformat(timespec="seconds")]
+        (self.path / _LAUNCHES).write_text(json.dumps(launches, indent=2) + "\n")
         return len(launches) - 1
+
+    def _launches(self) -> list[str]:
+        file = self.path / _LAUNCHES
+        return json_file.read(file, list[str]) if file.exists() else []
 
     def write_status(self, node: str, status: Mapping[str, Any]) -> None:
         """Replaces what `node` says of itself; a reader sees the old or the new, never half."""
         _replace(self._status / f"{node}.json", json.dumps(dict(status)))
 
     def status(self, node: str) -> dict[str, Any]:
-        """Returns what `node` last said of itself, empty if it has not spoken."""
+        """Returns what `node` last said of itself, empty if it has not spoken.
+
+        Raises:
+          JsonError: the file holds something else.
+        """
         try:
-            return json.loads((self._status / f"{node}.json").read_text())
+            return json_file.read(self._status / f"{node}.json", dict)
         except FileNotFoundError:
             return {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import flax.serialization
 import flax.traverse_util
@@ -14,7 +14,14 @@ import orbax.checkpoint as ocp
 
 from agents import bundle as bundle_lib
 from agents import networks as networks_lib
+from envs import bounds
+from envs.bounds import Range
 
+# What is read of the record of a run: how long it has learned, or how well it does.
+_RECORDS = {
+    "newest": TypedDict("Learned", {"seconds": Annotated[float, Range(0, 1e12)]}),
+    "best": TypedDict("Scored", {"return": Annotated[float, Range(-1e30, 1e30)]}),
+}
 KINDS = ("newest", "best")  # Kept apart, so that keeping the best never costs the newest.
 
 
@@ -96,8 +103,17 @@ class Checkpoints:
         return max(versions)
 
     def run(self, version: int) -> dict[str, Any]:
-        """Returns what was written of the run."""
-        return self._restore(version, run=ocp.args.JsonRestore())["run"]
+        """Returns what was written of the run.
+
+        Raises:
+          CheckpointError: it cannot be read, or is no such record.
+        """
+        record = self._restore(version, run=ocp.args.JsonRestore())["run"]
+        try:
+            bounds.accept("", record, _RECORDS[self._kind])
+        except ValueError as error:
+            raise self._unreadable(version, error) from error
+        return record
 
     def policy(self, version: int, networks: networks_lib.TeamNetworks) -> bundle_lib.Bundle:
         """Returns the bundle as host arrays, whatever devices it was trained on.

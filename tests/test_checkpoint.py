@@ -16,14 +16,14 @@ def saved(tmp_path, networks, key):
     bundle = bundle.replace(version=np.int32(7))
     checkpoints = checkpoint.Checkpoints(tmp_path, "newest")
     learner = {"key": np.arange(2, dtype=np.uint32), "bad_updates": np.int32(1)}
-    checkpoints.save(7, bundle, {"steps": 3_000_000_000}, learner, wait=True)
+    checkpoints.save(7, bundle, {"steps": 3_000_000_000, "seconds": 1.0}, learner, wait=True)
     return tmp_path, bundle, learner
 
 
 def test_round_trip(saved, networks):
     folder, bundle, learner = saved
     again = checkpoint.Checkpoints(folder, "newest", create=False)
-    assert again.version() == 7 and again.run(7) == {"steps": 3_000_000_000}
+    assert again.version() == 7 and again.run(7) == {"steps": 3_000_000_000, "seconds": 1.0}
     jax.tree.map(np.testing.assert_array_equal, again.policy(7, networks), bundle)
     jax.tree.map(np.testing.assert_array_equal, again.learner(7, learner), learner)
 
@@ -34,7 +34,7 @@ def test_kinds_are_apart_and_the_newest_are_kept(tmp_path, networks, key):
     best = checkpoint.Checkpoints(tmp_path, "best", keep=1)
     best.save(1, bundle, {"return": 5.0}, wait=True)
     for version in range(1, 5):
-        newest.save(version, bundle, {}, wait=True)
+        newest.save(version, bundle, {"seconds": 1.0}, wait=True)
     assert sorted(p.name for p in newest.folder.iterdir() if p.name.isdigit()) == ["3", "4"]
     assert best.version() == 1
 

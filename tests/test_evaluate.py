@@ -145,7 +145,7 @@ def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
         ({"team": "centralised"}, "--team=centralised: it is the team of a checkpoint, so it need"),
         ({"checkpoint": "newest"}, "--checkpoint=newest: it says which of a run's checkpoints, so"),
         ({"env": ["protection.recloze=no"]}, "did you mean protection.recloses?"),
-        ({"env": ["horizon_steps=0"]}, "--env=horizon_steps=0: must be at least 1"),
+        ({"env": ["horizon_steps=0"]}, "--env=horizon_steps=0: must be a whole number from 1 to"),
         ({"env": ["layout=full"], "layout": "operator"}, "--layout=operator is given too"),
         ({"env": ["screen_outages=false"]}, "every evaluation screens outages"),
         (

@@ -201,7 +201,7 @@ def test_bad_input_ends_before_anything_starts(tmp_path):
     locked.write_text("")
     for flags, message in (
         (["--config=case41"], "did you mean --config=case14?"),
-        (["--config.actor.batch=-4"], "--config.actor.batch=-4: must be at least 1"),
+        (["--config.actor.batch=-4"], "--config.actor.batch=-4: must be a whole number from 1 to"),
         ([f"--config.env.case={no_case}"], "not a MATPOWER case file"),
         (["--config.env.case=case15"], "no case named 'case15'"),
         ([f"--workdir={locked}/run"], "cannot be written"),

@@ -145,7 +145,8 @@ def test_a_tape_that_is_played_again_is_the_same(env, whole):
 
 def test_of_the_bound_less_is_needed(tmp_path):
     folder, task = results.Folder(tmp_path), results.Task("normal", "easy", results.BOUND)
-    batch = {"metrics": {"total_cost": [1.0]}, "seconds": 1.0, "seconds_per_row": 0.1}
+    of_days = {"total_cost": [1.0], "operating_rows": [[1.0]], "optimal_rows": [100.0]}
+    batch = {"metrics": of_days, "seconds": 1.0, "seconds_per_row": 0.1}
     folder.save(task, 0, batch)
     assert folder.batch(task, 0, 1) == batch
     batch.pop("seconds_per_row")

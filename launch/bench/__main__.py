@@ -24,8 +24,10 @@ import json
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import flags
 
+from envs import bounds
+from envs.bounds import Range
 from launch import command_line, exit_codes
 from launch.bench import machine, peer_process
 
@@ -48,14 +50,16 @@ _METHODS = flags.DEFINE_list("methods", None, "powerflow: our methods to measure
 _POLICIES = flags.DEFINE_list(
     "policies", None, "env: do_nothing, random or both (by default); the peers do nothing."
 )
-_TOLERANCE = flags.DEFINE_float(
-    "tolerance",
-    1e-4,
-    "powerflow, contingency: largest power mismatch of a solution, pu.",
-    lower_bound=1e-12,
+_TOLERANCE = command_line.define_number(
+    "tolerance", 1e-4, "powerflow, contingency: largest power mismatch of a solution, pu.",
+    Range(1e-12, 1), float,
+)  # fmt: skip
+_LENGTH = command_line.define_number(
+    "length", 32, "env: steps in one compiled call.", Range(1, 10_000)
 )
-_LENGTH = flags.DEFINE_integer("length", 32, "env: steps in one compiled call.", lower_bound=1)
-_THREADS = flags.DEFINE_integer("threads", 1, "Cores that we, and then the peers, are kept on.")
+_THREADS = command_line.define_number(
+    "threads", 1, "Cores that we, and then the peers, are kept on.", Range(1, 4096)
+)
 _PLATFORM = flags.DEFINE_enum(
     "platform", "cpu", ["cpu", "cuda", "tpu"],
     "Where we compute: on those cores, or on all GPUs or TPU chips there are. Peers stay on cores.",
@@ -64,12 +68,14 @@ _PEERS = flags.DEFINE_string(
     "peers", "auto",
     "auto: those that `make peers` installed in .venv-peers; none; or the path of an interpreter.",
 )  # fmt: skip
-_REPEATS = flags.DEFINE_integer("repeats", 15, "Repeats of a measurement.", lower_bound=1)
-_SECONDS = flags.DEFINE_float(
+_REPEATS = command_line.define_number("repeats", 15, "Repeats of a measurement.", Range(1, 1e6))
+_SECONDS = command_line.define_number(
     "seconds", 3.0, "What the repeats of one measurement may take; three are made in any case.",
-    lower_bound=0.0,
+    Range(0, 1e6), float,
 )  # fmt: skip
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the problems, days and random actions.")
+_SEED = command_line.define_number(
+    "seed", 0, "Seed of the problems, days and random actions.", bounds.SEEDS
+)
 _JSON = flags.DEFINE_string("json", None, "File for the JSON instead of standard output.")
 
 
@@ -86,8 +92,7 @@ def main(argv: list[str]) -> int:
         subject, settings = _subject(argv[1], python)
         subject.check(settings)
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n--help lists the flags\n")
-        return exit_codes.USAGE
+        return command_line.refuse(error)
 
     import rich.console
 
@@ -158,20 +163,26 @@ def _subject(name: str, python: pathlib.Path | None):
 
 
 def _batches() -> tuple[int, ...]:
+    one = command_line.NumberParser(int, Range(1, 2**20))
     try:
-        batches = tuple(sorted({int(text) for text in _BATCHES.value or ()}))
+        return tuple(sorted({one.parse(text) for text in _BATCHES.value or ()}))
     except ValueError as error:
-        raise ValueError(f"--batches={','.join(_BATCHES.value)}: {error}") from error
-    if batches and batches[0] < 1:
-        raise ValueError(f"--batches={','.join(_BATCHES.value)}: a batch is at least 1")
-    return batches
+        raise ValueError(f"--batches={','.join(_BATCHES.value)}: each {error}") from error
 
 
 def _check_target() -> None:
     """Raises where --json could not be written once everything has been measured."""
-    if _JSON.value and not pathlib.Path(_JSON.value).absolute().parent.is_dir():
-        raise ValueError(f"--json={_JSON.value}: the folder does not exist")
+    if not _JSON.value:
+        return
+    target = pathlib.Path(_JSON.value)
+    try:
+        there = target.exists()
+        target.open("a").close()
+        if not there:
+            target.unlink()
+    except OSError as error:
+        raise ValueError(f"--json={target}: cannot be written ({error.strerror})") from error
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    command_line.run(main)
