@@ -18,7 +18,11 @@ _SOURCE = flags.DEFINE_string("source", pglib.SOURCE, "Attribution that travels 
 
 
 def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> None:
-    """Writes the case file at `path` as `out`, by default NAME.json in the current folder."""
+    """Writes the case file at `path` as `out`, by default NAME.json in the current folder.
+
+    Raises:
+      app.UsageError: one cannot be read, or the other cannot be written.
+    """
     try:
         grid = matpower.read(path)
     except (OSError, ValueError) as error:
@@ -42,7 +46,7 @@ def main(argv: list[str]) -> None:
             convert(pglib.folder() / file, name, case_file.SHIPPED / f"{name}.json")
         return
     if len(argv) != 2:
-        raise app.UsageError("give exactly one MATPOWER .m file, or --all")
+        raise app.UsageError(f"give one MATPOWER .m file, or --all, not {' '.join(argv[1:])!r}")
     convert(pathlib.Path(argv[1]), _NAME.value, pathlib.Path(_OUT.value) if _OUT.value else None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import stat
 from typing import Any
 
 from envs import bounds
@@ -39,8 +40,10 @@ def contents(path: pathlib.Path) -> Any:
 
     Raises:
       OSError: there is no such file, or it cannot be read.
-      ValueError: as `parse`, or the file is too large; the message does not name it.
+      ValueError: as `parse`, or the file is too large, or a device; the message does not name it.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("no regular file")
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"larger than {_LARGEST >> 20} MiB")
     return parse(path.read_bytes())
