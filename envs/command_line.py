@@ -10,9 +10,10 @@ from typing import Any
 
 from absl import app, flags
 
-from envs import bounds
+from envs import bounds, json_file
 
-_USAGE = 2  # the exit code of what is not understood or cannot be done; nothing was begun
+# Exit codes: what was begun could not be finished; or is not understood, and nothing was begun.
+_FAILED, _USAGE = 1, 2
 _LONGEST_NAME = 100  # characters of a flag's name; absl compares an unknown one with every flag
 _LONGEST_WORD, _LONGEST_LINE = 300, 2000  # characters of a message
 
@@ -86,3 +87,6 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
         return main(argv)
     except app.UsageError as error:
         return refuse(error)
+    except json_file.JsonError as error:  # A file that another process of the command writes.
+        sys.stderr.write(f"error: {error}\n")
+        return _FAILED

@@ -173,6 +173,9 @@ def arguments():
             if command == "convert" and extra[0][:1] != "-" and len(extra) == 1:
                 continue  # A file, which is not there.
             yield Input("argument", command, [*right, *extra], "", True)
+        for number in ("x", "nan", "9" * 26, "9" * 10_000, "-" + "9" * 26):
+            refused = number in ("x", "nan") or None
+            yield Input("argument", command, [*right, f"--verbosity={number}"], "", refused)
         for flag in ("--help", "--helpshort", "--helpfull", "-?", "--helpxml"):
             yield Input("help", command, [*right, flag], "", False)
 
