@@ -35,7 +35,7 @@ def load(name_or_path: str) -> grid_lib.Grid:
         return read_json(pathlib.Path(name_or_path))
     if name_or_path.endswith(".m"):
         return matpower.read(name_or_path)
-    if pathlib.Path(name_or_path).exists():
+    if name_or_path and pathlib.Path(name_or_path).exists():
         raise validate.CaseError(
             f"{name_or_path}: a case file ends in .m (MATPOWER, format version 2) or .json "
             "(made by `python -m envs.convert`)"

@@ -127,7 +127,8 @@ def _without_run(asked: Asked) -> EnvOptions:
     try:
         return option_fields.replaced(EnvOptions(layout="full"), {**fields, **named})
     except ValueError as error:
-        raise Mistake(re.sub(r"(?<![\w.-])env\.(?=[\w.]+=)", "--env=", str(error))) from error
+        message = re.sub(r"(?<![\w.-])env\.(?=(case|fleet|layout)=)", "--", str(error))
+        raise Mistake(re.sub(r"(?<![\w.-])env\.(?=[\w.]+=)", "--env=", message)) from error
 
 
 def _of_run(asked: Asked, run: run_folder.RunFolder) -> EnvOptions:

@@ -70,12 +70,15 @@ def place_fleet():
 
 def files():
     """Readers of files that no command reads before it begins its work."""
+    from absl import logging
+
     from evaluation import results, runner, summary
     from evaluation.report import curve
     from launch import run_folder
     from learner import checkpoint
 
     def main(argv):
+        logging.set_verbosity(logging.ERROR)  # As `launch.evaluate` does, for Orbax.
         kind, path = argv[1:]
         said = []
         try:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from envs import json_file
+from envs import bounds, json_file
 from evaluation import intervals, results, summary
 from evaluation.report import numbers, page, wording
 
@@ -124,7 +124,12 @@ def _without(rows: Mapping[int, Mapping[str, float]], metrics) -> dict[int, dict
 
 
 def _summary(path: pathlib.Path) -> dict[str, Any]:
-    return _read(path / "summary.json", lambda path: json_file.read(path, _Summary))
+    def parse(path: pathlib.Path) -> dict[str, Any]:
+        found = json_file.contents(path)
+        bounds.accept("", found, _Summary)
+        return found
+
+    return _read(path / "summary.json", parse)
 
 
 def _episodes(path: pathlib.Path) -> Rows:
