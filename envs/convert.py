@@ -26,7 +26,8 @@ def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> N
     try:
         grid = matpower.read(path)
     except (OSError, ValueError) as error:
-        raise app.UsageError(str(error)) from error
+        why = getattr(error, "strerror", None)  # of the system, which may not name the file
+        raise app.UsageError(f"{path}: {why}" if why else str(error)) from error
     name = name or grid.name
     out = out or pathlib.Path(f"{name}.json")
     source = f"{path.name}, {_SOURCE.value}"

@@ -63,7 +63,10 @@ class FrequencyOptions:
             raise _refused(
                 "collapse_low_hz",
                 self.collapse_low_hz,
-                f"must be more than the last stage of load shedding, {self.shed_last_hz:g}",
+                f"must be more than the last stage of load shedding, {self.shed_last_hz:g}, which "
+                f"follows from env.frequency.shed_first_hz={self.shed_first_hz:g}, "
+                f"env.frequency.shed_step_hz={self.shed_step_hz:g} and "
+                f"env.frequency.shed_stages={self.shed_stages}",
             )
         if self.collapse_low_hz >= self.nominal_hz:
             raise _refused("collapse_low_hz", self.collapse_low_hz, "must be below nominal_hz")

@@ -68,7 +68,10 @@ def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
     """
     options = _environment(asked, run)
     plan = _plan(asked, run)
-    env = grid_env.make(options)
+    try:
+        env = grid_env.make(options)
+    except ValueError as error:
+        raise Mistake(str(error) if run else _name_flags(str(error), asked)) from error
     for scenario, level in plan.scenarios:
         # Traced, not drawn: refuses what does not go with the grid or its fleet.
         tape = suite.make(scenario, level, options, plan.split)
@@ -127,8 +130,7 @@ def _without_run(asked: Asked) -> EnvOptions:
     try:
         return option_fields.replaced(EnvOptions(layout="full"), {**fields, **named})
     except ValueError as error:
-        message = re.sub(r"(?<![\w.-])env\.(?=(case|fleet|layout)=)", "--", str(error))
-        raise Mistake(re.sub(r"(?<![\w.-])env\.(?=[\w.]+=)", "--env=", message)) from error
+        raise Mistake(_name_flags(str(error), asked)) from error
 
 
 def _of_run(asked: Asked, run: run_folder.RunFolder) -> EnvOptions:
@@ -152,6 +154,12 @@ def _of_run(asked: Asked, run: run_folder.RunFolder) -> EnvOptions:
             f"{experiment.team.kind}; leave --team out"
         )
     return experiment.env
+
+
+def _name_flags(message: str, asked: Asked) -> str:
+    """Returns `message` with fields of the environment spelt as the flags that set them."""
+    flag = lambda field: f"--{field[1]}" if field[1] in _named(asked) else f"--env={field[1]}"
+    return re.sub(r"(?<![\w.-])env\.([\w.]+)(?==)", flag, message)
 
 
 def _named(asked: Asked) -> dict[str, str]:

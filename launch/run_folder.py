@@ -53,12 +53,12 @@ class RunFolder:
         Raises:
           RunFolderError: it already holds a run, or it cannot be written.
         """
+        if os.path.exists(self.config):  # Not of pathlib, which fails where a name is too long.
+            raise RunFolderError(
+                f"--workdir={self.path}: holds a run already; give another folder, or --resume to "
+                "continue it"
+            )
         try:
-            if self.config.exists():
-                raise RunFolderError(
-                    f"--workdir={self.path}: holds a run already; give another folder, or --resume "
-                    "to continue it"
-                )
             for folder in (self.path, self.logs, self.tensorboard, self._metrics, self._status):
                 folder.mkdir(parents=True, exist_ok=True)
             self.config.write_text(shelf.to_json(experiment))
@@ -75,12 +75,12 @@ class RunFolder:
         Raises:
           RunFolderError: there is none, or its configuration cannot be read.
         """
+        if not os.path.isfile(self.config):
+            raise RunFolderError(
+                f"--workdir={self.path}: no run here (no {self.config.name}); give the folder that "
+                "`python -m launch.local` printed"
+            )
         try:
-            if not self.config.is_file():
-                raise RunFolderError(
-                    f"--workdir={self.path}: no run here (no {self.config.name}); give the folder "
-                    "that `python -m launch.local` printed"
-                )
             return shelf.build(json_file.contents(self.config))
         except (ValueError, OSError) as error:
             raise RunFolderError(f"{self.config}: cannot be read: {error}") from error

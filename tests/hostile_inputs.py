@@ -88,7 +88,8 @@ def assignments(rng, servers):
         ):
             refused = must_be_refused(kind, number, text) if kind in ("int", "float") else None
             argv = ["--controllers=random", f"--env={name}={number}"]
-            yield Input("--env", "evaluate", argv, "--env", refused)
+            names = ["--env", "no case named ''", "no fleet named ''"]
+            yield Input("--env", "evaluate", argv, names, refused)
     for text in (
         "",
         "=",

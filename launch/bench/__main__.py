@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
         subject, settings = _subject(argv[1], python)
         subject.check(settings)
     except (ValueError, OSError) as error:
-        return command_line.refuse(error)
+        return command_line.refuse(str(error).replace("env.case=", "--cases="))
 
     import rich.console
 
