@@ -60,7 +60,7 @@ class Solution(NamedTuple):
     slack_pu: chex.Array  # total imbalance that the participating units took
     alive: chex.Array  # bool `[n_bus]`, on the island that was solved
     converged: chex.Array  # bool
-    mismatch_pu: chex.Array  # largest absolute power mismatch left
+    mismatch_pu: chex.Array  # largest absolute power mismatch left; infinite beyond a quarter turn
     iterations: chex.Array  # of the method that solved it
     fell_back: chex.Array  # bool, whether Newton had to solve it
     # What to add to `net.base` in double precision: single precision cannot tell voltages from each
@@ -135,8 +135,9 @@ def solve_lanes(
     def finish(progress: iteration.Progress, problem: iteration.Problem, fell_back=False) -> State:
         last = progress.last
         lit = jnp.ones_like(case.p, bool) if problem.alive is None else problem.alive > 0
-        # Not a number, infinite, and no unit left alive: none of them is a solution.
-        good = jnp.isfinite(last.worst)
+        # Not a number, infinite, beyond the clip, and no unit left alive: none is a solution.
+        in_service = iteration.in_service(net, problem)
+        good = jnp.isfinite(last.worst) & balance.within_clip(net, last.x, in_service)
         if problem.alive is not None:
             good = good & lit.any(0)
         worst = jnp.where(good, last.worst, jnp.inf)
