@@ -119,7 +119,7 @@ class Accounts:
         dt, above = self._dt_h, lambda x: jnp.maximum(x, 0.0)
         unit_p = jnp.where(self._is_unit, gen_p, 0.0)
         q_beyond = above(gen_q - self._q_max) + above(self._q_min - gen_q)
-        alive = settled.solution.alive
+        alive, converged = settled.solution.alive, settled.solution.converged
         v_beyond = jnp.where(alive, above(self._vm_min - vm) + above(vm - self._vm_max), 0.0)
         # What frequency relays shed is counted by the swing, what balance and islands leave here.
         unserved = jnp.maximum((asked.load_p_mw * (1.0 - settled.served)).sum(), 0.0)
@@ -136,6 +136,7 @@ class Accounts:
             "overload": dt * (above(rho - 1.0) * self._rate).sum(),
             "voltage_violation": dt * v_beyond.sum(),
             "reactive_violation": dt * q_beyond.sum(),
+            "angle_violation": dt * jnp.where(converged, settled.beyond_angle_rad, 0.0),
             "frequency_excursion": swing.outside_s / 3600.0,
             "insecurity": dt * insecure,
             "losses": dt * losses,

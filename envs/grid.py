@@ -37,6 +37,9 @@ class Branches:
     tap: np.ndarray  # off-nominal ratio at the from side, 1 for a line
     shift_rad: np.ndarray
     rate_mva: np.ndarray  # long-term limit; infinite where the file gives none
+    # Limits of θ_from − θ_to, bus angles, a shift not subtracted; infinite where there are none.
+    angle_min_rad: np.ndarray
+    angle_max_rad: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

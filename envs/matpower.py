@@ -21,11 +21,13 @@ _COLUMNS = {
     "gen": ("GEN_BUS", "PG", "QMAX", "QMIN", "VG", "GEN_STATUS", "PMAX", "PMIN"),
     "gencost": ("MODEL", "NCOST"),
 }
+_OPTIONAL = {"branch": ("ANGMIN", "ANGMAX")}  # files of few columns end before them
 _WHOLE = {"BUS_I", "BUS_TYPE", "BUS_AREA", "F_BUS", "T_BUS", "GEN_BUS", "MODEL", "NCOST"}
-_UNLIMITED = {"RATE_A", "QMIN", "QMAX"}  # columns where Inf means "no limit"
+_UNLIMITED = {"RATE_A", "QMIN", "QMAX", "ANGMIN", "ANGMAX"}  # columns where Inf means "no limit"
 _N_COST = 4  # gencost columns ahead of the coefficients
 _POLYNOMIAL = 2  # gencost MODEL
 _ISOLATED = 4  # BUS_TYPE
+_NO_ANGLE = 360.0  # degrees: an angle difference may be anything from here on
 _LARGEST_WHOLE = 2**31 - 1  # bus numbers are kept as 32-bit integers
 
 
@@ -62,7 +64,7 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
             )
         return np.array([position[int(number)] for number in numbers], np.int32)
 
-    rate = branch["RATE_A"]
+    rate, (angle_min, angle_max) = branch["RATE_A"], _angle_limits(branch)
     branches = grid_lib.Branches(
         from_bus=index_of("branch", "fbus", branch["F_BUS"][on]),
         to_bus=index_of("branch", "tbus", branch["T_BUS"][on]),
@@ -72,6 +74,8 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
         tap=np.where(branch["TAP"] == 0, 1.0, branch["TAP"])[on],
         shift_rad=np.deg2rad(branch["SHIFT"][on]),
         rate_mva=np.where(rate == 0, np.inf, rate)[on],
+        angle_min_rad=angle_min[on],
+        angle_max_rad=angle_max[on],
     )
     c2, c1, c0 = _polynomial(path, cost, len(running))
     generators = grid_lib.Generators(
@@ -199,7 +203,8 @@ def _table(path: pathlib.Path, name: str, rows: list | None) -> dict[str, np.nda
             )
     values = np.array(rows, float)
     table = dict(zip(columns, values.T))
-    for column in table if name == "gencost" else _COLUMNS[name]:
+    present = [column for column in _OPTIONAL.get(name, ()) if column in table]
+    for column in table if name == "gencost" else (*_COLUMNS[name], *present):
         good = np.isfinite(table[column])
         rule = "it must be a finite number"
         if column in _UNLIMITED:
@@ -215,6 +220,23 @@ def _table(path: pathlib.Path, name: str, rows: list | None) -> dict[str, np.nda
                 f"{table[column][bad[0]]:g}, {rule}"
             )
     return table
+
+
+def _angle_limits(branch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the least and the greatest θ_from − θ_to of each branch `[n_row]`, rad.
+
+    None below where ANGMIN is −360 or less, none above where ANGMAX is 360 or more, and none either
+    way where both are zero (MATPOWER manual, table B-3).
+    """
+    low, high = (
+        branch.get(name, np.full(len(branch["F_BUS"]), default))
+        for name, default in (("ANGMIN", -_NO_ANGLE), ("ANGMAX", _NO_ANGLE))
+    )
+    none = (low == 0) & (high == 0)
+    return (
+        np.where(none | (low <= -_NO_ANGLE), -np.inf, np.deg2rad(low)),
+        np.where(none | (high >= _NO_ANGLE), np.inf, np.deg2rad(high)),
+    )
 
 
 def _polynomial(path: pathlib.Path, cost: dict, n_gen: int) -> tuple[np.ndarray, ...]:

@@ -71,6 +71,7 @@ class Settled(NamedTuple):
     served: chex.Array  # `[n_load]` share of each load that is served, zero off the live island
     surplus_mw: chex.Array  # `[]` power that units were forced down beyond their ramps
     spilled_mw: chex.Array  # `[]` wind and sun that the balance had no room for
+    beyond_angle_rad: chex.Array  # `[]` outside limits of branches' angles, summed
     shift_mw: chex.Array  # `[]` how far balancing moved units from their targets, signed
     closed: chex.Array  # `[n_branch]`
     trip_round: (
@@ -91,6 +92,10 @@ class Plant(NamedTuple):
     weight: chex.Array  # `[n_gen, 1]` participation of units, zero for condensers
     p_min_mw: chex.Array  # `[n_gen, 1]`
     p_max_mw: chex.Array  # `[n_gen, 1]`
+    from_bus: np.ndarray  # `[n_branch]`
+    to_bus: np.ndarray  # `[n_branch]`
+    angle_min_rad: chex.Array  # `[n_branch, 1]` of θ_from − θ_to
+    angle_max_rad: chex.Array  # `[n_branch, 1]`
     tolerance_pu: float
     flows: bool  # whether the powers of branches are wanted, beyond their loading
 
@@ -105,10 +110,11 @@ def plant(
 ) -> Plant:
     """Returns what settling needs of `grid`."""
     column = lambda x: jnp.asarray(x[:, None], net.dtype)
-    p_max = grid.gen.unit_p_max_mw
+    p_max, branch = grid.gen.unit_p_max_mw, grid.branch
     return Plant(
         net, grid.base_mva, grid.gen.bus, grid.loads, fleet.renewables.bus,
         column(p_max / p_max.sum()), column(grid.gen.unit_p_min_mw), column(p_max),
+        branch.from_bus, branch.to_bus, column(branch.angle_min_rad), column(branch.angle_max_rad),
         max(tolerance_pu, net.tolerance_pu), flows,
     )  # fmt: skip
 
@@ -224,6 +230,9 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     )  # fmt: skip
     slack = jnp.where(solution.converged, solution.slack_pu * base, 0.0)
     moved = gen_p + slack * weight
+    angle = solution.va_rad[plant.from_bus] - solution.va_rad[plant.to_bus]
+    beyond = jnp.maximum(plant.angle_min_rad - angle, 0.0)
+    beyond += jnp.maximum(angle - plant.angle_max_rad, 0.0)
     point = Point(*(getattr(solution, name) for name in Point._fields))
     if not plant.flows:
         # Half of what there is to know, and moved with every lane that is settled again.
@@ -236,6 +245,7 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
         served=served * lit[plant.load_bus],
         surplus_mw=surplus,
         spilled_mw=spilled,
+        beyond_angle_rad=(beyond * order.closed * lit[plant.from_bus]).sum(0),
         shift_mw=(moved - order.gen_target_mw * on).sum(0),
         closed=order.closed,
         trip_round=jnp.zeros(order.closed.shape, jnp.int8),

@@ -75,6 +75,7 @@ class EnvOptions:
         20_000.0
     )
     reactive_price: Annotated[float, "charged outside generators' reactive limits, $/MVArh"] = 10.0
+    angle_price: Annotated[float, "charged outside a branch's angle limits, $ per rad and h"] = 0.0
     frequency_price: Annotated[float, "charged per h of frequency outside its band"] = 1_000.0
     insecurity_price: Annotated[float, "charged per h for each branch whose loss overloads"] = 0.0
     screen_outages: Annotated[
@@ -131,6 +132,7 @@ _NOT_NEGATIVE = (
     "overload_price",
     "voltage_price",
     "reactive_price",
+    "angle_price",
     "frequency_price",
     "insecurity_price",
     "confirmed_outages",

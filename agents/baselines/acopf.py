@@ -151,6 +151,8 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
             # What is overloaded for long trips, which a step by itself does not see.
             options.overload_price if every_control else options.lost_load_price,
             options.voltage_price, options.reactive_price,
+            # Limits of angles are kept where nothing is charged for them, too.
+            options.angle_price or acopf_model.Prices.angle,
         ),
         acopf_model.Controls(
             grid.loads[movable], plants if curtailed else np.zeros(0, int)
