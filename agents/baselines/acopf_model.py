@@ -34,6 +34,7 @@ _NOTHING = 1e-4  # pu beyond limits, all of them together, that is rounding
 _PASSED = 1.0 + 1e-5  # loading beyond which a limit counts as passed
 _PASSED_RAD = 1e-5  # beyond a limit of angles from where on it counts as passed
 _MOST_RAD = 2 * np.pi  # that an elastic program may go beyond a limit of angles
+_SLACK_RAD = 1e-2  # that its variables count in: Ipopt divides the objective by its steepest slope
 _WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
 _WARM = {
     "ipopt.warm_start_init_point": "yes",
@@ -373,13 +374,13 @@ class Model:
             q_balance -= shed * load_q + gen @ (beyond_q[:g] - beyond_q[g:])
             room = over
             voltages = vm - beyond_v[:n] + beyond_v[n:]
-            angles = angles - beyond_angle[:a] + beyond_angle[a:]
+            angles += _SLACK_RAD * (beyond_angle[a:] - beyond_angle[:a])
             cost += base * prices.lost_load * casadi.dot(shed, casadi.fabs(load_p))
             cost += base * prices.overload * casadi.sum1(over)
             cost += base * prices.reactive * casadi.sum1(beyond_q)
             cost += base * prices.surplus * casadi.sum1(idle)
             cost += prices.voltage * casadi.sum1(beyond_v)
-            cost += prices.angle * casadi.sum1(beyond_angle)
+            cost += prices.angle * _SLACK_RAD * casadi.sum1(beyond_angle)
         from_end = equations.from_squared[loads] - (limit + room) ** 2
         to_end = equations.to_squared[loads] - (limit + room) ** 2
         constraints = casadi.vertcat(
@@ -438,7 +439,7 @@ class Model:
             extra = program.solve.size1_in("x0") - program.size
             bound = np.full(extra, np.inf)
             bound[:n] = point.load_p_mw > 0  # nothing is shed for free
-            bound[-g - 2 * program.watched_angle.size : -g] = _MOST_RAD
+            bound[-g - 2 * program.watched_angle.size : -g] = _MOST_RAD / _SLACK_RAD
             bound[-g:] = lit * np.maximum(point.p_low_mw, 0.0) / base
             lower, upper = np.append(lower, np.zeros(extra)), np.append(upper, bound)
         given = {"lbx": lower, "ubx": upper, "lbg": lower_g, "ubg": upper_g}
@@ -474,9 +475,8 @@ class Model:
     def _angle_limits(self, point: Point) -> tuple[np.ndarray, np.ndarray]:
         """Returns the least and the greatest θ_from − θ_to `[n_branch]`, rad; none where open."""
         low, high = self.grid.branch.angle_min_rad, self.grid.branch.angle_max_rad
-        left = lambda limit: (
-            (1.0 - point.rate_share) * np.abs(np.where(np.isfinite(limit), limit, 0.0))
-        )
+        share = 1.0 - point.rate_share
+        left = lambda limit: share * np.abs(np.where(np.isfinite(limit), limit, 0.0))
         left_low, left_high = (np.minimum(left(x), 0.5 * (high - low)) for x in (low, high))
         closed = point.closed > 0
         return np.where(closed, low + left_low, -np.inf), np.where(closed, high - left_high, np.inf)

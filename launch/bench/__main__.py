@@ -3,6 +3,7 @@
     python -m launch.bench powerflow                       # AC power flows a second
     python -m launch.bench env                             # whole environment steps a second
     python -m launch.bench contingency                     # single outages analysed a second
+    python -m launch.bench acopf                           # AC optimal power flow beside PGLib's
     python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
     python -m launch.bench env --cases=case14 --peers=none --threads=2
 
@@ -11,6 +12,8 @@ lightsim2grid's fastest, and with pandapower, each started from the same solved 
 batches of our environment, and Grid2Op's on a grid of as many buses. contingency looks at every
 outage of one branch, by distribution factors and by AC power flow, beside lightsim2grid's DC and AC
 analysis. The peers need `make peers` once; without it they are left out and said to be.
+acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
+with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page.
 
 Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
 every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
@@ -29,14 +32,15 @@ from absl import app, flags
 from launch import command_line, exit_codes
 from launch.bench import machine, peer_process
 
-_SUBJECTS = ("powerflow", "env", "contingency")
+_SUBJECTS = ("powerflow", "env", "contingency", "acopf")
 _WIDTH = 110  # columns of a table that no terminal shows
 _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
 
 _CASES = flags.DEFINE_list(
     "cases", None,
     "Grids: shipped cases, or paths of MATPOWER .m files. By default those of case14, case118, "
-    "case300 and case1354 (env: of case14 and case118) that ship.",
+    "case300 and case1354 (env: of case14 and case118) that ship. acopf: names of PGLib "
+    "(case14_ieee, case14_ieee__sad); by default all up to 1,000 buses.",
 )  # fmt: skip
 _BATCHES = flags.DEFINE_list(
     "batches",
@@ -70,6 +74,12 @@ _SECONDS = flags.DEFINE_float(
     lower_bound=0.0,
 )  # fmt: skip
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the problems, days and random actions.")
+_TIME_LIMIT = flags.DEFINE_float(
+    "time_limit", 600.0, "acopf: seconds that one case may take.", lower_bound=1.0
+)
+_MARKDOWN = flags.DEFINE_string(
+    "markdown", None, "acopf: page to write the table into, in place of an earlier run's."
+)
 _JSON = flags.DEFINE_string("json", None, "File for the JSON instead of standard output.")
 
 
@@ -79,7 +89,7 @@ def main(argv: list[str]) -> int:
         if len(argv) != 2 or argv[1] not in _SUBJECTS:
             given = f"not {' '.join(argv[1:])!r}" if len(argv) > 1 else "but nothing was given"
             raise ValueError(f"say what to measure, one of {', '.join(_SUBJECTS)}, {given}")
-        _check_target()
+        _check_target(argv[1])
         python = peer_process.interpreter(_PEERS.value)
         cores = machine.pin(_THREADS.value, _PLATFORM.value)  # Before jax is imported.
         machine.check_platform(_PLATFORM.value)
@@ -120,19 +130,26 @@ def main(argv: list[str]) -> int:
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
+    if _MARKDOWN.value:
+        subject.write_markdown({**about, **result}, pathlib.Path(_MARKDOWN.value))
     console.print()
     console.print(getattr(tables, subject.__name__.rpartition(".")[2])(result))
-    if _JSON.value:
-        console.print(f"written to {_JSON.value}", soft_wrap=True)
-    reports = [report for case in result["cases"] for report in case["peers"].values()]
+    for target in filter(None, (_JSON.value, _MARKDOWN.value)):
+        console.print(f"written to {target}", soft_wrap=True)
+    peers = [case.get("peers", {}) for case in result["cases"]]
+    reports = [report for each in peers for report in each.values()]
     return exit_codes.FAILED if any(map(peer_process.failed, reports)) else exit_codes.OK
 
 
 def _subject(name: str, python: pathlib.Path | None):
     """Returns the module that measures, and its settings from the flags."""
     from envs import case_file
-    from launch.bench import contingency, environment, ours_env, ours_powerflow, powerflow
+    from launch.bench import acopf, contingency, environment, ours_env, ours_powerflow, powerflow
 
+    if name == "acopf":
+        return acopf, acopf.Settings(
+            cases=tuple(_CASES.value or ()), time_limit_s=_TIME_LIMIT.value
+        )
     subject = {"powerflow": powerflow, "env": environment, "contingency": contingency}[name]
     shipped = [case for case in subject.CASES if case in case_file.names()]
     common = {
@@ -167,10 +184,13 @@ def _batches() -> tuple[int, ...]:
     return batches
 
 
-def _check_target() -> None:
-    """Raises where --json could not be written once everything has been measured."""
-    if _JSON.value and not pathlib.Path(_JSON.value).absolute().parent.is_dir():
-        raise ValueError(f"--json={_JSON.value}: the folder does not exist")
+def _check_target(subject: str) -> None:
+    """Raises where --json or --markdown could not be written once everything has been measured."""
+    if _MARKDOWN.value and subject != "acopf":
+        raise ValueError(f"--markdown={_MARKDOWN.value}: only acopf writes a page")
+    for flag in (_JSON, _MARKDOWN):
+        if flag.value and not pathlib.Path(flag.value).absolute().parent.is_dir():
+            raise ValueError(f"--{flag.name}={flag.value}: the folder does not exist")
 
 
 if __name__ == "__main__":
