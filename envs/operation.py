@@ -170,8 +170,11 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     blank = jnp.zeros((net.n_bus, order.closed.shape[1]), net.dtype)
     to_bus = lambda bus, values: blank.at[bus].add(values)
     capacity = to_bus(plant.gen_bus, plant.p_max_mw * order.gen_on)
+    load = to_bus(plant.load_bus, order.load_p_mw)
 
-    found = None if intact else islands.find(net, order.closed, capacity[net.order])
+    found = None
+    if not intact:
+        found = islands.find(net, order.closed, capacity[net.order], load[net.order])
     alive = jnp.ones_like(blank, bool) if intact else found.alive[net.position]
     lit = alive.astype(net.dtype)
 
@@ -217,6 +220,7 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
         closed=order.closed,
         holds=blank.at[plant.gen_bus].max(order.gen_on),
         capacity=capacity / base,
+        load_pu=load / base,
     )
     solution = powerflow.solve_lanes(
         net, request, tolerance_pu=plant.tolerance_pu,

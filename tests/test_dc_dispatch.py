@@ -23,7 +23,7 @@ def _nominal(grid, fleet):
     """The file's loads, no losses, no wind or sun, nothing to move but units."""
     none = np.zeros
     topology = dc_network.DcNetwork(grid).at(
-        np.ones(grid.n_branch, bool), np.ones(grid.n_gen, bool)
+        np.ones(grid.n_branch, bool), np.ones(grid.n_gen, bool), grid.bus.load_p_mw
     )
     return dc_program.Period(
         topology, -grid.bus.load_p_mw - grid.bus.shunt_p_mw, grid.bus.load_p_mw[grid.loads],

@@ -121,12 +121,13 @@ class Dispatcher:
             )
             closed = situation.closed[begin:end].all(0)
             fixed = given + np.bincount(plants.bus, available, grid.n_bus)
-            fixed -= np.bincount(grid.loads, load * (1.0 + lost), grid.n_bus)
+            at_bus = np.bincount(grid.loads, load, grid.n_bus)
+            fixed -= at_bus * (1.0 + lost)
             # As the environment projects: a unit outside its limits comes back at once.
             low = np.minimum(np.maximum(p_min, situation.gen_p_mw - end * ramp), p_max)
             high = np.maximum(np.minimum(p_max, situation.gen_p_mw + end * ramp), p_min)
             found.append(dc_program.Period(
-                topology=self._network.at(closed, on),
+                topology=self._network.at(closed, on, at_bus),
                 fixed_mw=fixed,
                 load_mw=load,
                 movable_mw=setting.movable_share * np.maximum(load, 0.0),

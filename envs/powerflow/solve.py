@@ -39,7 +39,10 @@ class Request(NamedTuple):
     va_start_rad: chex.Array  # `[n_bus]`
     closed: chex.Array  # `[n_branch]` 1 for a branch in service, 0 for one that is not
     holds: chex.Array  # `[n_bus]` 1 where a generator in service holds the voltage
-    capacity: chex.Array  # `[n_bus]` Pmax of the units in service, decides which island lives
+    # `[n_bus]` Pmax of the units in service, and what loads draw, which `p_pu` has in it: they
+    # decide which island lives.
+    capacity: chex.Array
+    load_pu: chex.Array
     # What the generators of a held bus can give, `[n_bus]`; only `reactive_limits` looks at it.
     q_min_pu: chex.Array | None = None
     q_max_pu: chex.Array | None = None
@@ -226,6 +229,7 @@ def request_of(net: Network, p_pu, q_pu, **changes) -> Request:
         "closed": jnp.ones((net.n_branch, *tail), net.dtype),
         "holds": like_base(jnp.asarray(holds[net.order], net.dtype)),
         "capacity": like_base(net.capacity),
+        "load_pu": like_base(net.load),
     }
     return Request(**{**fields, **changes})
 
@@ -239,6 +243,7 @@ class Case(NamedTuple):
     closed: chex.Array
     freed: chex.Array  # `[n_held, lanes]` 1 where no generator holds the voltage after all
     capacity: chex.Array
+    load: chex.Array
     start: Voltages
     changed: chex.Array  # bool `[lanes]`, whether anything is out of service
     found: islands.Islands | None  # where known
@@ -249,11 +254,12 @@ class Case(NamedTuple):
         chex.assert_equal_shape([leaf for name, leaf in request._asdict().items()
                                  if name != "closed" and leaf is not None])  # fmt: skip
         chex.assert_shape(request.closed, (net.n_branch, ...))
-        p, q, setpoint, share, vm, va, holds, capacity = (
+        p, q, setpoint, share, vm, va, holds, capacity, load = (
             leaf[net.order].astype(net.dtype)
             for leaf in (
                 request.p_pu, request.q_pu, request.vm_setpoint_pu, request.participation,
                 request.vm_start_pu, request.va_start_rad, request.holds, request.capacity,
+                request.load_pu,
             )
         )  # fmt: skip
         # What was dead has no voltage to start from, or to hold.
@@ -268,13 +274,13 @@ class Case(NamedTuple):
             va - va[net.reference] - net.va_base + net.va_base[net.reference],
         )
         changed = (closed < 0.5).any(0) | (freed > 0.5).any(0)
-        return cls(p, q, share, closed, freed, capacity, start, changed, found)
+        return cls(p, q, share, closed, freed, capacity, load, start, changed, found)
 
     def problem(self, net: Network) -> tuple[iteration.Problem, islands.Islands]:
         """Returns the problem on the island that lives, and the islands."""
         found = self.found
         if found is None:
-            found = islands.find(net, self.closed, self.capacity)
+            found = islands.find(net, self.closed, self.capacity, self.load)
         lit = found.alive.astype(net.dtype)
         share = iteration.shares_alive(self.participation, self.capacity, lit)
         return iteration.Problem(self.p, self.q, share, self.closed, self.freed, lit), found
