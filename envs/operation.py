@@ -120,9 +120,8 @@ def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled
         """Returns what protection takes out, bool `[n_branch, lanes]`."""
         rho = settled.solution.rho
         beyond = rho > protection.hard_limit
-        # Time passes between steps, not between the rounds of a cascade.
-        late = (rho > 1.0) & (order.overloaded + 1 >= protection.soft_steps)
-        beyond |= late & (settled.rounds == 0)
+        # The count is of steps, whatever the round in which this step's overload arises.
+        beyond |= (rho > 1.0) & (order.overloaded + 1 >= protection.soft_steps)
         usable = settled.solution.converged & jnp.asarray(protection.enabled)
         return beyond & (settled.closed > 0) & usable
 
