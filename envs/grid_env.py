@@ -267,8 +267,10 @@ class GridEnv:
             )
         )
 
+        energised = settled.solution.alive
+        islanded = self._accounts.islanded(energised, state.vm_pu > 0, asked, gen_on, connected)
         # A battery on a dead bus neither gives nor takes.
-        lit = settled.solution.alive[self.fleet.storage.bus]
+        lit = energised[self.fleet.storage.bus]
         asked = asked._replace(storage_mw=jnp.where(lit, asked.storage_mw, 0.0))
 
         # 3. Frequency within the step: what was lost at once, and what came unforeseen.
@@ -277,7 +279,7 @@ class GridEnv:
         else:
             frequency, swing = self._accounts.swing(
                 state.frequency, settled, asked,
-                was_alive=state.vm_pu > 0, gen_on=gen_on, lost_mw=lost_mw, surprise_mw=surprise_mw,
+                gen_on=gen_on, sudden_mw=lost_mw + islanded.sudden_mw, surprise_mw=surprise_mw,
             )  # fmt: skip
 
         # 4. The books: operating point, terms, reward, how it ends, what is seen of it.
@@ -302,11 +304,11 @@ class GridEnv:
 
         t = state.t + 1
         terms = books.terms(
-            now, asked, settled, state.frequency, swing,
+            now, asked, settled, swing,
             gen_p=gen_p, gen_q=gen_q, vm=vm, rho=rho, losses=losses,
             operations=switched.operations, tripped=tripped, insecure=secure.insecure,
         )  # fmt: skip
-        reason = books.reason(terms, settled, swing)
+        reason = books.reason(terms, settled, swing, islanded, lost_mw + surprise_mw)
         terminated = reason != Reason.NONE
         blackout_mwh = options.restoration_hours * now.load_p_mw.sum()
         terms["energy_not_served"] = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])

@@ -451,7 +451,7 @@ def test_an_island_that_dies_disturbs_frequency_once(env, start, step, tape):
     for _ in range(3):
         state = step(state, idle(env), tape)
         peaks.append(float(state.metrics["seconds_off_nominal"]))
-        assert float(state.vm_pu[dead]) == 0 and int(state.reason) in (0, int(Reason.LOAD_LOST))
+        assert float(state.vm_pu[dead]) == 0 and int(state.reason) in (0, int(Reason.ISLANDING))
     assert peaks[0] > 0.5 and max(peaks[1:]) < 0.1 * peaks[0], peaks
 
 
