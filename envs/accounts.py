@@ -31,16 +31,17 @@ class Accounts:
         self._n_bus = grid.n_bus
         self._is_unit = jnp.asarray(gen.is_unit)
         self._cost = tuple(as_float(c) for c in (gen.cost_c2, gen.cost_c1, gen.cost_c0))
-        self._p_min = as_float(gen.unit_p_min_mw)
-        self._p_max = as_float(gen.unit_p_max_mw)
+        self._p_min = as_float(gen.p_min_mw)
+        self._p_max = as_float(gen.p_max_mw)
         self._q_min, self._q_max = as_float(gen.q_min_mvar), as_float(gen.q_max_mvar)
         self._vm_min, self._vm_max = as_float(grid.bus.vm_min_pu), as_float(grid.bus.vm_max_pu)
         self._rate = as_float(np.where(np.isfinite(grid.branch.rate_mva), grid.branch.rate_mva, 0))
         self._co2 = as_float(units.co2_t_per_mwh)
         self._inertia = as_float(units.inertia_s * units.rating_mva)  # MWs
-        self._follows = jnp.asarray(np.isfinite(units.droop))  # has a governor
+        # Has a governor, and what it could open.
+        self._follows = jnp.asarray(np.isfinite(units.droop) & ~gen.is_dispatchable_load)
         # MW/Hz, zero where droop is infinite.
-        self._stiffness = as_float(gen.unit_p_max_mw / (units.droop * options.frequency.nominal_hz))
+        self._stiffness = as_float(gen.capacity_mw / (units.droop * options.frequency.nominal_hz))
         self._ramp = as_float(units.ramp_mw_per_min)
 
     def still(self) -> frequency_lib.Outcome:
@@ -67,7 +68,7 @@ class Accounts:
           asked: what the step was asked for.
           was_alive: bool `[n_bus]`, before the step.
           gen_on: bool `[n_gen]`.
-          lost_mw: generation that went out of service at the start.
+          lost_mw: generation, less dispatchable load, that went out of service at the start.
           surprise_mw: what load, less wind and sun, did in the step beyond what was foreseen of it.
         """
         alive = settled.solution.alive

@@ -39,7 +39,7 @@ def living(grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray) -> np.nd
       gen_on: bool `[n_gen]`, generators in service.
     """
     island = islands(grid, closed)
-    capacity = np.bincount(island[grid.gen.bus], grid.gen.unit_p_max_mw * gen_on, island.max() + 1)
+    capacity = np.bincount(island[grid.gen.bus], grid.gen.capacity_mw * gen_on, island.max() + 1)
     return (island == capacity.argmax()) & (capacity.max() > 0)
 
 

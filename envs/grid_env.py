@@ -105,8 +105,8 @@ class GridEnv:
     """Redispatch, voltage set-points, load control, storage, curtailment and switching of one grid.
 
     Actuators, each in [−1, 1], zero meaning "as planned"; the layout says which there are:
-      generator: a unit's active power, from Pmin (−1) over the plan (0) to Pmax (1); a condenser's
-        voltage set-point, from the bus's Vmin over the set-point of the hour to Vmax.
+      generator: a unit's active power, from Pmin (−1) over the plan (0) to Pmax (1), negative for
+        a dispatchable load; a condenser's voltage set-point, from the bus's Vmin over the set-point of the hour to Vmax.
       load: a load's power, lowered or raised by up to `load_control_share`, for a price.
       curtailment: share of a plant's available power given up, from none (0) to all (−1).
       storage: a battery's power, from charging (−1) to discharging (1) at its rating.
@@ -231,7 +231,9 @@ class GridEnv:
         # 1. What the tape takes away and gives back; what the action asks for, and what of it can
         # be done.
         gen_on = now.gen_status == tape_lib.IN_SERVICE
-        lost_mw = jnp.where(state.gen_on & ~gen_on, jnp.maximum(state.gen_p_mw, 0.0), 0.0).sum()
+        draws = jnp.asarray(self.grid.gen.is_dispatchable_load)
+        lost_mw = jnp.where(draws, state.gen_p_mw, jnp.maximum(state.gen_p_mw, 0.0))
+        lost_mw = jnp.where(state.gen_on & ~gen_on, lost_mw, 0.0).sum()
         surprise_mw = _surprise(tape, state.t)
         branch = switching.advance(
             state.branch, now.branch_status, recloses=options.protection.recloses

@@ -7,6 +7,8 @@ cases do to convert ohms, is refused, for reading it without the computation wou
 
 from __future__ import annotations
 
+import functools
+import logging
 import pathlib
 import re
 
@@ -31,6 +33,9 @@ _LARGEST_WHOLE = 2**31 - 1  # bus numbers are kept as 32-bit integers
 
 def read(path: str | pathlib.Path) -> grid_lib.Grid:
     """Returns the grid in the MATPOWER file at `path`, keeping what is in service.
+
+    Where the reference bus has no generator in service, the bus of the largest unit takes its
+    place, and a warning says so.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -88,7 +93,7 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
     )
     buses = grid_lib.Buses(
         id=ids,
-        type=bus["BUS_TYPE"].astype(int),
+        type=_bus_types(path, bus["BUS_TYPE"].astype(int), ids, generators),
         load_p_mw=bus["PD"],
         load_q_mvar=bus["QD"],
         shunt_p_mw=bus["GS"],
@@ -215,6 +220,34 @@ def _table(path: pathlib.Path, name: str, rows: list | None) -> dict[str, np.nda
                 f"{table[column][bad[0]]:g}, {rule}"
             )
     return table
+
+
+def _bus_types(
+    path: pathlib.Path, types: np.ndarray, ids: np.ndarray, gen: grid_lib.Generators
+) -> np.ndarray:
+    """Returns the types `[n_bus]` with a reference bus that has a generator in service.
+
+    The largest unit by Pmax, as PowerModels chooses where a file has no reference bus; MATPOWER's
+    `bustypes` takes the first PV bus. Only what angles are measured against depends on it.
+    """
+    references = np.flatnonzero(types == grid_lib.REF)
+    # Anything else that is wrong is for validation to say.
+    if references.size != 1 or np.isin(references, gen.bus).any() or not gen.capacity_mw.any():
+        return types
+    largest = gen.bus[gen.capacity_mw.argmax()]
+    _warn_once(
+        f"{path}: reference bus {ids[references[0]]} has no generator in service; bus "
+        f"{ids[largest]}, which has the largest unit ({gen.capacity_mw.max():g} MW), takes its "
+        "place"
+    )
+    types = types.copy()
+    types[references], types[largest] = grid_lib.PQ, grid_lib.REF
+    return types
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logging.warning(message)
 
 
 def _polynomial(path: pathlib.Path, cost: dict, n_gen: int) -> tuple[np.ndarray, ...]:

@@ -88,11 +88,12 @@ class Plant(NamedTuple):
     gen_bus: np.ndarray
     load_bus: np.ndarray
     renewable_bus: np.ndarray
-    weight: chex.Array  # `[n_gen, 1]` participation of units, zero for condensers
+    weight: chex.Array  # `[n_gen, 1]` participation, zero for what cannot produce
     p_min_mw: chex.Array  # `[n_gen, 1]`
-    p_max_mw: chex.Array  # `[n_gen, 1]`
+    p_max_mw: chex.Array  # `[n_gen, 1]` zero for what cannot produce
     tolerance_pu: float
     flows: bool  # whether the powers of branches are wanted, beyond their loading
+    load_weight: chex.Array | None  # `[n_gen, 1]` sizes of dispatchable loads; none: there are none
 
 
 def plant(
@@ -105,11 +106,12 @@ def plant(
 ) -> Plant:
     """Returns what settling needs of `grid`."""
     column = lambda x: jnp.asarray(x[:, None], net.dtype)
-    p_max = grid.gen.unit_p_max_mw
+    p_max, draws = grid.gen.capacity_mw, grid.gen.is_dispatchable_load
     return Plant(
         net, grid.base_mva, grid.gen.bus, grid.loads, fleet.renewables.bus,
-        column(p_max / p_max.sum()), column(grid.gen.unit_p_min_mw), column(p_max),
+        column(p_max / p_max.sum()), column(grid.gen.p_min_mw), column(p_max),
         max(tolerance_pu, net.tolerance_pu), flows,
+        column(np.where(draws, -grid.gen.p_min_mw, 0.0)) if draws.any() else None,
     )  # fmt: skip
 
 
@@ -186,6 +188,9 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     gen_p, rest = dispatch.share(
         jnp.clip(order.gen_target_mw, low, high), low, high, plant.weight * on, demand
     )
+    if plant.load_weight is not None:  # Dispatchable loads draw less, or more, before others do.
+        total = gen_p.sum(0) + rest
+        gen_p, rest = dispatch.share(gen_p, low, high, plant.load_weight * on, total)
 
     # 2. What they cannot cover is not served; what they cannot shed, wind and sun give up first.
     short, over = jnp.clip(rest, 0.0, wanted), jnp.maximum(-rest, 0.0)

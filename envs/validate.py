@@ -123,7 +123,7 @@ def check(grid: grid_lib.Grid, origin: str, rows: dict | None = None) -> grid_li
         (bus.type != grid_lib.REF) | np.isin(np.arange(grid.n_bus), gen.bus),
         "the reference bus has no generator in service",
     )
-    if not grid.units.size:
+    if not (gen.p_max_mw > 0).any():
         raise CaseError(f"{origin}: table gen: no generator has Pmax above zero")
 
     reached = connected_to(references[0], grid.n_bus, branch.from_bus, branch.to_bus)

@@ -150,8 +150,8 @@ class Model:
         none = np.zeros(0)
         return Point(
             bus.load_p_mw, bus.load_q_mvar, np.zeros(grid.n_bus),
-            np.where(gen.is_unit, gen.p_min_mw, 0.0), np.where(gen.is_unit, gen.p_max_mw, 0.0),
-            gen.q_min_mvar, gen.q_max_mvar, bus.vm_min_pu, bus.vm_max_pu,
+            gen.p_min_mw, gen.p_max_mw, gen.q_min_mvar, gen.q_max_mvar,
+            bus.vm_min_pu, bus.vm_max_pu,
             np.isin(np.arange(grid.n_bus), gen.bus),
             np.ones(grid.n_branch), np.ones(grid.n_bus), none, none, 0.0, none,
         )  # fmt: skip

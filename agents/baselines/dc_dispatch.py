@@ -105,7 +105,7 @@ class Dispatcher:
         setting, grid = self.setting, self.setting.grid
         fleet = setting.fleet
         ramp = 60.0 * fleet.units.ramp_mw_per_min * setting.step_hours
-        p_min, p_max = grid.gen.unit_p_min_mw, grid.gen.unit_p_max_mw
+        p_min, p_max = grid.gen.p_min_mw, grid.gen.p_max_mw
         on = situation.gen_on
         draw = np.where(on, situation.condenser_mw, 0.0)
         given = np.bincount(grid.gen.bus, draw, grid.n_bus) - grid.bus.shunt_p_mw
@@ -181,7 +181,7 @@ class Dispatcher:
         on = situation.gen_on & alive[gen.bus]
         holds = np.zeros(grid.n_bus, bool)
         holds[gen.bus[on]] = True
-        capacity = np.bincount(gen.bus, gen.unit_p_max_mw * on, grid.n_bus)
+        capacity = np.bincount(gen.bus, gen.capacity_mw * on, grid.n_bus)
         if not capacity.any():
             return None
         factor = (period.load_mw + plan.moved_mw[0]) / _not_zero(situation.load_p_mw)

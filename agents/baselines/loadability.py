@@ -35,10 +35,10 @@ def factor(
     column = lambda values: np.bincount(grid.loads, values, n) / base
     gen, bus = grid.gen, grid.bus
     angle = np.where(np.arange(n) == grid.reference_bus, 0.0, np.inf)
-    lower = [-angle, bus.vm_min_pu, gen.unit_p_min_mw / base, gen.q_min_mvar / base, [0.0]]
-    upper = [angle, bus.vm_max_pu, gen.unit_p_max_mw / base, gen.q_max_mvar / base, [_MOST]]
+    lower = [-angle, bus.vm_min_pu, gen.p_min_mw / base, gen.q_min_mvar / base, [0.0]]
+    upper = [angle, bus.vm_max_pu, gen.p_max_mw / base, gen.q_max_mvar / base, [_MOST]]
     start = np.concatenate([
-        np.zeros(n), np.ones(n), 0.5 * (gen.unit_p_min_mw + gen.unit_p_max_mw) / base,
+        np.zeros(n), np.ones(n), 0.5 * (gen.p_min_mw + gen.p_max_mw) / base,
         np.zeros(g), [1.0],
     ])  # fmt: skip
     limited = int(np.isfinite(grid.branch.rate_mva).sum())
