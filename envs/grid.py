@@ -44,8 +44,8 @@ class Generators:
     """Generator table, every array `[n_gen]`.
 
     A row with `p_min_mw < 0` and `p_max_mw <= 0` is a dispatchable load (MATPOWER manual, section
-    6.4.2; `isload`): a pump, or demand that pays c1 for what it draws. A condenser is a row with both
-    limits zero.
+    6.4.2; `isload`): a pump, or demand that pays c1 for what it draws. A condenser is a row
+    with both limits zero.
     """
 
     bus: np.ndarray  # index into the bus table

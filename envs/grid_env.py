@@ -106,7 +106,8 @@ class GridEnv:
 
     Actuators, each in [−1, 1], zero meaning "as planned"; the layout says which there are:
       generator: a unit's active power, from Pmin (−1) over the plan (0) to Pmax (1), negative for
-        a dispatchable load; a condenser's voltage set-point, from the bus's Vmin over the set-point of the hour to Vmax.
+        a dispatchable load; a condenser's voltage set-point, from the bus's Vmin over the set-point
+        of the hour to Vmax.
       load: a load's power, lowered or raised by up to `load_control_share`, for a price.
       curtailment: share of a plant's available power given up, from none (0) to all (−1).
       storage: a battery's power, from charging (−1) to discharging (1) at its rating.

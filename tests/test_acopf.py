@@ -43,7 +43,7 @@ def model(case118):
 def test_an_optimum_keeps_every_limit_and_balances_every_bus(case118, model):
     found, gen, bus = model.solve(model.nominal()), case118.gen, case118.bus
     assert found.rho.max() <= 1 + 1e-6
-    assert (found.p_mw <= gen.unit_p_max_mw + 1e-4).all()
+    assert (found.p_mw <= gen.p_max_mw + 1e-4).all()
     assert (found.q_mvar <= gen.q_max_mvar + 1e-4).all()
     assert (found.q_mvar >= gen.q_min_mvar - 1e-4).all()
     assert (found.vm_pu >= bus.vm_min_pu - 1e-6).all()
@@ -105,7 +105,7 @@ def test_where_no_point_keeps_every_limit_prices_decide(case14):
     found = model.solve(nominal._replace(load_p_mw=3 * nominal.load_p_mw))
     assert found.found and not found.optimal
     # At least what is beyond all units' power is not served, at the value of lost load.
-    lack = 3 * nominal.load_p_mw.sum() - case14.gen.unit_p_max_mw.sum()
+    lack = 3 * nominal.load_p_mw.sum() - case14.gen.p_max_mw.sum()
     assert found.cost_per_h > 10_000 * lack
 
 

@@ -142,6 +142,53 @@ def test_bad_cases_are_refused_with_file_table_and_row(tmp_path, old, new, messa
     assert message in str(error.value) and str(path) in str(error.value)
 
 
+def _without_largest(tmp_path):
+    """Writes case14 without the generator at its reference bus, bus 1."""
+    path = tmp_path / "moved.m"
+    path.write_text(CASE14.read_text().replace("\t 100.0\t 1\t 340", "\t 100.0\t 0\t 340", 1))
+    return path
+
+
+def test_a_reference_bus_without_generator_gives_way_to_the_largest_unit_and_says_so_once(
+    tmp_path, caplog
+):
+    path = _without_largest(tmp_path)
+    grid, again = matpower.read(path), matpower.read(path)
+    assert grid.bus.id[grid.reference_bus] == 2
+    assert grid.bus.type.tolist() == again.bus.type.tolist()
+    assert grid.bus.type.tolist() == [1, 3, 2, 1, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: reference bus 1 has no generator in service; bus 2, which has the largest unit "
+        "(59 MW), takes its place"
+    ]
+
+
+@pytest.mark.parametrize(
+    "case, file, taken",
+    [
+        ("case500_goc", 311, 312),
+        ("case1888_rte", 1320, 1675),
+        ("case1951_rte", 1320, 1675),
+        ("case2848_rte", 1759, 2321),
+        ("case2868_rte", 1759, 2321),
+    ],
+)
+def test_pglib_files_whose_reference_bus_has_no_generator_are_read(case, file, taken, caplog):
+    grid = matpower.read(PGLIB / f"pglib_opf_{case}.m")
+    at_reference = grid.gen.p_max_mw[grid.gen.bus == grid.reference_bus]
+    assert at_reference.max() == grid.gen.p_max_mw.max()
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert f"reference bus {file} has no generator in service; bus {taken}, " in said
+
+
+def test_convert_says_which_bus_became_the_reference(tmp_path):
+    path, out = _without_largest(tmp_path), tmp_path / "moved.json"
+    command = [sys.executable, "-m", "envs.convert", str(path), f"--out={out}"]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "reference bus 1 has no generator in service; bus 2" in answer.stderr
+    assert case_file.read_json(out).reference_bus == 1
+
+
 def test_rows_are_counted_as_in_the_file_when_some_are_out_of_service(tmp_path):
     text = CASE14.read_text().replace("\t 1\t -30.0\t 30.0;", "\t 0\t -30.0\t 30.0;", 1)
     path = tmp_path / "row.m"

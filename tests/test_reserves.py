@@ -23,7 +23,7 @@ def test_reserves_are_those_of_units_with_a_governor_in_service(monkeypatch):
     monkeypatch.setattr(
         accounts.frequency_lib, "step", lambda start, system, *_: told.append(system) or (start, 0)
     )
-    p_max, p_min = grid.gen.unit_p_max_mw, grid.gen.unit_p_min_mw
+    p_max, p_min = grid.gen.p_max_mw, grid.gen.p_min_mw
     target = p_min + 0.25 * (p_max - p_min)
     alive = np.ones(grid.n_bus, bool)
     books.swing(
