@@ -106,6 +106,7 @@ def test_a_plan_by_size_keeps_what_the_file_draws_while_units_have_room(grid):
 def test_the_secured_plan_sums_to_its_demand(grid):
     demand, plan = secured.table(grid)
     np.testing.assert_allclose(plan.sum(1), demand, atol=1e-6)
+    np.testing.assert_allclose(plan[(demand > 50) & (demand < 300), LOAD], DRAWN)
     assert (plan >= grid.gen.p_min_mw - 1e-9).all() and (plan <= grid.gen.p_max_mw + 1e-9).all()
 
 
@@ -223,24 +224,29 @@ def test_losing_it_raises_the_frequency(env, start, step, tape):
     rise = float(state.metrics["rocof_hz_per_s"] - usual.metrics["rocof_hz_per_s"])
     inertia = env.fleet.units.inertia_s * env.fleet.units.rating_mva
     assert inertia[LOAD] == 0.0
-    assert rise == pytest.approx(-DRAWN * 60.0 / (2 * inertia.sum()), rel=0.1)
+    # Governors have half a second to hold against it.
+    free = -DRAWN * 60.0 / (2 * inertia.sum())
+    assert 0.7 * free < rise < free
 
 
 def test_its_fleet_is_plain_and_a_file_may_call_it_a_pump(grid, tmp_path):
     units = fleet_file.load("plain", grid).units
     assert units.kind.tolist() == ["thermal", "thermal", "dispatchable_load", *["condenser"] * 2]
     assert units.ramp_mw_per_min[LOAD] == pytest.approx(8.0) and np.isinf(units.droop[LOAD])
-    table = {"bus": [1, 2, 3, 6, 8], "kind": ["gas", "gas", "hydro", "condenser", "condenser"]}
-    file = tmp_path / "fleet.json"
-    file.write_text(json.dumps({"name": "pumps", "source": "", "units": table}))
-    pump = fleet_file.load(str(file), grid).units
+    content = json.loads((fleet_file.SHIPPED / "case14.json").read_text())
+    file, kinds = tmp_path / "pump.json", ["gas", "gas", "hydro", "condenser", "condenser"]
+
+    def read(kinds):
+        content["units"]["kind"] = kinds
+        file.write_text(json.dumps(content))
+        return fleet_file.load(str(file), grid).units
+
+    pump = read(kinds)
     assert pump.inertia_s[LOAD] == 3.0 and pump.rating_mva[LOAD] == pytest.approx(40 / 0.85)
     for row, kind in ((LOAD, "condenser"), (0, "dispatchable_load")):
-        kinds = list(table["kind"])
-        kinds[row] = kind
-        file.write_text(json.dumps({"name": "pumps", "units": {**table, "kind": kinds}}))
+        wrong = [*kinds[:row], kind, *kinds[row + 1 :]]
         with pytest.raises(ValueError, match=f"row {row + 1}: kind is {kind}, but this generator"):
-            fleet_file.load(str(file), grid)
+            read(wrong)
 
 
 def test_units_share_before_dispatchable_loads_give_way(grid):

@@ -204,7 +204,7 @@ def _written(tmp_path, data):
         ("units", "bus", 1, 3, "row 2: bus is 3, the case's generator of this row is at bus 2"),
         ("units", "kind", 0, "nucular", 'row 1: kind is "nucular"; did you mean nuclear?'),
         ("units", "kind", 0, "condenser", "row 1: kind is condenser, but this generator reaches"),
-        ("units", "kind", 4, "gas", "row 5: kind is gas, but this generator reaches from Pmin 0 to"),
+        ("units", "kind", 4, "gas", "row 5: kind is gas, but this generator reaches from Pmin 0"),
         ("prosumers", "bus", 0, 7, "row 1: bus 7 carries no load"),
         ("prosumers", "bus", 0, 13, "row 1: renewable 3 is at bus 14, not at the prosumer's"),
         ("prosumers", "storage", 0, 9, "row 1: storage is 9, it must be null or a row from 1 to 2"),
