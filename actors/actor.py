@@ -21,6 +21,7 @@ def run(
     writer: Any,
     report: Report,
     stopping: Callable[[], bool],
+    progress: Callable[..., None] = lambda doing, limited=True: None,
     *,
     actor: int,
     incarnation: int,
@@ -35,6 +36,7 @@ def run(
       writer: where unrolls go; has `write(unroll, stopping)`.
       report: takes the actor's figures after each unroll.
       stopping: says when to stop.
+      progress: told what the loop does next, as `launch.heartbeat.Heartbeat.progress` is.
       actor: number of this actor.
       incarnation: how often it has been restarted.
       seed: seed of the run; every actor and incarnation draws its own numbers from it.
@@ -52,6 +54,7 @@ def run(
     index = 0
     acting = queueing = asking = 0.0
     while not stopping():
+        progress("waiting for parameters")
         before = time.monotonic()
         version = -1 if bundle is None else int(bundle.version)
         patience = 1.0 if bundle is None or synchronous else 0.0
@@ -62,18 +65,22 @@ def run(
         elif patience:
             continue
 
+        # The second call may compile again, as the first has placed what it is given.
+        progress("stepping grids" if index > 1 else "compiling", limited=index > 1)
         before = time.monotonic()
         origin = schema.Origin(*(jnp.int32(n) for n in (actor, incarnation, index, bundle.version)))
         carry, unroll = step(bundle, carry, days, origin)
         jax.block_until_ready(unroll)
         acting += time.monotonic() - before
 
+        progress("waiting for room in the queue")
         before = time.monotonic()
         if not writer.write(unroll, stopping):
             break
         queueing += time.monotonic() - before
         index += 1
         if index % renew_every == 0:
+            progress("drawing days", limited=index > renew_every)
             carry, days = unroller.renew(carry, days)
         total = acting + queueing + asking
         report(

@@ -17,6 +17,7 @@ def run(
     keep_best: Callable[[bundle_lib.Bundle, Mapping[str, float]], None],
     report: Callable[[int, Mapping[str, float]], None],
     stopping: Callable[[], bool],
+    progress: Callable[..., None] = lambda doing, limited=True: None,
     *,
     period_s: float,
     best: float = float("-inf"),
@@ -29,11 +30,13 @@ def run(
       keep_best: called with every bundle better than all before, and its scores.
       report: takes the version and its scores.
       stopping: says when to stop.
+      progress: told what the loop does next, as `launch.heartbeat.Heartbeat.progress` is.
       period_s: time between the starts of two evaluations.
       best: the return to beat.
     """
     version, due = -1, time.monotonic()
     while not stopping():
+        progress("waiting for its turn")
         if time.monotonic() < due:
             time.sleep(min(_POLL_S, max(due - time.monotonic(), 0.0)))
             continue
@@ -42,8 +45,10 @@ def run(
             continue
         due = time.monotonic() + period_s
         version = int(bundle.version)
+        progress("evaluating")
         scores = evaluate(bundle)
         if scores["return"] > best:
             best = scores["return"]
+            progress("saving the best")
             keep_best(bundle, scores)
         report(version, {**scores, "best_return": best})

@@ -5,30 +5,30 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
+from envs import bounds
+from envs.bounds import Range
+
 
 @dataclasses.dataclass(frozen=True)
 class ActorOptions:
     """Options of the actors. The text beside each field is its help."""
 
-    count: Annotated[int, "actor processes, each on a core of its own"] = 2
-    batch: Annotated[int, "grids that one actor steps at once"] = 64
-    unroll_length: Annotated[int, "environment steps in an unroll"] = 32
+    count: Annotated[int, "actor processes, each on a core of its own", Range(1, 1024)] = 2
+    batch: Annotated[int, "grids that one actor steps at once", Range(1, 2**20)] = 64
+    unroll_length: Annotated[int, "environment steps in an unroll", Range(1, 1440)] = 32
 
     def __post_init__(self):
-        for name in ("count", "batch", "unroll_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"actor.{name}={getattr(self, name)}: must be at least 1")
+        bounds.check("actor.", self)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatorOptions:
     """Options of the evaluator that follows a training run. The text is each field's help."""
 
-    episodes: Annotated[int, "validation days in each evaluation"] = 16
-    period_seconds: Annotated[float, "time between the starts of two evaluations"] = 10.0
+    episodes: Annotated[int, "validation days in each evaluation", Range(1, 10_000)] = 16
+    period_seconds: Annotated[
+        float, "time between the starts of two evaluations", Range(0, 1e9, above=True)
+    ] = 10.0
 
     def __post_init__(self):
-        if self.episodes < 1:
-            raise ValueError(f"evaluator.episodes={self.episodes}: must be at least 1")
-        if not self.period_seconds > 0:
-            raise ValueError(f"evaluator.period_seconds={self.period_seconds}: must be above 0")
+        bounds.check("evaluator.", self)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Annotated
 
 from actors.options import ActorOptions, EvaluatorOptions
 from agents.options import TeamOptions
+from envs import bounds
+from envs.bounds import Range
 from envs.options import EnvOptions
 from learner import options as learner_options
 from learner.options import LearnerOptions
 from replay.options import ReplayOptions
+
+_MOST_STEPS = 2**24  # in a training batch; on 14 buses they take about 10 GB
+_NAME = re.compile(r"\w[\w .+-]{0,79}")
 
 # Days without outages: a blackout costs as much as two hundred days of operation, and one in a
 # hundred days would hide from a learner what redispatch saves.
@@ -23,20 +29,25 @@ NORMAL_OPERATION = EnvOptions(
 class RunOptions:
     """Options of the run as a whole. The text beside each field is its help."""
 
-    steps: Annotated[int, "environment steps to learn from, all actors together"] = 1_000_000
-    max_minutes: Annotated[float, "end earlier, after this many minutes of learning"] = 60.0
-    checkpoint_seconds: Annotated[float, "time between two checkpoints"] = 30.0
+    steps: Annotated[
+        int, "environment steps to learn from, all actors together", Range(1, 1e15)
+    ] = 1_000_000
+    max_minutes: Annotated[
+        float,
+        "end earlier, after this many minutes of learning, compilation not counted: the clock of "
+        "every launch starts when its first update is done",
+        Range(0, 1e9, above=True),
+    ] = 60.0
+    checkpoint_seconds: Annotated[
+        float, "time between two checkpoints", Range(0, 1e9, above=True)
+    ] = 30.0
     synchronous: Annotated[
         bool, "actors wait for each update, so that a seed gives the same run every time"
     ] = False
     colocate: Annotated[bool, "queue and variable server share the learner's process"] = True
 
     def __post_init__(self):
-        if self.steps < 1:
-            raise ValueError(f"run.steps={self.steps}: must be at least 1")
-        for name in ("max_minutes", "checkpoint_seconds"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"run.{name}={getattr(self, name)}: must be above 0")
+        bounds.check("run.", self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Experiment:
     """Everything that determines a run, besides the machine. The text is each field's help."""
 
     name: Annotated[str, "name of the experiment, for folders and titles"]
-    seed: Annotated[int, "seed of every random number in the run"] = 0
+    seed: Annotated[int, "seed of every random number in the run", bounds.SEEDS] = 0
     env: EnvOptions = EnvOptions()
     team: TeamOptions = TeamOptions()
     actor: ActorOptions = ActorOptions()
@@ -54,10 +65,24 @@ class Experiment:
     run: RunOptions = RunOptions()
 
     def __post_init__(self):
+        bounds.check("", self)
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name={bounds.shown(self.name)}: must be letters, digits, spaces and . _ + -, at "
+                "most 80, for it becomes the name of a folder"
+            )
         if self.actor.unroll_length > self.env.horizon_steps:
             raise ValueError(
                 f"actor.unroll_length={self.actor.unroll_length}: must be at most "
                 f"env.horizon_steps={self.env.horizon_steps}"
+            )
+        steps = self.actor.batch * self.actor.unroll_length * self.learner.unrolls_per_update
+        if steps > _MOST_STEPS:
+            raise ValueError(
+                f"actor.batch={self.actor.batch}: with actor.unroll_length="
+                f"{self.actor.unroll_length} and learner.unrolls_per_update="
+                f"{self.learner.unrolls_per_update} a training batch has {steps} steps; it may "
+                f"have {_MOST_STEPS}"
             )
         learner_options.check_batch(self.learner, self.actor.unroll_length, self.actor.batch)
         if self.run.synchronous and self.learner.unrolls_per_update != self.actor.count:

@@ -8,9 +8,11 @@ import importlib
 import json
 import pkgutil
 import typing
+from typing import Any
 
 import configs
 from configs.experiment import Experiment
+from envs import bounds, json_file
 
 _NOT_EXPERIMENTS = ("experiment", "shelf")
 
@@ -47,16 +49,26 @@ def from_json(text: str) -> Experiment:
     Raises:
       ValueError: the text is not one; the message names the field.
     """
-    return _build(Experiment, json.loads(text), "")
+    return build(json_file.parse(text))
+
+
+def build(values: Any) -> Experiment:
+    """Returns the experiment of what JSON said.
+
+    Raises:
+      ValueError: it is none; the message names the field, its value and what it accepts.
+    """
+    return _build(Experiment, values, "")
 
 
 def _build(cls, values, path: str):
     if not isinstance(values, dict):
-        raise ValueError(f"{path or 'config'}: expected an object, found {values!r}")
+        where = path.rstrip(".") or "it"
+        raise ValueError(f"{where}={bounds.shown(values)}: must be an object")
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise ValueError(f"{path}{unknown[0]}: no such field of {cls.__name__}")
+        raise ValueError(f"{path}{unknown[0][:60]}: no such field of {cls.__name__}")
     # A field that came later than the file is what it usually is.
     needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
     missing = sorted(needed - set(values))
@@ -67,7 +79,7 @@ def _build(cls, values, path: str):
         kind = hints[name]
         if dataclasses.is_dataclass(kind):
             value = _build(kind, value, f"{path}{name}.")
-        elif typing.get_origin(kind) is tuple:
-            value = tuple(value)
+        elif isinstance(value, list):
+            value = tuple(value)  # JSON has no tuples.
         built[name] = value
     return cls(**built)

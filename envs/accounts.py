@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import chex
 import jax.numpy as jnp
@@ -17,6 +18,14 @@ from envs import tape as tape_lib
 from envs.termination import Reason
 
 
+class Islanded(NamedTuple):
+    """What is cut off from the island that lives, MW."""
+
+    load_mw: chex.Array  # on de-energised buses
+    generation_mw: chex.Array  # that units, plants and batteries on them were to give
+    sudden_mw: chex.Array  # deficit by what this step cuts off and brings back, signed
+
+
 class Accounts:
     """What follows from a settled step, for one grid and fleet."""
 
@@ -28,19 +37,21 @@ class Accounts:
         self._options = options
         self._dt_h = options.step_minutes / 60.0
         self._gen_bus, self._load_bus = gen.bus, grid.loads
+        self._renewable_bus, self._storage_bus = fleet.renewables.bus, fleet.storage.bus
         self._n_bus = grid.n_bus
         self._is_unit = jnp.asarray(gen.is_unit)
         self._cost = tuple(as_float(c) for c in (gen.cost_c2, gen.cost_c1, gen.cost_c0))
-        self._p_min = as_float(gen.unit_p_min_mw)
-        self._p_max = as_float(gen.unit_p_max_mw)
+        self._p_min = as_float(gen.p_min_mw)
+        self._p_max = as_float(gen.p_max_mw)
         self._q_min, self._q_max = as_float(gen.q_min_mvar), as_float(gen.q_max_mvar)
         self._vm_min, self._vm_max = as_float(grid.bus.vm_min_pu), as_float(grid.bus.vm_max_pu)
         self._rate = as_float(np.where(np.isfinite(grid.branch.rate_mva), grid.branch.rate_mva, 0))
         self._co2 = as_float(units.co2_t_per_mwh)
         self._inertia = as_float(units.inertia_s * units.rating_mva)  # MWs
-        self._follows = jnp.asarray(np.isfinite(units.droop))  # has a governor
+        # Has a governor, and what it could open.
+        self._follows = jnp.asarray(np.isfinite(units.droop) & ~gen.is_dispatchable_load)
         # MW/Hz, zero where droop is infinite.
-        self._stiffness = as_float(gen.unit_p_max_mw / (units.droop * options.frequency.nominal_hz))
+        self._stiffness = as_float(gen.capacity_mw / (units.droop * options.frequency.nominal_hz))
         self._ramp = as_float(units.ramp_mw_per_min)
 
     def still(self) -> frequency_lib.Outcome:
@@ -48,15 +59,47 @@ class Accounts:
         zero, nominal = jnp.zeros(()), jnp.float32(self._options.frequency.nominal_hz)
         return frequency_lib.Outcome(nominal, nominal, zero, zero, zero, zero, zero > 0)
 
+    def islanded(
+        self,
+        energised: chex.Array,
+        was_energised: chex.Array,
+        asked: decision.Asked,
+        gen_on: chex.Array,
+        connected: chex.Array,
+    ) -> Islanded:
+        """Returns what islands take from the grid, and what they bring back.
+
+        Args:
+          energised: bool `[n_bus]`, in this step.
+          was_energised: bool `[n_bus]`, before it.
+          asked: what the step was asked for.
+          gen_on: bool `[n_gen]`.
+          connected: share of load that frequency relays have not shed.
+        """
+
+        def parts(bus, mw):
+            """Returns what of `mw` at the buses `bus` is cut off, and what comes less what goes."""
+            now, was = energised[bus], was_energised[bus]
+            change = jnp.where(now == was, 0.0, jnp.where(now, mw, -mw))
+            return jnp.where(now, 0.0, mw).sum(), change.sum()
+
+        load, came = parts(self._load_bus, asked.load_p_mw * connected)
+        units, plants, batteries = (
+            parts(self._gen_bus, jnp.where(gen_on, asked.gen_target_mw, 0.0)),
+            parts(self._renewable_bus, asked.renewable_mw),
+            parts(self._storage_bus, asked.storage_mw),
+        )
+        given, came_with = (sum(part) for part in zip(units, plants, batteries))
+        return Islanded(load, given, came - came_with)
+
     def swing(
         self,
         before: frequency_lib.FrequencyState,
         settled: operation.Settled,
         asked: decision.Asked,
         *,
-        was_alive: chex.Array,
         gen_on: chex.Array,
-        lost_mw: chex.Array,
+        sudden_mw: chex.Array,
         surprise_mw: chex.Array,
     ) -> tuple[frequency_lib.FrequencyState, frequency_lib.Outcome]:
         """Returns how frequency swings within the step.
@@ -65,19 +108,14 @@ class Accounts:
           before: frequency at the start of the step.
           settled: the operating point that balancing leads to by its end.
           asked: what the step was asked for.
-          was_alive: bool `[n_bus]`, before the step.
           gen_on: bool `[n_gen]`.
-          lost_mw: generation that went out of service at the start.
+          sudden_mw: deficit by what went out of service or was cut off at the start; dispatchable
+            loads count as what they draw.
           surprise_mw: what load, less wind and sun, did in the step beyond what was foreseen of it.
         """
         alive = settled.solution.alive
         on = gen_on & alive[self._gen_bus]
         total = lambda values: jnp.where(on, values, 0.0).sum()
-        # An island that is cut off takes generation and load away, once; one that comes back brings
-        # them.
-        change = alive.astype(jnp.float32) - was_alive
-        came = (change[self._load_bus] * asked.load_p_mw).sum()
-        came -= (change[self._gen_bus] * jnp.where(gen_on, asked.gen_target_mw, 0.0)).sum()
         # Schedules have taken over what was settled by the last step; load that is shed is not
         # scheduled for.
         load_mw = jnp.where(alive[self._load_bus], asked.load_p_mw, 0.0).sum()
@@ -93,7 +131,7 @@ class Accounts:
             ramp_mw_per_min=governed(self._ramp),
             load_mw=load_mw,
         )
-        disturbance = frequency_lib.Disturbance(lost_mw + came, surprise_mw)
+        disturbance = frequency_lib.Disturbance(sudden_mw, surprise_mw)
         return frequency_lib.step(
             start, system, disturbance, self._options.frequency, self._dt_h * 3600.0
         )
@@ -103,7 +141,6 @@ class Accounts:
         now: tape_lib.Tape,
         asked: decision.Asked,
         settled: operation.Settled,
-        before: frequency_lib.FrequencyState,
         swing: frequency_lib.Outcome,
         *,
         gen_p: chex.Array,
@@ -119,15 +156,17 @@ class Accounts:
         dt, above = self._dt_h, lambda x: jnp.maximum(x, 0.0)
         unit_p = jnp.where(self._is_unit, gen_p, 0.0)
         q_beyond = above(gen_q - self._q_max) + above(self._q_min - gen_q)
-        alive = settled.solution.alive
+        alive, converged = settled.solution.alive, settled.solution.converged
         v_beyond = jnp.where(alive, above(self._vm_min - vm) + above(vm - self._vm_max), 0.0)
-        # What frequency relays shed is counted by the swing, what balance and islands leave here.
-        unserved = jnp.maximum((asked.load_p_mw * (1.0 - settled.served)).sum(), 0.0)
+        # Of what islands and balance serve, relays hold a share off; of the rest there is nothing
+        # to hold off. What feeds in where loads are is no load.
+        supplied = settled.served * (1.0 - swing.mean_shed_share)
+        unserved = (above(asked.load_p_mw) * (1.0 - supplied)).sum()
         return {
             "generation_cost": dt * self._generation_cost(unit_p),
             "planned_cost": dt * self._generation_cost(now.plan_p_mw),
             "load_control_cost": dt * self._options.load_control_price * asked.moved_load_mw,
-            "energy_not_served": dt * unserved * (1.0 - before.shed_share) + swing.shed_mwh,
+            "energy_not_served": dt * unserved,
             "surplus": dt * settled.surplus_mw,
             "curtailment": dt * (now.renewable_mw.sum() - settled.renewable_mw.sum()),
             "storage_throughput": dt * jnp.abs(asked.storage_mw).sum(),
@@ -136,6 +175,7 @@ class Accounts:
             "overload": dt * (above(rho - 1.0) * self._rate).sum(),
             "voltage_violation": dt * v_beyond.sum(),
             "reactive_violation": dt * q_beyond.sum(),
+            "angle_violation": dt * jnp.where(converged, settled.beyond_angle_rad, 0.0),
             "frequency_excursion": swing.outside_s / 3600.0,
             "insecurity": dt * insecure,
             "losses": dt * losses,
@@ -149,11 +189,26 @@ class Accounts:
         terms: Mapping[str, chex.Array],
         settled: operation.Settled,
         swing: frequency_lib.Outcome,
+        islanded: Islanded,
+        disturbance_mw: chex.Array,
     ) -> chex.Array:
-        """Returns why the episode ends (`termination.Reason`), the most telling reason first."""
-        lost = terms["energy_not_served"] > self._options.blackout_share * terms["load"]
-        reason = jnp.where(lost, Reason.LOAD_LOST, Reason.NONE)
-        reason = jnp.where(swing.collapsed, Reason.FREQUENCY, reason)
+        """Returns why the episode ends (`termination.Reason`), the most telling reason first.
+
+        Args:
+          terms: of the step.
+          settled: the operating point.
+          swing: of frequency.
+          islanded: what is cut off.
+          disturbance_mw: of frequency in the step, islands left out.
+        """
+        not_served = terms["energy_not_served"]
+        lost = not_served > self._options.blackout_share * terms["load"]
+        cut_off = self._dt_h * (islanded.load_mw + islanded.generation_mw) > 0.5 * not_served
+        reason = jnp.where(cut_off, Reason.ISLANDING, Reason.LOAD_LOST)
+        reason = jnp.where(lost, reason, Reason.NONE)
+        cut_off = jnp.abs(islanded.sudden_mw) > jnp.abs(disturbance_mw)
+        out_of_range = jnp.where(cut_off, Reason.ISLANDING, Reason.FREQUENCY)
+        reason = jnp.where(swing.collapsed, out_of_range, reason)
         reason = jnp.where(settled.unstable, Reason.CASCADE, reason)
         return jnp.where(settled.solution.converged, reason, Reason.DIVERGED)
 

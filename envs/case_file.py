@@ -13,7 +13,15 @@ from envs import grid as grid_lib
 
 SHIPPED = pathlib.Path(__file__).parent / "cases"
 _WHOLE = {"id", "type", "area", "from_bus", "to_bus", "bus"}
-_NO_LIMIT = {"rate_mva": np.inf, "q_min_mvar": -np.inf, "q_max_mvar": np.inf}
+_NO_LIMIT = {
+    "rate_mva": np.inf,
+    "angle_min_rad": -np.inf,
+    "angle_max_rad": np.inf,
+    "q_min_mvar": -np.inf,
+    "q_max_mvar": np.inf,
+}
+# Columns that a file written before there were any may lack: without limits, then.
+_OPTIONAL = ("angle_min_rad", "angle_max_rad")
 
 
 def names() -> list[str]:
@@ -35,7 +43,7 @@ def load(name_or_path: str) -> grid_lib.Grid:
         return read_json(pathlib.Path(name_or_path))
     if name_or_path.endswith(".m"):
         return matpower.read(name_or_path)
-    if pathlib.Path(name_or_path).exists():
+    if name_or_path and pathlib.Path(name_or_path).exists():
         raise validate.CaseError(
             f"{name_or_path}: a case file ends in .m (MATPOWER, format version 2) or .json "
             "(made by `python -m envs.convert`)"
@@ -59,8 +67,10 @@ def read_json(path: pathlib.Path) -> grid_lib.Grid:
 
     def table(cls, name):
         fields = [field.name for field in dataclasses.fields(cls)]
-        lists = reader.table(name, tuple(fields))
-        return cls(*(_column(reader, name, field, lists[field]) for field in fields))
+        required = tuple(field for field in fields if field not in _OPTIONAL)
+        lists = reader.table(name, required, _OPTIONAL if cls is grid_lib.Branches else ())
+        absent = [None] * len(lists[fields[0]])
+        return cls(*(_column(reader, name, each, lists.get(each, absent)) for each in fields))
 
     grid = grid_lib.Grid(
         name=reader.text("name"),

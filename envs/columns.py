@@ -8,6 +8,8 @@ import pathlib
 
 import numpy as np
 
+from envs import json_file
+
 _LARGEST_WHOLE = 2**31 - 1
 
 
@@ -29,11 +31,7 @@ class Reader:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         try:
-            self.data = json.loads(path.read_bytes(), object_pairs_hook=self._without_repeats)
-        except RecursionError:
-            raise self.wrong("brackets are nested too deeply") from None
-        except error:
-            raise
+            self.data = json_file.contents(path)
         except ValueError as cause:  # Neither UTF-8 nor JSON.
             raise self.wrong(str(cause)) from cause
         if not isinstance(self.data, dict):
@@ -125,14 +123,6 @@ class Reader:
                 raise self.refuse(table, row, f"{name} is {_shown(value)}; {hint}")
         width = max(map(len, allowed))
         return np.array(values, f"<U{width}")
-
-    def _without_repeats(self, pairs: list[tuple]) -> dict:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            repeated = next(name for name in names if names.count(name) > 1)
-            raise self.wrong(f"{repeated} is given twice")
-        return found
 
 
 def written(values) -> str:

@@ -51,28 +51,27 @@ def build(grid: grid_lib.Grid) -> Factors:
 
     H = PTDF Aᵀ with A the incidence of branches and buses.
 
-    A bridge has H_kk = 1: nothing can take over its flow. What it cuts off is the side with less
-    Pmax, as in `powerflow.islands`; the imbalance p that it leaves at its surviving end m is taken
-    by the units of the side that lives in proportion to Pmax, and changes flows by
-    ±p (PTDF_m − PTDF w).
+    A bridge has H_kk = 1: nothing can take over its flow. What it cuts off is the side that serves
+    less of the file's load, as in `powerflow.islands`; the imbalance p that it leaves at its
+    surviving end m is taken by the units of the side that lives in proportion to Pmax, and changes
+    flows by ±p (PTDF_m − PTDF w).
     """
     m, branch = grid.n_branch, grid.branch
     f, t = branch.from_bus, branch.to_bus
     ptdf = power_transfer(grid)
     transfer = ptdf[:, f] - ptdf[:, t]
 
-    capacity = grid.capacity_mw
+    capacity, every = grid.capacity_mw, np.ones(grid.n_gen, bool)
     respond, bridge = transfer.copy(), np.zeros(m, bool)
     cut_off = np.zeros((m, grid.n_bus), bool)
     for k in np.flatnonzero(np.abs(1.0 - np.diag(transfer)) < _RADIAL):
-        side = cuts.islands(grid, np.arange(m) != k)
+        others = np.arange(m) != k
+        side = cuts.islands(grid, others)
         if side[f[k]] == side[t[k]]:
             continue
-        with_from = side == side[f[k]]
-        from_lives = capacity[with_from].sum() >= capacity[~with_from].sum()
-        lives = with_from if from_lives else ~with_from
+        lives = cuts.living(grid, others, every, grid.bus.load_p_mw)
         share = np.where(lives, capacity, 0.0)
-        end, sign = (f[k], 1.0) if from_lives else (t[k], -1.0)
+        end, sign = (f[k], 1.0) if lives[f[k]] else (t[k], -1.0)
         if share.sum() > 0:
             respond[:, k] = sign * (ptdf[:, end] - ptdf @ (share / share.sum()))
         else:

@@ -9,7 +9,7 @@ import pathlib
 
 from absl import app, flags
 
-from envs import case_file, matpower, pglib
+from envs import case_file, command_line, matpower, pglib
 
 _NAME = flags.DEFINE_string("name", None, "Name of the case; by default the file's.")
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
@@ -18,15 +18,23 @@ _SOURCE = flags.DEFINE_string("source", pglib.SOURCE, "Attribution that travels 
 
 
 def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> None:
-    """Writes the case file at `path` as `out`, by default NAME.json in the current folder."""
+    """Writes the case file at `path` as `out`, by default NAME.json in the current folder.
+
+    Raises:
+      app.UsageError: one cannot be read, or the other cannot be written.
+    """
     try:
         grid = matpower.read(path)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"convert: {error}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None)  # of the system, which may not name the file
+        raise app.UsageError(f"{path}: {why}" if why else str(error)) from error
     name = name or grid.name
     out = out or pathlib.Path(f"{name}.json")
     source = f"{path.name}, {_SOURCE.value}"
-    case_file.write_json(dataclasses.replace(grid, name=name, source=source), out)
+    try:
+        case_file.write_json(dataclasses.replace(grid, name=name, source=source), out)
+    except OSError as error:
+        raise app.UsageError(f"--out={out}: cannot be written ({error.strerror})") from error
     print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
 
 
@@ -39,9 +47,9 @@ def main(argv: list[str]) -> None:
             convert(pglib.folder() / file, name, case_file.SHIPPED / f"{name}.json")
         return
     if len(argv) != 2:
-        raise app.UsageError("give exactly one MATPOWER .m file, or --all")
+        raise app.UsageError(f"give one MATPOWER .m file, or --all, not {' '.join(argv[1:])!r}")
     convert(pathlib.Path(argv[1]), _NAME.value, pathlib.Path(_OUT.value) if _OUT.value else None)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

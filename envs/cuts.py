@@ -28,19 +28,25 @@ def islands(grid: grid_lib.Grid, closed: np.ndarray) -> np.ndarray:
     return csgraph.connected_components(links(grid, closed), directed=False)[1]
 
 
-def living(grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray) -> np.ndarray:
-    """Returns the buses of the island with the largest capacity in service, bool `[n_bus]`.
+def living(
+    grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray, load_mw: np.ndarray
+) -> np.ndarray:
+    """Returns the buses of the island that serves most load, bool `[n_bus]`.
 
-    As in `powerflow.islands`; no bus lives where no unit is in service.
+    As in `powerflow.islands`: load as far as the Pmax of units in service goes, and of equals the
+    one with most Pmax; no bus lives where no unit is in service.
 
     Args:
       grid: the grid.
       closed: bool `[n_branch]`, branches in service.
       gen_on: bool `[n_gen]`, generators in service.
+      load_mw: `[n_bus]` what loads draw.
     """
     island = islands(grid, closed)
-    capacity = np.bincount(island[grid.gen.bus], grid.gen.unit_p_max_mw * gen_on, island.max() + 1)
-    return (island == capacity.argmax()) & (capacity.max() > 0)
+    capacity = np.bincount(island[grid.gen.bus], grid.gen.capacity_mw * gen_on, island.max() + 1)
+    served = np.clip(np.bincount(island, load_mw), 0.0, capacity)
+    main = np.where(served == served.max(), capacity, -1.0).argmax()
+    return (island == main) & (capacity.max() > 0)
 
 
 def classes(grid: grid_lib.Grid) -> np.ndarray:

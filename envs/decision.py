@@ -79,8 +79,8 @@ def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.Env
     as_float = lambda x: jnp.asarray(x, jnp.float32)
     load_mw = grid.bus.load_p_mw.sum()
     return Limits(
-        p_min_mw=as_float(grid.gen.unit_p_min_mw),
-        p_max_mw=as_float(grid.gen.unit_p_max_mw),
+        p_min_mw=as_float(grid.gen.p_min_mw),
+        p_max_mw=as_float(grid.gen.p_max_mw),
         ramp_mw=as_float(fleet.units.ramp_mw_per_min * options.step_minutes),
         load_share=options.load_control_share,
         gen_bus=grid.gen.bus,

@@ -82,12 +82,14 @@ class Fleet:
 
 def plain(grid: grid_lib.Grid) -> Fleet:
     """Returns the fleet of a grid of which nothing more is known than its case file."""
+    kinds = np.where(grid.gen.is_unit, "thermal", "condenser")
+    kinds = np.where(grid.gen.is_dispatchable_load, "dispatchable_load", kinds)
     none = np.zeros(0)
     index = np.zeros(0, np.int32)
     return Fleet(
         name="plain",
         area=case_areas(grid),
-        units=typical_units(grid, np.where(grid.gen.is_unit, "thermal", "condenser")),
+        units=typical_units(grid, kinds),
         renewables=Renewables(index, np.zeros(0, "<U5"), none),
         storage=Storage(index, none, none, none, none),
         prosumers=Prosumers(index, index, index),

@@ -159,9 +159,16 @@ class _FleetReader(columns.Reader):
             why = f"bus is {table['bus'][row]}, the case's generator of this row is at bus"
             raise self.refuse("units", row, f"{why} {expected[row]}")
         kinds = self.choices("units", "kind", table["kind"], tuple(fleet_kinds.KINDS))
-        for row in np.flatnonzero((kinds == "condenser") == grid.gen.is_unit)[:1]:
-            why = f"kind is {kinds[row]}, but Pmax of this generator is {grid.gen.p_max_mw[row]:g}"
-            raise self.refuse("units", row, f"{why} MW; condensers are those without active power")
+        gen = grid.gen
+        wrong = (kinds == "condenser") == gen.is_unit
+        wrong |= (kinds == "dispatchable_load") & ~gen.is_dispatchable_load
+        for row in np.flatnonzero(wrong)[:1]:
+            why = (
+                f"kind is {kinds[row]}, but this generator reaches from Pmin {gen.p_min_mw[row]:g} "
+                f"to Pmax {gen.p_max_mw[row]:g} MW; condensers are those without active power, "
+                "dispatchable loads those that can only draw it"
+            )
+            raise self.refuse("units", row, why)
         given = {name: self.unit_numbers(name, table[name]) for name in table.keys() - _UNIT_TEXT}
         return dataclasses.replace(fleet_lib.typical_units(grid, kinds), **given)
 

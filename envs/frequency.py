@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
     peak_hz: chex.Array  # highest
     rocof_hz_per_s: chex.Array  # mean rate of change in the first `WINDOW_S`
     outside_s: chex.Array  # time farther than `band_hz` from nominal
-    shed_mwh: chex.Array  # energy not served because of under-frequency relays
+    mean_shed_share: chex.Array  # of the load that relays held off, mean over the step
     shed_share: chex.Array  # still disconnected at the end
     collapsed: chex.Array  # bool, whether frequency reached what units do not ride through
 
@@ -120,7 +120,7 @@ def step(
         peak_hz=options.nominal_hz + _at_most(record.highest, high),
         rocof_hz_per_s=(runs[0].deviation_hz - start.deviation_hz) / WINDOW_S,
         outside_s=record.outside_s,
-        shed_mwh=record.shed_s * system.load_mw / 3600.0,
+        mean_shed_share=record.shed_s / seconds,
         shed_share=now.shed_share,
         collapsed=(record.lowest <= low) | (record.highest >= high),
     )

@@ -37,11 +37,19 @@ class Branches:
     tap: np.ndarray  # off-nominal ratio at the from side, 1 for a line
     shift_rad: np.ndarray
     rate_mva: np.ndarray  # long-term limit; infinite where the file gives none
+    # Limits of θ_from − θ_to, bus angles, a shift not subtracted; infinite where there are none.
+    angle_min_rad: np.ndarray
+    angle_max_rad: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Generators:
-    """Generator table, every array `[n_gen]`. A condenser is a row with `p_max_mw <= 0`."""
+    """Generator table, every array `[n_gen]`.
+
+    A row with `p_min_mw < 0` and `p_max_mw <= 0` is a dispatchable load (MATPOWER manual, section
+    6.4.2; `isload`): a pump, or demand that pays c1 for what it draws. A condenser is a row
+    with both limits zero.
+    """
 
     bus: np.ndarray  # index into the bus table
     p_mw: np.ndarray  # operating point of the file
@@ -56,18 +64,24 @@ class Generators:
 
     @property
     def is_unit(self) -> np.ndarray:
-        """Which can produce active power, bool `[n_gen]`; the others are condensers."""
-        return self.p_max_mw > 0
+        """Which have active power, produced or drawn, bool `[n_gen]`; the others are condensers."""
+        return (self.p_max_mw > 0) | (self.p_min_mw < 0)
 
     @property
-    def unit_p_min_mw(self) -> np.ndarray:
-        """Pmin of units, zero for condensers `[n_gen]`."""
-        return np.where(self.is_unit, self.p_min_mw, 0.0)
+    def is_dispatchable_load(self) -> np.ndarray:
+        """Which of the units can only draw, bool `[n_gen]`."""
+        return (self.p_max_mw <= 0) & (self.p_min_mw < 0)
 
     @property
-    def unit_p_max_mw(self) -> np.ndarray:
-        """Pmax of units, zero for condensers `[n_gen]`."""
-        return np.where(self.is_unit, self.p_max_mw, 0.0)
+    def capacity_mw(self) -> np.ndarray:
+        """What each can produce `[n_gen]`, zero for condensers and dispatchable loads."""
+        return np.maximum(self.p_max_mw, 0.0)
+
+    @property
+    def scheduled_load_mw(self) -> np.ndarray:
+        """What dispatchable loads draw at the operating point of the file `[n_gen]`, negative."""
+        within = np.clip(self.p_mw, self.p_min_mw, self.p_max_mw)
+        return np.where(self.is_dispatchable_load, within, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +117,7 @@ class Grid:
 
     @property
     def units(self) -> np.ndarray:
-        """Indices of generators that can produce active power, `[n_unit]`."""
+        """Indices of generators that have active power, `[n_unit]`."""
         return np.flatnonzero(self.gen.is_unit)
 
     @property
@@ -114,7 +128,7 @@ class Grid:
     @property
     def capacity_mw(self) -> np.ndarray:
         """Pmax of the units at each bus `[n_bus]`."""
-        return np.bincount(self.gen.bus, self.gen.unit_p_max_mw, self.n_bus)
+        return np.bincount(self.gen.bus, self.gen.capacity_mw, self.n_bus)
 
     @property
     def loads(self) -> np.ndarray:

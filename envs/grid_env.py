@@ -105,8 +105,9 @@ class GridEnv:
     """Redispatch, voltage set-points, load control, storage, curtailment and switching of one grid.
 
     Actuators, each in [−1, 1], zero meaning "as planned"; the layout says which there are:
-      generator: a unit's active power, from Pmin (−1) over the plan (0) to Pmax (1); a condenser's
-        voltage set-point, from the bus's Vmin over the set-point of the hour to Vmax.
+      generator: a unit's active power, from Pmin (−1) over the plan (0) to Pmax (1), negative for
+        a dispatchable load; a condenser's voltage set-point, from the bus's Vmin over the set-point
+        of the hour to Vmax.
       load: a load's power, lowered or raised by up to `load_control_share`, for a price.
       curtailment: share of a plant's available power given up, from none (0) to all (−1).
       storage: a battery's power, from charging (−1) to discharging (1) at its rating.
@@ -231,7 +232,9 @@ class GridEnv:
         # 1. What the tape takes away and gives back; what the action asks for, and what of it can
         # be done.
         gen_on = now.gen_status == tape_lib.IN_SERVICE
-        lost_mw = jnp.where(state.gen_on & ~gen_on, jnp.maximum(state.gen_p_mw, 0.0), 0.0).sum()
+        draws = jnp.asarray(self.grid.gen.is_dispatchable_load)
+        lost_mw = jnp.where(draws, state.gen_p_mw, jnp.maximum(state.gen_p_mw, 0.0))
+        lost_mw = jnp.where(state.gen_on & ~gen_on, lost_mw, 0.0).sum()
         surprise_mw = _surprise(tape, state.t)
         branch = switching.advance(
             state.branch, now.branch_status, recloses=options.protection.recloses
@@ -267,8 +270,10 @@ class GridEnv:
             )
         )
 
+        energised = settled.solution.alive
+        islanded = self._accounts.islanded(energised, state.vm_pu > 0, asked, gen_on, connected)
         # A battery on a dead bus neither gives nor takes.
-        lit = settled.solution.alive[self.fleet.storage.bus]
+        lit = energised[self.fleet.storage.bus]
         asked = asked._replace(storage_mw=jnp.where(lit, asked.storage_mw, 0.0))
 
         # 3. Frequency within the step: what was lost at once, and what came unforeseen.
@@ -277,7 +282,7 @@ class GridEnv:
         else:
             frequency, swing = self._accounts.swing(
                 state.frequency, settled, asked,
-                was_alive=state.vm_pu > 0, gen_on=gen_on, lost_mw=lost_mw, surprise_mw=surprise_mw,
+                gen_on=gen_on, sudden_mw=lost_mw + islanded.sudden_mw, surprise_mw=surprise_mw,
             )  # fmt: skip
 
         # 4. The books: operating point, terms, reward, how it ends, what is seen of it.
@@ -302,11 +307,11 @@ class GridEnv:
 
         t = state.t + 1
         terms = books.terms(
-            now, asked, settled, state.frequency, swing,
+            now, asked, settled, swing,
             gen_p=gen_p, gen_q=gen_q, vm=vm, rho=rho, losses=losses,
             operations=switched.operations, tripped=tripped, insecure=secure.insecure,
         )  # fmt: skip
-        reason = books.reason(terms, settled, swing)
+        reason = books.reason(terms, settled, swing, islanded, lost_mw + surprise_mw)
         terminated = reason != Reason.NONE
         blackout_mwh = options.restoration_hours * now.load_p_mw.sum()
         terms["energy_not_served"] = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])

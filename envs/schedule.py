@@ -18,6 +18,8 @@ _BISECTIONS = 40
 def proportional(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
     """Splits demand in proportion to Pmax: fair to units, blind to cost and to the network.
 
+    Dispatchable loads draw what the case file says.
+
     Args:
       grid: the grid.
       demand_mw: demand to cover, losses included, `[time]`.
@@ -26,18 +28,31 @@ def proportional(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
       Scheduled active power `[time, n_gen]` MW, zero for condensers.
     """
     low, high = _limits(grid, demand_mw.dtype)
-    return jax.vmap(lambda total: by_size(low, high, total))(demand_mw)
+    return jax.vmap(lambda total: by_size(grid.gen, low, high, total))(demand_mw)
 
 
-def by_size(low_mw: chex.Array, high_mw: chex.Array, total_mw: chex.Array) -> chex.Array:
+def by_size(
+    gen: grid_lib.Generators, low_mw: chex.Array, high_mw: chex.Array, total_mw: chex.Array
+) -> chex.Array:
     """Returns what units produce that share `total_mw` in proportion to the most they can.
 
+    Dispatchable loads draw what the case file says, less or more only where the others cannot
+    reach the total.
+
     Args:
+      gen: the generators.
       low_mw: the least of each `[n_gen]`.
       high_mw: the most of each `[n_gen]`.
       total_mw: a number.
     """
-    return dispatch.share(jnp.zeros_like(high_mw), low_mw, high_mw, high_mw, total_mw)[0]
+    loads = gen.is_dispatchable_load
+    target, weight = jnp.zeros_like(high_mw), high_mw
+    if not loads.any():
+        return dispatch.share(target, low_mw, high_mw, weight, total_mw)[0]
+    target, weight = target + gen.scheduled_load_mw, jnp.where(loads, 0.0, weight)
+    power, rest = dispatch.share(target, low_mw, high_mw, weight, total_mw)
+    weight = jnp.where(loads, -low_mw, 0.0)
+    return dispatch.share(power, low_mw, high_mw, weight, power.sum() + rest)[0]
 
 
 def merit_order(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
@@ -83,7 +98,8 @@ def cheapest(
         enough = offered(middle).sum() >= total_mw
         return jnp.where(enough, lower, middle), jnp.where(enough, middle, upper)
 
-    start = (jnp.min(c1) - 2 * width, jnp.max(dearest) + 2 * width)
+    least = c1 + 2 * c2 * jnp.minimum(low_mw, 0.0)  # what is drawn may be worth less than c1
+    start = (jnp.min(least) - 2 * width, jnp.max(dearest) + 2 * width)
     lower, upper = jax.lax.fori_loop(0, _BISECTIONS, halve, start)
     price = 0.5 * (lower + upper)
     below, above = offered(price - width), offered(price + width)
@@ -113,4 +129,4 @@ SCHEDULES: dict[str, Callable[[grid_lib.Grid, chex.Array], chex.Array]] = {
 
 def _limits(grid: grid_lib.Grid, dtype):
     """Returns (Pmin, Pmax) of each generator `[n_gen]` MW, zero for condensers."""
-    return jnp.asarray(grid.gen.unit_p_min_mw, dtype), jnp.asarray(grid.gen.unit_p_max_mw, dtype)
+    return jnp.asarray(grid.gen.p_min_mw, dtype), jnp.asarray(grid.gen.p_max_mw, dtype)

@@ -48,7 +48,7 @@ def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
-    low, high = grid.gen.unit_p_min_mw, grid.gen.unit_p_max_mw
+    low, high = grid.gen.p_min_mw, grid.gen.p_max_mw
     load = grid.bus.load_p_mw
     least, most = low.sum(), high.sum()
     total = load.sum()
@@ -63,7 +63,7 @@ def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     shifted = driven - ptdf @ (at_from - at_to)
     plans = []
     for demand in demands:
-        start = _proportional(low, high, demand)
+        start = _proportional(grid.gen, demand)
         fixed = ptdf @ (load * (demand / total if total > 0 else 1.0)) + shifted
         plans.append(_redispatched(ptdf[:, grid.gen.bus], fixed, limit, start, low, high))
     if top < most:  # Above, units go on to their Pmax evenly.
@@ -71,16 +71,29 @@ def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     return demands, np.array(plans)
 
 
-def _proportional(low: np.ndarray, high: np.ndarray, demand: float) -> np.ndarray:
-    """Returns clip(λ high, low, high) that sums to `demand`, within its limits.
+def _proportional(gen: grid_lib.Generators, demand: float) -> np.ndarray:
+    """Returns clip(λ Pmax, Pmin, Pmax) that sums to `demand`, within its limits.
 
     What `schedule.proportional` says, in double precision and outside any compiled function.
     """
-    within = lambda level: np.clip(level * high, low, high)
+    loads, drawn = gen.is_dispatchable_load, gen.scheduled_load_mw
+    low, high = np.where(loads, drawn, gen.p_min_mw), np.where(loads, drawn, gen.p_max_mw)
+    plan = _share(np.zeros_like(low), gen.capacity_mw, low, high, demand)
+    if not loads.any():
+        return plan
+    size = np.where(loads, -gen.p_min_mw, 0.0)
+    low, high = np.where(loads, gen.p_min_mw, plan), np.where(loads, gen.p_max_mw, plan)
+    return _share(plan, size, low, high, demand)
+
+
+def _share(target, weight, low, high, demand: float) -> np.ndarray:
+    """Returns clip(target + λ weight, low, high) that sums to `demand`, or comes nearest to it."""
+    within = lambda level: np.clip(target + level * weight, low, high)
     lack = lambda level: within(level).sum() - demand
-    units = high > 0
-    # From where all units are at Pmin to where they are at Pmax.
-    bottom, top = min(0.0, (low[units] / high[units]).min(initial=0.0)), 1.0
+    moves = weight > 0
+    # From where all that move are at their least to where they are at their most.
+    reach = lambda limit: (limit - target)[moves] / weight[moves]
+    bottom, top = reach(low).min(initial=0.0), reach(high).max(initial=0.0)
     if lack(bottom) >= 0 or lack(top) <= 0:
         return within(bottom if lack(bottom) >= 0 else top)
     return within(scipy.optimize.brentq(lack, bottom, top, xtol=1e-12))

@@ -29,7 +29,8 @@ class Assessor:
         self, grid: grid_lib.Grid, plant: operation.Plant, options: options_lib.EnvOptions
     ):
         self._n_bus, self._gen_bus = grid.n_bus, grid.gen.bus
-        self._capacity = jnp.asarray(grid.gen.unit_p_max_mw / grid.base_mva, jnp.float32)
+        self._capacity = jnp.asarray(grid.gen.capacity_mw / grid.base_mva, jnp.float32)
+        self._load = jnp.asarray(grid.bus.load_p_mw / grid.base_mva, jnp.float32)
         count = min(options.confirmed_outages, grid.n_branch)
         self._screen = contingency.screener(contingency_factors.build(grid), k=max(count, 1))
         self._confirm = None
@@ -74,4 +75,5 @@ class Assessor:
             closed=closed,
             holds=jnp.zeros(self._n_bus).at[self._gen_bus].max(on),
             capacity=capacity,
+            load_pu=self._load,
         )

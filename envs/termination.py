@@ -11,3 +11,4 @@ class Reason(enum.IntEnum):
     LOAD_LOST = 2  # more than the allowed share of load could not be served
     CASCADE = 3  # branches went on tripping after the bounded number of rounds
     FREQUENCY = 4  # frequency left the range in which units stay connected
+    ISLANDING = 5  # load or frequency was lost mostly by what was cut off from the grid

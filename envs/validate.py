@@ -10,7 +10,13 @@ from envs import grid as grid_lib
 
 SMALLEST_IMPEDANCE_PU = 1e-6  # a tenth of PGLib's smallest; below it single precision is lost
 _BASE_MVA = (1e-2, 1e6)
-_UNLIMITED = {"rate_mva": (np.inf,), "q_min_mvar": (-np.inf,), "q_max_mvar": (np.inf,)}
+_UNLIMITED = {
+    "rate_mva": (np.inf,),
+    "angle_min_rad": (-np.inf,),
+    "angle_max_rad": (np.inf,),
+    "q_min_mvar": (-np.inf,),
+    "q_max_mvar": (np.inf,),
+}
 # Least and greatest value of each column that still is a power system, well outside everything in
 # PGLib-OPF. Squares and products of such values fit single precision.
 _RANGES = {
@@ -33,6 +39,8 @@ _RANGES = {
         "tap": (0.1, 10.0),
         "shift_rad": (-2 * np.pi, 2 * np.pi),
         "rate_mva": (1e-6, 1e9),  # a zero in a MATPOWER file has become "no limit"
+        "angle_min_rad": (-2 * np.pi, 2 * np.pi),
+        "angle_max_rad": (-2 * np.pi, 2 * np.pi),
     },
     "gen": {
         "p_mw": (-1e6, 1e6),
@@ -116,6 +124,8 @@ def check(grid: grid_lib.Grid, origin: str, rows: dict | None = None) -> grid_li
         impedance,
     )
 
+    require("branch", branch.angle_min_rad <= branch.angle_max_rad, "ANGMIN is above ANGMAX")
+
     require("gen", gen.p_min_mw <= gen.p_max_mw, "Pmin is above Pmax")
     require("gen", gen.q_min_mvar <= gen.q_max_mvar, "Qmin is above Qmax")
     require(
@@ -123,7 +133,7 @@ def check(grid: grid_lib.Grid, origin: str, rows: dict | None = None) -> grid_li
         (bus.type != grid_lib.REF) | np.isin(np.arange(grid.n_bus), gen.bus),
         "the reference bus has no generator in service",
     )
-    if not grid.units.size:
+    if not (gen.p_max_mw > 0).any():
         raise CaseError(f"{origin}: table gen: no generator has Pmax above zero")
 
     reached = connected_to(references[0], grid.n_bus, branch.from_bus, branch.to_bus)

@@ -43,7 +43,7 @@ def cost(happened: Happened, load_mwh: np.ndarray, grid: grid_lib.Grid) -> Cost:
       grid: says what the dearest unit costs.
     """
     gen = grid.gen
-    price = float((gen.cost_c1 + 2 * gen.cost_c2 * gen.p_max_mw)[grid.units].max())
+    price = float((gen.cost_c1 + 2 * gen.cost_c2 * gen.p_max_mw)[gen.capacity_mw > 0].max())
     counted = np.asarray(happened.counted)
     # The step that ended an episode was no step of operation.
     played = counted & ~np.asarray(happened.terminated)

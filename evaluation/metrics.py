@@ -12,7 +12,7 @@ from envs.termination import Reason
 from evaluation.episodes import Happened
 
 _RESTORED_MINUTES = 120.0  # within which an emergency is to be over
-_CLEAN_PU = 1e-3  # violations up to this, summed over the grid, are rounding of single precision
+_CLEAN_PU = 1e-3  # or rad: violations up to this, summed, are rounding of single precision
 
 
 class Metric(NamedTuple):
@@ -37,6 +37,7 @@ METRICS: dict[str, Metric] = {
     "overload": Metric("overload", "MVAh", False),
     "voltage_violation": Metric("voltage violation", "pu·h", False),
     "reactive_violation": Metric("reactive excess", "MVArh", False),
+    "angle_violation": Metric("angle violation", "rad·h", False),
     "feasible": Metric("feasible steps", "%", True, True),
     "secure": Metric("N-1 secure steps", "%", True, True),
     "trips": Metric("trips", "", False),
@@ -58,11 +59,11 @@ METRICS: dict[str, Metric] = {
 def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     """Returns every metric of every episode, `{name: [B]}`, in double precision.
 
-    A step is feasible where no limit of branches, voltages and reactive power is broken, all load
-    is served and the episode goes on, as OPFGym counts valid solutions (up to 0.001 pu, summed over
-    the grid: what single precision cannot tell); it is secure where the loss of no branch would
-    overload another. An emergency lasts while frequency is outside its band or relays hold load
-    off.
+    A step is feasible where no limit of branches, voltages, reactive power and angles is broken,
+    all load is served and the episode goes on, as OPFGym counts valid solutions (up to 0.001 pu or
+    rad, summed over the grid: what single precision cannot tell); it is secure where the loss of no
+    branch would overload another. An emergency lasts while frequency is outside its band or relays
+    hold load off.
 
     Raises:
       ValueError: an episode could not begin, so that there is nothing to measure.
@@ -85,7 +86,7 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     powers = ("overload", "reactive_violation", "energy_not_served", "surplus")
     broken = np.maximum(
         np.stack([terms[name] for name in powers]).max(0) / env.grid.base_mva,
-        terms["voltage_violation"],
+        np.maximum(terms["voltage_violation"], terms["angle_violation"]),
     ) / dt_h  # fmt: skip
     feasible = counted & (broken <= _CLEAN_PU) & ~np.asarray(happened.terminated)
     secure = counted & (terms["insecurity"] == 0) & ~np.asarray(happened.terminated)
@@ -110,6 +111,7 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
         "overload": total["overload"],
         "voltage_violation": total["voltage_violation"],
         "reactive_violation": total["reactive_violation"],
+        "angle_violation": total["angle_violation"],
         "feasible": 100.0 * feasible.sum(0) / horizon,
         "secure": 100.0 * secure.sum(0) / horizon if env.assesses else np.full(steps.size, np.nan),
         "trips": total["trips"],

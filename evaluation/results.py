@@ -9,22 +9,24 @@ FOLDER/results/peak-hard/mpc/000-024.npz        what a report shows of them
 
 from __future__ import annotations
 
-import fcntl
+import io
 import json
 import os
 import pathlib
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import numpy as np
+
+from envs import bounds, json_file
+from evaluation import folder_lock, l2rpn, latency, metrics
 
 FORMAT = 3  # of the files; another one is another evaluation
 
 BOUND = "bound"  # in place of a controller: the least that days cost
-_KEYS = ("metrics", "endings", "l2rpn", "seconds")  # of a batch, without which it is none
-_KEYS_OF_BOUND = ("metrics", "seconds", "seconds_per_row")
 _NOTED = ("commit", "platform")  # results may depend on them, but by rounding or on purpose
 
 # How an evaluation differs whose options are the same, by what of the identity does.
@@ -47,6 +49,42 @@ class Task(NamedTuple):
         return f"{self.controller} in {self.scenario} ({self.level})"
 
 
+class _Identity(TypedDict, total=False):
+    environment: dict
+    seed: Annotated[int, bounds.SEEDS]
+
+
+class _Manifest(TypedDict):
+    identity: _Identity
+    about: dict
+
+
+_Latency = TypedDict("_Latency", dict.fromkeys(latency.Latency._fields, float))
+
+
+class _First(TypedDict, total=False):
+    latency: _Latency | None  # only the first batch has it
+
+
+class _Batch(_First):
+    metrics: TypedDict("_Metrics", dict.fromkeys(metrics.METRICS, list[float]))
+    endings: list[str]
+    l2rpn: TypedDict("_Cost", dict.fromkeys(l2rpn.Cost._fields, list[float]))
+    seconds: float
+
+
+class _OfBound(TypedDict):
+    total_cost: list[float]
+    operating_rows: list[list[float]]
+    optimal_rows: list[float]
+
+
+class _Bound(TypedDict):
+    metrics: _OfBound
+    seconds: float
+    seconds_per_row: float
+
+
 class FolderError(RuntimeError):
     """The folder holds something else; the message names it and says what to do."""
 
@@ -58,32 +96,21 @@ class Folder:
         """Takes the folder, and who is told of files that cannot be read."""
         self.path, self._say = pathlib.Path(path), say
         self._manifest = self.path / "evaluation.json"
-        self._lock = None
 
     def hold(self) -> None:
         """Makes the folder, and keeps other processes from evaluating into it while this one lives.
 
         Raises:
-          FolderError: another one does.
+          FolderError: another one does, or the folder cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        # The system lets go of it with the process, however that ends; children do not inherit it.
-        lock = (self.path / "lock").open("a+")
+        writable(self.path)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with lock:
-                lock.seek(0)
-                holder = lock.read().strip()
+            folder_lock.FolderLock(self.path / "lock").acquire()
+        except folder_lock.HeldError as error:
             raise FolderError(
-                f"{self.path}: another command is evaluating into it"
-                f"{f' (process {holder})' if holder else ''}; wait until it is done, or give "
-                "another folder with --out"
+                f"{self.path}: another command is evaluating into it ({error}); wait until it is "
+                "done, or give another folder with --out"
             ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        self._lock = lock
 
     def open(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         """Makes the folder, or makes sure that it holds the same evaluation.
@@ -122,19 +149,15 @@ class Folder:
           FolderError: there is none, or it cannot be read.
         """
         try:
-            found = json.loads(self._manifest.read_text())
-            if not all(isinstance(found[name], dict) for name in ("identity", "about")):
-                raise TypeError("identity and about are not objects")
-            return found
+            return json_file.read(self._manifest, _Manifest)
         except FileNotFoundError:
             raise FolderError(
                 f"{self.path}: no evaluation here (no {self._manifest.name}); give a folder that "
                 "`python -m launch.evaluate` wrote"
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except json_file.JsonError as error:
             raise FolderError(
-                f"{self._manifest}: cannot be read ({type(error).__name__}: {error}); restore it, "
-                "or evaluate into another folder with --out"
+                f"{error}; restore it, or evaluate into another folder with --out"
             ) from error
 
     def batch(self, task: Task, first: int, count: int) -> dict[str, Any] | None:
@@ -146,15 +169,14 @@ class Folder:
         if not path.exists():
             return None
         try:
-            found = json.loads(path.read_text())
-            _check(found, task, count)
+            found = json_file.read(path, _Bound if task.controller == BOUND else _Batch)
+            _check(found, count)
             return found
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             aside = path.with_suffix(".json.corrupt")
             path.replace(aside)
             self._say(
-                f"{path}: cannot be read ({type(error).__name__}: {error}); set aside as "
-                f"{aside.name}, its {count} tapes are to be played again"
+                f"{error}; set aside as {aside.name}, its {count} tapes are to be played again"
             )
             return None
 
@@ -166,9 +188,9 @@ class Folder:
         path = self._path(task, first, count)
         path.parent.mkdir(parents=True, exist_ok=True)
         if arrays is not None:
-            partial = path.with_suffix(".partial.npz")
-            np.savez_compressed(partial, **arrays)
-            partial.replace(path.with_suffix(".npz"))
+            packed = io.BytesIO()  # Not into the file: a full disk has zipfile print tracebacks.
+            np.savez_compressed(packed, **arrays)
+            _replace(path.with_suffix(".npz"), packed.getvalue())
         _write(path, results)
 
     def arrays(self, task: Task, first: int, count: int) -> dict[str, np.ndarray] | None:
@@ -205,22 +227,42 @@ def worst(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray] | N
 
 
 def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    _replace(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _replace(path: pathlib.Path, content: bytes) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
+    try:
+        partial.write_bytes(content)
+    except OSError as error:  # It does not name the file.
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     partial.replace(path)
 
 
-def _check(found: Mapping[str, Any], task: Task, count: int) -> None:
-    """Raises where a batch lacks what is read of it later."""
-    bound = task.controller == BOUND
-    missing = [name for name in (_KEYS_OF_BOUND if bound else _KEYS) if name not in found]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} missing")
-    columns = {**found["metrics"]}
-    if not bound:
-        columns |= {**found["l2rpn"], "endings": found["endings"]}
+def writable(path: str | os.PathLike) -> pathlib.Path:
+    """Makes a folder, and returns it if files can be written there.
+
+    Raises:
+      FolderError: they cannot.
+    """
+    path = pathlib.Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise FolderError(
+            f"--out={path}: cannot be written ({error.strerror}); give a folder that you may write "
+            "to"
+        ) from error
+    return path
+
+
+def _check(found: Mapping[str, Any], count: int) -> None:
+    """Raises where the columns of a batch are not as long as it has tapes."""
+    columns = {**found["metrics"], **found.get("l2rpn", {}), "endings": found.get("endings")}
     for name, values in columns.items():
-        if len(values) != count:
+        if values is not None and len(values) != count:
             raise ValueError(f"{len(values)} values of {name} for {count} tapes")
 
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import launchpad as lp
+
 from actors import actor
-from launch import node
-from learner import variables
+from launch import node, storage
 from replay import reverb_queue
 
 
-def actor_node(settings: node.NodeSettings, index: int, queue: Any, server: Any) -> None:
+@storage.reported()
+def actor_node(settings: node.NodeSettings, index: int, queue: Any, server: lp.Address) -> None:
     """Steps grids and sends unrolls."""
-    stopping = node.begin(settings)
-
+    heartbeat = node.begin(settings)
     experiment = settings.experiment
     _, networks, unroller = node.build(experiment)
     actor.run(
         unroller,
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        node.variables(settings, server, networks, heartbeat.stopping),
         reverb_queue.Writer(queue),
-        node.reporter(settings),
-        stopping,
+        heartbeat.report,
+        heartbeat.stopping,
+        heartbeat.progress,
         actor=index,
         incarnation=settings.incarnation,
         seed=experiment.seed,
         synchronous=experiment.run.synchronous,
     )
-    node.end(settings)
+    node.end(settings, heartbeat)

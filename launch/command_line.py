@@ -1,18 +1,5 @@
-"""Reads a command's flags, and ends with the exit code of misuse where they are mistaken."""
+"""Flags and mistakes of commands, as the commands of `envs` have them too."""
 
-from __future__ import annotations
+from envs.command_line import NumberParser, define_number, refuse, run
 
-import sys
-
-from absl import flags
-
-from launch import exit_codes
-
-
-def parse(argv: list[str]) -> list[str]:
-    """Parses flags for `app.run`; a mistake ends the program with the exit code of misuse."""
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        sys.stderr.write(f"error: {error}\n--help lists the flags\n")
-        sys.exit(exit_codes.USAGE)
+__all__ = ["NumberParser", "define_number", "refuse", "run"]

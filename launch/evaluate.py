@@ -26,7 +26,8 @@ import sys
 
 from absl import app, flags, logging
 
-from launch import command_line, exit_codes, run_folder
+from envs import bounds
+from launch import command_line, exit_codes, interrupt, run_folder
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
 
@@ -48,11 +49,15 @@ _SCENARIOS = flags.DEFINE_list(
     "weather.",
 )  # fmt: skip
 _LEVEL = flags.DEFINE_list("level", ["easy"], "Levels of the scenarios: easy, hard, or both.")
-_EPISODES = flags.DEFINE_integer("episodes", 50, "Days of each scenario.", lower_bound=1)
+_EPISODES = command_line.define_number(
+    "episodes", 50, "Days of each scenario.", bounds.Range(1, 100_000)
+)
 _SPLIT = flags.DEFINE_enum(
     "split", "test", ["test", "validation", "train"], "Which days of the year: test is held out."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the days and of the bootstrap.")
+_SEED = command_line.define_number(
+    "seed", 0, "Seed of the days and of the bootstrap.", bounds.SEEDS
+)
 _CASE = flags.DEFINE_string(
     "case", None, "Grid: a shipped case or the path of a MATPOWER .m file (usually the run's)."
 )
@@ -82,10 +87,10 @@ _REPLAY = flags.DEFINE_enum(
     "Play the worst episode of each controller and scenario again in this simulator, and tell how "
     "far it disagrees.",
 )  # fmt: skip
-_REPLAY_TAPE = flags.DEFINE_integer(
+_REPLAY_TAPE = command_line.define_number(
     "replay_tape", None,
     "Instead of the worst episodes replay those of this tape, by its number in episodes.csv.",
-    lower_bound=0,
+    bounds.Range(0, 99_999),
 )  # fmt: skip
 _PLATFORM = flags.DEFINE_string("platform", "cpu", "Where to run: cpu, cuda or tpu.")
 
@@ -109,6 +114,7 @@ def main(argv: list[str]) -> int:
     memory.keep()
     compilation.use_cache()
     console = rich.console.Console()
+    console.print("setting up the grid, the scenarios and the controllers")
     try:
         machine.check_platform(_PLATFORM.value)
         _check_replay()
@@ -122,8 +128,8 @@ def main(argv: list[str]) -> int:
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
         results.FolderError, replay.Absent,
     ) as error:  # fmt: skip
-        sys.stderr.write(f"error: {error}\n")
-        return exit_codes.USAGE
+        return command_line.refuse(error)
+    interrupt.raise_error()  # From here on there is something to go on from.
     try:
         return _evaluate(console, folder, request, run)
     except KeyboardInterrupt:
@@ -261,13 +267,19 @@ def _compare(folders: list[str]) -> int:
                 f"--compare={','.join(folders)}: give two folders that launch.evaluate wrote"
             )
         found = compare.load(*folders)
+        out = results.writable(_OUT.value or folders[0])
     except (ValueError, OSError, results.FolderError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return exit_codes.USAGE
+        return command_line.refuse(error)
     for table in tables.compared(found):
         console.print(table)
-    out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(folders[0])
-    console.print(f"written to {os.path.relpath(compare.write(found, out))}", soft_wrap=True)
+    try:
+        page = compare.write(found, out)
+    except OSError as error:
+        sys.stderr.write(
+            f"error: {os.path.relpath(out)}: the comparison is not written ({error})\n"
+        )
+        return exit_codes.FAILED
+    console.print(f"written to {os.path.relpath(page)}", soft_wrap=True)
     return exit_codes.OK
 
 
@@ -299,4 +311,4 @@ class _Progress:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    command_line.run(main)

@@ -13,9 +13,9 @@ import jax
 
 from agents import controllers, networks
 from agents.baselines import registry
-from envs import choices, grid_env
+from envs import choices, digest, grid_env
 from envs.options import EnvOptions
-from evaluation import digest, runner
+from evaluation import runner
 from evaluation.scenarios import suite
 from launch import option_fields, run_folder
 from learner import checkpoint
@@ -68,7 +68,10 @@ def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
     """
     options = _environment(asked, run)
     plan = _plan(asked, run)
-    env = grid_env.make(options)
+    try:
+        env = grid_env.make(options)
+    except ValueError as error:
+        raise Mistake(str(error) if run else _name_flags(str(error), asked)) from error
     for scenario, level in plan.scenarios:
         # Traced, not drawn: refuses what does not go with the grid or its fleet.
         tape = suite.make(scenario, level, options, plan.split)
@@ -90,9 +93,9 @@ def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
 def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
     """Returns the controller of a checkpoint, and what tells it from others."""
     checkpoints = checkpoint.Checkpoints(run.path, which, create=False)
-    version = checkpoints.version()
-    bundle = jax.tree.map(jax.numpy.asarray, checkpoints.policy(version, nets))
-    policy = {"run": run.path.name, "update": version, "parameters": digest.of(bundle)}
+    restored = checkpoints.read(nets)
+    bundle = jax.tree.map(jax.numpy.asarray, restored.bundle)
+    policy = {"run": run.path.name, "update": restored.version, "parameters": digest.of(bundle)}
     return controllers.learned(nets, bundle), policy
 
 
@@ -127,7 +130,7 @@ def _without_run(asked: Asked) -> EnvOptions:
     try:
         return option_fields.replaced(EnvOptions(layout="full"), {**fields, **named})
     except ValueError as error:
-        raise Mistake(re.sub(r"(?<![\w.-])env\.(?=[\w.]+=)", "--env=", str(error))) from error
+        raise Mistake(_name_flags(str(error), asked)) from error
 
 
 def _of_run(asked: Asked, run: run_folder.RunFolder) -> EnvOptions:
@@ -153,6 +156,12 @@ def _of_run(asked: Asked, run: run_folder.RunFolder) -> EnvOptions:
     return experiment.env
 
 
+def _name_flags(message: str, asked: Asked) -> str:
+    """Returns `message` with fields of the environment spelt as the flags that set them."""
+    flag = lambda field: f"--{field[1]}" if field[1] in _named(asked) else f"--env={field[1]}"
+    return re.sub(r"(?<![\w.-])env\.([\w.]+)(?==)", flag, message)
+
+
 def _named(asked: Asked) -> dict[str, str]:
     """Returns what flags of their own say of the environment."""
     named = {"case": asked.case, "fleet": asked.fleet, "layout": asked.layout}
@@ -168,18 +177,15 @@ def _plan(asked: Asked, run: run_folder.RunFolder | None) -> runner.Plan:
     ):
         if getattr(asked, flag) == []:
             raise Mistake(f"--{flag}=: names none; give one or more of {', '.join(known)}")
+        for name in getattr(asked, flag) or ():
+            if name != ALL or flag == "level":
+                choices.require(f"--{flag}", name, known)
     names = asked.controllers or ([LEARNED] if run else [ALL])
     if ALL in names:
         names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
-    for name in names:
-        choices.require("--controllers", name, [LEARNED, *baselines])
     if LEARNED in names and run is None:
         raise Mistake("--controllers=learned: needs --workdir, the folder of a run")
     scenarios = list(suite.SCENARIOS) if ALL in asked.scenarios else asked.scenarios
-    for name in scenarios:
-        choices.require("--scenarios", name, suite.SCENARIOS)
-    for level in asked.level:
-        choices.require("--level", level, suite.LEVELS)
     places = [(scenario, level) for level in asked.level for scenario in scenarios]
     return runner.Plan(
         tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),

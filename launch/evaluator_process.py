@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
+import launchpad as lp
 import numpy as np
+from absl import logging
 
 from actors import evaluator
 from agents import bundle as bundle_lib
 from agents import controllers
 from evaluation import episodes, metrics
-from launch import metrics_log, node, run_folder
-from learner import checkpoint, variables
+from launch import metrics_log, node, run_folder, storage
+from learner import checkpoint
 
 _VALIDATION_SEED = 20_000
 
 
-def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
+@storage.reported(checkpoint.CheckpointError)
+def evaluator_node(settings: node.NodeSettings, server: lp.Address) -> None:
     """Scores the newest parameters on validation days and keeps the best."""
-    stopping = node.begin(settings)
+    heartbeat = node.begin(settings)
     experiment = settings.experiment
     folder = run_folder.RunFolder(settings.workdir)
     env, networks, unroller = node.build(experiment)
@@ -33,7 +35,9 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
 
     def means(bundle, weight: float) -> dict[str, float]:
         memory = (bundle, np.float32(weight))
-        played = player.play(controller, tapes, memory=memory).happened
+        played = player.play(
+            controller, tapes, memory=memory, progress=lambda steps: heartbeat.beat()
+        ).happened
         found = metrics.compute(played, env)
         return {name: float(v.mean()) for name, v in found.items() if not np.isnan(v).any()}
 
@@ -41,26 +45,29 @@ def evaluator_node(settings: node.NodeSettings, server: Any) -> None:
     checkpoints = checkpoint.Checkpoints(folder.path, "best")
     best = float("-inf")
     if checkpoints.any():
-        best = checkpoints.run(checkpoints.version())["return"]
+        restored, set_aside = checkpoints.recover(networks)
+        best = restored.run["return"]
+        for note in set_aside:
+            logging.warning(note)
     log = metrics_log.MetricsLog(folder, settings.name)
-    report = node.reporter(settings)
     steps_per_update = unroller.steps * experiment.learner.unrolls_per_update
 
     def record(version: int, scores: Mapping[str, float]) -> None:
         compared = {f"evaluation/{name}": value for name, value in scores.items()}
         compared["evaluation/do_nothing_return"] = baseline["return"]
         log.write(version * steps_per_update, compared)
-        report({"version": version, **compared})
+        heartbeat.report({"version": version, **compared})
 
     evaluator.run(
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        node.variables(settings, server, networks, heartbeat.stopping),
         lambda bundle: means(bundle, 1.0),
         lambda bundle, scores: checkpoints.save(int(bundle.version), bundle, scores),
         record,
-        stopping,
+        heartbeat.stopping,
+        heartbeat.progress,
         period_s=experiment.evaluator.period_seconds,
         best=best,
     )
     checkpoints.wait()
     log.close()
-    node.end(settings)
+    node.end(settings, heartbeat)

@@ -17,20 +17,14 @@ _CONFIG = flags.DEFINE_string(
 
 
 def _define() -> None:
-    define = {
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        bool: flags.DEFINE_boolean,
-        str: flags.DEFINE_string,
-    }
     for path, kind, text, default in option_fields.of(Experiment):
         if default is not dataclasses.MISSING:
             shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
             text = f"{text} (usually {shown})"
-        if kind in define:
-            define[kind](f"config.{path}", None, text)
+        if kind is bool:
+            flags.DEFINE_boolean(f"config.{path}", None, text)
         else:
-            flags.DEFINE(option_fields.IntegersParser(), f"config.{path}", None, text)
+            flags.DEFINE(option_fields.parser(kind), f"config.{path}", None, text)
 
 
 _define()
@@ -74,5 +68,7 @@ def _override(chosen: Experiment) -> Experiment:
 
 def name_flags(message: str) -> str:
     """Returns `message` with fields spelt as the flags that set them."""
+    # A name of one word could be any word, but not where a refusal begins with it.
+    message = re.sub(r"^(name|seed)(?==)", r"--config.\1", message)
     paths = "|".join(re.escape(path) for path, *_ in option_fields.of(Experiment) if "." in path)
     return re.sub(rf"(?<![\w.-])({paths})(?==|\b)", r"--config.\1", message)

@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import launchpad as lp
 from absl import logging
 
-from launch import metrics_log, node, run_folder
-from learner import checkpoint, learner, variables
+from launch import metrics_log, node, run_folder, storage
+from learner import checkpoint, learner, variable_transport, variables
 from replay import reverb_queue
 
 _STREAM = 2  # The learner's random numbers are not the actors'.
 
 
-def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
+@storage.reported(checkpoint.CheckpointError)
+def learner_node(settings: node.NodeSettings, queue: Any, server: lp.Address) -> None:
     """Learns until the budget is spent."""
-    stopping = node.begin(settings)
+    heartbeat = node.begin(settings)
     experiment, run = settings.experiment, settings.experiment.run
     folder = run_folder.RunFolder(settings.workdir)
     _, networks, unroller = node.build(experiment)
@@ -26,42 +28,49 @@ def learner_node(settings: node.NodeSettings, queue: Any, server: Any) -> None:
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     checkpoints = checkpoint.Checkpoints(folder.path, "newest")
     service = learner.Learner(networks, experiment.learner, spec, run.steps, seed)
+    notes = []
     if settings.incarnation and checkpoints.any():
-        service.restore(checkpoints, networks)
+        notes = service.restore(checkpoints, networks)
+        for note in notes:
+            logging.warning(note)
         logging.info("continuing from update %d", service.version)
     log = metrics_log.MetricsLog(folder, settings.name)
-    report = node.reporter(
-        settings,
-        steps_planned=run.steps,
-        seconds_planned=60.0 * run.max_minutes,
-    )
+    max_seconds = 60.0 * run.max_minutes
+    planned = {"notes": notes, "steps_planned": run.steps, "seconds_planned": max_seconds}
+    heartbeat.report(planned)
 
     def record(step: int, scalars: Mapping[str, float]) -> None:
         log.write(step, scalars)
-        report({"steps": step, **scalars})
+        heartbeat.report({**planned, "steps": step, **scalars})
 
     outcome = service.run(
         reverb_queue.Reader(queue, spec),
-        variables.Variables(node.PatientServer(server, stopping), networks),
+        node.variables(settings, server, networks, heartbeat.stopping),
         checkpoints,
         record,
-        stopping,
+        heartbeat.stopping,
+        heartbeat.progress,
         max_lag=experiment.replay.max_lag,
-        max_seconds=60.0 * run.max_minutes,
+        max_seconds=max_seconds,
         checkpoint_seconds=run.checkpoint_seconds,
     )
     log.close()
-    node.end(settings, outcome=outcome, version=service.version, steps=service.steps)
+    node.end(settings, heartbeat, outcome=outcome, version=service.version, steps=service.steps)
 
 
 def queue_tables(settings: node.NodeSettings) -> list[Any]:
     """Returns the Reverb tables; called where the queue lives."""
-    node.tie_to_launcher(settings)
+    node.serve(settings)
     _, _, unroller = node.build(settings.experiment)
     return [reverb_queue.table(unroller.spec(), settings.experiment.replay.queue_size)]
 
 
-def variable_server(settings: node.NodeSettings) -> Any:
-    """Returns the variable server; called where it lives."""
-    node.tie_to_launcher(settings)
-    return variables.VariableServer()
+def variable_server(settings: node.NodeSettings, address: lp.Address, callers: int) -> None:
+    """Serves variables until the program is stopped."""
+    node.serve(settings)
+    token = run_folder.RunFolder(settings.workdir).token()
+    server = variable_transport.Server(
+        variables.VariableServer(), settings.bind, node.port(address), token, callers
+    )
+    lp.wait_for_stop()
+    server.stop()

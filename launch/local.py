@@ -4,7 +4,7 @@
     python -m launch.local --config=case14 --config.learner.learning_rate=1e-4 --workdir=runs/mine
 
 Every field of the experiment is a flag; --help lists them. Ctrl-C stops everything and keeps a
-checkpoint; --resume goes on from it. Afterwards:
+checkpoint; --resume goes on from it. A process that hangs ends the run. Afterwards:
 
     python -m launch.evaluate --workdir=FOLDER
     tensorboard --logdir=FOLDER/tensorboard
@@ -13,17 +13,26 @@ checkpoint; --resume goes on from it. Afterwards:
 from __future__ import annotations
 
 import datetime
+import errno
+import math
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
-from agents import team as team_lib
-from envs import grid_env
-from launch import command_line, exit_codes, experiment_flags, run_folder
-from launch import panel as panel_lib
+from envs.bounds import Range
+
+# What takes long to import is imported in `main`, when flags are known to be good.
+from launch import (
+    command_line,
+    exit_codes,
+    experiment_flags,
+    interrupt,
+    network_namespace,
+    run_folder,
+    storage,
+)
 from launch import placement as placement_lib
-from launch import supervisor as supervisor_lib
 
 flags.adopt_module_key_flags(experiment_flags)
 
@@ -42,6 +51,27 @@ _RESUME = flags.DEFINE_boolean(
     "Continue the run in --workdir from its newest checkpoint, as it was configured; only "
     "--config.run.* may change.",
 )
+_BIND = flags.DEFINE_string(
+    "bind",
+    "127.0.0.1",
+    "IP address of this machine that the variable server listens on; 0.0.0.0 or :: for all.",
+)
+_PRIVATE_NETWORK = flags.DEFINE_enum(
+    "private_network",
+    "auto",
+    network_namespace.CHOICES,
+    "Whether the run's processes get a network of their own, which nothing outside can reach: auto "
+    "where the system lets them, unless on a TPU or with --bind beyond loopback.",
+)
+_SILENCE_LIMIT_S = command_line.define_number(
+    "silence_limit_s",
+    60.0,
+    "End the run when a process has given no sign of life for so many seconds, or its loop has "
+    "stood still for as long although it does not compile (or, if that is more, for three times "
+    "as long as it ever did). While processes start, for ten times as long.",
+    Range(5, 86_400),
+    float,
+)
 
 
 def main(argv: list[str]) -> int:
@@ -53,27 +83,55 @@ def main(argv: list[str]) -> int:
         placement = placement_lib.make(
             _PLACEMENT.value, experiment.actor.count, experiment.learner.devices
         )
+        network_namespace.check_bind(_BIND.value)
+        # Before anything is imported that starts threads.
+        network = network_namespace.arrange(
+            _PRIVATE_NETWORK.value, placement.learner.platform, _BIND.value
+        )
+
+        from agents import team as team_lib
+        from envs import grid_env
+
         # A wrong name is found here, not in five processes.
         team_lib.make(grid_env.check(experiment.env).layout, experiment.team)
         if _RESUME.value:
-            folder.begin_again(experiment)
-        else:
-            folder.create(experiment)
+            _check_budget(folder, experiment)
+        with interrupt.held(_before_first_update(folder)):
+            if _RESUME.value:
+                folder.begin_again(experiment)
+            else:
+                folder.hold(_say)
+                folder.create(experiment)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
-        sys.stderr.write(f"error: {experiment_flags.name_flags(str(error))}\n")
-        return exit_codes.USAGE
+        return command_line.refuse(experiment_flags.name_flags(str(error)))
 
+    try:
+        return _run(folder, experiment, placement, network)
+    except OSError as error:
+        number = storage.cause(error, folder)
+        if number is None:
+            raise
+        return _end_without_storage(folder, number, "the launcher")
+
+
+def _run(
+    folder: run_folder.RunFolder, experiment, placement: placement_lib.Placement, network: str
+) -> int:
+    """Runs the program in the folder that was made for it, and returns the exit code."""
+    from launch import panel as panel_lib
     from launch import program as program_lib
+    from launch import silence
+    from launch import supervisor as supervisor_lib
 
-    sys.stdout.write(f"run folder  {_shown(folder)}\nplacement   {placement.spec}\n")
-    sys.stdout.flush()
+    _say(f"run folder  {_shown(folder)}\nplacement   {placement.spec}\nnetwork     {network}")
     program, resources = program_lib.make(
-        experiment, placement, str(folder.path), folder.incarnation()
+        experiment, placement, _BIND.value, str(folder.path), folder.incarnation()
     )
+    watch = silence.Watch(resources, _SILENCE_LIMIT_S.value)
     panel = panel_lib.Panel(
-        folder, experiment.name, experiment.actor.count, experiment.replay.queue_size
+        folder, experiment.name, experiment.actor.count, experiment.replay.queue_size, watch
     )
-    with supervisor_lib.Supervisor(folder) as supervisor, panel:
+    with supervisor_lib.Supervisor(folder, watch) as supervisor, panel:
         supervisor.start(program, resources)
         outcome = supervisor.watch(panel.refresh)
     return _conclude(folder, outcome, panel.first_update_seconds)
@@ -85,18 +143,58 @@ def _folder():
         if _WORKDIR.value is None:
             raise ValueError("--resume needs the folder of the run: --workdir=FOLDER")
         folder = run_folder.RunFolder(_WORKDIR.value)
+        folder.experiment()  # Where there is no run, nothing is made.
+        folder.hold(_say)
         return folder, experiment_flags.continued(folder.experiment())
     experiment = experiment_flags.experiment()
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return run_folder.RunFolder(_WORKDIR.value or f"runs/{experiment.name}-{now}"), experiment
 
 
-def _conclude(
-    folder: run_folder.RunFolder, outcome: supervisor_lib.Outcome, first_update_s: float | None
-) -> int:
-    """Says how the run ended and returns the exit code."""
+def _check_budget(folder: run_folder.RunFolder, experiment) -> None:
+    """Raises a ValueError if the run to continue has spent its budget; changes nothing."""
+    from learner import checkpoint
+
+    if not (folder.path / "checkpoints" / "newest").is_dir():
+        return  # It was ended before its first.
+    logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a restore.
+    checkpoints = checkpoint.Checkpoints(folder.path, "newest", create=False)
+    if not checkpoints.any():
+        return
+    try:
+        former, run = checkpoints.newest_run(), experiment.run
+    except checkpoint.CheckpointError as error:
+        raise ValueError(f"--resume: {error}") from error
+    steps, minutes = former["steps"], former["seconds"] / 60.0
+    more = []
+    if steps >= run.steps:
+        more.append(f"--config.run.steps={steps + run.steps}")
+    if minutes >= run.max_minutes:
+        more.append(f"--config.run.max_minutes={math.ceil(minutes + run.max_minutes)}")
+    if more:
+        raise ValueError(
+            f"--workdir={folder.path}: the run has come to its end, after {steps:,} of "
+            f"{run.steps:,} steps and {minutes:.1f} of {run.max_minutes:g} minutes; to go on, add "
+            f"{' '.join(more)}"
+        )
+
+
+def _before_first_update(folder: run_folder.RunFolder) -> str:
+    return (
+        "interrupted before the first update; go on with "
+        f"python -m launch.local --workdir={_shown(folder)} --resume"
+    )
+
+
+def _conclude(folder: run_folder.RunFolder, outcome, first_update_s: float | None) -> int:
+    """Says how the run ended, a `supervisor.Outcome`, and returns the exit code."""
+    from launch import supervisor as supervisor_lib
+
     if outcome.killed:
         sys.stderr.write(f"killed because they did not stop: {', '.join(outcome.killed)}\n")
+    if outcome.storage_error is not None or not folder.exists():
+        number = outcome.storage_error or errno.ENOENT
+        return _end_without_storage(folder, number, outcome.node)
     if outcome.kind == "failed":
         sys.stderr.write(
             f"error: {outcome.node} {outcome.how}; the run was ended. The last lines of "
@@ -105,8 +203,8 @@ def _conclude(
         return exit_codes.FAILED
     learner = folder.status("learner")
     if "run/updates" not in learner:
-        sys.stdout.write(f"{outcome.kind} before the first update\n")
-        return exit_codes.OK
+        sys.stderr.write(f"{_before_first_update(folder)}\n")
+        return exit_codes.INTERRUPTED
     if learner["state"] != "ended":
         sys.stderr.write(
             f"error: the learner did not end in order, so its last checkpoint may be missing. The "
@@ -128,6 +226,17 @@ def _conclude(
     return exit_codes.OK
 
 
+def _end_without_storage(folder: run_folder.RunFolder, number: int, who: str) -> int:
+    """Says why the folder cannot be written, and returns the exit code."""
+    sys.stderr.write(f"error: {storage.explain(folder, number, who, _shown(folder))}\n")
+    return exit_codes.FAILED
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def _shown(folder: run_folder.RunFolder) -> str:
     """Returns the folder as a user would type it."""
     here = pathlib.Path.cwd()
@@ -135,4 +244,4 @@ def _shown(folder: run_folder.RunFolder) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    command_line.run(main)

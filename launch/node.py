@@ -15,27 +15,29 @@ import atexit
 import contextlib
 import ctypes
 import dataclasses
+import faulthandler
 import os
 import pathlib
 import signal
 import sys
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import launchpad as lp
 from absl import logging
+from launchpad import address as lp_address
 
 from actors import unroll
 from agents import networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
 from launch import compilation, memory, run_folder
+from launch import heartbeat as heartbeat_lib
 from launch import placement as placement_lib
+from learner import variable_transport
+from learner import variables as variables_lib
 
 _PR_SET_PDEATHSIG = 1  # prctl's option, linux/prctl.h
-_STATUS_PERIOD_S = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +48,13 @@ class NodeSettings:
     experiment: Experiment
     workdir: str
     place: placement_lib.Place
+    bind: str  # address that the variable server listens on
     incarnation: int  # how often the run was launched before
     launcher: int  # process id that must stay alive
 
 
-def begin(settings: NodeSettings) -> Callable[[], bool]:
-    """Pins and checks this process; returns what says whether to stop."""
+def begin(settings: NodeSettings) -> heartbeat_lib.Heartbeat:
+    """Pins and checks this process; returns its heartbeat, which also says whether to stop."""
     logging.set_verbosity(logging.INFO)
     tie_to_launcher(settings)
     pathlib.Path("/proc/self/comm").write_text(settings.name)  # What ps and top show.
@@ -60,6 +63,7 @@ def begin(settings: NodeSettings) -> Callable[[], bool]:
         for thread in os.listdir("/proc/self/task"):  # Some have started before this one.
             with contextlib.suppress(ProcessLookupError):  # And some have ended since.
                 os.sched_setaffinity(int(thread), place.cores)
+    heartbeat = _heartbeat(settings)
     memory.keep()
     compilation.use_cache()
     found = jax.local_devices()
@@ -74,10 +78,20 @@ def begin(settings: NodeSettings) -> Callable[[], bool]:
         "%s: %d %s device(s), %s, process %d",
         settings.name, len(found), found[0].platform, where, os.getpid(),
     )  # fmt: skip
-    run_folder.RunFolder(settings.workdir).write_status(
-        settings.name, {"state": "starting", "pid": os.getpid(), "time": time.time()}
-    )
-    return lp.stop_event().is_set
+    return heartbeat
+
+
+def serve(settings: NodeSettings) -> None:
+    """Begins a server without a loop; one that shares the learner's process leaves all to it."""
+    tie_to_launcher(settings)
+    if not settings.experiment.run.colocate:
+        _heartbeat(settings, loop=False)
+
+
+def _heartbeat(settings: NodeSettings, loop: bool = True) -> heartbeat_lib.Heartbeat:
+    faulthandler.register(signal.SIGUSR2)  # The launcher asks a loop that hangs where it stands.
+    folder = run_folder.RunFolder(settings.workdir)
+    return heartbeat_lib.Heartbeat(folder, settings.name, lp.stop_event().is_set, loop)
 
 
 def tie_to_launcher(settings: NodeSettings) -> None:
@@ -85,51 +99,10 @@ def tie_to_launcher(settings: NodeSettings) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # A group of its own: Ctrl-C reaches the launcher alone, and a second one kills no checkpoint.
     os.setpgid(0, 0)
+    # Before the launcher is looked for: another one sees the lock, or this one is seen to be gone.
+    run_folder.RunFolder(settings.workdir).hold_node(settings.name)
     if os.getppid() != settings.launcher:
         sys.exit(f"{settings.name}: the launcher has gone")
-
-
-def reporter(settings: NodeSettings, **always) -> Callable[[Mapping[str, Any]], None]:
-    """Returns a function that tells the console what a node does, twice a second at most."""
-    folder = run_folder.RunFolder(settings.workdir)
-    last = 0.0
-
-    def report(figures: Mapping[str, Any]) -> None:
-        nonlocal last
-        now = time.time()
-        if now - last >= _STATUS_PERIOD_S:
-            last = now
-            folder.write_status(
-                settings.name,
-                {"state": "running", "pid": os.getpid(), "time": now, **always, **figures},
-            )
-
-    return report
-
-
-class PatientServer:
-    """A variable server that may be busy or not there yet: a call that times out is repeated."""
-
-    def __init__(self, server: Any, stopping: Callable[[], bool]):
-        self._server, self._stopping = server, stopping
-
-    def publish(self, message: bytes, version: int) -> None:
-        """See `learner.variables.VariableServer.publish`."""
-        return self._repeat(self._server.publish, message, version)
-
-    def newest(self, at_least: int, timeout_s: float) -> bytes | None:
-        """See `learner.variables.VariableServer.newest`."""
-        return self._repeat(self._server.newest, at_least, timeout_s)
-
-    def _repeat(self, call, *args):
-        while not self._stopping():
-            try:
-                return call(*args)
-            except Exception as error:  # Courier maps gRPC's status to kinds it does not export.
-                if "deadline" not in str(error).lower() and "unavailable" not in str(error).lower():
-                    raise
-                logging.warning("variable server: %s; trying again", error)
-        return None
 
 
 def build(
@@ -142,11 +115,26 @@ def build(
     return env, networks, unroll.Unroller(env, networks, actor.unroll_length, actor.batch)
 
 
-def end(settings: NodeSettings, **figures) -> None:
+def variables(
+    settings: NodeSettings,
+    server: lp.Address,
+    networks: networks_lib.TeamNetworks,
+    stopping: Callable[[], bool],
+) -> variables_lib.Variables:
+    """Returns what publishes bundles to the run's variable server and gets them from it."""
+    token = run_folder.RunFolder(settings.workdir).token()
+    client = variable_transport.Client(settings.bind, port(server), token, stopping)
+    return variables_lib.Variables(client, networks)
+
+
+def port(address: lp.Address) -> int:
+    """Returns the port that Launchpad chose for `address`."""
+    return lp_address.get_port_from_address(address.resolve())
+
+
+def end(settings: NodeSettings, heartbeat: heartbeat_lib.Heartbeat, **figures) -> None:
     """Says that the node's work is done, and has the process leave without more ado."""
-    folder = run_folder.RunFolder(settings.workdir)
-    last = folder.status(settings.name)
-    folder.write_status(settings.name, {**last, "state": "ended", "time": time.time(), **figures})
+    heartbeat.end(**figures)
     logging.info("%s: ended", settings.name)
     # A read from Reverb cannot be cancelled, and its thread would abort Python's own shutdown.
     atexit.register(_leave)

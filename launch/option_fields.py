@@ -9,7 +9,8 @@ from typing import Any
 
 from absl import flags
 
-from envs import choices
+from envs import bounds, choices
+from launch import command_line
 
 
 class IntegersParser(flags.ArgumentParser):
@@ -22,7 +23,7 @@ class IntegersParser(flags.ArgumentParser):
         if isinstance(argument, tuple):
             return argument
         try:
-            return tuple(int(part) for part in argument.split(","))
+            return tuple(_PARSERS[int].parse(part) for part in argument.split(","))
         except ValueError as error:
             raise ValueError(f"expected integers separated by commas, got {argument!r}") from error
 
@@ -32,24 +33,31 @@ class IntegersParser(flags.ArgumentParser):
 
 
 _PARSERS = {
-    int: flags.IntegerParser(),
-    float: flags.FloatParser(),
+    int: command_line.NumberParser(int),
+    float: command_line.NumberParser(float),
     bool: flags.BooleanParser(),
     str: flags.ArgumentParser(),
 }
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def parser(kind: Any) -> flags.ArgumentParser:
+    """Returns what reads the text of a field of type `kind`; the field checks the range."""
+    return _PARSERS.get(kind, IntegersParser())
 
 
 def of(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
-    """Yields (path, type, help, default) of every field that is not itself a group of options."""
+    """Yields (path, type, help, default) of every field that is not itself a group of options.
+
+    The help ends with the range of a number.
+    """
     hints = typing.get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
         hint, path = hints[field.name], prefix + field.name
         if dataclasses.is_dataclass(hint):
             yield from of(hint, f"{path}.")
         else:
-            kind, text = typing.get_args(hint)[:2]
-            yield path, kind, text, field.default
+            kind, *notes = typing.get_args(hint)
+            yield path, kind, "; ".join(map(str, notes)), field.default
 
 
 def assigned(flag: str, texts: Sequence[str], cls: type) -> dict[str, Any]:
@@ -74,9 +82,13 @@ def assigned(flag: str, texts: Sequence[str], cls: type) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"{flag}={name}: has no value; give {flag}={name}=VALUE")
         try:
-            found[name] = _PARSERS.get(kinds[name], IntegersParser()).parse(value)
+            found[name] = parser(kinds[name]).parse(value)
         except ValueError as error:
-            kind = _KINDS.get(kinds[name], IntegersParser.syntactic_help)
+            kind = (
+                bounds.rule(kinds[name])
+                if kinds[name] in _PARSERS
+                else IntegersParser.syntactic_help
+            )
             raise ValueError(f"{flag}={text}: {value!r} is not {kind}") from error
     return found
 

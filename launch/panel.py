@@ -10,25 +10,35 @@ import rich.live
 import rich.panel
 import rich.progress_bar
 import rich.table
+import rich.text
 
-from launch import run_folder
+from launch import run_folder, silence
 
 _PLAIN_PERIOD_S = 10.0  # Without a terminal, one line in as many seconds.
+_OLD_S = 5.0  # Figures of so long ago are shown with their age, and nothing is told from them.
 
 
 class Panel:
     """A live panel on a terminal, else a line now and then. Use it as a context."""
 
-    def __init__(self, folder: run_folder.RunFolder, title: str, actors: int, queue_size: int):
+    def __init__(
+        self,
+        folder: run_folder.RunFolder,
+        title: str,
+        actors: int,
+        queue_size: int,
+        watch: silence.Watch,
+    ):
         self._folder, self._title, self._actors = folder, title, actors
-        self._queue_size = queue_size
+        self._queue_size, self._watch = queue_size, watch
         self._start = time.monotonic()
         self._console = rich.console.Console()
         self._live = rich.live.Live(
             console=self._console, auto_refresh=False, transient=False
         ) if self._console.is_terminal else None  # fmt: skip
-        self._printed = -_PLAIN_PERIOD_S
+        self._printed, self._printed_silent = -_PLAIN_PERIOD_S, frozenset()
         self._first_update_s: float | None = None
+        self._noted = 0
 
     def __enter__(self) -> Panel:
         if self._live:
@@ -49,24 +59,39 @@ class Panel:
         learner, evaluator = self._folder.status("learner"), self._folder.status("evaluator")
         actors = [self._folder.status(f"actor_{i}") for i in range(self._actors)]
         elapsed = time.monotonic() - self._start
+        for note in learner.get("notes", [])[self._noted :]:
+            self._noted += 1
+            self._console.print(note, markup=False, soft_wrap=True)
         if self._first_update_s is None and learner.get("run/updates"):
             self._first_update_s = elapsed
         if self._live:
             self._live.update(self._render(learner, evaluator, actors, elapsed), refresh=True)
-        elif elapsed - self._printed >= _PLAIN_PERIOD_S:
-            self._printed = elapsed
+            return
+        silent = frozenset(each.node for each in self._watch.silences())
+        due = elapsed - self._printed >= _PLAIN_PERIOD_S
+        if due or not silent <= self._printed_silent:
+            self._printed, self._printed_silent = elapsed, silent
             sys.stdout.write(self._line(learner, evaluator, elapsed) + "\n")
             sys.stdout.flush()
 
     def _line(self, learner, evaluator, elapsed: float) -> str:
+        silences = "".join(f"; {each}" for each in self._watch.silences())
         if not learner.get("run/updates"):
-            return f"{_clock(elapsed)}  starting: {self._starting(learner)}"
+            return f"{_clock(elapsed)}  starting: {self._starting(learner)}{silences}"
+        done = f"{_clock(elapsed)}  {learner['steps']:,} of {learner['steps_planned']:,} steps"
+        updates = f"{learner['run/updates']} updates, lag {learner['run/lag_mean']:.1f}"
+        score = f"return {_score(evaluator)}"
+        if old := self._age("learner"):
+            return f"{done}, {updates}, {score}, all {old}{silences}"
         return (
-            f"{_clock(elapsed)}  {learner['steps']:,} of {learner['steps_planned']:,} steps, "
-            f"{learner['run/steps_per_second']:,.0f} steps/s, "
-            f"{learner['run/updates']} updates, lag {learner['run/lag_mean']:.1f}, "
-            f"return {_score(evaluator)}, {_clock(_left(learner))} left"
+            f"{done}, {learner['run/steps_per_second']:,.0f} steps/s, {updates}, {score}, "
+            f"{_clock(_left(learner))} left{silences}"
         )
+
+    def _age(self, node: str) -> str:
+        """Returns how old a node's figures are, nothing if they are new."""
+        seconds = self._watch.age(node)
+        return f"{seconds:.0f} s ago" if seconds >= _OLD_S else ""
 
     def _render(self, learner, evaluator, actors, elapsed: float):
         grid = rich.table.Table.grid(padding=(0, 2), expand=True)
@@ -76,31 +101,35 @@ class Panel:
             grid.add_row("starting", self._starting(learner))
         else:
             done, planned = learner["steps"], learner["steps_planned"]
+            old, old_score = self._age("learner"), self._age("evaluator")
+
+            def add(name: str, text: str) -> None:
+                grid.add_row(name, rich.text.Text(text, style="dim" if old else ""))
+
             grid.add_row("", rich.progress_bar.ProgressBar(total=planned, completed=done))
-            grid.add_row(
-                "steps",
-                f"{done:,} of {planned:,}   {learner['run/steps_per_second']:,.0f} steps/s   "
-                f"{_clock(_left(learner))} left",
-            )
-            grid.add_row(
+            rate = f"{learner['run/steps_per_second']:,.0f} steps/s   {_clock(_left(learner))} left"
+            add("steps", f"{done:,} of {planned:,}   {old or rate}")
+            add(
                 "updates",
                 f"{learner['run/updates']}   {learner['run/update_seconds'] * 1e3:.0f} ms each   "
                 f"policy lag {learner['run/lag_mean']:.1f} (largest {learner['run/lag_max']:.0f})",
             )
-            grid.add_row("return", _score(evaluator))
-            grid.add_row(
+            grid.add_row("return", f"{_score(evaluator)}   {old_score}")
+            add(
                 "queue",
                 f"{learner['run/queue_size']:.0f} of {self._queue_size} unrolls   "
                 f"learner waits {learner['run/learner_wait_share']:.0%} for data   "
                 f"actors wait {_mean_share(actors, 'queue_wait_share')} for the queue",
             )
             dropped = learner["run/stale_dropped"] + learner["run/repeats_dropped"]
-            grid.add_row(
+            add(
                 "health",
                 f"KL {learner['policy/kl']:.4f}   clipped {learner['policy/clip_share']:.0%}   "
                 f"explained variance {learner['value/explained_variance']:.2f}   "
                 f"dropped {dropped:.0f}   not finite {learner['run/bad_updates']:.0f}",
             )
+        for each in self._watch.silences():
+            grid.add_row("silent", rich.text.Text(str(each), style="bold red"))
         return rich.panel.Panel(
             grid, title=f"gridracer  {self._title}", subtitle=_clock(elapsed), title_align="left",
             subtitle_align="right",

@@ -13,11 +13,13 @@ from launch import actor_process, evaluator_process, learner_process
 from launch import node as node_lib
 from launch import placement as placement_lib
 
-_CALL_TIMEOUT_S = 10  # of a call to the variable server
-
 
 def make(
-    experiment: Experiment, placement: placement_lib.Placement, workdir: str, incarnation: int
+    experiment: Experiment,
+    placement: placement_lib.Placement,
+    bind: str,
+    workdir: str,
+    incarnation: int,
 ) -> tuple[lp.Program, dict[str, PythonProcess]]:
     """Returns the program and the environment of each of its groups.
 
@@ -29,7 +31,9 @@ def make(
     resources: dict[str, PythonProcess] = {}
 
     def settings(name: str, place: placement_lib.Place) -> node_lib.NodeSettings:
-        return node_lib.NodeSettings(name, experiment, workdir, place, incarnation, os.getpid())
+        return node_lib.NodeSettings(
+            name, experiment, workdir, place, bind, incarnation, os.getpid()
+        )
 
     def add(name: str, place: placement_lib.Place, node: lp.PyNode) -> None:
         with program.group(name):
@@ -37,16 +41,16 @@ def make(
         resources[name] = PythonProcess(env={**place.env, "PYTHONUNBUFFERED": "1"})
 
     callers = experiment.actor.count + 2  # the learner and the evaluator
-    server_node = lp.CourierNode(
+    server = lp.Address("variables")
+    server_node = lp.PyNode(
         learner_process.variable_server,
-        settings("variables", placement.elsewhere),
-        courier_kwargs={"thread_pool_size": 2 * callers},
-        courier_client_kwargs={"call_timeout": _CALL_TIMEOUT_S},
-    )
+        settings("variables", placement.elsewhere), server, callers,
+    )  # fmt: skip
+    server_node.allocate_address(server)
     queue_node = lp.ReverbNode(
         functools.partial(learner_process.queue_tables, settings("queue", placement.elsewhere))
     )
-    server, queue = server_node.create_handle(), queue_node.create_handle()
+    queue = queue_node.create_handle()
     learner_node = lp.PyNode(
         learner_process.learner_node, settings("learner", placement.learner), queue, server
     )

@@ -1,4 +1,8 @@
-"""The folder of a run: its configuration, versions, logs, metrics, status and checkpoints."""
+"""The folder of a run: its configuration, versions, logs, metrics, status and checkpoints.
+
+One launcher at a time works in it. `locks/launcher` says which, `locks/NODE` which processes it has
+started; the system frees a lock with the process that holds it.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,28 @@ import json
 import os
 import pathlib
 import platform
+import secrets
+import shutil
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from configs import shelf
 from configs.experiment import Experiment
+from envs import json_file
+from evaluation import folder_lock
 
+_LAUNCHES = "launches.json"
 _PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "dm-launchpad-nightly", "dm-reverb",
     "tensorflow-cpu", "numpy",
 )  # fmt: skip
+
+_LAUNCHER = "launcher"
+_POLL_S = 0.2
+# A node whose launcher has gone is asked to stop, and Launchpad kills it after ten seconds.
+ENDING_SECONDS = 15.0
 
 
 class RunFolderError(RuntimeError):
@@ -34,8 +49,11 @@ class RunFolder:
         self.logs = self.path / "logs"
         self.tensorboard = self.path / "tensorboard"
         self.evaluation = self.path / "evaluation"
+        self.temporary = self.path / "tmp"  # of the launch that is going on
         self._metrics = self.path / "metrics"
         self._status = self.path / "status"
+        self._locks = self.path / "locks"
+        self._token = self.path / "token"
 
     def log(self, node: str) -> pathlib.Path:
         """Returns the file that `node` logs to."""
@@ -45,13 +63,77 @@ class RunFolder:
         """Returns the file of `node`'s metrics, one JSON object a line."""
         return self._metrics / f"{node}.jsonl"
 
+    def hold(self, say: Callable[[str], None]) -> None:
+        """Keeps other launchers out of this folder, which it makes, while this process lives.
+
+        Args:
+          say: is told in a line if nodes of an earlier launch are still ending; they are waited
+            for, as they may be writing a checkpoint.
+
+        Raises:
+          RunFolderError: another launcher works in it, nodes do not end in time, or it cannot be
+            written.
+        """
+        lock = folder_lock.FolderLock(self._locks / _LAUNCHER)
+        try:
+            lock.acquire()
+        except folder_lock.HeldError as error:
+            raise RunFolderError(
+                f"--workdir={self.path}: another launch is using it ({error}); end that one first "
+                "(Ctrl-C, or kill PROCESS), or give another folder"
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        deadline = time.monotonic() + ENDING_SECONDS
+        said = False
+        while running := self._held_by_nodes():
+            if time.monotonic() > deadline:
+                lock.release()
+                raise RunFolderError(
+                    f"--workdir={self.path}: still in use by an earlier launch, whose launcher has "
+                    f"gone: {running}; end them with kill -9 PROCESS, or give another folder"
+                )
+            if not said:
+                say(f"waiting for an earlier launch to end: {running}")
+            said = True
+            time.sleep(_POLL_S)
+
+    def hold_node(self, node: str) -> None:
+        """Lets the next launcher see that `node` runs in this process, while it does.
+
+        Raises:
+          RunFolderError: there is a next launcher already.
+        """
+        try:
+            folder_lock.FolderLock(self._locks / node).acquire()
+        except folder_lock.HeldError as error:
+            raise RunFolderError(f"{self.path}: another launch is using it ({error})") from None
+
+    def _held_by_nodes(self) -> str:
+        """Returns the nodes that run, each with its process, or nothing if none does."""
+        held = []
+        for file in sorted(self._locks.iterdir()):
+            if file.name == _LAUNCHER:
+                continue
+            lock = folder_lock.FolderLock(file)
+            try:
+                lock.acquire()
+                lock.release()
+            except folder_lock.HeldError as error:
+                held.append(f"{file.name} ({error})")
+        return ", ".join(held)
+
+    def exists(self) -> bool:
+        """Returns whether there is a run in the folder; one that was removed is none."""
+        return os.path.exists(self.config)
+
     def create(self, experiment: Experiment) -> None:
         """Makes the folder and writes what determines the run.
 
         Raises:
           RunFolderError: it already holds a run, or it cannot be written.
         """
-        if self.config.exists():
+        if os.path.exists(self.config):  # Not of pathlib, which fails where a name is too long.
             raise RunFolderError(
                 f"--workdir={self.path}: holds a run already; give another folder, or --resume to "
                 "continue it"
@@ -59,13 +141,12 @@ class RunFolder:
         try:
             for folder in (self.path, self.logs, self.tensorboard, self._metrics, self._status):
                 folder.mkdir(parents=True, exist_ok=True)
-            self.config.write_text(shelf.to_json(experiment))
+            self._write_token()
             self._write_versions()
+            # Last, since it is what makes the folder a run's.
+            _replace(self.config, shelf.to_json(experiment))
         except OSError as error:
-            raise RunFolderError(
-                f"--workdir={self.path}: cannot be written ({error.strerror}); give a folder that "
-                "you may write to"
-            ) from error
+            raise self._unwritable(error) from error
 
     def experiment(self) -> Experiment:
         """Returns the experiment of the run in this folder.
@@ -73,44 +154,79 @@ class RunFolder:
         Raises:
           RunFolderError: there is none, or its configuration cannot be read.
         """
-        if not self.config.is_file():
+        if not os.path.isfile(self.config):
             raise RunFolderError(
                 f"--workdir={self.path}: no run here (no {self.config.name}); give the folder that "
                 "`python -m launch.local` printed"
             )
         try:
-            return shelf.from_json(self.config.read_text())
-        except (TypeError, ValueError, OSError) as error:
+            return shelf.build(json_file.contents(self.config))
+        except (ValueError, OSError) as error:
             raise RunFolderError(f"{self.config}: cannot be read: {error}") from error
 
     def begin_again(self, experiment: Experiment) -> None:
-        """Makes room for another launch; what nodes learned, measured and logged stays."""
-        self.config.write_text(shelf.to_json(experiment))
+        """Makes room for another launch; what nodes learned, measured and logged stays.
+
+        Raises:
+          JsonError: it is not known how often the run was launched; nothing has changed then.
+          OSError: a file cannot be written.
+        """
+        self._launches()
+        self.clear()
+        _replace(self.config, shelf.to_json(experiment))
         for file in self._status.glob("*.json"):
             file.unlink()
         former = len(list(self.logs.glob("learner*.log"))) - 1
         for file in [path for path in self.logs.glob("*.log") if path.suffixes == [".log"]]:
             file.rename(file.with_suffix(f".{former}.log"))
+        self._write_token()
         self._write_versions()
+
+    def clear(self) -> None:
+        """Removes what a launch needs only while it goes on; one that was killed leaves it."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def incarnation(self) -> int:
         """Returns how often the run was launched before this time, and counts this time."""
-        file = self.path / "launches.json"
-        launches = json.loads(file.read_text()) if file.is_file() else []
-        launches.append(datetime.datetime.now().isoformat(timespec="seconds"))
-        file.write_text(json.dumps(launches, indent=2) + "\n")
+        launches = [*self._launches(), datetime.datetime.now().isoformat(timespec="seconds")]
+        _replace(self.path / _LAUNCHES, json.dumps(launches, indent=2) + "\n")
         return len(launches) - 1
+
+    def _launches(self) -> list[str]:
+        file = self.path / _LAUNCHES
+        return json_file.read(file, list[str]) if file.exists() else []
+
+    def token(self) -> str:
+        """Returns what every call to this launch's variable server carries."""
+        return self._token.read_text().strip()
 
     def write_status(self, node: str, status: Mapping[str, Any]) -> None:
         """Replaces what `node` says of itself; a reader sees the old or the new, never half."""
         _replace(self._status / f"{node}.json", json.dumps(dict(status)))
 
     def status(self, node: str) -> dict[str, Any]:
-        """Returns what `node` last said of itself, empty if it has not spoken."""
+        """Returns what `node` last said of itself, empty if it has not spoken.
+
+        Raises:
+          JsonError: the file holds something else.
+        """
         try:
-            return json.loads((self._status / f"{node}.json").read_text())
+            return json_file.read(self._status / f"{node}.json", dict)
         except FileNotFoundError:
             return {}
+
+    def _write_token(self) -> None:
+        self._token.unlink(missing_ok=True)
+        # Readable by this user alone from its first moment.
+        descriptor = os.open(self._token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+
+    def _unwritable(self, error: OSError) -> RunFolderError:
+        return RunFolderError(
+            f"--workdir={self.path}: cannot be written ({error.strerror}); give a folder that you "
+            "may write to, on a disk with space left"
+        )
 
     def _write_versions(self) -> None:
         versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
@@ -119,12 +235,16 @@ class RunFolder:
             "platform": platform.platform(),
             "cores": os.cpu_count(),
         }
-        (self.path / "versions.json").write_text(
-            json.dumps({**machine, "packages": versions}, indent=2) + "\n"
+        _replace(
+            self.path / "versions.json",
+            json.dumps({**machine, "packages": versions}, indent=2) + "\n",
         )
 
 
 def _replace(path: pathlib.Path, text: str) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(text)
+    try:
+        partial.write_text(text)
+    except OSError as error:  # It does not always name the file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     partial.replace(path)

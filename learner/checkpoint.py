@@ -1,10 +1,22 @@
-"""Checkpoints: what a policy needs, what a learner needs besides, and what the run was."""
+"""Checkpoints: what a policy needs, what a learner needs besides, and what the run was.
+
+A checkpoint carries a digest of each of its parts, taken before they are written and compared when
+they are read: a byte that a disk changes would otherwise give other parameters without a word.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
+import json
+import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import flax.serialization
 import flax.traverse_util
@@ -14,18 +26,52 @@ import orbax.checkpoint as ocp
 
 from agents import bundle as bundle_lib
 from agents import networks as networks_lib
+from envs import bounds, digest
+from envs.bounds import Range
 
+# What is read of the record of a run: how long it has learned, or how well it does.
+_RECORDS = {
+    "newest": TypedDict(
+        "Learned",
+        {"steps": Annotated[int, Range(0, 1e18)], "seconds": Annotated[float, Range(0, 1e12)]},
+    ),
+    "best": TypedDict("Scored", {"return": Annotated[float, Range(-1e30, 1e30)]}),
+}
 KINDS = ("newest", "best")  # Kept apart, so that keeping the best never costs the newest.
+_CHECKSUMS = "checksums"  # the item that holds them; earlier versions wrote none
+# A checkpoint may be replaced while it is read, by a run that goes on; then the next one is read.
+_ATTEMPTS, _PAUSE_S = 10, 0.2
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that is missing or cannot be read; the message names the folder."""
 
 
+class Checkpoint(NamedTuple):
+    """What was read of a checkpoint; every part is of the same version."""
+
+    version: int
+    bundle: bundle_lib.Bundle
+    run: dict[str, Any]
+    learner: Any | None
+
+
 class Checkpoints:
     """Checkpoints of one kind in a run folder, by update."""
 
     def __init__(self, workdir: str | pathlib.Path, kind: str, keep: int = 2, create: bool = True):
+        """Opens the folder.
+
+        Args:
+          workdir: folder of the run.
+          kind: one of `KINDS`.
+          keep: how many are kept.
+          create: whether this process writes them: it makes the folder, and clears what saves that
+            were killed have left. Other processes may only read.
+
+        Raises:
+          CheckpointError: the folder is not there, and is not to be made.
+        """
         self._kind = kind
         self.folder = pathlib.Path(workdir).absolute() / "checkpoints" / kind
         if not create and not self.folder.is_dir():
@@ -35,13 +81,17 @@ class Checkpoints:
             )
         self._manager = ocp.CheckpointManager(
             self.folder,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=create),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep, create=create, cleanup_tmp_directories=create
+            ),
             item_handlers={
                 "policy": ocp.StandardCheckpointHandler(),
                 "learner": ocp.StandardCheckpointHandler(),
                 "run": ocp.JsonCheckpointHandler(),
+                _CHECKSUMS: ocp.JsonCheckpointHandler(),
             },
         )
+        self._writes = create
 
     def save(
         self,
@@ -59,24 +109,37 @@ class Checkpoints:
           run: how far the run is, as JSON.
           learner: what learning needs besides the bundle; only learners have it.
           wait: return only when it is on the disk.
+
+        Raises:
+          OSError: this checkpoint, or the one before it, cannot be written.
         """
-        if version in self._manager.all_steps():
-            # A resumed run has come to it by another way, or it is the last and was just begun.
-            self.wait()
-            self._manager.delete(version)
-        items = {
-            "policy": ocp.args.StandardSave(_to_host(bundle)),
-            "run": ocp.args.JsonSave(dict(run)),
-        }
+        parts = {"policy": _to_host(bundle), "run": dict(run)}
         if learner is not None:
-            items["learner"] = ocp.args.StandardSave(_to_host(learner))
-        self._manager.save(version, args=ocp.args.Composite(**items), force=True)
+            parts["learner"] = _to_host(learner)
+        items = {
+            name: ocp.args.JsonSave(part) if name == "run" else ocp.args.StandardSave(part)
+            for name, part in parts.items()
+        }
+        items[_CHECKSUMS] = ocp.args.JsonSave({n: _digest(n, part) for n, part in parts.items()})
+        if not self.folder.is_dir():  # Orbax would make it again.
+            raise FileNotFoundError(errno.ENOENT, "the folder was removed", str(self.folder))
+        with self._writing():
+            if version in self._manager.all_steps():
+                # A resumed run has come to it by another way, or it is the last and was just begun.
+                self._manager.wait_until_finished()
+                self._manager.delete(version)
+            self._manager.save(version, args=ocp.args.Composite(**items), force=True)
         if wait:
             self.wait()
 
     def wait(self) -> None:
-        """Returns when every checkpoint is on the disk."""
-        self._manager.wait_until_finished()
+        """Returns when every checkpoint is on the disk.
+
+        Raises:
+          OSError: one cannot be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def any(self) -> bool:
         """Returns whether there is a checkpoint."""
@@ -88,6 +151,8 @@ class Checkpoints:
         Raises:
           CheckpointError: there is none.
         """
+        if not self._writes:
+            self._manager.reload()
         versions = self._manager.all_steps()
         if not versions:
             raise CheckpointError(f"{self.folder}: holds no finished checkpoint")
@@ -96,31 +161,137 @@ class Checkpoints:
         return max(versions)
 
     def run(self, version: int) -> dict[str, Any]:
-        """Returns what was written of the run."""
+        """Returns what was written of the run.
+
+        Raises:
+          CheckpointError: it cannot be read, or is no such record.
+        """
         return self._restore(version, run=ocp.args.JsonRestore())["run"]
 
-    def policy(self, version: int, networks: networks_lib.TeamNetworks) -> bundle_lib.Bundle:
-        """Returns the bundle as host arrays, whatever devices it was trained on.
+    def newest_run(self) -> dict[str, Any]:
+        """Returns what was written of the run in the newest checkpoint whose record is sound.
+
+        Raises:
+          CheckpointError: there is none.
+        """
+        first: CheckpointError | None = None
+        for version in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self.run(version)
+            except CheckpointError as error:
+                first = first or error
+        raise first or CheckpointError(f"{self.folder}: holds no finished checkpoint")
+
+    def read(self, networks: networks_lib.TeamNetworks, learner: Any | None = None) -> Checkpoint:
+        """Returns the checkpoint that `version` tells.
+
+        One that is replaced or removed meanwhile, by a run that goes on, is left for the next one.
+
+        Args:
+          networks: the team's networks, which the policy is to be of.
+          learner: the learner's part is shaped like this; without it, that part is not read.
+
+        Returns:
+          Host arrays, whatever devices they were trained on.
 
         Raises:
           CheckpointError: it cannot be read, or is of another network than `networks`.
         """
+        for _ in range(_ATTEMPTS):
+            before = self._files()
+            try:
+                version = self.version()
+                restored = self._read(version, networks, learner)
+            except CheckpointError:
+                if self._files() == before:
+                    raise
+            else:
+                if self._files().get(version) == before.get(version):
+                    return restored
+            time.sleep(_PAUSE_S)
+        raise CheckpointError(
+            f"{self.folder}: its checkpoints were replaced {_ATTEMPTS} times while they were read; "
+            "try again when the run has ended"
+        )
+
+    def recover(
+        self, networks: networks_lib.TeamNetworks, learner: Any | None = None
+    ) -> tuple[Checkpoint, list[str]]:
+        """Returns the newest or best checkpoint that can be read, and what is wrong with others.
+
+        Those are moved out of the way, into the folder `damaged` beside this one: only the process
+        that writes checkpoints may call this. See `read` for the arguments.
+
+        Raises:
+          CheckpointError: none can be read; all stay where they are.
+        """
+        sound, damaged = {}, {}
+        for version in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                sound[version] = self._read(version, networks, learner)
+            except CheckpointError as error:
+                damaged[version] = error
+            else:
+                if self._kind == "newest":
+                    break
+        if not sound:
+            raise next(iter(damaged.values()), None) or CheckpointError(
+                f"{self.folder}: holds no finished checkpoint"
+            )
+        notes = [f"{error}; set aside as {self._set_aside(v)}" for v, error in damaged.items()]
+        self._manager.reload()
+        return sound[self.version()], notes
+
+    def _read(self, version: int, networks, learner: Any | None) -> Checkpoint:
         key = jax.random.PRNGKey(0)
         shape = jax.eval_shape(lambda: bundle_lib.initial(networks, key))
         self._check_shapes(version, shape)
-        return self._restore(version, policy=ocp.args.StandardRestore(_host_like(shape)))["policy"]
+        items = {"policy": ocp.args.StandardRestore(_host_like(shape))}
+        if learner is not None:
+            like = _host_like(jax.eval_shape(lambda: learner))
+            items["learner"] = ocp.args.StandardRestore(like)
+        restored = self._restore(version, run=ocp.args.JsonRestore(), **items)
+        return Checkpoint(version, restored["policy"], restored["run"], restored.get("learner"))
 
-    def learner(self, version: int, like: Any) -> Any:
-        """Returns the learner's part, shaped like `like`."""
-        shape = jax.eval_shape(lambda: like)
-        return self._restore(version, learner=ocp.args.StandardRestore(_host_like(shape)))[
-            "learner"
-        ]
+    def _set_aside(self, version: int) -> pathlib.Path:
+        """Moves a checkpoint to where nobody reads it, and returns that place."""
+        name = f"{self._kind}-{version}"
+        names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+        places = (self.folder.parent / "damaged" / name for name in names)
+        aside = next(place for place in places if not place.exists())
+        aside.parent.mkdir(exist_ok=True)
+        return (self.folder / str(version)).rename(aside)
+
+    def _files(self) -> dict[int, dict[str, tuple[int, int]]]:
+        """Returns which files each checkpoint consists of, to tell whether it was replaced."""
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        return {
+            int(name): {
+                os.path.join(parent, file): _identity(os.path.join(parent, file))
+                for parent, _, files in os.walk(self.folder / name)
+                for file in (".", *files)
+            }
+            for name in names
+            if name.isdigit()
+        }
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raises what the system said where a write fails: TensorStore only tells it in words."""
+        try:
+            yield
+        except Exception as error:
+            code = re.search(r"\[OS error (\d+):", str(error))
+            if isinstance(error, OSError) or code is None:
+                raise
+            number = int(code[1])
+            raise OSError(number, os.strerror(number), str(self.folder)) from error
 
     def _check_shapes(self, version: int, wanted: Any) -> None:
         """Raises if the saved policy has other shapes: Orbax would cut or fill it silently."""
         try:
-            found = self._manager.item_metadata(version)["policy"].tree
+            with _late_reads_ignored():
+                found = self._manager.item_metadata(version)["policy"].tree
         except Exception as error:  # The folder is there, its description is not.
             raise self._unreadable(version, error) from error
         found = {path: leaf.shape for path, leaf in _by_path(found).items()}
@@ -138,11 +309,60 @@ class Checkpoints:
             f"{_first_line(error)}"
         )
 
-    def _restore(self, version: int, **items) -> Mapping[str, Any]:
+    def _restore(self, version: int, **items) -> dict[str, Any]:
+        """Returns items of a checkpoint, once they are known to be what was written."""
+        if (self.folder / str(version) / _CHECKSUMS).is_dir():
+            items[_CHECKSUMS] = ocp.args.JsonRestore()
         try:
-            return self._manager.restore(version, args=ocp.args.Composite(**items))
+            with _late_reads_ignored():
+                restored = dict(self._manager.restore(version, args=ocp.args.Composite(**items)))
         except Exception as error:  # Orbax raises many kinds; all mean that this cannot be read.
             raise self._unreadable(version, error) from error
+        if _CHECKSUMS in items:
+            checksums = restored.pop(_CHECKSUMS)
+            for name, part in restored.items():
+                if checksums.get(name) != _digest(name, part):
+                    raise CheckpointError(
+                        f"{self.folder / str(version)}: its {name} is not what was saved (the "
+                        "checksum differs): files there are damaged; use a copy, or another "
+                        "checkpoint of the run"
+                    )
+        if "run" in restored:
+            try:
+                bounds.accept("", restored["run"], _RECORDS[self._kind])
+            except ValueError as error:
+                raise self._unreadable(version, error) from error
+        return restored
+
+
+@contextlib.contextmanager
+def _late_reads_ignored() -> Iterator[None]:
+    """Keeps the reads that are under way when one fails from printing a traceback each.
+
+    They find that Orbax has closed the event loop. They may do so later, so the hook then stays.
+    """
+    former = sys.unraisablehook
+
+    def hook(event) -> None:
+        if str(event.exc_value) != "Event loop is closed":
+            former(event)
+
+    sys.unraisablehook = hook
+    yield
+    sys.unraisablehook = former
+
+
+def _digest(name: str, part: Any) -> str:
+    # Text counts in the run's record, which is JSON.
+    return digest.of(np.array(json.dumps(part, sort_keys=True)) if name == "run" else part)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_ino, status.st_ctime_ns
 
 
 def _to_host(tree: Any) -> Any:

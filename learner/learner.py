@@ -76,21 +76,21 @@ class Learner:
         """Returns a copy, on the host, of what is published."""
         return jax.tree.map(np.array, ppo.bundle(self._one()))
 
-    def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> None:
-        """Continues from the newest checkpoint."""
-        version = checkpoints.version()
-        bundle = checkpoints.policy(version, networks)
-        rest = checkpoints.learner(version, self._rest())
-        run = checkpoints.run(version)
+    def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> list[str]:
+        """Continues from the newest checkpoint that can be read; says which were set aside."""
+        restored, set_aside = checkpoints.recover(networks, self._rest())
+        bundle = restored.bundle
         state = ppo.TrainingState(
             params=bundle.params,
             statistics=bundle.statistics,
             value_statistics=bundle.value_statistics,
             version=bundle.version,
-            **rest,
+            **restored.learner,
         )
         self._state = self._replicate(state)
-        self.version, self._seconds_before = version, float(run["seconds"])
+        self.version = restored.version
+        self._seconds_before = float(restored.run["seconds"])
+        return set_aside
 
     def save(
         self, checkpoints: checkpoint_lib.Checkpoints, seconds: float, wait: bool = False
@@ -106,12 +106,27 @@ class Learner:
         checkpoints: checkpoint_lib.Checkpoints,
         log: Log,
         stopping: Callable[[], bool],
+        progress: Callable[..., None] = lambda doing, limited=True: None,
         *,
         max_lag: int,
         max_seconds: float,
         checkpoint_seconds: float,
     ) -> str:
         """Learns until the budget is spent or `stopping()`; returns which of the two it was.
+
+        Compilation and the wait for the first data are not learning: seconds count from the end of
+        this call's first update.
+
+        Args:
+          reader: where unrolls come from; has `read()` and `size()`.
+          variables: where bundles go.
+          checkpoints: where the state is saved.
+          log: takes the step and its scalars after each update.
+          stopping: says when to stop.
+          progress: told what the loop does next, as `launch.heartbeat.Heartbeat.progress` is.
+          max_lag: unrolls older than so many updates are dropped.
+          max_seconds: seconds of learning in the budget, former launches included.
+          checkpoint_seconds: time between two checkpoints.
 
         Raises:
           FloatingPointError: too many updates were not finite.
@@ -124,16 +139,19 @@ class Learner:
             reader.read(), self.options.unrolls_per_update, self.devices, max_lag,
             lambda: self.version,
         )  # fmt: skip
-        start = saved = time.monotonic()
+        saved = time.monotonic()
+        saved_version = self.version
         waited, unnormalised = 0.0, 0
+        began: float | None = None
         # Rates and shares are of the last updates, so that compiling does not colour them.
-        recent: collections.deque = collections.deque([(start, self.steps, waited)], maxlen=20)
+        recent: collections.deque = collections.deque([(saved, self.steps, waited)], maxlen=20)
         outcome = "stopped"
         while not stopping():
-            seconds = self._seconds_before + time.monotonic() - start
+            seconds = self._seconds(began)
             if self.version >= self.updates or seconds >= max_seconds:
                 outcome = "finished"
                 break
+            progress("waiting for data")
             before = time.monotonic()
             batch = ingest.next(_PATIENCE_S)
             waited += time.monotonic() - before
@@ -145,12 +163,14 @@ class Learner:
                 unnormalised += len(batch.versions)
                 continue
 
+            progress("compiling" if began is None else "updating", limited=began is not None)
             before = time.monotonic()
             lags = [self.version - version for version in batch.versions]
             self._state, metrics = self._update(self._state, batch.unroll)
             metrics = {name: float(value[0]) for name, value in metrics.items()}
             self.version += 1
             published = self.bundle()
+            progress("publishing")
             variables.publish(published)
             if known_from is None and published.statistics.count > 0:
                 known_from = self.version
@@ -163,6 +183,9 @@ class Learner:
                     f"{self.options.max_bad_updates}); try a lower learner.learning_rate"
                 )
             then, steps_then, waited_then = recent[0]
+            if began is None:
+                began = now
+                recent.clear()
             recent.append((now, self.steps, waited))
             log(
                 self.steps,
@@ -170,7 +193,7 @@ class Learner:
                     **metrics,
                     **_mean_summaries(batch.summaries),
                     "run/updates": self.version,
-                    "run/seconds": self._seconds_before + now - start,
+                    "run/seconds": self._seconds_before + now - began,
                     "run/steps_per_second": (self.steps - steps_then) / (now - then),
                     "run/bytes_per_transition": self._bytes_per_transition,
                     "run/lag_mean": float(np.mean(lags)),
@@ -184,10 +207,18 @@ class Learner:
                 },
             )
             if now - saved >= checkpoint_seconds:
-                self.save(checkpoints, self._seconds_before + now - start)
-                saved = now
-        self.save(checkpoints, self._seconds_before + time.monotonic() - start, wait=True)
+                progress("saving a checkpoint")
+                self.save(checkpoints, self._seconds(began))
+                saved, saved_version = now, self.version
+        progress("saving the last checkpoint")
+        if self.version != saved_version:
+            self.save(checkpoints, self._seconds(began), wait=True)
+        checkpoints.wait()
         return outcome
+
+    def _seconds(self, began: float | None) -> float:
+        """Returns the seconds of learning, of former launches too."""
+        return self._seconds_before + (0.0 if began is None else time.monotonic() - began)
 
     def _one(self) -> ppo.TrainingState:
         """Returns one device's copy of the state."""

@@ -5,45 +5,48 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
+from envs import bounds
+from envs.bounds import Range
+
 
 @dataclasses.dataclass(frozen=True)
 class LearnerOptions:
     """Options of the learner. The text beside each field is its help."""
 
-    devices: Annotated[int, "devices the update is spread over"] = 2
-    unrolls_per_update: Annotated[int, "unrolls joined into one training batch"] = 2
-    epochs: Annotated[int, "passes over a batch"] = 4
-    minibatches: Annotated[int, "gradient steps in a pass"] = 4
-    learning_rate: Annotated[float, "Adam's step size at the start"] = 2e-4
+    devices: Annotated[int, "devices the update is spread over", Range(1, 1024)] = 2
+    unrolls_per_update: Annotated[int, "unrolls joined into one training batch", Range(1, 1024)] = 2
+    epochs: Annotated[int, "passes over a batch", Range(1, 1000)] = 4
+    minibatches: Annotated[int, "gradient steps in a pass", Range(1, 2**20)] = 4
+    learning_rate: Annotated[float, "Adam's step size at the start", Range(0, 1, above=True)] = 2e-4
     target_kl: Annotated[
-        float, "divergence of an update that the step size is steered to; 0 keeps it constant"
+        float,
+        "divergence of an update that the step size is steered to; 0 keeps it constant",
+        Range(0, 1000),
     ] = 0.01
-    gae_lambda: Annotated[float, "decay of generalised advantage estimation"] = 0.95
-    clip: Annotated[float, "how far a probability ratio may leave 1"] = 0.2
-    entropy_cost: Annotated[float, "weight of the entropy bonus"] = 1e-4
-    value_cost: Annotated[float, "weight of the value loss"] = 0.5
-    max_gradient_norm: Annotated[float, "gradients longer than this are scaled down"] = 0.5
+    gae_lambda: Annotated[float, "decay of generalised advantage estimation", Range(0, 1)] = 0.95
+    clip: Annotated[
+        float, "how far a probability ratio may leave 1", Range(0, 1000, above=True)
+    ] = 0.2
+    entropy_cost: Annotated[float, "weight of the entropy bonus", Range(0, 1e6)] = 1e-4
+    value_cost: Annotated[float, "weight of the value loss", Range(0, 1e6)] = 0.5
+    max_gradient_norm: Annotated[
+        float, "gradients longer than this are scaled down", Range(0, 1e9, above=True)
+    ] = 0.5
     reward_limit: Annotated[
         float,
         "rewards beyond this, either way, are learned from as this; 0 takes them as they are. Keep "
         "it above team.horizon times what a bad step costs, or ending an episode looks cheap",
+        Range(0, 1e9),
     ] = 0.0
-    value_decay: Annotated[float, "share of old value statistics kept by an update"] = 0.99
-    max_bad_updates: Annotated[int, "updates that are not finite before the run is ended"] = 10
+    value_decay: Annotated[
+        float, "share of old value statistics kept by an update", Range(0, 1)
+    ] = 0.99
+    max_bad_updates: Annotated[
+        int, "updates that are not finite before the run is ended", Range(1, 1e9)
+    ] = 10
 
     def __post_init__(self):
-        for name in ("devices", "unrolls_per_update", "epochs", "minibatches", "max_bad_updates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"learner.{name}={getattr(self, name)}: must be at least 1")
-        for name in ("learning_rate", "max_gradient_norm", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"learner.{name}={getattr(self, name)}: must be above 0")
-        for name in ("target_kl", "entropy_cost", "value_cost", "reward_limit"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"learner.{name}={getattr(self, name)}: must not be negative")
-        for name in ("gae_lambda", "value_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"learner.{name}={getattr(self, name)}: must be between 0 and 1")
+        bounds.check("learner.", self)
 
 
 def check_batch(options: LearnerOptions, length: int, batch: int) -> None:

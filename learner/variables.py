@@ -14,11 +14,7 @@ from agents import networks as networks_lib
 
 
 class VariableServer:
-    """Holds the newest bundle, serialised. Its public methods are what clients may call.
-
-    Bundles travel as bytes: they are serialised once for all readers, and Courier's server hangs
-    on numpy arrays in a request from its own process.
-    """
+    """Holds the newest bundle, serialised once for all readers."""
 
     def __init__(self):
         self._condition = threading.Condition()

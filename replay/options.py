@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
+from envs import bounds
+from envs.bounds import Range
+
 
 @dataclasses.dataclass(frozen=True)
 class ReplayOptions:
     """Options of the queue. The text beside each field is its help."""
 
-    queue_size: Annotated[int, "unrolls the queue holds before actors wait"] = 2
-    max_lag: Annotated[int, "drop unrolls whose policy is more than this many updates old"] = 8
+    queue_size: Annotated[int, "unrolls the queue holds before actors wait", Range(1, 65_536)] = 2
+    max_lag: Annotated[
+        int, "drop unrolls whose policy is more than this many updates old", Range(0, 1e9)
+    ] = 8
 
     def __post_init__(self):
-        if self.queue_size < 1:
-            raise ValueError(f"replay.queue_size={self.queue_size}: must be at least 1")
-        if self.max_lag < 0:
-            raise ValueError(f"replay.max_lag={self.max_lag}: must not be negative")
+        bounds.check("replay.", self)

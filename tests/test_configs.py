@@ -85,7 +85,7 @@ def test_a_flag_sets_any_field_of_any_type():
         ("--config=case41", "did you mean --config=case14?"),
         ("--config.learner.learning_rat=1", "config.learner.learning_rate"),
         ("--config.learner.learning_rate=fast", "--config.learner.learning_rate=fast"),
-        ("--config.actor.batch=-4", "--config.actor.batch=-4: must be at least 1"),
+        ("--config.actor.batch=-4", "--config.actor.batch=-4: must be a whole number from 1 to"),
         ("--config.team.policy_layers=a,b", "integers separated by commas"),
         ("--config.learner.devices=3", "--config.learner.devices=3 does not divide"),
     ],

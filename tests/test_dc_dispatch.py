@@ -23,12 +23,12 @@ def _nominal(grid, fleet):
     """The file's loads, no losses, no wind or sun, nothing to move but units."""
     none = np.zeros
     topology = dc_network.DcNetwork(grid).at(
-        np.ones(grid.n_branch, bool), np.ones(grid.n_gen, bool)
+        np.ones(grid.n_branch, bool), np.ones(grid.n_gen, bool), grid.bus.load_p_mw
     )
     return dc_program.Period(
         topology, -grid.bus.load_p_mw - grid.bus.shunt_p_mw, grid.bus.load_p_mw[grid.loads],
-        none(grid.loads.size), none(fleet.n_renewable), grid.gen.unit_p_min_mw,
-        grid.gen.unit_p_max_mw, none(fleet.n_storage), grid.branch.rate_mva,
+        none(grid.loads.size), none(fleet.n_renewable), grid.gen.p_min_mw,
+        grid.gen.p_max_mw, none(fleet.n_storage), grid.branch.rate_mva,
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def _by_angles(grid, shed_price):
     balance = scipy.sparse.hstack([-(a.T @ flow), at_gen, scipy.sparse.csr_matrix((n, 2 * m))])
     limits = scipy.sparse.hstack([flow, scipy.sparse.csr_matrix((m, g)), -eye, eye])
     demand = grid.bus.load_p_mw + grid.bus.shunt_p_mw - a.T @ (b * branch.shift_rad)
-    bound = [(None, None)] * n + list(zip(grid.gen.unit_p_min_mw, grid.gen.unit_p_max_mw))
+    bound = [(None, None)] * n + list(zip(grid.gen.p_min_mw, grid.gen.p_max_mw))
     bound[grid.reference_bus] = (0.0, 0.0)
     found = scipy.optimize.linprog(
         np.r_[np.zeros(n), grid.gen.cost_c1 * grid.gen.is_unit, np.full(2 * m, shed_price)],
@@ -125,7 +125,7 @@ def _situation(grid, fleet, load=1.0, **changes):
     """A grid at the file's loads, units sharing them by Pmax; no wind, no sun, 2 % losses."""
     p, q = load * grid.bus.load_p_mw[grid.loads], load * grid.bus.load_q_mvar[grid.loads]
     point = base_point.solve(grid, *base_point.nominal_injections(grid, load))
-    p_max = grid.gen.unit_p_max_mw
+    p_max = grid.gen.p_max_mw
     situation = dc_dispatch.Situation(
         p, q, np.array(1.0), np.zeros(fleet.n_renewable), np.full(4, p.sum()), np.zeros(4),
         1.02 * p.sum() * p_max / p_max.sum(), np.ones(grid.n_gen, bool), np.zeros(grid.n_gen),
@@ -175,7 +175,7 @@ def test_recourse_keeps_ac_flows_within_limits_that_dc_flows_pass(case118):
         dispatcher = dc_dispatch.Dispatcher(_setting(case118, fleet, rounds=rounds))
         # Wherever units can be within an hour.
         period = dispatcher.periods(situation)[0]._replace(
-            low_mw=case118.gen.unit_p_min_mw, high_mw=case118.gen.unit_p_max_mw
+            low_mw=case118.gen.p_min_mw, high_mw=case118.gen.p_max_mw
         )
         plan, memory = dispatcher.plan(situation, [period], _memory(case118))
         assert (np.abs(plan.flow_mw[0]) <= limit + 1e-2).all()

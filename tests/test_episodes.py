@@ -176,10 +176,16 @@ def test_what_single_precision_cannot_tell_breaks_no_limit(short):
     reactive, voltage = np.zeros((6, 2)), np.zeros((6, 2))
     reactive[:, 0], voltage[:, 0] = 0.05 * short.dt_h, 5e-4 * short.dt_h  # MVAr and pu
     reactive[:2, 1], voltage[4:, 1] = 0.2 * short.dt_h, 2e-3 * short.dt_h
+    angle = np.zeros((6, 2))
+    angle[:, 0], angle[2, 1] = 5e-4 * short.dt_h, 2e-3 * short.dt_h  # rad
     found = metrics.compute(
-        _happened(short, reactive_violation=reactive, voltage_violation=voltage), short
+        _happened(
+            short, reactive_violation=reactive, voltage_violation=voltage, angle_violation=angle
+        ),
+        short,
     )
-    np.testing.assert_allclose(found["feasible"], [100.0, 100 * 2 / 6])
+    np.testing.assert_allclose(found["feasible"], [100.0, 100 * 1 / 6])
+    np.testing.assert_allclose(found["angle_violation"], angle.sum(0))
 
 
 def test_the_longest_emergency_is_one_run_of_steps_out_of_band_or_with_load_off(short):

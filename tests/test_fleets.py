@@ -1,6 +1,7 @@
 """Fleets: what ships fits its grid and can be carried by it; what is unsound is refused by name."""
 
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,16 @@ def test_assets_stand_on_buses_of_the_grid_and_prosumers_on_loads(pair):
     assert (grid.bus.load_p_mw[prosumers.bus] > 0).all()
     np.testing.assert_array_equal(fleet.renewables.bus[prosumers.renewable], prosumers.bus)
     np.testing.assert_array_equal(fleet.storage.bus[prosumers.storage], prosumers.bus)
+
+
+def test_inertia_in_seconds_of_the_load_is_what_the_page_on_frequency_says(pair):
+    grid, fleet = pair
+    page = pathlib.Path(__file__).parents[1] / "docs" / "frequency.md"
+    rows = [line.strip("| ").split(" | ") for line in page.read_text().splitlines()]
+    (at,) = [i for i, row in enumerate(rows) if row == NAMES]
+    stated = dict(zip(rows[at], map(float, rows[at + 2])))
+    stored = (fleet.units.inertia_s * fleet.units.rating_mva).sum()
+    assert stored / (0.75 * grid.bus.load_p_mw.sum()) == pytest.approx(stated[grid.name], abs=0.05)
 
 
 def test_sums_are_plausible(pair):
@@ -203,8 +214,8 @@ def _written(tmp_path, data):
         ("storage", "discharge_efficiency", 0, 0, "row 1: discharge_efficiency is 0, it must be"),
         ("units", "bus", 1, 3, "row 2: bus is 3, the case's generator of this row is at bus 2"),
         ("units", "kind", 0, "nucular", 'row 1: kind is "nucular"; did you mean nuclear?'),
-        ("units", "kind", 0, "condenser", "row 1: kind is condenser, but Pmax of this generator"),
-        ("units", "kind", 4, "gas", "row 5: kind is gas, but Pmax of this generator is 0 MW"),
+        ("units", "kind", 0, "condenser", "row 1: kind is condenser, but this generator reaches"),
+        ("units", "kind", 4, "gas", "row 5: kind is gas, but this generator reaches from Pmin 0"),
         ("prosumers", "bus", 0, 7, "row 1: bus 7 carries no load"),
         ("prosumers", "bus", 0, 13, "row 1: renewable 3 is at bus 14, not at the prosumer's"),
         ("prosumers", "storage", 0, 9, "row 1: storage is 9, it must be null or a row from 1 to 2"),

@@ -356,10 +356,14 @@ def test_a_lost_unit_is_replaced_and_dips_frequency(env, start, step, tape):
 
 @pytest.fixture(scope="module")
 def tight(case14):
-    """The same environment with every branch limit at a third, and the step of it."""
-    grid = dataclasses.replace(
-        case14, branch=dataclasses.replace(case14.branch, rate_mva=case14.branch.rate_mva / 3.5)
+    """The environment with every branch limit at a third, angles within 2°, and its step."""
+    branch = dataclasses.replace(
+        case14.branch,
+        rate_mva=case14.branch.rate_mva / 3.5,
+        angle_min_rad=np.full(20, -np.deg2rad(2.0)),
+        angle_max_rad=np.full(20, np.deg2rad(2.0)),
     )
+    grid = dataclasses.replace(case14, branch=branch)
     named = grid_env.check(EnvOptions())
     env = grid_env.GridEnv(named._replace(grid=grid, site=named.site._replace(grid=grid)),
                            EnvOptions())  # fmt: skip
@@ -390,6 +394,27 @@ def test_overloaded_branches_trip_after_a_count_or_at_once_and_come_back(tight, 
         waited = (before.branch.why == switching.TRIPPED) & (before.branch.wait == 1)
         again = np.asarray(after.trip_round) > 0
         assert np.all(np.asarray(after.branch.closed)[np.asarray(waited) & ~again])
+
+
+def test_angle_differences_beyond_limits_are_counted_and_priced_by_option(tight, tape):
+    env, start, step = tight
+    tape = out_of_service(tape, 4, slice(102, 104))
+    state, branch = start(tape, 100), env.grid.branch
+    for out in (False, True):  # what is open has no angle to keep
+        state = step(state, idle(env), tape)
+        closed, va = np.asarray(state.branch.closed), np.asarray(state.va_rad, float)
+        assert closed[4] != out and not state.terminated
+        across = np.rad2deg(va[branch.from_bus] - va[branch.to_bus])[closed]
+        beyond = np.deg2rad(np.maximum(np.abs(across) - 2.0, 0.0).sum())
+        assert beyond > 0.01
+        found = float(state.terms["angle_violation"])
+        assert found == pytest.approx(beyond / 12, rel=1e-3)
+        free, priced = (
+            float(rewards.operating_cost(state.terms, EnvOptions(angle_price=price)))
+            for price in (0.0, 1e6)
+        )
+        assert priced - free == pytest.approx(1e6 * found, rel=1e-3)
+        assert free == pytest.approx(-1000 * float(state.reward), rel=1e-5)
 
 
 def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, tape):
@@ -451,7 +476,7 @@ def test_an_island_that_dies_disturbs_frequency_once(env, start, step, tape):
     for _ in range(3):
         state = step(state, idle(env), tape)
         peaks.append(float(state.metrics["seconds_off_nominal"]))
-        assert float(state.vm_pu[dead]) == 0 and int(state.reason) in (0, int(Reason.LOAD_LOST))
+        assert float(state.vm_pu[dead]) == 0 and int(state.reason) in (0, int(Reason.ISLANDING))
     assert peaks[0] > 0.5 and max(peaks[1:]) < 0.1 * peaks[0], peaks
 
 

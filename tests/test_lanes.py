@@ -48,3 +48,38 @@ def test_only_selected_lanes_change(least):
         lambda x: 10 * x, jnp.asarray(selected), (jnp.arange(5),), -jnp.ones(5, int), least=least
     )
     np.testing.assert_array_equal(found, np.where(selected, 10 * np.arange(5), -1))
+
+
+def _root(power, x, count):
+    """Newton's square root of power · x, and how often it was refined; lanes last."""
+
+    def refine(state):
+        root, left = state
+        return jnp.where(left > 0, 0.5 * (root + power * x / root), root), left - 1
+
+    root, _ = jax.lax.while_loop(lambda s: (s[1] > 0).any(), refine, (x, count))
+    return {"root": root, "count": count}
+
+
+def test_forward_derivatives_hold_however_they_are_mapped():
+    single = lanes.of_one_grid(_root)
+    count = jnp.int32(30)
+    root = lambda x, power=2.0: single(jnp.full(3, power), x, count)["root"]
+    x = jnp.array([1.0, 2.0, 5.0])
+    slope = np.diag(np.sqrt(2.0 / x) / 2)
+    np.testing.assert_allclose(jax.jit(jax.jacfwd(root))(x), slope, rtol=1e-5)
+    # Batches of columns, of points alone, of directions alone, and of what has no tangent.
+    points = jnp.stack([x, 2 * x])
+    many = jax.jit(jax.vmap(jax.jacfwd(root)))(points)
+    np.testing.assert_allclose(many, [slope, slope / np.sqrt(2)], rtol=1e-5)
+    along = lambda x, power, v: jax.jvp(lambda x: root(x, power), (x,), (v,))[1]
+    ones = jnp.ones_like(points)
+    for axes, expected in (
+        ((0, None, None), [slope, slope / np.sqrt(2)]),
+        ((None, None, 0), [slope, slope]),
+        ((None, 0, 0), [slope, np.sqrt(2) * slope]),
+    ):
+        args = points, jnp.array([2.0, 4.0]), ones
+        args = [leaf if axis == 0 else leaf[0] for leaf, axis in zip(args, axes)]
+        found = jax.jit(jax.vmap(along, axes))(*args)
+        np.testing.assert_allclose(found, np.diagonal(expected, 0, 1, 2), rtol=1e-5)

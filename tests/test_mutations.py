@@ -12,6 +12,7 @@ from envs import case_file, grid, pglib, validate
 from envs.powerflow import admittance, base_point, network
 
 PGLIB = pglib.folder()
+UNLIMITED = ("rate_mva", "angle_min_rad", "angle_max_rad", "q_min_mvar", "q_max_mvar")
 FILES = 1000
 SOLVED_PER_SIZE = 40  # of the grids that were read, by number of buses; more add only time
 WEIGHTS = {"case14": 0.45, "case30": 0.35, "case57": 0.12, "case118": 0.08}
@@ -281,12 +282,13 @@ def test_what_is_read_is_sound(outcome):
             getattr(table, field.name)
             for table in (bus, branch, gen)
             for field in dataclasses.fields(table)
-            if field.name not in ("rate_mva", "q_min_mvar", "q_max_mvar")
+            if field.name not in UNLIMITED
         ]
         for column in columns:
             assert np.isfinite(column.astype(np.float32)).all()
             assert np.isfinite(np.square(column.astype(np.float32))).all()
         assert not np.isnan(branch.rate_mva).any()
+        assert (branch.angle_min_rad <= branch.angle_max_rad).all()
         assert (gen.q_min_mvar <= gen.q_max_mvar).all()
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from agents import controllers
-from envs import grid_env
+from envs import digest, grid_env
 from envs.options import EnvOptions
-from evaluation import digest, episodes, intervals, results, runner, summary
+from evaluation import episodes, intervals, results, runner, summary
 
 ROOT = pathlib.Path(__file__).parents[1]
 PLAN = runner.Plan(("lower",), (("normal", "easy"), ("failure", "hard")), 3, "test", 0, bound=False)
@@ -145,7 +145,8 @@ def test_a_tape_that_is_played_again_is_the_same(env, whole):
 
 def test_of_the_bound_less_is_needed(tmp_path):
     folder, task = results.Folder(tmp_path), results.Task("normal", "easy", results.BOUND)
-    batch = {"metrics": {"total_cost": [1.0]}, "seconds": 1.0, "seconds_per_row": 0.1}
+    of_days = {"total_cost": [1.0], "operating_rows": [[1.0]], "optimal_rows": [100.0]}
+    batch = {"metrics": of_days, "seconds": 1.0, "seconds_per_row": 0.1}
     folder.save(task, 0, batch)
     assert folder.batch(task, 0, 1) == batch
     batch.pop("seconds_per_row")

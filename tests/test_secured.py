@@ -38,7 +38,7 @@ def test_flows_are_within_their_share_of_the_limits(case300, share):
         for name in ("secured", "proportional")
     )
     assert abs(plan.sum() - demand) < 1e-6 * demand
-    low, high = case300.gen.unit_p_min_mw, case300.gen.unit_p_max_mw
+    low, high = case300.gen.p_min_mw, case300.gen.p_max_mw
     assert np.all(plan >= low - 1e-3) and np.all(plan <= high + 1e-3)
     loading = np.abs(_flows_mw(case300, plan, demand)) / case300.branch.rate_mva
     before = np.abs(_flows_mw(case300, even, demand)) / case300.branch.rate_mva
@@ -65,7 +65,7 @@ def test_no_plan_within_limits_is_nearer(case300):
         ]),
         b_ub=np.concatenate([limit + fixed, limit - fixed, even, -even]),
         A_eq=np.concatenate([np.ones(n), np.zeros(n)])[None], b_eq=[demands[k]],
-        bounds=[*zip(case300.gen.unit_p_min_mw, case300.gen.unit_p_max_mw), *[(0, None)] * n],
+        bounds=[*zip(case300.gen.p_min_mw, case300.gen.p_max_mw), *[(0, None)] * n],
     )  # fmt: skip
     moved = np.abs(plans[k] - even).sum()
     assert best.status == 0 and best.fun > 100

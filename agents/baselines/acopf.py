@@ -151,6 +151,8 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
             # What is overloaded for long trips, which a step by itself does not see.
             options.overload_price if every_control else options.lost_load_price,
             options.voltage_price, options.reactive_price,
+            # Limits of angles are kept where nothing is charged for them, too.
+            options.angle_price or acopf_model.Prices.angle,
         ),
         acopf_model.Controls(
             grid.loads[movable], plants if curtailed else np.zeros(0, int)
@@ -252,8 +254,8 @@ def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> aco
     grid = site.grid
     gen, bus, n = grid.gen, grid.bus, grid.n_bus
     on = np.asarray(row.gen_on, bool)
-    alive = cuts.living(grid, row.closed, on)
     load_p, load_q = (np.bincount(grid.loads, x, n) for x in (row.load_p_mw, row.load_q_mvar))
+    alive = cuts.living(grid, row.closed, on, load_p)
     given = np.bincount(gen.bus, row.given_mw, n)
     if not site.curtailed:
         given += np.bincount(site.plant_bus, row.available_mw, n)

@@ -2,12 +2,14 @@
 
     minimise   Σ c2 p² + c1 p + c0 + what moving loads and spilling wind and sun costs
     subject to the power balance of every bus, Pmin ≤ p ≤ Pmax, Qmin ≤ q ≤ Qmax,
-               Vmin ≤ v ≤ Vmax, |S_from|, |S_to| ≤ rate A
+               Vmin ≤ v ≤ Vmax, |S_from|, |S_to| ≤ rate A,
+               ANGMIN ≤ θ_from − θ_to ≤ ANGMAX
 
 (Cain, O'Neill and Castillo, History of Optimal Power Flow and Formulations, FERC 2012; the problem
-that PGLib-OPF's objectives are of.) Few limits of branches bind: those that never come near are
-left out of the first program, and a solution that passes one of them is found again with all. Where
-no point keeps every limit, prices on what is beyond take their place (`elastic`).
+that PGLib-OPF's objectives are of. θ are angles of buses, so that a phase shift is not subtracted:
+MATPOWER manual, table B-3). Few limits of branches bind: those that never come near are left out of
+the first program, and a solution that passes one of them is found again with all. Where no point
+keeps every limit, prices on what is beyond take their place (`elastic`).
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ _TOLERANCE = 1e-6
 _LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
 _NOTHING = 1e-4  # pu beyond limits, all of them together, that is rounding
 _PASSED = 1.0 + 1e-5  # loading beyond which a limit counts as passed
+_PASSED_RAD = 1e-5  # beyond a limit of angles from where on it counts as passed
+_MOST_RAD = 2 * np.pi  # that an elastic program may go beyond a limit of angles
+_SLACK_RAD = 1e-2  # that its variables count in: Ipopt divides the objective by its steepest slope
 _WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
 _WARM = {
     "ipopt.warm_start_init_point": "yes",
@@ -55,6 +60,7 @@ class Prices:
     overload: float = 500.0  # $/MVA, elastic
     voltage: float = 20_000.0  # $/pu, elastic
     reactive: float = 10.0  # $/MVAr, elastic
+    angle: float = 1e7  # $/rad, elastic: 10,000 $/MW where a branch carries 1,000 MW a radian
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +118,8 @@ class _Program(NamedTuple):
     solve: casadi.Function
     lower: np.ndarray
     upper: np.ndarray
-    watched: np.ndarray  # branches with limits
+    watched: np.ndarray  # branches with limits of power
+    watched_angle: np.ndarray  # branches with limits of angles
     size: int  # variables without those of the elastic part
     elastic: bool
 
@@ -141,8 +148,11 @@ class Model:
         self.controls = Controls() if controls is None else controls
         self._y = admittance.branch_admittance(grid)
         self._limited = np.flatnonzero(np.isfinite(grid.branch.rate_mva))
+        least, most = grid.branch.angle_min_rad, grid.branch.angle_max_rad
+        self._limited_angle = np.flatnonzero(np.isfinite(least) | np.isfinite(most))
         self._programs: dict[str, _Program] = {}
         self._near: np.ndarray | None = None
+        self._near_angle = np.zeros(0, int)
 
     def nominal(self) -> Point:
         """Returns the operating point of the case file, nothing movable but generators."""
@@ -150,8 +160,8 @@ class Model:
         none = np.zeros(0)
         return Point(
             bus.load_p_mw, bus.load_q_mvar, np.zeros(grid.n_bus),
-            np.where(gen.is_unit, gen.p_min_mw, 0.0), np.where(gen.is_unit, gen.p_max_mw, 0.0),
-            gen.q_min_mvar, gen.q_max_mvar, bus.vm_min_pu, bus.vm_max_pu,
+            gen.p_min_mw, gen.p_max_mw, gen.q_min_mvar, gen.q_max_mvar,
+            bus.vm_min_pu, bus.vm_max_pu,
             np.isin(np.arange(grid.n_bus), gen.bus),
             np.ones(grid.n_branch), np.ones(grid.n_bus), none, none, 0.0, none,
         )  # fmt: skip
@@ -219,7 +229,9 @@ class Model:
             if not stats["success"]:
                 continue
             rho = self._loading(values, point.closed)
-            if name in ("warm", "cold") and (rho > _PASSED * point.rate_share).any():
+            beyond = (rho > _PASSED * point.rate_share).any()
+            beyond |= (self._beyond_angle(values, point) > _PASSED_RAD).any()
+            if name in ("warm", "cold") and beyond:
                 passed = True
                 continue
             start = (values, *multipliers)
@@ -243,13 +255,15 @@ class Model:
         voltage, p, q = np.split(np.abs(by_bound[n : 2 * n + 2 * g]), [n, n + g])
         limit = grid.branch.rate_mva[found.program.watched] * point.rate_share / base
         # Of the squared flow: its change with the limit is twice the limit.
-        full = 2.0 * limit * np.abs(by_row[2 * n :]).reshape(2, -1) / base
+        w = 2 * found.program.watched.size
+        full = 2.0 * limit * np.abs(by_row[2 * n : 2 * n + w]).reshape(2, -1) / base
         down = p * (by_bound[2 * n : 2 * n + g] < 0) * (point.p_low_mw > 0) / base
         most = lambda values: values.max(initial=0.0)
         return bool(
             most(voltage * ~point.held) > prices.voltage
             or most(q) > prices.reactive * base
             or most(full) > prices.overload
+            or most(np.abs(by_row[2 * n + w :])) > prices.angle
             or most(down) > prices.surplus
             or most(np.abs(by_row[:n])) > prices.lost_load * base
         )
@@ -260,17 +274,19 @@ class Model:
         n, size = self.grid.n_bus, source.size
         x, bound = (np.zeros(target.solve.size1_in("x0")) for _ in range(2))
         x[:size], bound[:size] = values[:size], by_bound[:size]
-        w = 2 * source.watched.size
+        w, a = 2 * source.watched.size, source.watched_angle.size
+        angles = np.zeros(self.grid.n_branch)
+        angles[source.watched_angle] = by_row[2 * n + w : 2 * n + w + a]
         flows = np.zeros((2, self.grid.n_branch))
         flows[:, source.watched] = by_row[2 * n : 2 * n + w].reshape(2, -1)
         # Voltages are bounds of a variable in one kind, and rows in the other.
-        voltage = np.zeros(n) if source.elastic == target.elastic else by_row[2 * n + w :]
+        voltage = np.zeros(n) if source.elastic == target.elastic else by_row[2 * n + w + a :]
         if target.elastic and not source.elastic:
             voltage = np.where(point.held, 0.0, bound[n : 2 * n])
             bound[n : 2 * n] -= voltage
         elif source.elastic and not target.elastic:
             bound[n : 2 * n] += voltage
-        rows = [by_row[: 2 * n], flows[:, target.watched].ravel()]
+        rows = [by_row[: 2 * n], flows[:, target.watched].ravel(), angles[target.watched_angle]]
         rows += [voltage] if target.elastic else []
         return x, bound, np.concatenate(rows)
 
@@ -279,16 +295,24 @@ class Model:
     def _program(self, name: str) -> _Program:
         if name not in self._programs:
             if name in ("warm", "cold") and self._near is None:
-                self._near = self._near_limits()
-            watched = self._near if name in ("warm", "cold") else self._limited
+                self._near, self._near_angle = self._near_limits()
+            near = name in ("warm", "cold")
             self._programs[name] = self._build(
-                watched, warm=name.startswith("warm"), elastic=name.endswith("elastic")
-            )
+                self._near if near else self._limited,
+                self._near_angle if near else self._limited_angle,
+                warm=name.startswith("warm"), elastic=name.endswith("elastic"),
+            )  # fmt: skip
         return self._programs[name]
 
-    def _near_limits(self) -> np.ndarray:
-        """Returns the branches that optimal dispatch of the file's loads, scaled, brings near."""
+    def _near_limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the branches that optimal dispatch of the file's loads, scaled, brings near.
+
+        Near their limit of power, and near one of angles.
+        """
         nominal, near = self.nominal(), np.zeros(self.grid.n_branch, bool)
+        branch, near_angle = self.grid.branch, near.copy()
+        limits = np.stack([branch.angle_min_rad, branch.angle_max_rad])
+        size = np.where(np.isfinite(limits), np.abs(limits), 0.0).max(0)
         program = self._program("all")
         for level in _LEVELS:
             point = nominal._replace(
@@ -300,9 +324,13 @@ class Model:
             values, _, stats = self._run(program, point, None)
             if stats["success"]:
                 near |= self._loading(values, point.closed) > _NEAR
-        return np.flatnonzero(near & np.isfinite(self.grid.branch.rate_mva))
+                near_angle |= self._beyond_angle(values, point) > (_NEAR - 1.0) * size
+        near &= np.isfinite(self.grid.branch.rate_mva)
+        return np.flatnonzero(near), np.flatnonzero(near_angle)
 
-    def _build(self, watched: np.ndarray, *, warm: bool, elastic: bool) -> _Program:
+    def _build(
+        self, watched: np.ndarray, watched_angle: np.ndarray, *, warm: bool, elastic: bool
+    ) -> _Program:
         grid, base, prices = self.grid, self.grid.base_mva, self.prices
         n, g = grid.n_bus, grid.n_gen
         c, r = self.controls.load_bus.size, self.controls.plant_bus.size
@@ -332,26 +360,32 @@ class Model:
         cost += base * prices.curtailment * casadi.sum1(spilled)
         size = 2 * n + 2 * g + 2 * c + r
         room, voltages = 0.0, casadi.SX(0, 1)
+        ends = grid.branch.from_bus[watched_angle], grid.branch.to_bus[watched_angle]
+        angles = va[ends[0].tolist()] - va[ends[1].tolist()]
         if elastic:
             # `shed` is a share of the bus's load; voltages and reactive power give way by bounds.
             shed, over = symbol("shed", n), symbol("over", len(watched))
             beyond_q, beyond_v = symbol("beyond_q", 2 * g), symbol("beyond_v", 2 * n)
+            a = watched_angle.size
+            beyond_angle = symbol("beyond_angle", 2 * a)
             idle = symbol("idle", g)  # below the least that a unit can produce
-            parts += [shed, over, beyond_q, beyond_v, idle]
+            parts += [shed, over, beyond_q, beyond_v, beyond_angle, idle]
             p_balance -= shed * load_p - gen @ idle
             q_balance -= shed * load_q + gen @ (beyond_q[:g] - beyond_q[g:])
             room = over
             voltages = vm - beyond_v[:n] + beyond_v[n:]
+            angles += _SLACK_RAD * (beyond_angle[a:] - beyond_angle[:a])
             cost += base * prices.lost_load * casadi.dot(shed, casadi.fabs(load_p))
             cost += base * prices.overload * casadi.sum1(over)
             cost += base * prices.reactive * casadi.sum1(beyond_q)
             cost += base * prices.surplus * casadi.sum1(idle)
             cost += prices.voltage * casadi.sum1(beyond_v)
+            cost += prices.angle * _SLACK_RAD * casadi.sum1(beyond_angle)
         from_end = equations.from_squared[loads] - (limit + room) ** 2
         to_end = equations.to_squared[loads] - (limit + room) ** 2
         constraints = casadi.vertcat(
             alive * p_balance + (1 - alive) * va, alive * q_balance + (1 - alive) * (vm - 1),
-            from_end, to_end, voltages,
+            from_end, to_end, angles, voltages,
         )  # fmt: skip
         w = 2 * len(watched)
         lower = np.concatenate([np.zeros(2 * n), np.full(w, -np.inf)])
@@ -371,7 +405,7 @@ class Model:
             },
             {**options, **(_WARM if warm else {})},
         )  # fmt: skip
-        return _Program(solve, lower, upper, watched, size, elastic)
+        return _Program(solve, lower, upper, watched, watched_angle, size, elastic)
 
     # Solving one.
 
@@ -388,7 +422,10 @@ class Model:
         # A dead bus is pinned by its balance, and by nothing else.
         vm_low = np.where(on, point.vm_low_pu, _LEAST_PU)
         vm_high = np.where(on, point.vm_high_pu, _MOST_PU)
-        lower_g, upper_g = program.lower, program.upper
+        lower_g, upper_g = (
+            np.append(rows, limit[program.watched_angle])
+            for rows, limit in zip((program.lower, program.upper), self._angle_limits(point))
+        )
         if program.elastic:
             lower_g, upper_g = np.append(lower_g, vm_low), np.append(upper_g, vm_high)
             vm_low = np.where(point.held, vm_low, _LEAST_PU)
@@ -402,6 +439,7 @@ class Model:
             extra = program.solve.size1_in("x0") - program.size
             bound = np.full(extra, np.inf)
             bound[:n] = point.load_p_mw > 0  # nothing is shed for free
+            bound[-g - 2 * program.watched_angle.size : -g] = _MOST_RAD / _SLACK_RAD
             bound[-g:] = lit * np.maximum(point.p_low_mw, 0.0) / base
             lower, upper = np.append(lower, np.zeros(extra)), np.append(upper, bound)
         given = {"lbx": lower, "ubx": upper, "lbg": lower_g, "ubg": upper_g}
@@ -433,6 +471,21 @@ class Model:
         voltage = values[n : 2 * n] * np.exp(1j * values[:n])
         carried = admittance.apparent_power(self.grid, self._y, voltage)
         return closed * carried / self.grid.branch.rate_mva
+
+    def _angle_limits(self, point: Point) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the least and the greatest θ_from − θ_to `[n_branch]`, rad; none where open."""
+        low, high = self.grid.branch.angle_min_rad, self.grid.branch.angle_max_rad
+        share = 1.0 - point.rate_share
+        left = lambda limit: share * np.abs(np.where(np.isfinite(limit), limit, 0.0))
+        left_low, left_high = (np.minimum(left(x), 0.5 * (high - low)) for x in (low, high))
+        closed = point.closed > 0
+        return np.where(closed, low + left_low, -np.inf), np.where(closed, high - left_high, np.inf)
+
+    def _beyond_angle(self, values: np.ndarray, point: Point) -> np.ndarray:
+        """Returns how far θ_from − θ_to is beyond its limits `[n_branch]` rad, negative within."""
+        branch, (low, high) = self.grid.branch, self._angle_limits(point)
+        angle = values[branch.from_bus] - values[branch.to_bus]
+        return np.maximum(low - angle, angle - high)
 
     def _solution(self, found: _Found, seconds: float, iterations: int) -> Solution:
         n, g, base = self.grid.n_bus, self.grid.n_gen, self.grid.base_mva

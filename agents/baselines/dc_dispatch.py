@@ -105,7 +105,7 @@ class Dispatcher:
         setting, grid = self.setting, self.setting.grid
         fleet = setting.fleet
         ramp = 60.0 * fleet.units.ramp_mw_per_min * setting.step_hours
-        p_min, p_max = grid.gen.unit_p_min_mw, grid.gen.unit_p_max_mw
+        p_min, p_max = grid.gen.p_min_mw, grid.gen.p_max_mw
         on = situation.gen_on
         draw = np.where(on, situation.condenser_mw, 0.0)
         given = np.bincount(grid.gen.bus, draw, grid.n_bus) - grid.bus.shunt_p_mw
@@ -121,12 +121,13 @@ class Dispatcher:
             )
             closed = situation.closed[begin:end].all(0)
             fixed = given + np.bincount(plants.bus, available, grid.n_bus)
-            fixed -= np.bincount(grid.loads, load * (1.0 + lost), grid.n_bus)
+            at_bus = np.bincount(grid.loads, load, grid.n_bus)
+            fixed -= at_bus * (1.0 + lost)
             # As the environment projects: a unit outside its limits comes back at once.
             low = np.minimum(np.maximum(p_min, situation.gen_p_mw - end * ramp), p_max)
             high = np.maximum(np.minimum(p_max, situation.gen_p_mw + end * ramp), p_min)
             found.append(dc_program.Period(
-                topology=self._network.at(closed, on),
+                topology=self._network.at(closed, on, at_bus),
                 fixed_mw=fixed,
                 load_mw=load,
                 movable_mw=setting.movable_share * np.maximum(load, 0.0),
@@ -181,7 +182,7 @@ class Dispatcher:
         on = situation.gen_on & alive[gen.bus]
         holds = np.zeros(grid.n_bus, bool)
         holds[gen.bus[on]] = True
-        capacity = np.bincount(gen.bus, gen.unit_p_max_mw * on, grid.n_bus)
+        capacity = np.bincount(gen.bus, gen.capacity_mw * on, grid.n_bus)
         if not capacity.any():
             return None
         factor = (period.load_mw + plan.moved_mw[0]) / _not_zero(situation.load_p_mw)

@@ -20,13 +20,17 @@ class DcNetwork:
         self._grid = grid
         self._known: dict[bytes, Topology] = {}
 
-    def at(self, closed: np.ndarray, gen_on: np.ndarray) -> Topology:
-        """Returns the topology with branches `closed` and generators `gen_on` in service, bool."""
-        key = np.packbits(np.concatenate([closed, gen_on])).tobytes()
+    def at(self, closed: np.ndarray, gen_on: np.ndarray, load_mw: np.ndarray) -> Topology:
+        """Returns the topology with branches `closed` and generators `gen_on` in service, bool.
+
+        The loads `load_mw` `[n_bus]` decide which island lives.
+        """
+        alive = cuts.living(self._grid, closed, gen_on, load_mw)
+        key = np.packbits(np.concatenate([closed, alive])).tobytes()
         if key not in self._known:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[key] = Topology(self._grid, closed, gen_on)
+            self._known[key] = Topology(self._grid, closed, alive)
         return self._known[key]
 
 
@@ -37,10 +41,10 @@ class Topology:
     and what phase shifters drive. One bus of the island keeps angle zero and takes what is missing.
     """
 
-    def __init__(self, grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray):
+    def __init__(self, grid: grid_lib.Grid, closed: np.ndarray, alive: np.ndarray):
         branch = grid.branch
         self._ends = branch.from_bus, branch.to_bus
-        self.alive = cuts.living(grid, closed, gen_on)  # bool `[n_bus]`
+        self.alive = alive  # bool `[n_bus]`
         f, t = self._ends
         self.closed = closed & self.alive[f] & self.alive[t]  # bool `[n_branch]`
         stiffness = 1.0 / (admittance.reactance(branch) * branch.tap)

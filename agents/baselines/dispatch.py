@@ -20,7 +20,7 @@ def proportional(env: grid_env.GridEnv) -> controllers.Controller:
     def decide(state, tape):
         on = _in_service(env, state)
         low, high = env.limits.p_min_mw * on, env.limits.p_max_mw * on
-        target = schedule.by_size(low, high, _foreseen(state, tape))
+        target = schedule.by_size(env.grid.gen, low, high, _foreseen(state, tape))
         return env.action_for(state, tape, decision.Targets(unit_mw=target))
 
     return controllers.Controller(

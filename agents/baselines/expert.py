@@ -89,7 +89,7 @@ class _Operator:
         factors = sensitivity.factors(grid, state.branch.closed, state.vm_pu > 0)
         reach = self._reach(state, tape)
         on = state.gen_on & self._lit(state)[: grid.n_gen]
-        capacity = jnp.zeros(grid.n_bus).at[grid.gen.bus].add(on * grid.gen.unit_p_max_mw)
+        capacity = jnp.zeros(grid.n_bus).at[grid.gen.bus].add(on * grid.gen.capacity_mw)
         share = capacity / jnp.maximum(capacity.sum(), 1e-6)
 
         def change(shift):

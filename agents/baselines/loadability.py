@@ -11,7 +11,9 @@ from agents.baselines import acopf_equations
 from envs import grid as grid_lib
 
 _MOST = 20.0  # times what is given; more is no load at all
-_programs: dict[int, tuple[weakref.ref, casadi.Function]] = {}  # by identity of the grid
+_PASSED_RAD = 1e-5  # beyond a limit of angles from where on it counts as passed
+# By identity of the grid, and whether limits of angles are kept.
+_programs: dict[tuple[int, bool], tuple[weakref.ref, casadi.Function]] = {}
 
 
 def factor(
@@ -20,7 +22,7 @@ def factor(
     """Returns the largest factor on the loads for which AC optimal power flow is feasible.
 
     All branches are in service; generators move within their limits, voltages within the buses',
-    flows within rate A.
+    flows within rate A, angle differences within ANGMIN and ANGMAX.
 
     Args:
       grid: the grid.
@@ -35,37 +37,47 @@ def factor(
     column = lambda values: np.bincount(grid.loads, values, n) / base
     gen, bus = grid.gen, grid.bus
     angle = np.where(np.arange(n) == grid.reference_bus, 0.0, np.inf)
-    lower = [-angle, bus.vm_min_pu, gen.unit_p_min_mw / base, gen.q_min_mvar / base, [0.0]]
-    upper = [angle, bus.vm_max_pu, gen.unit_p_max_mw / base, gen.q_max_mvar / base, [_MOST]]
+    lower = [-angle, bus.vm_min_pu, gen.p_min_mw / base, gen.q_min_mvar / base, [0.0]]
+    upper = [angle, bus.vm_max_pu, gen.p_max_mw / base, gen.q_max_mvar / base, [_MOST]]
     start = np.concatenate([
-        np.zeros(n), np.ones(n), 0.5 * (gen.unit_p_min_mw + gen.unit_p_max_mw) / base,
+        np.zeros(n), np.ones(n), 0.5 * (gen.p_min_mw + gen.p_max_mw) / base,
         np.zeros(g), [1.0],
     ])  # fmt: skip
-    limited = int(np.isfinite(grid.branch.rate_mva).sum())
-    program = _program(grid)
-    found = program(
-        x0=start, lbx=np.concatenate(lower), ubx=np.concatenate(upper),
-        lbg=np.append(np.zeros(2 * n), np.full(2 * limited, -np.inf)),
-        ubg=np.zeros(2 * n + 2 * limited),
-        p=np.concatenate([column(load_p_mw), column(load_q_mvar), injection_mw / base]),
-    )  # fmt: skip
-    if not program.stats()["success"]:
-        raise RuntimeError(
-            f"{grid.name}: no factor on the loads makes AC optimal power flow feasible (Ipopt: "
-            f"{program.stats()['return_status']})"
-        )
+    branch, limited = grid.branch, int(np.isfinite(grid.branch.rate_mva).sum())
+    for angles in (False, True):  # Limits of angles seldom bind.
+        program = _program(grid, angles)
+        least, most = (
+            limit if angles else np.zeros(0)
+            for limit in (branch.angle_min_rad, branch.angle_max_rad)
+        )  # fmt: skip
+        found = program(
+            x0=start, lbx=np.concatenate(lower), ubx=np.concatenate(upper),
+            lbg=np.concatenate([np.zeros(2 * n), np.full(2 * limited, -np.inf), least]),
+            ubg=np.concatenate([np.zeros(2 * n + 2 * limited), most]),
+            p=np.concatenate([column(load_p_mw), column(load_q_mvar), injection_mw / base]),
+        )  # fmt: skip
+        if not program.stats()["success"]:
+            raise RuntimeError(
+                f"{grid.name}: no factor on the loads makes AC optimal power flow feasible (Ipopt: "
+                f"{program.stats()['return_status']})"
+            )
+        va = np.asarray(found["x"]).ravel()[:n]
+        across = va[branch.from_bus] - va[branch.to_bus]
+        beyond = np.maximum(branch.angle_min_rad - across, across - branch.angle_max_rad)
+        if beyond.max() <= _PASSED_RAD:
+            break
     return float(found["x"][-1])
 
 
-def _program(grid: grid_lib.Grid) -> casadi.Function:
-    of, program = _programs.get(id(grid), (None, None))
+def _program(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
+    of, program = _programs.get((id(grid), angles), (None, None))
     if of is None or of() is not grid:
-        program = _build(grid)
-        _programs[id(grid)] = weakref.ref(grid), program
+        program = _build(grid, angles)
+        _programs[id(grid), angles] = weakref.ref(grid), program
     return program
 
 
-def _build(grid: grid_lib.Grid) -> casadi.Function:
+def _build(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
     equations, n, g = acopf_equations.of(grid), grid.n_bus, grid.n_gen
     symbol = casadi.SX.sym
     p, q, grown = symbol("p", g), symbol("q", g), symbol("grown")
@@ -80,6 +92,9 @@ def _build(grid: grid_lib.Grid) -> casadi.Function:
         equations.from_squared[limited] - square,
         equations.to_squared[limited] - square,
     )
+    if angles:
+        va, ends = equations.va, (grid.branch.from_bus.tolist(), grid.branch.to_bus.tolist())
+        constraints = casadi.vertcat(constraints, va[ends[0]] - va[ends[1]])
     everything = casadi.DM.ones(grid.n_branch)
     constraints = casadi.substitute(constraints, equations.closed, everything)
     return casadi.nlpsol(

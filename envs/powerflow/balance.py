@@ -11,6 +11,7 @@ import numpy as np
 
 from envs.powerflow.network import Network
 
+_QUARTER_TURN = 0.5 * np.pi  # rad, where more angle starts to carry less power
 # tan(h) / h as a polynomial in h² on [−π/4, π/4]: least squares, exact at zero, error 2e-8.
 _TANGENT = (1.0, 0.33333144, 0.13339072, 0.053391859, 0.02449155, 0.0030309258, 0.0094336518)
 
@@ -101,6 +102,22 @@ def bus_balance(net: Network, x: Voltages, powers: Powers) -> Balance:
     return Balance(p, q)
 
 
+def within_clip(net: Network, x: Voltages, closed: chex.Array | None) -> chex.Array:
+    """Returns whether no branch in service is beyond a quarter turn, bool `[lanes]`.
+
+    There `branch_powers` are those of other voltages, so that an iterate is no solution.
+
+    Args:
+      net: the network.
+      x: deviations from the base point.
+      closed: as in `branch_powers`.
+    """
+    branch = net.branch
+    angle = jnp.abs(branch.angle_base + (x.va[branch.from_bus] - x.va[branch.to_bus]))
+    angle = angle if closed is None else jnp.where(closed > 0, angle, 0.0)
+    return angle.max(0) <= _QUARTER_TURN
+
+
 def loading(net: Network, powers: Powers) -> chex.Array:
     """Returns ρ `[n_branch, lanes]`: apparent power of the fuller end over the limit."""
     square = jnp.maximum(
@@ -119,12 +136,12 @@ def _two_sum(a: chex.Array, b: chex.Array) -> tuple[chex.Array, chex.Array]:
 
 
 def _sine_and_versine(angle: chex.Array) -> tuple[chex.Array, chex.Array]:
-    """Returns sin and 1 − cos of angles, which are clipped to a quarter turn.
+    """Returns sin and 1 − cos of angles, which are clipped to a quarter turn (`within_clip`).
 
-    No stable branch carries more than that. Both follow from t = tan(θ/2), whose series is good to
-    single precision here: arithmetic vectorises on every device, calls of a library do not.
+    Both follow from t = tan(θ/2), whose series is good to single precision here: arithmetic
+    vectorises on every device, calls of a library do not.
     """
-    half = 0.5 * jnp.clip(angle, -0.5 * np.pi, 0.5 * np.pi)
+    half = 0.5 * jnp.clip(angle, -_QUARTER_TURN, _QUARTER_TURN)
     if half.dtype == jnp.float64:
         tangent = jnp.tan(half)
     else:

@@ -16,23 +16,26 @@ class Islands(NamedTuple):
     """The parts that a network falls into."""
 
     label: chex.Array  # int32 `[n_bus, lanes]` lowest bus of the island that a bus is on
-    alive: chex.Array  # bool `[n_bus, lanes]`, true on the island with the largest capacity
+    alive: chex.Array  # bool `[n_bus, lanes]`, true on the island that serves most load
 
 
-def find(net: Network, closed: chex.Array, capacity: chex.Array) -> Islands:
-    """Returns the islands.
+def find(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array) -> Islands:
+    """Returns the islands, of which the one that serves most load lives.
+
+    An island serves its load as far as the Pmax of its units goes. Of those that serve as much the
+    one with most Pmax lives, and none does where no unit is in service.
 
     Args:
       net: the network.
       closed: `[n_branch, lanes]` 1 for a branch in service, 0 otherwise.
-      capacity: `[n_bus, lanes]` Pmax of the units in service at each bus; the island with the
-        largest sum lives, and none does where no unit is in service.
+      capacity: `[n_bus, lanes]` Pmax of the units in service at each bus.
+      load: `[n_bus, lanes]` active power that loads draw at each bus, in the unit of `capacity`.
     """
     shape = (net.n_bus, closed.shape[1])
     whole = Islands(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
     whole = whole._replace(alive=whole.alive & (capacity.sum(0) > 0))
     return jax.lax.cond(
-        _may_split(net, closed).any(), lambda: _search(net, closed, capacity), lambda: whole
+        _may_split(net, closed).any(), lambda: _search(net, closed, capacity, load), lambda: whole
     )
 
 
@@ -45,7 +48,7 @@ def _may_split(net: Network, closed: chex.Array) -> chex.Array:
     return (count[cuts.BRIDGE] > 0) | (count > 1).any(0) | (count.sum(0) > 2)
 
 
-def _search(net: Network, closed: chex.Array, capacity: chex.Array) -> Islands:
+def _search(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array) -> Islands:
     """Returns the islands by spreading the lowest bus along closed branches."""
     n, lanes = net.n_bus, closed.shape[1]
     f, t = net.branch.from_bus, net.branch.to_bus
@@ -61,6 +64,8 @@ def _search(net: Network, closed: chex.Array, capacity: chex.Array) -> Islands:
 
     label, _ = jax.lax.while_loop(lambda carry: carry[1], spread, (start, jnp.bool_(True)))
     at = (label, jnp.broadcast_to(jnp.arange(lanes), (n, lanes)))
-    total = jnp.zeros((n, lanes), capacity.dtype).at[at].add(capacity)
-    main = total.argmax(0)
-    return Islands(label, (label == main) & (total.max(0) > 0))
+    total = lambda values: jnp.zeros((n, lanes), values.dtype).at[at].add(values)
+    capacity = total(capacity)
+    served = jnp.clip(total(load), 0.0, capacity)
+    main = jnp.where(served == served.max(0), capacity, -1.0).argmax(0)
+    return Islands(label, (label == main) & (capacity.max(0) > 0))

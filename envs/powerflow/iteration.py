@@ -64,13 +64,17 @@ def mismatch(net: Network, problem: Problem, x: Voltages, at: Balance):
     return (dp, dq) if problem.alive is None else (dp * problem.alive, dq * problem.alive)
 
 
+def in_service(net: Network, problem: Problem) -> chex.Array | None:
+    """Returns which branches carry power `[n_branch, lanes]`, 1 or 0; none where all do."""
+    if problem.alive is None:
+        return problem.closed
+    # A branch between dead buses carries nothing.
+    return problem.closed * problem.alive[net.branch.from_bus]
+
+
 def evaluate(net: Network, problem: Problem, x: Voltages) -> Iterate:
     """Returns the powers at `x` and how far they are from balance."""
-    closed = problem.closed
-    if problem.alive is not None:
-        # A branch between dead buses carries nothing.
-        closed = closed * problem.alive[net.branch.from_bus]
-    powers = balance.branch_powers(net, x, closed)
+    powers = balance.branch_powers(net, x, in_service(net, problem))
     at = balance.bus_balance(net, x, powers)
     dp, dq = mismatch(net, problem, x, at)
     # No solution has a voltage of zero or less.

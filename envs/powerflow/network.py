@@ -70,6 +70,7 @@ class Network(NamedTuple):
     shunt_b: chex.Array  # `[n_bus, 1]` pu
     participation: chex.Array  # `[n_bus, 1]` of the base point
     capacity: chex.Array  # `[n_bus, 1]` Pmax of the units at a bus, pu
+    load: chex.Array  # `[n_bus, 1]` the file's active load, pu
     branch: Branches
     chord: Chord
     decoupled: Decoupled
@@ -166,6 +167,7 @@ def build(
         shunt_b=column(grid.bus.shunt_q_mvar[order] / grid.base_mva),
         participation=column(point.participation[order]),
         capacity=column(grid.capacity_mw[order] / grid.base_mva),
+        load=column(grid.bus.load_p_mw[order] / grid.base_mva),
         branch=branches,
         chord=Chord(jnp.asarray(_inverse(jacobian), dtype)),
         decoupled=_decoupled(grid, position, n_free, dtype),

@@ -39,7 +39,10 @@ class Request(NamedTuple):
     va_start_rad: chex.Array  # `[n_bus]`
     closed: chex.Array  # `[n_branch]` 1 for a branch in service, 0 for one that is not
     holds: chex.Array  # `[n_bus]` 1 where a generator in service holds the voltage
-    capacity: chex.Array  # `[n_bus]` Pmax of the units in service, decides which island lives
+    # `[n_bus]` Pmax of the units in service, and what loads draw, which `p_pu` has in it: they
+    # decide which island lives.
+    capacity: chex.Array
+    load_pu: chex.Array
     # What the generators of a held bus can give, `[n_bus]`; only `reactive_limits` looks at it.
     q_min_pu: chex.Array | None = None
     q_max_pu: chex.Array | None = None
@@ -60,7 +63,7 @@ class Solution(NamedTuple):
     slack_pu: chex.Array  # total imbalance that the participating units took
     alive: chex.Array  # bool `[n_bus]`, on the island that was solved
     converged: chex.Array  # bool
-    mismatch_pu: chex.Array  # largest absolute power mismatch left
+    mismatch_pu: chex.Array  # largest absolute power mismatch left; infinite beyond a quarter turn
     iterations: chex.Array  # of the method that solved it
     fell_back: chex.Array  # bool, whether Newton had to solve it
     # What to add to `net.base` in double precision: single precision cannot tell voltages from each
@@ -135,8 +138,9 @@ def solve_lanes(
     def finish(progress: iteration.Progress, problem: iteration.Problem, fell_back=False) -> State:
         last = progress.last
         lit = jnp.ones_like(case.p, bool) if problem.alive is None else problem.alive > 0
-        # Not a number, infinite, and no unit left alive: none of them is a solution.
-        good = jnp.isfinite(last.worst)
+        # Not a number, infinite, beyond the clip, and no unit left alive: none is a solution.
+        in_service = iteration.in_service(net, problem)
+        good = jnp.isfinite(last.worst) & balance.within_clip(net, last.x, in_service)
         if problem.alive is not None:
             good = good & lit.any(0)
         worst = jnp.where(good, last.worst, jnp.inf)
@@ -226,6 +230,7 @@ def request_of(net: Network, p_pu, q_pu, **changes) -> Request:
         "closed": jnp.ones((net.n_branch, *tail), net.dtype),
         "holds": like_base(jnp.asarray(holds[net.order], net.dtype)),
         "capacity": like_base(net.capacity),
+        "load_pu": like_base(net.load),
     }
     return Request(**{**fields, **changes})
 
@@ -239,6 +244,7 @@ class Case(NamedTuple):
     closed: chex.Array
     freed: chex.Array  # `[n_held, lanes]` 1 where no generator holds the voltage after all
     capacity: chex.Array
+    load: chex.Array
     start: Voltages
     changed: chex.Array  # bool `[lanes]`, whether anything is out of service
     found: islands.Islands | None  # where known
@@ -249,11 +255,12 @@ class Case(NamedTuple):
         chex.assert_equal_shape([leaf for name, leaf in request._asdict().items()
                                  if name != "closed" and leaf is not None])  # fmt: skip
         chex.assert_shape(request.closed, (net.n_branch, ...))
-        p, q, setpoint, share, vm, va, holds, capacity = (
+        p, q, setpoint, share, vm, va, holds, capacity, load = (
             leaf[net.order].astype(net.dtype)
             for leaf in (
                 request.p_pu, request.q_pu, request.vm_setpoint_pu, request.participation,
                 request.vm_start_pu, request.va_start_rad, request.holds, request.capacity,
+                request.load_pu,
             )
         )  # fmt: skip
         # What was dead has no voltage to start from, or to hold.
@@ -268,13 +275,13 @@ class Case(NamedTuple):
             va - va[net.reference] - net.va_base + net.va_base[net.reference],
         )
         changed = (closed < 0.5).any(0) | (freed > 0.5).any(0)
-        return cls(p, q, share, closed, freed, capacity, start, changed, found)
+        return cls(p, q, share, closed, freed, capacity, load, start, changed, found)
 
     def problem(self, net: Network) -> tuple[iteration.Problem, islands.Islands]:
         """Returns the problem on the island that lives, and the islands."""
         found = self.found
         if found is None:
-            found = islands.find(net, self.closed, self.capacity)
+            found = islands.find(net, self.closed, self.capacity, self.load)
         lit = found.alive.astype(net.dtype)
         share = iteration.shares_alive(self.participation, self.capacity, lit)
         return iteration.Problem(self.p, self.q, share, self.closed, self.freed, lit), found

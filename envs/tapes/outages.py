@@ -22,7 +22,7 @@ def may_trip(grid: grid_lib.Grid) -> np.ndarray:
 
     The loss of any other is a blackout whatever is done, which would only add a constant.
     """
-    p_max = grid.gen.unit_p_max_mw
+    p_max = grid.gen.capacity_mw
     return p_max.sum() - p_max >= grid.bus.load_p_mw.sum()
 
 

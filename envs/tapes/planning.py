@@ -38,7 +38,7 @@ def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:
     interpolated linearly, which keeps its sum exact and every unit within its limits. Demand
     outside that range is planned as its nearer end.
     """
-    low, high = least_mw(grid), float(grid.gen.unit_p_max_mw.sum())
+    low, high = least_mw(grid), float(grid.gen.p_max_mw.sum())
     with jax.ensure_compile_time_eval():
         points = jnp.linspace(low, high, _POINTS, dtype=jnp.float32)
         table = jax.jit(lambda demand: schedule.SCHEDULES[name](grid, demand))(points)
@@ -50,7 +50,7 @@ def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:
 
 def least_mw(grid: grid_lib.Grid) -> float:
     """Returns the sum of Pmin, below which a plan cannot go."""
-    return float(grid.gen.unit_p_min_mw.sum())
+    return float(grid.gen.p_min_mw.sum())
 
 
 def demand(

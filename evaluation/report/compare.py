@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from envs import bounds, json_file
 from evaluation import intervals, results, summary
 from evaluation.report import numbers, page, wording
 
@@ -20,6 +20,13 @@ _DAYS = ("environment", "grid", "fleet", "split", "seed")
 _NOT_DAYS = ("layout", "reward", "screen_outages", "confirmed_outages")
 # Metrics that other options measure otherwise, so that they are not compared.
 _MEASURED_BY = {"return": ("reward",), "secure": ("screen_outages", "confirmed_outages")}
+
+
+class _Summary(TypedDict):
+    episodes: int
+    scenarios: list[list[str]]
+    controllers: list[str]
+
 
 Rows = dict[results.Task, dict[int, dict[str, float]]]  # by tape, by metric
 
@@ -117,13 +124,18 @@ def _without(rows: Mapping[int, Mapping[str, float]], metrics) -> dict[int, dict
 
 
 def _summary(path: pathlib.Path) -> dict[str, Any]:
-    return _read(path / "summary.json", lambda text: dict(json.loads(text)))
+    def parse(path: pathlib.Path) -> dict[str, Any]:
+        found = json_file.contents(path)
+        bounds.accept("", found, _Summary)
+        return found
+
+    return _read(path / "summary.json", parse)
 
 
 def _episodes(path: pathlib.Path) -> Rows:
-    def parse(text: str) -> Rows:
+    def parse(path: pathlib.Path) -> Rows:
         found: Rows = {}
-        for row in csv.DictReader(text.splitlines()):
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
             task = results.Task(row.pop("scenario"), row.pop("level"), row.pop("controller"))
             tape = int(row.pop("tape"))
             values = {name: float(row[name]) for name in summary.METRICS if row.get(name)}
@@ -137,7 +149,7 @@ def _episodes(path: pathlib.Path) -> Rows:
 
 def _read(path: pathlib.Path, parse):
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(path)
     except FileNotFoundError:
         raise results.FolderError(
             f"{path}: is not there; the same command that made the folder writes it when it is done"

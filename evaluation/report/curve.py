@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
+
+from envs import bounds, json_file
 
 _RETURN, _NOTHING = "evaluation/return", "evaluation/do_nothing_return"
 
@@ -29,10 +30,12 @@ def _points(path: pathlib.Path) -> dict[float, tuple[float, float]]:
     found = {}
     for line in path.read_text(errors="replace").splitlines():
         try:
-            row = json.loads(line)
+            row = json_file.parse(line)
         except ValueError:
             continue  # A run that goes on may be writing its last line.
-        if isinstance(row, dict) and row.get(_RETURN) is not None and "step" in row:
-            nothing = row.get(_NOTHING)
-            found[row["step"]] = row[_RETURN], float("nan") if nothing is None else nothing
+        if not isinstance(row, dict):
+            continue
+        step, value, nothing = (row.get(name) for name in ("step", _RETURN, _NOTHING))
+        if bounds.fits(step, float) and bounds.fits(value, float):
+            found[step] = value, nothing if bounds.fits(nothing, float) else float("nan")
     return found

@@ -60,9 +60,10 @@ def branch_name(grid: grid_lib.Grid, branch: int) -> str:
 
 def unit_name(grid: grid_lib.Grid, gen: int) -> str:
     """Returns a generator by its bus, with its place among those there."""
-    kind = "unit" if grid.gen.is_unit[gen] else "condenser"
-    alike = (grid.gen.bus == grid.gen.bus[gen]) & (grid.gen.is_unit == grid.gen.is_unit[gen])
-    text = f"{kind} at bus {grid.bus.id[grid.gen.bus[gen]]}"
+    kinds = np.where(grid.gen.is_unit, "unit", "condenser")
+    kinds = np.where(grid.gen.is_dispatchable_load, "dispatchable load", kinds)
+    alike = (grid.gen.bus == grid.gen.bus[gen]) & (kinds == kinds[gen])
+    text = f"{kinds[gen]} at bus {grid.bus.id[grid.gen.bus[gen]]}"
     return text + _place(np.flatnonzero(alike), gen)
 
 

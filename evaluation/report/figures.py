@@ -84,7 +84,7 @@ def generation(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.M
         floor = _TOP + tall * (row + 1) - 5
         power, plan = shown.worst["gen_p_mw"][:steps, gen], shown.worst["plan_p_mw"][:, gen]
         top = max(float(grid.gen.p_max_mw[gen]), float(power.max(initial=0.0)))
-        least = min(0.0, float(power.min(initial=0.0)), float(grid.gen.unit_p_min_mw[gen]))
+        least = min(0.0, float(power.min(initial=0.0)), float(grid.gen.p_min_mw[gen]))
         y = svg.Axis(least, top, floor, floor - tall + 14)
         for value in (least, top):
             canvas.rule(x.start, float(y(value)), x.stop, float(y(value)), "grid")

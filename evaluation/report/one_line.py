@@ -111,7 +111,7 @@ def _buses(canvas, grid, at, vm, alive, radius: float) -> None:
     share = (vm - bus.vm_min_pu) / np.maximum(bus.vm_max_pu - bus.vm_min_pu, 1e-9)
     # Within rounding of a limit is within it.
     level = np.digitize(share, (-1e-4, *_VOLTAGES, 1.0001))
-    unit = np.isin(np.arange(grid.n_bus), grid.gen.bus[grid.units])
+    unit = grid.capacity_mw > 0
     size = _SIZES[radius]
     canvas.dots(at, f"bus {size} halo")
     for number in range(5):

@@ -25,6 +25,7 @@ ENDINGS = {
     Reason.LOAD_LOST.name: "too much load was lost in one step",
     Reason.CASCADE.name: "branches went on tripping",
     Reason.FREQUENCY.name: "frequency left the range that units ride through",
+    Reason.ISLANDING.name: "the grid fell apart",
 }
 # What an overview shows of the metrics.
 MAIN = (

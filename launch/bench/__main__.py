@@ -3,6 +3,7 @@
     python -m launch.bench powerflow                       # AC power flows a second
     python -m launch.bench env                             # whole environment steps a second
     python -m launch.bench contingency                     # single outages analysed a second
+    python -m launch.bench acopf                           # AC optimal power flow beside PGLib's
     python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
     python -m launch.bench env --cases=case14 --peers=none --threads=2
 
@@ -11,6 +12,8 @@ lightsim2grid's fastest, and with pandapower, each started from the same solved 
 batches of our environment, and Grid2Op's on a grid of as many buses. contingency looks at every
 outage of one branch, by distribution factors and by AC power flow, beside lightsim2grid's DC and AC
 analysis. The peers need `make peers` once; without it they are left out and said to be.
+acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
+with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page.
 
 Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
 every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
@@ -26,17 +29,20 @@ import sys
 
 from absl import app, flags
 
-from launch import command_line, exit_codes
+from envs import bounds
+from envs.bounds import Range
+from launch import command_line, exit_codes, interrupt
 from launch.bench import machine, peer_process
 
-_SUBJECTS = ("powerflow", "env", "contingency")
+_SUBJECTS = ("powerflow", "env", "contingency", "acopf")
 _WIDTH = 110  # columns of a table that no terminal shows
 _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
 
 _CASES = flags.DEFINE_list(
     "cases", None,
     "Grids: shipped cases, or paths of MATPOWER .m files. By default those of case14, case118, "
-    "case300 and case1354 (env: of case14 and case118) that ship.",
+    "case300 and case1354 (env: of case14 and case118) that ship. acopf: names of PGLib "
+    "(case14_ieee, case14_ieee__sad); by default all up to 1,000 buses.",
 )  # fmt: skip
 _BATCHES = flags.DEFINE_list(
     "batches",
@@ -48,14 +54,16 @@ _METHODS = flags.DEFINE_list("methods", None, "powerflow: our methods to measure
 _POLICIES = flags.DEFINE_list(
     "policies", None, "env: do_nothing, random or both (by default); the peers do nothing."
 )
-_TOLERANCE = flags.DEFINE_float(
-    "tolerance",
-    1e-4,
-    "powerflow, contingency: largest power mismatch of a solution, pu.",
-    lower_bound=1e-12,
+_TOLERANCE = command_line.define_number(
+    "tolerance", 1e-4, "powerflow, contingency: largest power mismatch of a solution, pu.",
+    Range(1e-12, 1), float,
+)  # fmt: skip
+_LENGTH = command_line.define_number(
+    "length", 32, "env: steps in one compiled call.", Range(1, 10_000)
 )
-_LENGTH = flags.DEFINE_integer("length", 32, "env: steps in one compiled call.", lower_bound=1)
-_THREADS = flags.DEFINE_integer("threads", 1, "Cores that we, and then the peers, are kept on.")
+_THREADS = command_line.define_number(
+    "threads", 1, "Cores that we, and then the peers, are kept on.", Range(1, 4096)
+)
 _PLATFORM = flags.DEFINE_enum(
     "platform", "cpu", ["cpu", "cuda", "tpu"],
     "Where we compute: on those cores, or on all GPUs or TPU chips there are. Peers stay on cores.",
@@ -64,12 +72,20 @@ _PEERS = flags.DEFINE_string(
     "peers", "auto",
     "auto: those that `make peers` installed in .venv-peers; none; or the path of an interpreter.",
 )  # fmt: skip
-_REPEATS = flags.DEFINE_integer("repeats", 15, "Repeats of a measurement.", lower_bound=1)
-_SECONDS = flags.DEFINE_float(
+_REPEATS = command_line.define_number("repeats", 15, "Repeats of a measurement.", Range(1, 1e6))
+_SECONDS = command_line.define_number(
     "seconds", 3.0, "What the repeats of one measurement may take; three are made in any case.",
-    lower_bound=0.0,
+    Range(0, 1e6), float,
 )  # fmt: skip
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the problems, days and random actions.")
+_SEED = command_line.define_number(
+    "seed", 0, "Seed of the problems, days and random actions.", bounds.SEEDS
+)
+_TIME_LIMIT = command_line.define_number(
+    "time_limit", 600.0, "acopf: seconds that one case may take.", Range(1, 1e6), float
+)
+_MARKDOWN = flags.DEFINE_string(
+    "markdown", None, "acopf: page to write the table into, in place of an earlier run's."
+)
 _JSON = flags.DEFINE_string("json", None, "File for the JSON instead of standard output.")
 
 
@@ -78,16 +94,15 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) != 2 or argv[1] not in _SUBJECTS:
             given = f"not {' '.join(argv[1:])!r}" if len(argv) > 1 else "but nothing was given"
-            raise ValueError(f"say what to measure, one of {', '.join(_SUBJECTS)}, {given}")
-        _check_target()
+            raise app.UsageError(f"say what to measure, one of {', '.join(_SUBJECTS)}, {given}")
+        _check_targets(argv[1])
         python = peer_process.interpreter(_PEERS.value)
         cores = machine.pin(_THREADS.value, _PLATFORM.value)  # Before jax is imported.
         machine.check_platform(_PLATFORM.value)
         subject, settings = _subject(argv[1], python)
         subject.check(settings)
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n--help lists the flags\n")
-        return exit_codes.USAGE
+        return command_line.refuse(str(error).replace("env.case=", "--cases="))
 
     import rich.console
 
@@ -109,8 +124,12 @@ def main(argv: list[str]) -> int:
     if about["machine"]["load_average"][0] > _QUIET_LOAD:
         load = about["machine"]["load_average"][0]
         console.print(f"others are using this machine (load average {load:.1f}): expect noise")
+    interrupt.raise_error()  # Peers that run are ended with us.
     try:
         result = subject.measure(settings, lambda text: console.print(text, soft_wrap=True))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing is written\n")
+        return exit_codes.INTERRUPTED
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.FAILED
@@ -120,19 +139,26 @@ def main(argv: list[str]) -> int:
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
+    if _MARKDOWN.value:
+        subject.write_markdown({**about, **result}, pathlib.Path(_MARKDOWN.value))
     console.print()
     console.print(getattr(tables, subject.__name__.rpartition(".")[2])(result))
-    if _JSON.value:
-        console.print(f"written to {_JSON.value}", soft_wrap=True)
-    reports = [report for case in result["cases"] for report in case["peers"].values()]
+    for target in filter(None, (_JSON.value, _MARKDOWN.value)):
+        console.print(f"written to {target}", soft_wrap=True)
+    peers = [case.get("peers", {}) for case in result["cases"]]
+    reports = [report for each in peers for report in each.values()]
     return exit_codes.FAILED if any(map(peer_process.failed, reports)) else exit_codes.OK
 
 
 def _subject(name: str, python: pathlib.Path | None):
     """Returns the module that measures, and its settings from the flags."""
     from envs import case_file
-    from launch.bench import contingency, environment, ours_env, ours_powerflow, powerflow
+    from launch.bench import acopf, contingency, environment, ours_env, ours_powerflow, powerflow
 
+    if name == "acopf":
+        return acopf, acopf.Settings(
+            cases=tuple(_CASES.value or ()), time_limit_s=_TIME_LIMIT.value
+        )
     subject = {"powerflow": powerflow, "env": environment, "contingency": contingency}[name]
     shipped = [case for case in subject.CASES if case in case_file.names()]
     common = {
@@ -158,20 +184,31 @@ def _subject(name: str, python: pathlib.Path | None):
 
 
 def _batches() -> tuple[int, ...]:
+    one = command_line.NumberParser(int, Range(1, 2**20))
     try:
-        batches = tuple(sorted({int(text) for text in _BATCHES.value or ()}))
+        return tuple(sorted({one.parse(text) for text in _BATCHES.value or ()}))
     except ValueError as error:
-        raise ValueError(f"--batches={','.join(_BATCHES.value)}: {error}") from error
-    if batches and batches[0] < 1:
-        raise ValueError(f"--batches={','.join(_BATCHES.value)}: a batch is at least 1")
-    return batches
+        raise ValueError(f"--batches={','.join(_BATCHES.value)}: each {error}") from error
 
 
-def _check_target() -> None:
-    """Raises where --json could not be written once everything has been measured."""
-    if _JSON.value and not pathlib.Path(_JSON.value).absolute().parent.is_dir():
-        raise ValueError(f"--json={_JSON.value}: the folder does not exist")
+def _check_targets(subject: str) -> None:
+    """Raises where --json or --markdown could not be written once everything has been measured."""
+    if _MARKDOWN.value and subject != "acopf":
+        raise ValueError(f"--markdown={_MARKDOWN.value}: only acopf writes a page")
+    for flag in (_JSON, _MARKDOWN):
+        if not flag.value:
+            continue
+        target = pathlib.Path(flag.value)
+        try:
+            there = target.exists()
+            target.open("a").close()
+            if not there:
+                target.unlink()
+        except OSError as error:
+            raise ValueError(
+                f"--{flag.name}={target}: cannot be written ({error.strerror})"
+            ) from error
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    command_line.run(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 
@@ -23,7 +24,7 @@ def interpreter(choice: str) -> pathlib.Path | None:
     if choice == "auto":
         return DEFAULT
     python = pathlib.Path(choice)
-    if not python.is_file():
+    if not os.path.isfile(python):  # Not of pathlib, which fails where a name is too long.
         raise ValueError(
             f"--peers={choice}: no such file; give auto, none, or the path of a Python interpreter "
             "that has the packages of requirements-peers.lock"

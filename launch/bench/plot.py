@@ -9,12 +9,12 @@ Takes any number of reports; a later one of the same kind adds its cases to an e
 
 from __future__ import annotations
 
-import json
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import flags
 
+from envs import json_file
 from launch import command_line, exit_codes
 
 _PNG = flags.DEFINE_string("png", "cost.png", "The picture to write.")
@@ -35,8 +35,7 @@ def main(argv: list[str]) -> int:
         if target.suffix != ".png" or not target.parent.is_dir():
             raise ValueError(f"--png={_PNG.value}: give a file that ends in .png, in a folder")
     except ValueError as error:
-        sys.stderr.write(f"error: {error}\n--help says more\n")
-        return exit_codes.USAGE
+        return command_line.refuse(error)
     draw(reports).savefig(target, dpi=130)
     sys.stdout.write(f"written to {_PNG.value}\n")
     return exit_codes.OK
@@ -87,12 +86,12 @@ def draw(reports: list[dict]):
 
 def _read(path: str) -> dict:
     try:
-        report = json.loads(pathlib.Path(path).read_text())
+        report = json_file.contents(pathlib.Path(path))
         if report["benchmark"] not in _TITLES or not report["cases"]:
             raise KeyError("benchmark")
         if not _cases([report], report["benchmark"]):
             raise ValueError("nothing in it was solved, or stepped doing nothing")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: is no report of `python -m launch.bench` to draw: {error}"
         ) from error
@@ -120,4 +119,4 @@ def _peer_rate(case: dict, kind: str) -> float | None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    command_line.run(main)

@@ -123,7 +123,7 @@ def draw(grid: grid_lib.Grid, count: int, seed: int) -> Problem:
         grid.base_mva, *matrices, load_p[None], load_q[None],
         np.zeros((1, grid.n_gen)), np.ones(grid.n_bus), np.zeros(grid.n_bus),
     )  # fmt: skip
-    base = _balance(base, grid.gen.unit_p_max_mw, grid.name)
+    base = _balance(base, grid.gen.capacity_mw, grid.name)
 
     rng = np.random.default_rng(seed)
     factor = lambda: rng.uniform(1 - LOAD_SPREAD, 1 + LOAD_SPREAD, (count, grid.n_bus))

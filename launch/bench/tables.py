@@ -6,6 +6,8 @@ import rich.box
 import rich.console
 import rich.table
 
+from launch.bench import acopf as acopf_lib
+
 
 def powerflow(result: dict) -> rich.console.Group:
     """Returns a table for each case, with notes below it."""
@@ -108,6 +110,19 @@ def contingency(result: dict) -> rich.console.Group:
         ratios = [f"{what}: {_ratios(best, 'outages/s')}" for what, best in case["best"].items()]
         parts += [table, *notes, *ratios, ""]
     return rich.console.Group(*parts)
+
+
+def acopf(result: dict) -> rich.console.Group:
+    """Returns the table of all cases, with what stands out below it."""
+    table = _table(
+        "AC optimal power flow beside PGLib's objectives",
+        ("case", "variant", "buses", "ours $/h", "PGLib $/h", "difference %", "iterations", "s",
+         "status"),
+    )  # fmt: skip
+    for row in acopf_lib.cells(result):
+        table.add_row(*row)
+    notes = [f"{row['case']}: {row['why']}" for row in result["cases"] if "why" in row]
+    return rich.console.Group(table, *notes)
 
 
 def _table(title: str, columns: tuple[str, ...]) -> rich.table.Table:
