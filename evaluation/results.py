@@ -22,7 +22,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import numpy as np
 
 from envs import bounds, json_file
-from evaluation import folder_lock, l2rpn, latency, metrics
+from evaluation import atomic_file, folder_lock, l2rpn, latency, metrics
 
 FORMAT = 3  # of the files; another one is another evaluation
 
@@ -190,7 +190,7 @@ class Folder:
         if arrays is not None:
             packed = io.BytesIO()  # Not into the file: a full disk has zipfile print tracebacks.
             np.savez_compressed(packed, **arrays)
-            _replace(path.with_suffix(".npz"), packed.getvalue())
+            atomic_file.write(path.with_suffix(".npz"), packed.getvalue())
         _write(path, results)
 
     def arrays(self, task: Task, first: int, count: int) -> dict[str, np.ndarray] | None:
@@ -227,17 +227,7 @@ def worst(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray] | N
 
 
 def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    _replace(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_bytes(content)
-    except OSError as error:  # It does not name the file.
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    partial.replace(path)
+    atomic_file.write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def writable(path: str | os.PathLike) -> pathlib.Path:

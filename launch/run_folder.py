@@ -22,7 +22,7 @@ from typing import Any
 from configs import shelf
 from configs.experiment import Experiment
 from envs import json_file
-from evaluation import folder_lock
+from evaluation import atomic_file, folder_lock
 
 _LAUNCHES = "launches.json"
 _PACKAGES = (
@@ -242,9 +242,4 @@ class RunFolder:
 
 
 def _replace(path: pathlib.Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_text(text)
-    except OSError as error:  # It does not always name the file.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    partial.replace(path)
+    atomic_file.write(path, text.encode())
