@@ -2,7 +2,7 @@
 #              make train CONFIG=case118 the same on 118 buses
 # make test    sets everything up and runs the tests (minutes; test-slow trains for longer)
 # make lint    formatting, style and imports
-# make cases   makes envs/cases and envs/fleets again, from PGLib's files
+# make cases   makes envs/case/cases and envs/case/fleets again, from PGLib's files
 # make peers   installs what `python -m launch.bench` compares with, in an environment of its own
 # make lock    resolves requirements*.in into the hashed locks (needs uv)
 
@@ -36,8 +36,8 @@ format: $(VENV)/.tools
 	$(PY) -m ruff format .
 
 cases: $(VENV)/.tools
-	$(PY) -m envs.convert --all
-	$(PY) -m envs.place_fleet
+	$(PY) -m envs.case.convert --all
+	$(PY) -m envs.case.place_fleet
 
 peers: $(PEERS)/.peers
 

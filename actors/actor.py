@@ -36,7 +36,7 @@ def run(
       writer: where unrolls go; has `write(unroll, stopping)`.
       report: takes the actor's figures after each unroll.
       stopping: says when to stop.
-      progress: told what the loop does next, as `launch.heartbeat.Heartbeat.progress` is.
+      progress: told what the loop does next, as `launch.nodes.heartbeat.Heartbeat.progress` is.
       actor: number of this actor.
       incarnation: how often it has been restarted.
       seed: seed of the run; every actor and incarnation draws its own numbers from it.

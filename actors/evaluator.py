@@ -30,7 +30,7 @@ def run(
       keep_best: called with every bundle better than all before, and its scores.
       report: takes the version and its scores.
       stopping: says when to stop.
-      progress: told what the loop does next, as `launch.heartbeat.Heartbeat.progress` is.
+      progress: told what the loop does next, as `launch.nodes.heartbeat.Heartbeat.progress` is.
       period_s: time between the starts of two evaluations.
       best: the return to beat.
     """

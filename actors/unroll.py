@@ -14,8 +14,8 @@ from agents import bundle as bundle_lib
 from agents import distributions
 from agents import networks as networks_lib
 from envs import grid_env, restart
-from envs import tape as tape_lib
-from envs.termination import Reason
+from envs.step.termination import Reason
+from envs.time_series import series as series_lib
 from replay import schema
 
 
@@ -23,7 +23,7 @@ from replay import schema
 class Days:
     """Two days for each grid, the one it is in and the next, and the state each starts from."""
 
-    tapes: tape_lib.Tape  # every leaf `[2 B, …]`; grid b's days are b and B + b
+    tapes: series_lib.Tape  # every leaf `[2 B, …]`; grid b's days are b and B + b
     starts: grid_env.State  # every leaf `[2 B, …]`
 
 
@@ -86,7 +86,7 @@ class Unroller:
             raw = distributions.sample(key, *policy)
             states = jax.vmap(
                 lambda state, action, index: env.transition(
-                    state, action, tape_lib.PooledTape(days.tapes, index)
+                    state, action, series_lib.PooledTape(days.tapes, index)
                 )
             )(carry.states, distributions.squash(raw), carry.day)
             rewards = jnp.broadcast_to(states.reward[:, None], (self.batch, team.size))

@@ -14,10 +14,10 @@ from agents import bundle as bundle_lib
 from agents import distributions
 from agents import networks as networks_lib
 from envs import grid_env
-from envs import tape as tape_lib
+from envs.time_series import series as series_lib
 
 Memory = Any  # what a controller keeps from one decision to the next, a pytree
-Act = Callable[[grid_env.State, tape_lib.Tape, Memory], tuple[chex.Array, Memory]]
+Act = Callable[[grid_env.State, series_lib.Tape, Memory], tuple[chex.Array, Memory]]
 
 # What a controller may look at. None is kept from it but by its word, which reports repeat.
 OBSERVATIONS = "observations"
@@ -33,14 +33,14 @@ class Controller:
     title: str
     knows: str
     # Takes the tapes of a batch, leaves `[B, …]`, and a seed; called before each episode.
-    start: Callable[[tape_lib.Tape, int], Memory]
+    start: Callable[[series_lib.Tape, int], Memory]
     # Takes states and tapes, leaves `[B, …]`, and its memory; returns actions `[B, action_size]`.
     act: Act
     traceable: bool = True  # whether `act` can be compiled; otherwise it gets and returns arrays
     close: Callable[[], None] = lambda: None  # ends what it started
 
 
-def per_grid(decide: Callable[[grid_env.State, tape_lib.Tape], chex.Array]) -> Act:
+def per_grid(decide: Callable[[grid_env.State, series_lib.Tape], chex.Array]) -> Act:
     """Returns the `act` of a controller that decides for each grid by itself, without memory."""
 
     def act(state, tape, memory):
@@ -49,7 +49,7 @@ def per_grid(decide: Callable[[grid_env.State, tape_lib.Tape], chex.Array]) -> A
     return act
 
 
-def stateless(tapes: tape_lib.Tape, seed: int) -> Memory:
+def stateless(tapes: series_lib.Tape, seed: int) -> Memory:
     """Returns the memory of a controller that has none."""
     del tapes, seed
     return ()

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 
 from agents import options as options_lib
-from envs import choices
-from envs import layout as layout_lib
+from envs.inputs import choices
+from envs.step import layout as layout_lib
 
 
 @dataclasses.dataclass(frozen=True)

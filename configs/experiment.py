@@ -8,8 +8,8 @@ from typing import Annotated
 
 from actors.options import ActorOptions, EvaluatorOptions
 from agents.options import TeamOptions
-from envs import bounds
-from envs.bounds import Range
+from envs.inputs import bounds
+from envs.inputs.bounds import Range
 from envs.options import EnvOptions
 from learner import options as learner_options
 from learner.options import LearnerOptions

@@ -1,1 +1,1 @@
-"""The grid: case data, power flow, the decision process and its tapes. Imports no other room."""
+"""The grid: case data, power flow, time series and the decision process. Imports no other package."""

@@ -19,29 +19,20 @@ import flax.struct
 import jax.numpy as jnp
 import numpy as np
 
-from envs import (
-    accounts,
-    case_file,
-    choices,
-    decision,
-    fleet_file,
-    operation,
-    rewards,
-    schedule,
-    secured,
-    security,
-    storage,
-    switching,
-)
-from envs import fleet as fleet_lib
-from envs import frequency as frequency_lib
-from envs import grid as grid_lib
-from envs import layout as layout_lib
 from envs import options as options_lib
-from envs import tape as tape_lib
+from envs.case import case_file, fleet_file
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.inputs import choices
 from envs.powerflow import base_point, lanes, network
-from envs.tapes import planning, synthetic
-from envs.termination import Reason
+from envs.schedule import day_ahead, schedule, secured
+from envs.step import actions as actions_lib
+from envs.step import frequency as frequency_lib
+from envs.step import layout as layout_lib
+from envs.step import reward_terms, rewards, security, solve_and_protect, storage, switching
+from envs.step.termination import Reason
+from envs.time_series import series as series_lib
+from envs.time_series import synthetic
 
 _AUTO = "auto"  # as the name of a fleet: the case's own
 _BASE_LEVEL = 0.75  # of the file's loads: the middle of a day's range
@@ -53,7 +44,7 @@ class State:
     """One grid at one time. All entries are unbatched; physical units."""
 
     t: chex.Array  # row of the tape that was last applied
-    tape: tape_lib.Tape | None  # the episode's exogenous data; none where it is kept apart
+    tape: series_lib.Tape | None  # the episode's exogenous data; none where it is kept apart
     gen_p_mw: chex.Array  # `[n_gen]`; what condensers draw is negative
     gen_on: chex.Array  # bool `[n_gen]`
     condenser_mw: chex.Array  # `[n_gen]` what condensers will draw in the next step, negative
@@ -81,7 +72,7 @@ class State:
 class Detail(NamedTuple):
     """What a step was made of beyond the state it led to, physical units, unbatched."""
 
-    asked: decision.Asked  # after projection
+    asked: actions_lib.Asked  # after projection
     bus_p_mw: chex.Array  # `[n_bus]` net injection: units after the slack, plants, batteries, loads
     bus_q_mvar: chex.Array  # `[n_bus]` of loads alone; what generators add follows from voltages
     gen_p_mw: chex.Array  # `[n_gen]` units' power after the slack, condensers' draw
@@ -129,17 +120,17 @@ class GridEnv:
         self.dt_h = options.step_minutes / 60.0
         self._reward = rewards.REWARDS[options.reward]
         net = _network(grid, fleet, options)
-        self.limits = decision.limits(grid, fleet, options)
-        self._accounts = accounts.Accounts(grid, fleet, options)
+        self.limits = actions_lib.limits(grid, fleet, options)
+        self._accounts = reward_terms.Accounts(grid, fleet, options)
         # Only where it is seen, priced or asked for: screening costs as much as the rest of a step.
         shown = "after_outage_rho" in self.spec.observation
         assessed = shown or options.screen_outages or options.insecurity_price > 0
         assessed |= options.confirmed_outages > 0
-        plant = operation.plant(grid, fleet, net, options.tolerance_pu, flows=assessed)
+        plant = solve_and_protect.plant(grid, fleet, net, options.tolerance_pu, flows=assessed)
         self._assess = security.Assessor(grid, plant, options) if assessed else None
-        self._begin = lanes.of_one_grid(functools.partial(operation.begin, plant))
+        self._begin = lanes.of_one_grid(functools.partial(solve_and_protect.begin, plant))
         self._settle = lanes.of_one_grid(
-            functools.partial(operation.settle, plant, options.protection)
+            functools.partial(solve_and_protect.settle, plant, options.protection)
         )
         self._vm_base = net.vm_base[net.position, 0]
         self._va_base = net.va_base[net.position, 0] - net.va_base[net.reference, 0]
@@ -165,13 +156,13 @@ class GridEnv:
         """
         return self.transition(state, action, state.tape)
 
-    def sample_tape(self, key: chex.PRNGKey, split: str = "train") -> tape_lib.Tape:
+    def sample_tape(self, key: chex.PRNGKey, split: str = "train") -> series_lib.Tape:
         """Returns the exogenous data of a random day of `split`."""
         return synthetic.sample(key, self.grid, self.fleet, self.options, split)
 
     # The same with the tape apart, for batches of grids that share a pool of tapes.
 
-    def start(self, tape: tape_lib.Tape | tape_lib.PooledTape, row: chex.Array = 0) -> State:
+    def start(self, tape: series_lib.Tape | series_lib.PooledTape, row: chex.Array = 0) -> State:
         """Returns the state at `row` of `tape`: units on the plan, loads as they come."""
         grid, zero = self.grid, jnp.zeros(())
         now = tape.at(row)
@@ -179,7 +170,7 @@ class GridEnv:
             t=jnp.asarray(row, jnp.int32) - 1,
             tape=None,
             gen_p_mw=now.plan_p_mw,
-            gen_on=now.gen_status == tape_lib.IN_SERVICE,
+            gen_on=now.gen_status == series_lib.IN_SERVICE,
             condenser_mw=jnp.zeros(grid.n_gen),
             energy_mwh=jnp.asarray(0.5 * self.fleet.storage.energy_mwh, jnp.float32),
             branch=switching.initial(grid.n_branch),
@@ -203,25 +194,25 @@ class GridEnv:
         return state.replace(reward=zero, terms=none, truncated=jnp.zeros((), bool))
 
     def transition(
-        self, state: State, action: chex.Array, tape: tape_lib.Tape | tape_lib.PooledTape
+        self, state: State, action: chex.Array, tape: series_lib.Tape | series_lib.PooledTape
     ) -> State:
         """Returns the state after one step of `tape`; `state.tape` is not read."""
         return self.detailed(state, action, tape)[0]
 
     def detailed(
-        self, state: State, action: chex.Array, tape: tape_lib.Tape | tape_lib.PooledTape
+        self, state: State, action: chex.Array, tape: series_lib.Tape | series_lib.PooledTape
     ) -> tuple[State, Detail]:
         """Returns what `transition` does, and what the step was made of."""
         chex.assert_shape(action, (self.layout.action_size,))
         return self._transition(state, jnp.clip(action, -1.0, 1.0), tape, starting=False)
 
-    def action_for(self, state: State, tape: tape_lib.Tape, targets: decision.Targets):
+    def action_for(self, state: State, tape: series_lib.Tape, targets: actions_lib.Targets):
         """Returns the action `[action_size]` that asks for `targets` in the next step.
 
         What the layout has no control for is left as planned.
         """
         now = tape.at(state.t + 1)
-        return decision.write(self.layout, self.site, self.limits, now, targets)
+        return actions_lib.write(self.layout, self.site, self.limits, now, targets)
 
     # A step, in the order of `docs/mdp.md`.
 
@@ -231,7 +222,7 @@ class GridEnv:
 
         # 1. What the tape takes away and gives back; what the action asks for, and what of it can
         # be done.
-        gen_on = now.gen_status == tape_lib.IN_SERVICE
+        gen_on = now.gen_status == series_lib.IN_SERVICE
         draws = jnp.asarray(self.grid.gen.is_dispatchable_load)
         lost_mw = jnp.where(draws, state.gen_p_mw, jnp.maximum(state.gen_p_mw, 0.0))
         lost_mw = jnp.where(state.gen_on & ~gen_on, lost_mw, 0.0).sum()
@@ -239,9 +230,9 @@ class GridEnv:
         branch = switching.advance(
             state.branch, now.branch_status, recloses=options.protection.recloses
         )
-        wanted = decision.read(self.layout, self.site, action)
+        wanted = actions_lib.read(self.layout, self.site, action)
         switched = switching.switch(branch, wanted.switch, options.switch_cooldown_steps)
-        asked = decision.project(
+        asked = actions_lib.project(
             limits, wanted, now, state.gen_p_mw, gen_on, state.vm_pu, state.energy_mwh,
             free=starting,
         )  # fmt: skip
@@ -252,7 +243,7 @@ class GridEnv:
         other = other.at[self.fleet.storage.bus].add(asked.storage_mw)
         connected = 1.0 - state.frequency.shed_share
         settled = (self._begin if starting else self._settle)(
-            operation.Order(
+            solve_and_protect.Order(
                 gen_target_mw=asked.gen_target_mw,
                 gen_low_mw=asked.gen_low_mw,
                 gen_high_mw=asked.gen_high_mw,
@@ -316,7 +307,7 @@ class GridEnv:
         blackout_mwh = options.restoration_hours * now.load_p_mw.sum()
         terms["energy_not_served"] = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])
         energy = storage.advance(self.fleet.storage, state.energy_mwh, asked.storage_mw, self.dt_h)
-        ahead = tape.at(jnp.minimum(t + tape_lib.LEAD_STEPS[-1], self.horizon))
+        ahead = tape.at(jnp.minimum(t + series_lib.LEAD_STEPS[-1], self.horizon))
         view = layout_lib.View(
             vm_pu=vm,
             va_rad=va,
@@ -331,7 +322,7 @@ class GridEnv:
             rho=rho,
             closed=branch.closed,
             wait=branch.wait,
-            maintenance=ahead.branch_status == tape_lib.MAINTENANCE,
+            maintenance=ahead.branch_status == series_lib.MAINTENANCE,
             plan_p_mw=tape.at(jnp.minimum(t + 1, self.horizon)).plan_p_mw,
             load_forecast_mw=now.load_forecast_mw,
             renewable_forecast_mw=now.renewable_forecast_mw,
@@ -383,7 +374,7 @@ class GridEnv:
         return after, detail
 
 
-def _surprise(tape: tape_lib.Tape | tape_lib.PooledTape, t: chex.Array) -> chex.Array:
+def _surprise(tape: series_lib.Tape | series_lib.PooledTape, t: chex.Array) -> chex.Array:
     """Returns what load, less wind and sun, does unforeseen in the step after row `t`, MW.
 
     Units are balanced with what was there at row t, however wrong it had been foreseen, and follow
@@ -393,7 +384,7 @@ def _surprise(tape: tape_lib.Tape | tape_lib.PooledTape, t: chex.Array) -> chex.
     before, now = tape.at(jnp.maximum(t, 0)), tape.at(t + 1)
     drawn = lambda row: row.load_p_mw.sum() - row.renewable_mw.sum()
     foreseen = before.load_forecast_mw - before.renewable_forecast_mw
-    slope = (foreseen[1] - foreseen[0]) / (tape_lib.LEAD_STEPS[1] - tape_lib.LEAD_STEPS[0])
+    slope = (foreseen[1] - foreseen[0]) / (series_lib.LEAD_STEPS[1] - series_lib.LEAD_STEPS[0])
     return jnp.where(t < 0, 0.0, drawn(now) - drawn(before) - slope)
 
 
@@ -429,7 +420,7 @@ def _network(
     """
     load, plants = _BASE_LEVEL * grid.bus.load_p_mw, fleet.renewables
     output = _BASE_OUTPUT * plants.p_max_mw
-    demand = planning.demand(
+    demand = day_ahead.demand(
         grid, jnp.asarray([load.sum()]), jnp.asarray([output.sum()]), options.planned_losses
     )
     units = np.asarray(schedule.SCHEDULES[options.schedule](grid, demand)[0], float)

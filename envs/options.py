@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
-from envs import bounds
-from envs.bounds import Range
-from envs.frequency_options import FrequencyOptions
+from envs.inputs import bounds
+from envs.inputs.bounds import Range
+from envs.step.frequency_options import FrequencyOptions
 
 MINUTES_PER_DAY = 1440
 _PRICE = Range(0, 1e9)

@@ -13,7 +13,7 @@ import numpy as np
 
 from agents import controllers
 from envs import grid_env, restart
-from envs import tape as tape_lib
+from envs.time_series import series as series_lib
 
 _CUT_MW, _CUT_PU = 1e-2, 1e-4  # what projection cuts below these is rounding
 
@@ -24,8 +24,8 @@ class Happened(NamedTuple):
     counted: chex.Array  # bool, whether the episode was still going on
     reward: chex.Array
     terminated: chex.Array  # bool, whether this step ended it
-    reason: chex.Array  # `envs.termination.Reason`
-    terms: Mapping[str, chex.Array]  # `envs.rewards.UNITS`
+    reason: chex.Array  # `envs.step.termination.Reason`
+    terms: Mapping[str, chex.Array]  # `envs.step.rewards.UNITS`
     metrics: Mapping[str, chex.Array]  # of the state
     frequency_hz: chex.Array  # at the end of the step
     shed_share: chex.Array  # of load that frequency relays hold off at its end
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
     va_rad: chex.Array
     energy_mwh: chex.Array
     trip_round: chex.Array
-    why: chex.Array  # of branches, see `envs.switching`
+    why: chex.Array  # of branches, see `envs.step.switching`
     available: chex.Array  # bool, branches that the tape has not taken away
     detail: grid_env.Detail
 
@@ -52,7 +52,7 @@ class Episodes(NamedTuple):
     seen: Seen | None
 
 
-def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> tape_lib.Tape:
+def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> series_lib.Tape:
     """Returns tapes of `split`, every leaf `[episodes, …]`; the same for every controller."""
     sample = lambda key: env.sample_tape(key, split)
     return jax.jit(jax.vmap(sample))(jax.random.split(jax.random.PRNGKey(seed), episodes))
@@ -71,7 +71,7 @@ class Player:
     def play(
         self,
         controller: controllers.Controller,
-        tapes: tape_lib.Tape,
+        tapes: series_lib.Tape,
         seed: int = 0,
         *,
         memory: controllers.Memory | None = None,

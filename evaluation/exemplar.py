@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs import grid_env, rewards
-from envs import tape as tape_lib
+from envs import grid_env
+from envs.step import rewards
+from envs.time_series import series as series_lib
 from evaluation.episodes import Episodes
 
 VOLTAGE_QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)  # of buses that live and episodes that go on
@@ -15,7 +16,7 @@ HOURS = 24  # an action heat map has a column for each
 
 def of(
     episodes: Episodes,
-    tapes: tape_lib.Tape,
+    tapes: series_lib.Tape,
     env: grid_env.GridEnv,
     first: int,
     which: int | None = None,
@@ -28,7 +29,7 @@ def of(
     Of the worst episode (one that ended, the earliest; otherwise that with the fullest branch), at
     every step: `vm_pu` `[T, n_bus]`, `rho` `[T, n_branch]`, `closed` `[T, n_branch]`, `alive`
     `[T, n_bus]`, `trip_round` `[T, n_branch]`, `available` `[T, n_branch]` (not the tape's), `why`
-    `[T, n_branch]` (what the controller and protection made of it, `envs.switching`), `gen_on`
+    `[T, n_branch]` (what the controller and protection made of it, `envs.step.switching`), `gen_on`
     `[T, n_gen]`, `gen_p_mw` and `plan_p_mw` `[T, n_gen]`, `action` `[T, action_size]`,
     `energy_mwh` `[T, n_storage]`, `frequency_hz`, `nadir_hz`, `shed_share`, `load_mw`,
     `available_mw`, `renewable_mw`, `cost` ($ of the step, every price included), `counted` `[T]`;
@@ -84,7 +85,7 @@ def of(
         "trip_round": one(seen.trip_round),
         "available": one(seen.available),
         "why": one(seen.why),
-        "gen_on": tape(tapes.gen_status) == tape_lib.IN_SERVICE,
+        "gen_on": tape(tapes.gen_status) == series_lib.IN_SERVICE,
         "gen_p_mw": one(seen.detail.gen_p_mw),
         "plan_p_mw": tape(tapes.plan_p_mw),
         "action": one(seen.action),

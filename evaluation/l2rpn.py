@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 from evaluation.episodes import Happened
 
 _BEST_LOSSES = 0.8

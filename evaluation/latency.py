@@ -10,7 +10,7 @@ import numpy as np
 
 from agents import controllers
 from envs import grid_env
-from envs import tape as tape_lib
+from envs.time_series import series as series_lib
 
 DECISIONS = 120  # that are timed, one after another
 
@@ -40,7 +40,7 @@ def measure(
     controller: controllers.Controller,
     act: controllers.Act,
     states: list[grid_env.State],
-    tapes: tape_lib.Tape,
+    tapes: series_lib.Tape,
     seed: int,
 ) -> Latency | None:
     """Returns how long decisions in `states`, of consecutive steps, took; none without a state.

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs import grid_env, rewards
-from envs.termination import Reason
+from envs import grid_env
+from envs.step import rewards
+from envs.step.termination import Reason
 from evaluation.episodes import Happened
 
 _RESTORED_MINUTES = 120.0  # within which an emergency is to be over

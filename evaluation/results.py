@@ -21,7 +21,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from envs import bounds, json_file
+from envs.inputs import bounds, json_file
 from evaluation import atomic_file, folder_lock, l2rpn, latency, metrics
 
 FORMAT = 3  # of the files; another one is another evaluation

@@ -16,7 +16,7 @@ import numpy as np
 from agents import controllers
 from agents.baselines import acopf
 from envs import grid_env
-from envs import tape as tape_lib
+from envs.time_series import series as series_lib
 from evaluation import episodes, exemplar, l2rpn, latency, metrics, results
 from evaluation.scenarios import suite
 
@@ -153,7 +153,7 @@ class Runner:
             )
         ]  # fmt: skip
 
-    def _tapes(self, scenario: str, level: str) -> tape_lib.Tape:
+    def _tapes(self, scenario: str, level: str) -> series_lib.Tape:
         plan = self._plan
         drawn = suite.draw(self._env, scenario, level, plan.split, plan.episodes, plan.seed)
         return jax.tree.map(np.asarray, drawn)

@@ -9,8 +9,7 @@ import rich.box
 import rich.markup
 import rich.table
 
-from evaluation import metrics, runner, summary
-from evaluation.report import wording
+from evaluation import metrics, runner, summary, wording
 
 _COLOURS = {"better": "green", "worse": "red", "same": "dim"}
 _NAME_WIDTH = 13  # of a controller; longer names are cut

@@ -1,5 +1,5 @@
 """Flags and mistakes of commands, as the commands of `envs` have them too."""
 
-from envs.command_line import NumberParser, define_number, refuse, run
+from envs.inputs.command_line import NumberParser, define_number, refuse, run
 
 __all__ = ["NumberParser", "define_number", "refuse", "run"]

@@ -26,7 +26,7 @@ import sys
 
 from absl import app, flags, logging
 
-from envs import bounds
+from envs.inputs import bounds
 from launch import command_line, exit_codes, interrupt, run_folder
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
@@ -106,9 +106,8 @@ def main(argv: list[str]) -> int:
     os.environ["JAX_PLATFORMS"] = _PLATFORM.value  # Before jax is imported.
     import rich.console
 
-    from evaluation import replay, results
+    from evaluation import machine, reference_check, results
     from launch import compilation, evaluation_request, memory
-    from launch.bench import machine
     from learner import checkpoint
 
     memory.keep()
@@ -126,7 +125,7 @@ def main(argv: list[str]) -> int:
         folder.open(request.identity, _about(request.restored))
     except (
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
-        results.FolderError, replay.Absent,
+        results.FolderError, reference_check.Absent,
     ) as error:  # fmt: skip
         return command_line.refuse(error)
     interrupt.raise_error()  # From here on there is something to go on from.
@@ -213,11 +212,11 @@ def _with_earlier(plan, work, failed: set[str]):
 
 def _check_replay() -> None:
     """Refuses to begin what could not be played again at the end, maybe after hours."""
-    from evaluation import replay
+    from evaluation import reference_check
 
     tape = _REPLAY_TAPE.value
     if _REPLAY.value:
-        replay.simulator()
+        reference_check.simulator()
     elif tape is not None:
         raise ValueError(f"--replay_tape={tape}: says what --replay=pandapower replays; give both")
     if tape is not None and tape >= _EPISODES.value:
@@ -228,21 +227,21 @@ def _check_replay() -> None:
 
 
 def _replayed(console, folder, plan, request) -> list[dict]:
-    from evaluation import replay, runner
+    from evaluation import reference_check, runner
 
     env, tape = request.env, _REPLAY_TAPE.value
     rounds = 1 if tape is None else 2  # A tape is played again before the other simulator has it.
     days = rounds * len(plan.played_tasks())
     with _Progress(console, [(None, 0, days)], env.horizon) as progress:
         if tape is None:
-            recorded = replay.worst(folder, plan, env.grid.n_bus)
+            recorded = reference_check.worst(folder, plan, env.grid.n_bus)
         else:
             recorded = runner.Runner(env, folder, request.make, plan).again(tape, progress.advance)
-        return replay.each(recorded, env.grid, env.dt_h, progress.advance)
+        return reference_check.each(recorded, env.grid, env.dt_h, progress.advance)
 
 
 def _about(restored: str | None) -> dict:
-    from launch.bench import machine
+    from evaluation import machine
 
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),

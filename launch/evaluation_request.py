@@ -13,7 +13,9 @@ import jax
 
 from agents import controllers, networks
 from agents.baselines import registry
-from envs import choices, digest, grid_env
+from envs import grid_env
+from envs.case import digest
+from envs.inputs import choices
 from envs.options import EnvOptions
 from evaluation import runner
 from evaluation.scenarios import suite

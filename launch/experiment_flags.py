@@ -7,12 +7,12 @@ import re
 
 from absl import flags
 
-from configs import shelf
+from configs import registry
 from configs.experiment import Experiment
 from launch import option_fields
 
 _CONFIG = flags.DEFINE_string(
-    "config", "case14", f"Experiment to start from; the shelf has {', '.join(shelf.names())}."
+    "config", "case14", f"Experiment to start from; the shelf has {', '.join(registry.names())}."
 )
 
 
@@ -37,7 +37,7 @@ def experiment() -> Experiment:
       ValueError: no such experiment, or a value that a field does not accept; the message names
         the flag.
     """
-    return _override(shelf.load(_CONFIG.value))
+    return _override(registry.load(_CONFIG.value))
 
 
 def continued(former: Experiment) -> Experiment:

@@ -20,7 +20,7 @@ import sys
 
 from absl import app, flags, logging
 
-from envs.bounds import Range
+from envs.inputs.bounds import Range
 
 # What takes long to import is imported in `main`, when flags are known to be good.
 from launch import (

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from envs import bounds, choices
+from envs.inputs import bounds, choices
 from launch import command_line
 
 

@@ -9,9 +9,11 @@ import launchpad as lp
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from configs.experiment import Experiment
-from launch import actor_process, evaluator_process, learner_process
-from launch import node as node_lib
 from launch import placement as placement_lib
+from launch.nodes import actor as actor_lib
+from launch.nodes import evaluator as evaluator_lib
+from launch.nodes import learner as learner_lib
+from launch.nodes import shell as node_lib
 
 
 def make(
@@ -43,16 +45,16 @@ def make(
     callers = experiment.actor.count + 2  # the learner and the evaluator
     server = lp.Address("variables")
     server_node = lp.PyNode(
-        learner_process.variable_server,
+        learner_lib.variable_server,
         settings("variables", placement.elsewhere), server, callers,
     )  # fmt: skip
     server_node.allocate_address(server)
     queue_node = lp.ReverbNode(
-        functools.partial(learner_process.queue_tables, settings("queue", placement.elsewhere))
+        functools.partial(learner_lib.queue_tables, settings("queue", placement.elsewhere))
     )
     queue = queue_node.create_handle()
     learner_node = lp.PyNode(
-        learner_process.learner_node, settings("learner", placement.learner), queue, server
+        learner_lib.learner_node, settings("learner", placement.learner), queue, server
     )
     if experiment.run.colocate:
         # It ends when all three have, so that the last checkpoint is written in peace.
@@ -64,8 +66,8 @@ def make(
         add("learner", placement.learner, learner_node)
     for index, place in enumerate(placement.actors):
         actor = settings(f"actor_{index}", place)
-        add(actor.name, place, lp.PyNode(actor_process.actor_node, actor, index, queue, server))
+        add(actor.name, place, lp.PyNode(actor_lib.actor_node, actor, index, queue, server))
     evaluator = settings("evaluator", placement.elsewhere)
-    evaluator_node = lp.PyNode(evaluator_process.evaluator_node, evaluator, server)
+    evaluator_node = lp.PyNode(evaluator_lib.evaluator_node, evaluator, server)
     add("evaluator", placement.elsewhere, evaluator_node)
     return program, resources

@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from configs import shelf
+from configs import registry
 from configs.experiment import Experiment
-from envs import json_file
+from envs.inputs import json_file
 from evaluation import atomic_file, folder_lock
 
 _LAUNCHES = "launches.json"
@@ -144,7 +144,7 @@ class RunFolder:
             self._write_token()
             self._write_versions()
             # Last, since it is what makes the folder a run's.
-            _replace(self.config, shelf.to_json(experiment))
+            _replace(self.config, registry.to_json(experiment))
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -160,7 +160,7 @@ class RunFolder:
                 "`python -m launch.local` printed"
             )
         try:
-            return shelf.build(json_file.contents(self.config))
+            return registry.build(json_file.contents(self.config))
         except (ValueError, OSError) as error:
             raise RunFolderError(f"{self.config}: cannot be read: {error}") from error
 
@@ -173,7 +173,7 @@ class RunFolder:
         """
         self._launches()
         self.clear()
-        _replace(self.config, shelf.to_json(experiment))
+        _replace(self.config, registry.to_json(experiment))
         for file in self._status.glob("*.json"):
             file.unlink()
         former = len(list(self.logs.glob("learner*.log"))) - 1

@@ -26,8 +26,9 @@ import orbax.checkpoint as ocp
 
 from agents import bundle as bundle_lib
 from agents import networks as networks_lib
-from envs import bounds, digest
-from envs.bounds import Range
+from envs.case import digest
+from envs.inputs import bounds
+from envs.inputs.bounds import Range
 
 # What is read of the record of a run: how long it has learned, or how well it does.
 _RECORDS = {

@@ -123,7 +123,7 @@ class Learner:
           checkpoints: where the state is saved.
           log: takes the step and its scalars after each update.
           stopping: says when to stop.
-          progress: told what the loop does next, as `launch.heartbeat.Heartbeat.progress` is.
+          progress: told what the loop does next, as `launch.nodes.heartbeat.Heartbeat.progress` is.
           max_lag: unrolls older than so many updates are dropped.
           max_seconds: seconds of learning in the budget, former launches included.
           checkpoint_seconds: time between two checkpoints.

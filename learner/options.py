@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated
 
-from envs import bounds
-from envs.bounds import Range
+from envs.inputs import bounds
+from envs.inputs.bounds import Range
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,8 @@ import pytest
 
 from agents import networks as networks_lib
 from agents.options import TeamOptions
-from envs import case_file, grid_env
+from envs import grid_env
+from envs.case import case_file
 from envs.options import EnvOptions
 from launch import compilation
 

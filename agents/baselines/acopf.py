@@ -11,10 +11,13 @@ import numpy as np
 
 from agents import controllers
 from agents.baselines import acopf_model, workers
-from envs import cuts, decision, grid_env, switching
-from envs import grid as grid_lib
-from envs import layout as layout_lib
-from envs import tape as tape_lib
+from envs import grid_env
+from envs.case import connectivity
+from envs.case import grid as grid_lib
+from envs.step import actions as actions_lib
+from envs.step import layout as layout_lib
+from envs.step import switching
+from envs.time_series import series as series_lib
 
 # Left free for what the step does besides: the change of losses, and what loads draw by then.
 _RATE_SHARE, _VOLTAGE_MARGIN_PU = 0.995, 5e-4
@@ -94,7 +97,7 @@ class Bound(NamedTuple):
 
 def bound(
     env: grid_env.GridEnv,
-    tapes: tape_lib.Tape,
+    tapes: series_lib.Tape,
     progress: Callable[[int], None] = lambda days: None,
     count: int = 0,
 ) -> Bound:
@@ -162,12 +165,12 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
     )  # fmt: skip
 
 
-def _next(env: grid_env.GridEnv, state: grid_env.State, tape: tape_lib.Tape) -> Situation:
+def _next(env: grid_env.GridEnv, state: grid_env.State, tape: series_lib.Tape) -> Situation:
     """Returns the situation of one grid in its next step."""
     now, limits = tape.at(state.t + 1), env.limits
-    gen_on = now.gen_status == tape_lib.IN_SERVICE
-    idle = decision.read(env.layout, env.site, jnp.zeros(env.layout.action_size))
-    asked = decision.project(
+    gen_on = now.gen_status == series_lib.IN_SERVICE
+    idle = actions_lib.read(env.layout, env.site, jnp.zeros(env.layout.action_size))
+    asked = actions_lib.project(
         limits, idle, now, state.gen_p_mw, gen_on, state.vm_pu, state.energy_mwh
     )
     branch = switching.advance(
@@ -185,16 +188,16 @@ def _next(env: grid_env.GridEnv, state: grid_env.State, tape: tape_lib.Tape) -> 
     )  # fmt: skip
 
 
-def _anywhere(env: grid_env.GridEnv, now: tape_lib.Tape) -> Situation:
+def _anywhere(env: grid_env.GridEnv, now: series_lib.Tape) -> Situation:
     """Returns the situation of a row of a tape, where nothing before it matters."""
     limits = env.limits
-    gen_on = now.gen_status == tape_lib.IN_SERVICE
+    gen_on = now.gen_status == series_lib.IN_SERVICE
     on = gen_on.astype(jnp.float32)
     none = jnp.zeros(env.grid.n_gen)
     return Situation(
         now.load_p_mw, now.load_q_mvar, now.renewable_mw, none, gen_on, limits.p_min_mw * on,
         limits.p_max_mw * on, limits.setpoint_pu, limits.vm_min_pu, limits.vm_max_pu,
-        now.branch_status == tape_lib.IN_SERVICE, jnp.ones(()),
+        now.branch_status == series_lib.IN_SERVICE, jnp.ones(()),
     )  # fmt: skip
 
 
@@ -211,7 +214,7 @@ def _targets(site: _Site, ahead: Situation, found: dict[int, acopf_model.Solutio
         load[i, site.movable] += solution.moved_mw / connected[i]
         if site.curtailed:
             renewable[i] -= solution.spilled_mw
-    return decision.Targets(unit, voltage, load, renewable)
+    return actions_lib.Targets(unit, voltage, load, renewable)
 
 
 def _step_solver(site: _Site):
@@ -255,7 +258,7 @@ def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> aco
     gen, bus, n = grid.gen, grid.bus, grid.n_bus
     on = np.asarray(row.gen_on, bool)
     load_p, load_q = (np.bincount(grid.loads, x, n) for x in (row.load_p_mw, row.load_q_mvar))
-    alive = cuts.living(grid, row.closed, on, load_p)
+    alive = connectivity.living(grid, row.closed, on, load_p)
     given = np.bincount(gen.bus, row.given_mw, n)
     if not site.curtailed:
         given += np.bincount(site.plant_bus, row.available_mw, n)

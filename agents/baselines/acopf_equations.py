@@ -7,7 +7,7 @@ from typing import NamedTuple
 import casadi
 import numpy as np
 
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 from envs.powerflow import admittance
 
 # Of every program: no word from Ipopt, and what it found is asked for and not raised.

@@ -23,7 +23,7 @@ import casadi
 import numpy as np
 
 from agents.baselines import acopf_equations
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 from envs.powerflow import admittance
 
 _NEAR = 0.7  # loading at which a branch is watched from the start

@@ -9,7 +9,7 @@ import numpy as np
 from agents import controllers
 from agents.baselines import dc_dispatch, dc_program, outlook, workers
 from envs import grid_env
-from envs import tape as tape_lib
+from envs.time_series import series as series_lib
 
 _RATE_SHARE = 0.98  # of limits; what is left is for what forecasts of the next step miss
 
@@ -38,7 +38,7 @@ def setting(
         overload=options.overload_price,
     )
     return dc_dispatch.Setting(
-        env.grid, env.fleet, prices, env.dt_h, tape_lib.LEAD_STEPS, steps, movable,
+        env.grid, env.fleet, prices, env.dt_h, series_lib.LEAD_STEPS, steps, movable,
         curtails="curtailment" in layout.action,
         stores=stores and "storage" in layout.action,
         rate_share=_RATE_SHARE,
@@ -51,7 +51,7 @@ def make(
     name: str,
     title: str,
     chosen: dc_dispatch.Setting,
-    value: Callable[[tape_lib.Tape], np.ndarray],
+    value: Callable[[series_lib.Tape], np.ndarray],
     count: int,
 ) -> controllers.Controller:
     """Returns the controller that asks for what `dc_dispatch` finds best.

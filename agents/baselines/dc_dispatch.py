@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.baselines import ac_flow, dc_network, dc_program
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
 
 _OVER_MVA = 0.01  # beyond a limit, from where on it counts
 _ROUNDING = 1e-3  # by which a plant may pass its rating, as a share

@@ -6,8 +6,8 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from envs import cuts
-from envs import grid as grid_lib
+from envs.case import connectivity
+from envs.case import grid as grid_lib
 from envs.powerflow import admittance
 
 _KEPT = 64  # topologies; beyond that all are made anew
@@ -25,7 +25,7 @@ class DcNetwork:
 
         The loads `load_mw` `[n_bus]` decide which island lives.
         """
-        alive = cuts.living(self._grid, closed, gen_on, load_mw)
+        alive = connectivity.living(self._grid, closed, gen_on, load_mw)
         key = np.packbits(np.concatenate([closed, alive])).tobytes()
         if key not in self._known:
             if len(self._known) >= _KEPT:

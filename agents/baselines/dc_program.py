@@ -20,8 +20,8 @@ import numpy as np
 import scipy.sparse
 
 from agents.baselines import dc_network, highs
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
 
 _PIECES = 10  # of a quadratic cost between a unit's limits in a period
 _PASSED_MW = 1e-3  # beyond a limit, from where on it is in the program

@@ -6,8 +6,10 @@ import chex
 import jax.numpy as jnp
 
 from agents import controllers
-from envs import decision, grid_env, schedule
-from envs import tape as tape_lib
+from envs import grid_env
+from envs.schedule import schedule
+from envs.step import actions as actions_lib
+from envs.time_series import series as series_lib
 
 
 def proportional(env: grid_env.GridEnv) -> controllers.Controller:
@@ -21,7 +23,7 @@ def proportional(env: grid_env.GridEnv) -> controllers.Controller:
         on = _in_service(env, state)
         low, high = env.limits.p_min_mw * on, env.limits.p_max_mw * on
         target = schedule.by_size(env.grid.gen, low, high, _foreseen(state, tape))
-        return env.action_for(state, tape, decision.Targets(unit_mw=target))
+        return env.action_for(state, tape, actions_lib.Targets(unit_mw=target))
 
     return controllers.Controller(
         "proportional", "by Pmax", controllers.FORECASTS, controllers.stateless,
@@ -38,9 +40,9 @@ def merit_order(env: grid_env.GridEnv) -> controllers.Controller:
 
     def decide(state, tape):
         on = _in_service(env, state)
-        low, high = decision.within_ramps(env.limits, state.gen_p_mw)
+        low, high = actions_lib.within_ramps(env.limits, state.gen_p_mw)
         target = schedule.cheapest(low * on, high * on, c1, c2, _foreseen(state, tape))
-        return env.action_for(state, tape, decision.Targets(unit_mw=target))
+        return env.action_for(state, tape, actions_lib.Targets(unit_mw=target))
 
     return controllers.Controller(
         "merit_order", "merit order", controllers.FORECASTS, controllers.stateless,
@@ -48,7 +50,7 @@ def merit_order(env: grid_env.GridEnv) -> controllers.Controller:
     )  # fmt: skip
 
 
-def _foreseen(state: grid_env.State, tape: tape_lib.Tape) -> chex.Array:
+def _foreseen(state: grid_env.State, tape: series_lib.Tape) -> chex.Array:
     """Returns what units have to cover in the next step, as far as it is foreseen, MW."""
     now = tape.at(state.t)
     return (

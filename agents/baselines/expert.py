@@ -11,7 +11,8 @@ import numpy as np
 
 from agents import controllers
 from agents.baselines import sensitivity
-from envs import decision, grid_env
+from envs import grid_env
+from envs.step import actions as actions_lib
 
 _DANGER, _SAFE = 0.95, 0.90  # loadings: where the expert steps in, and what it relieves to
 _LAST_RESORT = 1.0  # what must be foreseen, units moved, for wind, sun and loads to move
@@ -117,7 +118,7 @@ class _Operator:
         units, plants, loads = jnp.split(within(moved.shift + moved.extra), self._ends)
         ratio = lambda part, of: jnp.where(of > 1e-6, part / jnp.where(of > 1e-6, of, 1.0), 0.0)
         # As shares: what plants and loads will do is not known.
-        targets = decision.Targets(
+        targets = actions_lib.Targets(
             unit_mw=ahead.plan_p_mw + units,
             renewable_mw=ahead.renewable_mw * (1.0 + ratio(plants, now.renewable_mw)),
             load_mw=ahead.load_p_mw * (1.0 - ratio(loads, now.load_p_mw)),
@@ -128,7 +129,7 @@ class _Operator:
     def _reach(self, state, tape) -> _Reach:
         limits = self._env.limits
         now, plan = tape.at(state.t), tape.at(state.t + 1).plan_p_mw
-        low, high = decision.within_ramps(limits, state.gen_p_mw)
+        low, high = actions_lib.within_ramps(limits, state.gen_p_mw)
         moved = limits.load_share * jnp.maximum(now.load_p_mw, 0.0)
         down = jnp.append(-now.renewable_mw, -moved)
         up = jnp.append(jnp.zeros_like(now.renewable_mw), moved)

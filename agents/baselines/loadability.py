@@ -8,7 +8,7 @@ import casadi
 import numpy as np
 
 from agents.baselines import acopf_equations
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 
 _MOST = 20.0  # times what is given; more is no load at all
 _PASSED_RAD = 1e-5  # beyond a limit of angles from where on it counts as passed

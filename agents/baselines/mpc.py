@@ -6,10 +6,10 @@ import numpy as np
 
 from agents import controllers
 from agents.baselines import dc_controller
-from envs import grid as grid_lib
 from envs import grid_env
-from envs import tape as tape_lib
-from envs.tapes import planning
+from envs.case import grid as grid_lib
+from envs.schedule import day_ahead
+from envs.time_series import series as series_lib
 
 STEPS = (1,) * 12  # the length of each period
 _ROUNDS = 1  # the next decision goes on where these end
@@ -29,9 +29,9 @@ def mpc(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
     """
     setting = dc_controller.setting(env, STEPS, stores=True, rounds=_ROUNDS)
 
-    def value(tapes: tape_lib.Tape) -> np.ndarray:
+    def value(tapes: series_lib.Tape) -> np.ndarray:
         load, plants = tapes.day_ahead_load_mw, tapes.day_ahead_renewable_mw
-        demand = planning.demand(env.grid, load, plants, env.options.planned_losses)
+        demand = day_ahead.demand(env.grid, load, plants, env.options.planned_losses)
         return marginal_cost(env.grid.gen, np.asarray(demand)).mean(1)
 
     return dc_controller.make(env, "mpc", "look-ahead MPC", setting, value, count)

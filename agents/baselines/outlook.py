@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents.baselines import dc_dispatch
-from envs import decision, grid_env, switching
-from envs import tape as tape_lib
+from envs import grid_env
+from envs.step import actions as actions_lib
+from envs.step import switching
+from envs.time_series import series as series_lib
 
 
 class Outlook:
@@ -21,13 +23,16 @@ class Outlook:
         self._look = jax.jit(jax.vmap(self._situation))
         self._write = jax.jit(jax.vmap(self._action))
 
-    def look(self, state: grid_env.State, tapes: tape_lib.Tape) -> list[dc_dispatch.Situation]:
+    def look(self, state: grid_env.State, tapes: series_lib.Tape) -> list[dc_dispatch.Situation]:
         """Returns the situation of each grid of a batch, numpy arrays."""
         found = jax.tree.map(np.asarray, self._look(state, tapes))
         return [dc_dispatch.Situation(*(leaf[i] for leaf in found)) for i in range(len(state.t))]
 
     def write(
-        self, state: grid_env.State, tapes: tape_lib.Tape, answers: list[dc_dispatch.Answer | None]
+        self,
+        state: grid_env.State,
+        tapes: series_lib.Tape,
+        answers: list[dc_dispatch.Answer | None],
     ) -> np.ndarray:
         """Returns the actions `[B, action_size]` that ask for `answers`; as planned for None."""
         given = [answer for answer in answers if answer is not None]
@@ -66,8 +71,8 @@ class Outlook:
         """
         ahead = jnp.arange(1, self._steps + 1)
         rows = jnp.minimum(state.t + ahead, self._env.horizon)
-        maintenance = jax.vmap(tape.at)(rows).branch_status == tape_lib.MAINTENANCE
-        available = (status != tape_lib.FAULT) & ~maintenance
+        maintenance = jax.vmap(tape.at)(rows).branch_status == series_lib.MAINTENANCE
+        available = (status != series_lib.FAULT) & ~maintenance
         why = state.branch.why
         back = (why == switching.TRIPPED) & (state.branch.wait <= ahead[:, None])
         back &= self._env.options.protection.recloses
@@ -76,7 +81,7 @@ class Outlook:
     def _action(self, state, tape, answer: dc_dispatch.Answer) -> chex.Array:
         ahead = tape.at(state.t + 1)
         # What plants and loads will do is not known: they are asked for as shares of it.
-        targets = decision.Targets(
+        targets = actions_lib.Targets(
             unit_mw=answer.unit_mw,
             renewable_mw=answer.kept * ahead.renewable_mw,
             load_mw=answer.load_factor * ahead.load_p_mw,

@@ -11,7 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 from envs.powerflow import admittance, network
 
 _HALVINGS = 24

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import controllers
-from envs import decision, grid_env, switching
+from envs import grid_env
 from envs.powerflow import admittance
+from envs.step import actions as actions_lib
+from envs.step import switching
 
 _DEAD_BUS = 1e6  # before any number of MW
 
@@ -55,7 +57,7 @@ def reconnect(env: grid_env.GridEnv) -> controllers.Controller:
         need = jnp.where(lit[f] != lit[t], _DEAD_BUS, jnp.where(lit[f], would_carry, 0.0))
         fullest = jnp.where(may, need, -1.0).argmax()
         closing = (jnp.arange(may.size) == fullest) & may
-        return env.action_for(state, tape, decision.Targets(switch=closing.astype(jnp.float32)))
+        return env.action_for(state, tape, actions_lib.Targets(switch=closing.astype(jnp.float32)))
 
     return controllers.Controller(
         "reconnect", "reconnect", controllers.FORECASTS, controllers.stateless,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 
 
 class BranchAdmittance(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 from envs.powerflow import admittance
 
 _TOLERANCE_PU = 1e-9

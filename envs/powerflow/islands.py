@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs import cuts
+from envs.case import connectivity
 from envs.powerflow.network import Network
 
 
@@ -45,7 +45,7 @@ def _may_split(net: Network, closed: chex.Array) -> chex.Array:
     count = jnp.zeros((net.cut_class.max() + 1, closed.shape[1]), jnp.int32)
     count = count.at[net.cut_class].add(out)
     # Three or more may do so without two of them doing it.
-    return (count[cuts.BRIDGE] > 0) | (count > 1).any(0) | (count.sum(0) > 2)
+    return (count[connectivity.BRIDGE] > 0) | (count > 1).any(0) | (count.sum(0) > 2)
 
 
 def _search(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array) -> Islands:

@@ -13,8 +13,8 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs import cuts
-from envs import grid as grid_lib
+from envs.case import connectivity
+from envs.case import grid as grid_lib
 from envs.powerflow import admittance, base_point
 
 _TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
@@ -62,7 +62,9 @@ class Network(NamedTuple):
     position: np.ndarray  # `[n_bus]` internal index of each bus of the case
     n_free: int  # buses whose voltage no generator holds
     reference: int  # internal index
-    cut_class: np.ndarray  # `[n_branch]` which branches divide the grid together, see `envs.cuts`
+    cut_class: (
+        np.ndarray
+    )  # `[n_branch]` which branches divide the grid together, see `envs.case.connectivity`
     base: base_point.BasePoint  # in double precision, case order
     vm_base: chex.Array  # `[n_bus, 1]`
     va_base: chex.Array  # `[n_bus, 1]`
@@ -159,7 +161,7 @@ def build(
         position=position,
         n_free=n_free,
         reference=int(position[grid.reference_bus]),
-        cut_class=cuts.classes(grid),
+        cut_class=connectivity.classes(grid),
         base=point,
         vm_base=column(point.vm_pu[order]),
         va_base=column(point.va_rad[order]),

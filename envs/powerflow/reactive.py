@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 from envs.powerflow import lanes
 
 MAX_ROUNDS = 12

@@ -10,9 +10,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from envs import bounds, json_file
-from evaluation import intervals, results, summary
-from evaluation.report import numbers, page, wording
+from envs.inputs import bounds, json_file
+from evaluation import intervals, results, summary, wording
+from evaluation.report import numbers, page
 
 _NAME = "compare.html"
 # Of an identity: what its days follow from, all options of the environment but these.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from envs import bounds, json_file
+from envs.inputs import bounds, json_file
 
 _RETURN, _NOTHING = "evaluation/return", "evaluation/do_nothing_return"
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs import grid as grid_lib
-from envs import switching
+from envs.case import grid as grid_lib
+from envs.step import switching
 
 CLOSED, TAKEN, TRIPPED, OPENED = 0, 1, 2, 3  # in service, out by the tape, by protection, by choice
 _SHED = 1e-6  # share of load that relays hold off, below which it is rounding

@@ -30,7 +30,7 @@ class Exemplar(NamedTuple):
 
     @property
     def reason(self) -> int:
-        """Why the worst day ended, an `envs.termination.Reason`."""
+        """Why the worst day ended, an `envs.step.termination.Reason`."""
         return int(self.worst["reason"][max(int(self.worst["counted"].sum()) - 1, 0)])
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import markupsafe
 import numpy as np
 
-from envs import grid as grid_lib
 from envs import grid_env
-from evaluation.report import exemplars, svg, wording
+from envs.case import grid as grid_lib
+from evaluation import wording
+from evaluation.report import exemplars, svg
 
 _LEFT, _RIGHT, _TOP = 44.0, 464.0, 10.0
 _HEIGHT, _BOTTOM = 190.0, 30.0  # of a chart, and what its hours take of it

@@ -8,8 +8,8 @@ from typing import Any
 import markupsafe
 import numpy as np
 
-from evaluation import summary
-from evaluation.report import palette, svg, wording
+from evaluation import summary, wording
+from evaluation.report import palette, svg
 
 _NAME, _VALUE = 100.0, 412.0  # where names end, and where the plot ends and numbers begin
 _ROW, _HEADING, _BOTTOM = 16.0, 24.0, 24.0

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation import runner, summary
-from evaluation.report import standing, wording
+from evaluation import runner, standing, summary, wording
 
 _MARKS = {"better": "▲", "worse": "▼", "same": "=", "unequal": "◦"}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import markupsafe
 import numpy as np
 
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 from evaluation.report import events, svg
 
 _WIDTH, _HEIGHT, _EDGE = 760.0, 500.0, 34.0

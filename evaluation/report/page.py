@@ -10,18 +10,8 @@ from typing import Any
 import jinja2
 
 from envs import grid_env
-from evaluation import results, runner, summary
-from evaluation.report import (
-    curve,
-    figures,
-    forest,
-    numbers,
-    palette,
-    positions,
-    sections,
-    standing,
-    wording,
-)
+from evaluation import results, runner, standing, summary, wording
+from evaluation.report import curve, figures, forest, numbers, palette, positions, sections
 
 _NAME, _NAMED = "report.html", 4  # of the page; controllers that its title has by name
 _MORE_FACTS = ("policy", "commit", "platform")  # as the manifest has them

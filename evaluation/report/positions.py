@@ -8,7 +8,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 import scipy.sparse.linalg
 
-from envs import grid as grid_lib
+from envs.case import grid as grid_lib
 
 _LARGE = 300  # buses above which springs would take longer than the rest of a report
 

@@ -9,9 +9,9 @@ import markupsafe
 import numpy as np
 
 from envs import grid_env
-from envs.termination import Reason
-from evaluation import results, summary
-from evaluation.report import events, exemplars, figures, heat, numbers, one_line, wording
+from envs.step.termination import Reason
+from evaluation import results, summary, wording
+from evaluation.report import events, exemplars, figures, heat, numbers, one_line
 
 _MOST_EVENTS = 40  # of a day that are listed
 

@@ -6,10 +6,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
 from envs import options as options_lib
-from envs import tape as tape_lib
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import series as series_lib
 from evaluation.scenarios import chains, chance, days, faults, loading
 
 EASY_SHARE, HARD_SHARE = 0.80, 0.90  # of the day's loadability
@@ -29,7 +29,7 @@ def check(options: options_lib.EnvOptions) -> None:
 
 def tape(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns a day of high load on which a chain of branches of one area trips about the peak."""
     k_day, k_chain, k_branches = jax.random.split(key, 3)
     share = HARD_SHARE if setting.hard else EASY_SHARE
@@ -53,7 +53,7 @@ def tape(
     return day.replace(branch_status=status)
 
 
-def _about_the_peak(day: tape_lib.Tape, setting: days.Setting, spread: int) -> chex.Array:
+def _about_the_peak(day: series_lib.Tape, setting: days.Setting, spread: int) -> chex.Array:
     """Returns the rows in which a chain may begin, so that it ends on the tape; bool `[rows]`."""
     row = jnp.arange(setting.n_rows)
     fits = (row >= 1) & (row <= max(1, setting.n_rows - 1 - spread))

@@ -10,7 +10,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.tapes import outages
+from envs.time_series import outages
 from evaluation.scenarios import days
 
 

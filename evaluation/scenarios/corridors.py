@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
 from envs.powerflow import admittance
 from evaluation.scenarios import connectivity
 

@@ -6,11 +6,12 @@ import dataclasses
 
 import chex
 
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
 from envs import options as options_lib
-from envs import tape as tape_lib
-from envs.tapes import planning, synthetic
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.schedule import day_ahead
+from envs.time_series import series as series_lib
+from envs.time_series import synthetic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Setting:
 
 def ordinary(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: Setting
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns a synthetic day of the setting's split with everything in service."""
     whole = dataclasses.replace(
         setting.options, maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
@@ -42,9 +43,9 @@ def ordinary(
     return synthetic.sample(key, grid, fleet, whole, setting.split)
 
 
-def planned_again(tape: tape_lib.Tape, grid: grid_lib.Grid, setting: Setting) -> tape_lib.Tape:
+def planned_again(tape: series_lib.Tape, grid: grid_lib.Grid, setting: Setting) -> series_lib.Tape:
     """Returns `tape` with the plan that its day-ahead columns call for."""
-    plan = planning.day_ahead(
+    plan = day_ahead.day_ahead(
         grid, setting.options, tape.day_ahead_load_mw, tape.day_ahead_renewable_mw
     )
     return tape.replace(plan_p_mw=plan)

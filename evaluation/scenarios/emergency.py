@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import cuts
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
-from envs import tape as tape_lib
-from envs.tapes import outages
+from envs.case import connectivity
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import outages
+from envs.time_series import series as series_lib
 from evaluation.scenarios import chance, corridors, days, faults
 
 FIRST_H, LAST_H = 1.0, 21.0
@@ -19,7 +19,7 @@ FIRST_H, LAST_H = 1.0, 21.0
 
 def tape(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns a day on which the largest infeed that the rest can replace is lost.
 
     Where no unit can be replaced, that is the branch of the highest rating that leaves the grid
@@ -46,7 +46,7 @@ def tape(
 
 def _strongest_branch(grid: grid_lib.Grid) -> np.ndarray:
     """Returns the branch of the highest rating that leaves the grid whole, bool `[n_branch]`."""
-    may = cuts.classes(grid) > 0
+    may = connectivity.classes(grid) > 0
     if not may.any():
         raise ValueError(
             f"case {grid.name}: scenario emergency needs a unit that the others can replace or a "

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import cuts
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
-from envs import tape as tape_lib
-from envs.tapes import outages
+from envs.case import connectivity
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import outages
+from envs.time_series import series as series_lib
 from evaluation.scenarios import chance, days, faults
 
 FIRST_H, LAST_H = 1.0, 22.0
@@ -20,7 +20,7 @@ SECOND_PROBABILITY = 0.5  # hard
 
 def tape(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns a day on which one element fails; hard, on every other day a second one as well.
 
     What may fail is a generator that the others can replace (`outages.may_trip`) or a branch that
@@ -53,7 +53,7 @@ def tape(
 
 def _may_fail(grid: grid_lib.Grid) -> np.ndarray:
     """Returns what may fail, bool `[n_branch + n_gen]`."""
-    may = np.concatenate([cuts.classes(grid) > 0, outages.may_trip(grid)])
+    may = np.concatenate([connectivity.classes(grid) > 0, outages.may_trip(grid)])
     if not may.any():
         raise ValueError(
             f"case {grid.name}: scenario failure needs a branch that leaves the grid whole or a "

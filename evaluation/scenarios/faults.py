@@ -5,7 +5,7 @@ from __future__ import annotations
 import chex
 import jax.numpy as jnp
 
-from envs import tape as tape_lib
+from envs.time_series import series as series_lib
 
 
 def faulted(
@@ -21,4 +21,4 @@ def faulted(
     """
     row = jnp.arange(status.shape[0])[:, None]
     out = which & (row >= start) & (row < start + length)
-    return jnp.where(out, tape_lib.FAULT, status).astype(jnp.uint8)
+    return jnp.where(out, series_lib.FAULT, status).astype(jnp.uint8)

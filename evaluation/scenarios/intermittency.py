@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
-from envs import tape as tape_lib
-from envs.tapes import renewables, synthetic, weather
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import renewables, synthetic, weather
+from envs.time_series import series as series_lib
 from evaluation.scenarios import chance, days
 
 EASY_SHARE, HARD_SHARE = (0.4, 0.5), (0.5, 0.6)  # of the load's energy, as foreseen the day before
@@ -27,7 +27,7 @@ _DAYLIGHT = 0.5  # of the most the sun gives: events of solar plants begin above
 
 def tape(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns a day with much wind and sun, scaled so that their share of energy is as drawn.
 
     Raises:

@@ -8,19 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents.baselines import loadability
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
-from envs import tape as tape_lib
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import series as series_lib
 from evaluation.scenarios import days
 
 
 def loaded(
-    tape: tape_lib.Tape,
+    tape: series_lib.Tape,
     grid: grid_lib.Grid,
     fleet: fleet_lib.Fleet,
     setting: days.Setting,
     share: float,
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns `tape` with all loads, and what was foreseen of them, times share · loadability.
 
     The power factor of each load stays, and so do wind and sun. The plan is made again.
@@ -35,7 +35,7 @@ def loaded(
     return days.planned_again(tape, grid, setting)
 
 
-def most(tape: tape_lib.Tape, grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> chex.Array:
+def most(tape: series_lib.Tape, grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> chex.Array:
     """Returns the loadability of a day: the largest factor on its loads that the grid can carry.
 
     That of a row is the largest for which an AC optimal power flow is feasible

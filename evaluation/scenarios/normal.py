@@ -6,10 +6,10 @@ import dataclasses
 
 import chex
 
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
-from envs import tape as tape_lib
-from envs.tapes import synthetic
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import series as series_lib
+from envs.time_series import synthetic
 from evaluation.scenarios import days
 
 MAINTENANCE_PER_DAY, BRANCH_FAULTS_PER_DAY, GEN_FAULTS_PER_DAY = 1.0, 0.5, 0.1  # hard
@@ -17,7 +17,7 @@ MAINTENANCE_PER_DAY, BRANCH_FAULTS_PER_DAY, GEN_FAULTS_PER_DAY = 1.0, 0.5, 0.1  
 
 def tape(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns a day with nothing out; hard, with one planned outage and random faults."""
     if not setting.hard:
         return days.ordinary(key, grid, fleet, setting)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import chex
 
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
-from envs import tape as tape_lib
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import series as series_lib
 from evaluation.scenarios import days, loading
 
 EASY_SHARE, HARD_SHARE = 0.85, 0.95  # of the day's loadability
@@ -14,7 +14,7 @@ EASY_SHARE, HARD_SHARE = 0.85, 0.95  # of the day's loadability
 
 def tape(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns a day that peaks at a share of the largest load for which AC-OPF is feasible."""
     share = HARD_SHARE if setting.hard else EASY_SHARE
     return loading.loaded(days.ordinary(key, grid, fleet, setting), grid, fleet, setting, share)

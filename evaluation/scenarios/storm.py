@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
-from envs import tape as tape_lib
-from envs.tapes import renewables, synthetic
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import renewables, synthetic
+from envs.time_series import series as series_lib
 from evaluation.scenarios import chance, connectivity, days, faults
 
 CROSSING_H = (3.0, 6.0)
@@ -26,7 +26,7 @@ _RISE_H = 1.0
 
 def tape(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns a day on which a storm moves from one bus to another along a shortest path.
 
     A branch near the storm's path faults with one probability for all, while the storm is there.

@@ -9,12 +9,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs import choices, grid_env
-from envs import fleet as fleet_lib
-from envs import grid as grid_lib
+from envs import grid_env
 from envs import options as options_lib
-from envs import tape as tape_lib
-from envs.tapes import splits
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.inputs import choices
+from envs.time_series import series as series_lib
+from envs.time_series import splits
 from evaluation.scenarios import (
     cascade,
     days,
@@ -27,7 +28,7 @@ from evaluation.scenarios import (
 )
 
 LEVELS = ("easy", "hard")
-Draw = Callable[[chex.PRNGKey, grid_lib.Grid, fleet_lib.Fleet], tape_lib.Tape]
+Draw = Callable[[chex.PRNGKey, grid_lib.Grid, fleet_lib.Fleet], series_lib.Tape]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Scenario:
     title: str
     easy: str  # one sentence
     hard: str
-    tape: Callable[..., tape_lib.Tape]  # of key, grid, fleet and `days.Setting`
+    tape: Callable[..., series_lib.Tape]  # of key, grid, fleet and `days.Setting`
     check: Callable[[options_lib.EnvOptions], None] = lambda options: None
 
 
@@ -117,7 +118,7 @@ def make(name: str, level: str, options: options_lib.EnvOptions, split: str) -> 
 
 def draw(
     env: grid_env.GridEnv, name: str, level: str, split: str, count: int, seed: int
-) -> tape_lib.Tape:
+) -> series_lib.Tape:
     """Returns tapes of a scenario, leaves `[count, …]`, the same for every controller.
 
     Tape i depends on its number and `seed`, not on `count`, on the layout or on the reward.

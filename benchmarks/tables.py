@@ -1,0 +1,163 @@
+"""The tables that a person reads, made from the JSON that a program reads."""
+
+from __future__ import annotations
+
+import rich.box
+import rich.console
+import rich.table
+
+from benchmarks import acopf as acopf_lib
+
+
+def powerflow(result: dict) -> rich.console.Group:
+    """Returns a table for each case, with notes below it."""
+    parts = []
+    for case in result["cases"]:
+        table = _table(
+            f"{case['name']}: {case['n_bus']} buses, {case['n_branch']} branches; AC power flow to "
+            f"{result['settings']['tolerance_pu']:g} pu",
+            ("who", "how", "batch", "solves/s", "range", "iterations", "mismatch pu", "solved"),
+        )
+        notes = []
+        for row in case["ours"]:
+            if "skipped" in row:
+                table.add_row("ours", row["method"], f"{row['batch']:,}", "skipped")
+                notes.append(f"ours, {row['method']}, batch {row['batch']:,}: {row['skipped']}")
+                continue
+            table.add_row(
+                "ours", row["method"], *_rate(row, row["solves_per_s"]),
+                f"{row['iterations']:.2f}", f"{row['max_mismatch_pu']:.1e}",
+                _share(row["within_tolerance_share"]),
+            )  # fmt: skip
+        for peer, report in case["peers"].items():
+            notes.append(_note(peer, report))
+            for row in report.get("results", []):
+                # The voltages of the largest batch, the last, are the ones that were judged.
+                judged = report["judged"] if row is report["results"][-1] else None
+                table.add_row(
+                    peer, report["settings"].get("algorithm", ""),
+                    *_rate(row, row["solves_per_s"]),
+                    f"{row['iterations']:.2f}" if "iterations" in row else "",
+                    f"{judged['max_mismatch_pu']:.1e}" if judged else "",
+                    _share(judged["within_tolerance_share"]) if judged else "",
+                )  # fmt: skip
+        parts += [table, *notes, _ratios(case["best"], "solves/s"), ""]
+    return rich.console.Group(*parts)
+
+
+def environment(result: dict) -> rich.console.Group:
+    """Returns a table for each case, with notes below it."""
+    parts = []
+    for case in result["cases"]:
+        table = _table(
+            f"{case['name']}: {case['n_bus']} buses; whole environment steps",
+            ("who", "policy", "batch", "steps/s", "range", "with resets", "episodes"),
+        )
+        notes = []
+        for row in case["ours"]:
+            table.add_row(
+                "ours", row["policy"], *_rate(row, row["steps_per_s"]),
+                f"{row['steps_per_s_with_resets']:,.0f}", f"{row['episodes_ended']:,}",
+            )  # fmt: skip
+        for peer, report in case["peers"].items():
+            notes.append(_note(peer, report))
+            if "error" in report:
+                continue
+            rate = report["steps_per_s"]
+            table.add_row(
+                peer, "do_nothing", "1", f"{rate['median']:,.0f}",
+                f"{rate['min']:,.0f}–{rate['max']:,.0f}",
+                f"{report['steps_per_s_with_resets']['median']:,.0f}",
+                f"{report['episodes_ended']:,}",
+            )  # fmt: skip
+        parts += [table, *notes, _ratios(case["best"], "steps/s, doing nothing"), ""]
+    return rich.console.Group(*parts)
+
+
+def contingency(result: dict) -> rich.console.Group:
+    """Returns a table for each case, with notes below it."""
+    parts = []
+    for case in result["cases"]:
+        table = _table(
+            f"{case['name']}: {case['n_bus']} buses, {case['n_outage']} outages that cut nothing "
+            "off",
+            ("who", "what", "batch", "outages/s", "range", "µs per grid", "solved"),
+        )
+        notes = []
+        for row in case["ours"]:
+            table.add_row(
+                "ours", row["what"], *_rate(row, row["outages_per_s"]),
+                f"{row['microseconds_per_grid']:,.3g}", _share(row["converged_share"]),
+            )  # fmt: skip
+        for peer, report in case["peers"].items():
+            notes.append(_note(peer, report))
+            for row in report.get("results", []):
+                table.add_row(
+                    peer, row["what"], *_rate({"batch": 1, **row}, row["outages_per_s"]),
+                    f"{1e6 * row['seconds']['median']:,.3g}", _share(row["converged_share"]),
+                )  # fmt: skip
+            if report.get("agreement", {}).get("compared"):
+                found = report["agreement"]
+                if found["same_verdict_share"] < 1.0:
+                    share = _share(found["same_verdict_share"])
+                    notes.append(f"which outages have a solution: the same for {share} of them")
+                notes.append(
+                    f"our loadings are off its AC ones by {found['confirmed_largest_error']:.1e} "
+                    f"at most where confirmed, and where screened by "
+                    f"{found['screened_median_error']:.1e} in the median and "
+                    f"{found['screened_largest_error']:.1e} at most"
+                )
+        ratios = [f"{what}: {_ratios(best, 'outages/s')}" for what, best in case["best"].items()]
+        parts += [table, *notes, *ratios, ""]
+    return rich.console.Group(*parts)
+
+
+def acopf(result: dict) -> rich.console.Group:
+    """Returns the table of all cases, with what stands out below it."""
+    table = _table(
+        "AC optimal power flow beside PGLib's objectives",
+        ("case", "variant", "buses", "ours $/h", "PGLib $/h", "difference %", "iterations", "s",
+         "status"),
+    )  # fmt: skip
+    for row in acopf_lib.cells(result):
+        table.add_row(*row)
+    notes = [f"{row['case']}: {row['why']}" for row in result["cases"] if "why" in row]
+    return rich.console.Group(table, *notes)
+
+
+def _table(title: str, columns: tuple[str, ...]) -> rich.table.Table:
+    table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="left" if index < 2 else "right", no_wrap=True)
+    return table
+
+
+def _rate(row: dict, per_s: float) -> tuple[str, str, str]:
+    """Returns the batch, the median rate and the range of rates, as cells."""
+    seconds = row["seconds"]
+    low, high = (per_s * seconds["median"] / seconds[end] for end in ("max", "min"))
+    return f"{row['batch']:,}", f"{per_s:,.0f}", f"{low:,.0f}–{high:,.0f}"
+
+
+def _share(share: float) -> str:
+    return "all" if share == 1.0 else f"{share:.1%}"
+
+
+def _note(peer: str, report: dict) -> str:
+    """Returns what a peer is and how it was set, or why it is missing."""
+    if "error" in report:
+        return f"{peer}: {report['error']}"
+    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items() if k != "numpy")
+    settings = ", ".join(f"{k} {v}" for k, v in report["settings"].items() if v is not None)
+    return f"{peer}: {versions}; {settings}"
+
+
+def _ratios(best: dict, unit: str) -> str:
+    if best["ours"] is None:
+        return "ours solved no batch to the tolerance, so there is no ratio"
+    told = [f"fastest of ours: {best['ours']:,.0f} {unit}"]
+    for name, ratio in best.items():
+        if name.startswith("ours_over_") and ratio:
+            shown = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+            told.append(f"{shown} × {name.removeprefix('ours_over_')}")
+    return ", ".join(told)

@@ -1,0 +1,85 @@
+"""Finds experiments by name, and writes and reads them as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import json
+import pkgutil
+import typing
+from typing import Any
+
+import configs
+from configs.experiment import Experiment
+from envs.inputs import bounds, json_file
+
+_NOT_EXPERIMENTS = ("experiment", "shelf")
+
+
+def names() -> list[str]:
+    """Returns the names of the experiments on the shelf."""
+    found = (module.name for module in pkgutil.iter_modules(configs.__path__))
+    return sorted(name for name in found if name not in _NOT_EXPERIMENTS)
+
+
+def load(name: str) -> Experiment:
+    """Returns the experiment called `name`.
+
+    Raises:
+      ValueError: there is none.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1, cutoff=0.4)
+        hint = f"did you mean --config={near[0]}? " if near else ""
+        raise ValueError(
+            f"--config={name}: no such experiment; {hint}the shelf has {', '.join(names())}"
+        )
+    return importlib.import_module(f"configs.{name}").experiment()
+
+
+def to_json(experiment: Experiment) -> str:
+    """Returns every field as JSON."""
+    return json.dumps(dataclasses.asdict(experiment), indent=2) + "\n"
+
+
+def from_json(text: str) -> Experiment:
+    """Returns the experiment that `to_json` wrote.
+
+    Raises:
+      ValueError: the text is not one; the message names the field.
+    """
+    return build(json_file.parse(text))
+
+
+def build(values: Any) -> Experiment:
+    """Returns the experiment of what JSON said.
+
+    Raises:
+      ValueError: it is none; the message names the field, its value and what it accepts.
+    """
+    return _build(Experiment, values, "")
+
+
+def _build(cls, values, path: str):
+    if not isinstance(values, dict):
+        where = path.rstrip(".") or "it"
+        raise ValueError(f"{where}={bounds.shown(values)}: must be an object")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"{path}{unknown[0][:60]}: no such field of {cls.__name__}")
+    # A field that came later than the file is what it usually is.
+    needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+    missing = sorted(needed - set(values))
+    if missing:
+        raise ValueError(f"{path}{missing[0]}: missing")
+    built = {}
+    for name, value in values.items():
+        kind = hints[name]
+        if dataclasses.is_dataclass(kind):
+            value = _build(kind, value, f"{path}{name}.")
+        elif isinstance(value, list):
+            value = tuple(value)  # JSON has no tuples.
+        built[name] = value
+    return cls(**built)

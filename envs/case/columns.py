@@ -1,0 +1,148 @@
+"""Tables kept in JSON, one list per column: reading them with errors that name table and row."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import pathlib
+
+import numpy as np
+
+from envs.inputs import json_file
+
+_LARGEST_WHOLE = 2**31 - 1
+
+
+class Reader:
+    """Takes apart one JSON file; whatever is wrong is raised as `error`, naming the file.
+
+    Args:
+      path: the file.
+      kind: what the file should be, for the message: "Gridracer case file".
+      error: the exception class to raise.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      error: the file is not JSON, or its outermost value is not an object.
+    """
+
+    def __init__(self, path: pathlib.Path, kind: str, error: type[ValueError]):
+        self.path, self.kind, self.error = path, kind, error
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        try:
+            self.data = json_file.contents(path)
+        except ValueError as cause:  # Neither UTF-8 nor JSON.
+            raise self.wrong(str(cause)) from cause
+        if not isinstance(self.data, dict):
+            raise self.wrong("it holds no object")
+
+    def wrong(self, why: str) -> ValueError:
+        """Returns the error that says why the file as a whole cannot be used."""
+        return self.error(f"{self.path}: not a {self.kind}: {why}")
+
+    def refuse(self, table: str, row: int | None, why: str) -> ValueError:
+        """Returns the error that names `table` and, unless it is None, `row`, counted from 0."""
+        where = f"table {table}" + ("" if row is None else f", row {row + 1}")
+        return self.error(f"{self.path}: {where}: {why}")
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Returns the text kept as `name`."""
+        value = self.data.get(name, default)
+        if not isinstance(value, str):
+            raise self.wrong(f"{name} is {_shown(value)}, it must be text")
+        return value
+
+    def number(self, name: str) -> float:
+        """Returns the number kept as `name`."""
+        value = self.data.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(f"{name} is {_shown(value)}, it must be a number")
+        if not abs(value) <= np.finfo(float).max:
+            raise self.wrong(f"{name} is {_shown(value)}, it must be finite")
+        return float(value)
+
+    def table(self, name: str, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:
+        """Returns the columns of table `name` as lists of one length, those present."""
+        table = self.data.get(name)
+        if not isinstance(table, dict):
+            raise self.wrong(f"there is no table {name} (it is {_shown(table)})")
+        self.known(name, table, (*columns, *optional))
+        for column in columns:
+            if column not in table:
+                raise self.refuse(name, None, f"the column {column} is missing")
+        for column, values in table.items():
+            if not isinstance(values, list):
+                raise self.refuse(name, None, f"{column} is {_shown(values)}, it must be a list")
+        lengths = {column: len(values) for column, values in table.items()}
+        if len(set(lengths.values())) > 1:
+            raise self.refuse(name, None, f"columns differ in length: {lengths}")
+        return table
+
+    def known(self, table: str | None, names, allowed: tuple[str, ...]) -> None:
+        """Raises if one of `names` is not allowed, suggesting what may have been meant."""
+        for name in names:
+            if name not in allowed:
+                near = difflib.get_close_matches(name, allowed, 1)
+                hint = f"did you mean {near[0]}?" if near else f"there may be {', '.join(allowed)}"
+                where = "" if table is None else f"table {table}: "
+                raise self.error(f"{self.path}: {where}{name} is not known here; {hint}")
+
+    def numbers(
+        self, table: str, name: str, values: list, *, whole: bool = False, null: float | None = None
+    ) -> np.ndarray:
+        """Returns a column as an array, int32 if `whole`, else float.
+
+        Args:
+          table: the table's name, for messages.
+          name: the column's name, for messages.
+          values: the column.
+          whole: only whole numbers that fit 32 bits are accepted.
+          null: what JSON's null stands for; by default it is refused.
+        """
+        found = []
+        for row, value in enumerate(values):
+            if value is None and null is not None:
+                value = null
+            elif isinstance(value, bool) or not isinstance(value, int | float):
+                raise self.refuse(table, row, f"{name} is {_shown(value)}, it must be a number")
+            elif whole and not (abs(value) <= _LARGEST_WHOLE and float(value).is_integer()):
+                rule = "it must be a whole number below 2^31"
+                raise self.refuse(table, row, f"{name} is {_shown(value)}, {rule}")
+            elif not abs(value) <= np.finfo(float).max:
+                raise self.refuse(table, row, f"{name} is {_shown(value)}, it must be finite")
+            found.append(value)
+        return np.array(found, np.int32 if whole else float)
+
+    def choices(self, table: str, name: str, values: list, allowed: tuple[str, ...]) -> np.ndarray:
+        """Returns a column of texts, each one of `allowed`."""
+        for row, value in enumerate(values):
+            if value not in allowed:
+                near = difflib.get_close_matches(str(value), allowed, 1)
+                hint = f"did you mean {near[0]}?" if near else f"it may be {', '.join(allowed)}"
+                raise self.refuse(table, row, f"{name} is {_shown(value)}; {hint}")
+        width = max(map(len, allowed))
+        return np.array(values, f"<U{width}")
+
+
+def written(values) -> str:
+    """Returns a column as JSON that reads back exactly; what is not finite becomes null."""
+
+    def short(value):
+        if isinstance(value, float):
+            if not np.isfinite(value):
+                return None
+            if value.is_integer() and abs(value) < 2**53 and str(value) != "-0.0":
+                return int(value)
+        return value
+
+    return json.dumps([short(value) for value in np.asarray(values).tolist()])
+
+
+def _shown(value) -> str:
+    """Returns a value as a message shows it."""
+    try:
+        text = json.dumps(value)
+    except ValueError:  # A whole number of thousands of digits.
+        text = "a number too long to show"
+    return text if len(text) <= 60 else text[:57] + "…"

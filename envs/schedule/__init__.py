@@ -1,0 +1,1 @@
+"""Day-ahead plans: how units share a foreseen demand."""

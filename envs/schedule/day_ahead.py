@@ -1,0 +1,65 @@
+"""The day-ahead plan by table: a schedule depends on one number, so it is computed once."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from envs import options as options_lib
+from envs.case import grid as grid_lib
+from envs.schedule import schedule
+
+_POINTS = 1025
+
+
+def day_ahead(
+    grid: grid_lib.Grid,
+    options: options_lib.EnvOptions,
+    load_mw: chex.Array,
+    renewable_mw: chex.Array,
+) -> chex.Array:
+    """Returns the plan `[time, n_gen]` MW on the totals that the day before foresees.
+
+    Args:
+      grid: the grid.
+      options: name the schedule, and the losses that it allows for.
+      load_mw: `[time]` total load foreseen.
+      renewable_mw: `[time]` total wind and sun foreseen.
+    """
+    needed = demand(grid, load_mw, renewable_mw, options.planned_losses)
+    return plan(grid, options.schedule, needed)
+
+
+def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:
+    """Returns the schedule `name` for `demand_mw` `[time]`, as `[time, n_gen]` MW.
+
+    `schedule.SCHEDULES[name]` is evaluated at equally spaced demands between ΣPmin and ΣPmax and
+    interpolated linearly, which keeps its sum exact and every unit within its limits. Demand
+    outside that range is planned as its nearer end.
+    """
+    low, high = least_mw(grid), float(grid.gen.p_max_mw.sum())
+    with jax.ensure_compile_time_eval():
+        points = jnp.linspace(low, high, _POINTS, dtype=jnp.float32)
+        table = jax.jit(lambda demand: schedule.SCHEDULES[name](grid, demand))(points)
+    place = jnp.clip((demand_mw - low) * ((_POINTS - 1) / max(high - low, 1e-6)), 0, _POINTS - 1)
+    below = jnp.minimum(place.astype(jnp.int32), _POINTS - 2)
+    left, right = table[below], table[below + 1]
+    return left + (place - below)[:, None] * (right - left)
+
+
+def least_mw(grid: grid_lib.Grid) -> float:
+    """Returns the sum of Pmin, below which a plan cannot go."""
+    return float(grid.gen.p_min_mw.sum())
+
+
+def demand(
+    grid: grid_lib.Grid, load_mw: chex.Array, renewable_mw: chex.Array, planned_losses: float
+) -> chex.Array:
+    """Returns what units are to cover `[time]`: load and losses less renewables, at least ΣPmin.
+
+    Where less would be left, fewer renewables are taken into the plan.
+    """
+    total = load_mw * (1.0 + planned_losses)
+    taken = jnp.minimum(renewable_mw, jnp.maximum(total - least_mw(grid), 0.0))
+    return jnp.maximum(total - taken, least_mw(grid))

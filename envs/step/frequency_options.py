@@ -1,0 +1,100 @@
+"""What can be chosen about the frequency of the system."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+from envs.inputs import bounds
+from envs.inputs.bounds import Range
+
+_NOMINAL_HZ = (50.0, 60.0)
+_SECONDS = Range(0, 1e6, above=True)
+_DEVIATION = Range(0, 60, above=True)  # Hz
+
+
+@dataclasses.dataclass(frozen=True)
+class FrequencyOptions:
+    """Options of the frequency model. The text beside each field is its help.
+
+    `docs/frequency.md` gives the sources. The defaults of load shedding are those of the
+    north-east of North America; `european` has those of Continental Europe.
+    """
+
+    nominal_hz: Annotated[float, "nominal frequency: 50 or 60 Hz", Range(50, 60)] = 60.0
+    damping: Annotated[float, "change of load with frequency, % per %", Range(0, 1000)] = 1.0
+    governor_seconds: Annotated[
+        float, "time constant of the slow part of governors, s", _SECONDS
+    ] = 8.0
+    governor_fast_share: Annotated[
+        float, "share of a governor's power that comes at once", Range(0, 1)
+    ] = 0.3
+    agc_seconds: Annotated[float, "integration time of secondary control, s", _SECONDS] = 60.0
+    shed_first_hz: Annotated[
+        float, "load shedding starts this far below nominal, Hz", _DEVIATION
+    ] = 0.5
+    shed_step_hz: Annotated[float, "between two stages of load shedding, Hz", _DEVIATION] = 0.2
+    shed_stages: Annotated[int, "stages of load shedding; 0 for none", Range(0, 20)] = 4
+    shed_stage_share: Annotated[float, "share of load that each stage sheds", Range(0, 1)] = 0.07
+    restore_share_per_min: Annotated[
+        float, "share of load reconnected each minute", Range(0, 60)
+    ] = 0.02
+    restore_within_hz: Annotated[
+        float, "load comes back above nominal less this, Hz", Range(0, 60)
+    ] = 0.1
+    band_hz: Annotated[float, "deviation that counts as outside the band, Hz", _DEVIATION] = 0.2
+    collapse_low_hz: Annotated[float, "units trip this far below nominal, Hz", _DEVIATION] = 2.2
+    collapse_high_hz: Annotated[float, "units trip this far above nominal, Hz", _DEVIATION] = 1.8
+    least_inertia_s: Annotated[
+        float, "inertia never taken for less, seconds of the load", _SECONDS
+    ] = 0.5
+
+    def __post_init__(self):
+        bounds.check("env.frequency.", self)
+        if self.nominal_hz not in _NOMINAL_HZ:
+            raise _refused("nominal_hz", self.nominal_hz, "must be 50 or 60")
+        if self.shed_stage_share * self.shed_stages > 1:
+            raise _refused(
+                "shed_stage_share",
+                self.shed_stage_share,
+                f"times env.frequency.shed_stages={self.shed_stages} it must be at most 1",
+            )
+        if self.shed_stages and self.shed_last_hz >= self.collapse_low_hz:
+            raise _refused(
+                "collapse_low_hz",
+                self.collapse_low_hz,
+                f"must be more than the last stage of load shedding, {self.shed_last_hz:g}, which "
+                f"follows from env.frequency.shed_first_hz={self.shed_first_hz:g}, "
+                f"env.frequency.shed_step_hz={self.shed_step_hz:g} and "
+                f"env.frequency.shed_stages={self.shed_stages}",
+            )
+        if self.collapse_low_hz >= self.nominal_hz:
+            raise _refused("collapse_low_hz", self.collapse_low_hz, "must be below nominal_hz")
+        if self.restore_within_hz >= self.shed_first_hz:
+            raise _refused(
+                "restore_within_hz",
+                self.restore_within_hz,
+                f"must be less than env.frequency.shed_first_hz={self.shed_first_hz}",
+            )
+
+    @property
+    def shed_last_hz(self) -> float:
+        """How far below nominal the last stage of load shedding acts, Hz."""
+        return self.shed_first_hz + self.shed_step_hz * (self.shed_stages - 1)
+
+
+def european() -> FrequencyOptions:
+    """Returns the options of Continental Europe: 50 Hz, 45 % of load in six stages from 49 Hz."""
+    return FrequencyOptions(
+        nominal_hz=50.0,
+        shed_first_hz=1.0,
+        shed_step_hz=0.2,
+        shed_stages=6,
+        shed_stage_share=0.075,
+        collapse_low_hz=2.5,
+        collapse_high_hz=1.5,
+    )
+
+
+def _refused(name: str, value, rule: str) -> ValueError:
+    return ValueError(f"env.frequency.{name}={value}: {rule}")

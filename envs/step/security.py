@@ -1,0 +1,80 @@
+"""N−1 security of a step: every outage screened, the worst of them confirmed by AC power flow."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from envs import options as options_lib
+from envs.case import grid as grid_lib
+from envs.contingency import distribution_factors, screening
+from envs.powerflow import solve
+from envs.step import solve_and_protect
+
+_LOADING_SHOWN = 10.0  # an outage that collapses the grid has no finite loading
+
+
+class Security(NamedTuple):
+    """What the outages of a grid would do."""
+
+    loading: chex.Array  # `[n_branch]` of the fullest branch left, by outage; 0 where already out
+    insecure: chex.Array  # outages that overload something
+
+
+class Assessor:
+    """Assesses solved steps of one grid."""
+
+    def __init__(
+        self, grid: grid_lib.Grid, plant: solve_and_protect.Plant, options: options_lib.EnvOptions
+    ):
+        self._n_bus, self._gen_bus = grid.n_bus, grid.gen.bus
+        self._capacity = jnp.asarray(grid.gen.capacity_mw / grid.base_mva, jnp.float32)
+        self._load = jnp.asarray(grid.bus.load_p_mw / grid.base_mva, jnp.float32)
+        count = min(options.confirmed_outages, grid.n_branch)
+        self._screen = screening.screener(distribution_factors.build(grid), k=max(count, 1))
+        self._confirm = None
+        if count:
+            self._confirm = screening.confirmer(plant.net, tolerance_pu=plant.tolerance_pu)
+
+    def __call__(
+        self, solution: solve_and_protect.Point, closed: chex.Array, gen_on: chex.Array
+    ) -> Security:
+        """Returns the security of an operating point; nothing of one that is no solution.
+
+        Args:
+          solution: of one grid.
+          closed: bool `[n_branch]`, in service after the step.
+          gen_on: bool `[n_gen]`, in service.
+        """
+        closed = closed.astype(jnp.float32)
+        found = self._screen(solution, closed)
+        loading = found.loading
+        if self._confirm is not None:
+            sure = self._confirm(self._request(solution, closed, gen_on), solution, found.worst)
+            # An outage of what is out already stays none.
+            exact = jnp.where(loading[found.worst] > 0, sure.loading, 0.0)
+            loading = loading.at[found.worst].set(exact)
+        # What screening cannot tell is never called secure.
+        unknown = jnp.where(closed > 0, _LOADING_SHOWN, 0.0)
+        loading = jnp.where(found.sound, jnp.minimum(loading, _LOADING_SHOWN), unknown)
+        loading = jnp.where(solution.converged, loading, 0.0)
+        return Security(loading, (loading > 1.0).sum().astype(jnp.float32))
+
+    def _request(self, solution, closed, gen_on) -> solve.Request:
+        """Returns the operating point as a request: units share by Pmax what an outage changes."""
+        on = gen_on.astype(jnp.float32)
+        capacity = jnp.zeros(self._n_bus).at[self._gen_bus].add(self._capacity * on)
+        return solve.Request(
+            p_pu=solution.p_pu,
+            q_pu=solution.q_pu,
+            vm_setpoint_pu=solution.vm_pu,
+            participation=capacity / jnp.maximum(capacity.sum(), 1e-6),
+            vm_start_pu=solution.vm_pu,
+            va_start_rad=solution.va_rad,
+            closed=closed,
+            holds=jnp.zeros(self._n_bus).at[self._gen_bus].max(on),
+            capacity=capacity,
+            load_pu=self._load,
+        )

@@ -1,0 +1,92 @@
+"""Which branches are in service, why the others are not, and when that may change."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import flax.struct
+import jax.numpy as jnp
+
+from envs.time_series import series as series_lib
+
+CLOSED, OPENED, TRIPPED = 0, 1, 2  # what the controller and protection made of a branch
+_ASKED = 0.5  # an action beyond this asks for a switch
+
+
+@flax.struct.dataclass
+class BranchState:
+    """Service of every branch, `[n_branch]`."""
+
+    why: chex.Array  # int8: closed, opened by the controller, or tripped by protection
+    available: chex.Array  # bool: not taken away by the tape, whatever `why` says
+    wait: chex.Array  # int32 steps before the controller, or reclosing, may change it
+    overloaded: chex.Array  # int32 steps in a row above its limit
+
+    @property
+    def closed(self) -> chex.Array:
+        """Whether each branch is in service, bool `[n_branch]`."""
+        return (self.why == CLOSED) & self.available
+
+
+class Switched(NamedTuple):
+    """What became of a switching action."""
+
+    state: BranchState
+    operations: chex.Array  # breakers moved
+    refused: chex.Array  # requests that cooldown or the limit of one a step prevented
+
+
+def initial(n_branch: int) -> BranchState:
+    """Returns all branches in service."""
+    none = jnp.zeros(n_branch, jnp.int32)
+    return BranchState(none.astype(jnp.int8), jnp.ones(n_branch, bool), none, none)
+
+
+def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) -> BranchState:
+    """Returns the state after the tape's `status` `[n_branch]`, and after reclosing what tripped.
+
+    A branch that the tape takes away is what it was before when the tape gives it back: in service,
+    open because the controller opened it, or tripped. One that protection tripped is closed when
+    its wait is over, in or out of the tape's hands, unless it never `recloses`; one that the
+    controller opened stays open.
+    """
+    wait = jnp.maximum(state.wait - 1, 0)
+    over = (state.why == TRIPPED) & (wait == 0) & recloses
+    why = jnp.where(over, CLOSED, state.why).astype(jnp.int8)
+    state = state.replace(why=why, available=status == series_lib.IN_SERVICE, wait=wait)
+    return state.replace(overloaded=jnp.where(state.closed, state.overloaded, 0))
+
+
+def switch(state: BranchState, action: chex.Array, cooldown: int) -> Switched:
+    """Returns the state after a switching action `[n_branch]` in [−1, 1].
+
+    Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that the
+    controller opened or that tripped, unless the tape has it. One breaker moves a step, that of the
+    strongest request; it then waits.
+    """
+    asked = jnp.where(state.why == CLOSED, -action, action)
+    asked = jnp.where(state.available & (asked > _ASKED), asked, 0.0)
+    allowed = jnp.where(state.wait == 0, asked, 0.0)
+    chosen = (jnp.arange(action.size) == allowed.argmax()) & (allowed > 0)
+    why = jnp.where(chosen, jnp.where(state.why == CLOSED, OPENED, CLOSED), state.why)
+    moved = chosen.sum()
+    return Switched(
+        state.replace(why=why.astype(jnp.int8), wait=jnp.where(chosen, cooldown, state.wait)),
+        moved,
+        (asked > 0).sum() - moved,
+    )
+
+
+def trip(
+    state: BranchState, tripped: chex.Array, rho: chex.Array, reclose_steps: int
+) -> BranchState:
+    """Returns the state after protection: `tripped` bool `[n_branch]` are out and wait.
+
+    The count of steps above the limit goes on for those that stay in service with `rho` above 1.
+    """
+    return state.replace(
+        why=jnp.where(tripped, TRIPPED, state.why).astype(jnp.int8),
+        wait=jnp.where(tripped, reclose_steps, state.wait),
+        overloaded=jnp.where((rho > 1.0) & ~tripped & state.closed, state.overloaded + 1, 0),
+    )

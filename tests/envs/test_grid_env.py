@@ -1,0 +1,617 @@
+"""The decision process: its order, its limits, its endings, and its physics step by step."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from envs import grid_env
+from envs.options import EnvOptions
+from envs.step import rewards, switching
+from envs.step.termination import Reason
+from envs.time_series import series as series_lib
+from evaluation import pandapower_grid
+
+
+def strong(tree):
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
+
+
+@pytest.fixture(scope="module")
+def start(env):
+    return jax.jit(env.start)
+
+
+@pytest.fixture(scope="module")
+def step(env):
+    """One step of `env` on a tape, compiled once."""
+    return jax.jit(env.transition)
+
+
+@pytest.fixture(scope="module")
+def sample(env):
+    return jax.jit(env.sample_tape)
+
+
+@pytest.fixture(scope="module")
+def tape(sample):
+    return quiet(sample(jax.random.PRNGKey(3)))
+
+
+def quiet(tape):
+    """The same day without outages."""
+    return tape.replace(
+        branch_status=jnp.zeros_like(tape.branch_status),
+        gen_status=jnp.zeros_like(tape.gen_status),
+    )
+
+
+def idle(env):
+    return jnp.zeros(env.layout.action_size)
+
+
+@pytest.fixture(scope="module")
+def episode(env, start, step, tape):
+    """A day of random actions: states of every step, and the actions, stacked."""
+    rng = np.random.default_rng(3)
+    first = state = start(tape)
+    states, actions = [], []
+    for _ in range(env.horizon):
+        action = jnp.asarray(rng.uniform(-1, 1, env.layout.action_size), jnp.float32)
+        state = step(state, action, tape)
+        states.append(state)
+        actions.append(np.asarray(action))
+    return first, jax.tree.map(lambda *leaves: np.stack(leaves), *states), np.stack(actions)
+
+
+def test_reset_and_step_work_as_the_docstring_says(env, key):
+    state = jax.jit(env.reset)(key)
+    assert state.observation.shape == (env.layout.observation_size,)
+    state = jax.jit(env.step)(state, idle(env))
+    assert int(state.t) == 1 and not state.done
+    assert set(state.terms) == set(rewards.UNITS)
+
+
+def test_doing_nothing_follows_the_plan(env, start, step, tape):
+    state = start(tape)
+    for _ in range(30):
+        state = step(state, idle(env), tape)
+        plan = np.asarray(tape.plan_p_mw[state.t])
+        # Units share the errors of forecasts; a quarter of the plan is more than they amount to.
+        units = env.grid.units
+        np.testing.assert_allclose(state.gen_p_mw[units], plan[units], atol=0.25 * plan.sum())
+
+
+def test_a_day_is_truncated_not_terminated(env, episode):
+    _, states, _ = episode
+    assert states.truncated.tolist() == [False] * (env.horizon - 1) + [True]
+    assert not np.any(states.terminated)
+
+
+def injections(env, tape, states, actions):
+    """What is known of bus injections without the power flow, MW and MVAr `[time, n_bus]`."""
+    rows = slice(1, env.horizon + 1)
+    load = np.ones((env.horizon, env.grid.loads.size))
+    load[:, env.site.controllable] += 0.10 * actions[:, env.layout.action["load"]]
+    loads_p, loads_q = np.asarray(tape.load_p_mw[rows]) * load, np.asarray(tape.load_q_mvar[rows])
+    p, q = np.zeros((2, env.horizon, env.grid.n_bus))
+    np.add.at(p.T, env.grid.loads, -loads_p.T)
+    np.add.at(q.T, env.grid.loads, -(loads_q * load).T)
+    np.add.at(p.T, env.grid.gen.bus, states.gen_p_mw.T)
+    np.add.at(p.T, env.fleet.renewables.bus, np.asarray(tape.renewable_mw[rows]).T)
+    stored = np.diff(np.vstack([0.5 * env.fleet.storage.energy_mwh, states.energy_mwh]), axis=0)
+    given = np.where(
+        stored > 0,
+        -stored / env.fleet.storage.charge_efficiency,
+        -stored * env.fleet.storage.discharge_efficiency,
+    )
+    np.add.at(p.T, env.fleet.storage.bus, given.T / env.dt_h)
+    return p, q
+
+
+def test_power_balances_at_every_step(env, tape, episode):
+    _, states, actions = episode
+    p, _ = injections(env, tape, states, actions)
+    np.testing.assert_allclose(p.sum(1), states.losses_mw, atol=0.05)
+    assert np.all(states.losses_mw > 0)
+    np.testing.assert_allclose(states.terms["losses"], states.losses_mw * env.dt_h, rtol=1e-5)
+
+
+def test_an_episode_replayed_in_pandapower_agrees(env, case14, tape, episode):
+    _first, states, actions = episode
+    p, q = injections(env, tape, states, actions)
+    oracle = pandapower_grid.Oracle(case14)
+    worst = 0.0
+    for t in range(0, env.horizon, 12):
+        vm, va = states.vm_pu[t].astype(float), states.va_rad[t].astype(float)
+        answer = oracle.solve(p[t] / case14.base_mva, q[t] / case14.base_mva, vm)
+        worst = max(worst, np.abs(answer.vm - vm).max(), np.abs(answer.va - va).max())
+    # Solved to a mismatch of 1e-4 pu; what stored energy says of a battery's power is rounded too.
+    assert worst < 1e-4, worst
+
+
+def test_units_keep_ramps_and_limits(env, episode):
+    first, states, _ = episode
+    units = env.grid.units
+    power = np.concatenate([first.gen_p_mw[None], states.gen_p_mw])[:, units]
+    p_max = env.grid.gen.p_max_mw[units]
+    ramp = env.fleet.units.ramp_mw_per_min[units] * env.options.step_minutes
+    # What losses change within a step is settled on top: well below 2 % of a unit.
+    slack = 0.02 * p_max
+    forced = states.terms["surplus"][:, None] / env.dt_h
+    assert np.all(np.diff(power, axis=0) <= ramp + slack)
+    assert np.all(-np.diff(power, axis=0) <= ramp + slack + forced)
+    assert np.all(power <= p_max + slack) and np.all(power >= -slack)
+    moved = np.abs(np.diff(power, axis=0)).max(0)
+    assert np.any(moved > 0.9 * ramp), "ramps were never tested"
+
+
+def test_batteries_keep_their_energy(env, episode):
+    first, states, actions = episode
+    fleet = env.fleet.storage
+    energy = np.concatenate([first.energy_mwh[None], states.energy_mwh])
+    assert np.all(energy >= 0) and np.all(energy <= fleet.energy_mwh)
+    wanted = actions[:, env.layout.action["storage"]] * fleet.p_max_mw
+    free = (energy[1:] > 1e-3) & (energy[1:] < fleet.energy_mwh - 1e-3)
+    drawn = np.where(wanted > 0, wanted / fleet.discharge_efficiency,
+                     wanted * fleet.charge_efficiency)  # fmt: skip
+    expected = energy[:-1] - env.dt_h * drawn
+    assert free.any()
+    np.testing.assert_allclose(energy[1:][free], expected[free], atol=1e-3)
+
+
+def test_set_points_reach_their_limits_by_their_ramp(env, start, step, tape):
+    condensers = env.grid.condensers
+    bus, ramp = env.grid.gen.bus[condensers], env.options.voltage_ramp
+    up = idle(env).at[env.layout.action["generator"]].set(1.0)
+    state, seen = start(tape), []
+    for _ in range(40):
+        seen.append(np.asarray(state.vm_pu[bus]))
+        state = step(state, up, tape)
+    moved = np.diff(seen, axis=0)
+    assert np.abs(moved).max() < ramp + 1e-5 and np.any(moved > 0.99 * ramp)
+    np.testing.assert_allclose(seen[-1], env.grid.bus.vm_max_pu[bus], atol=1e-5)
+
+
+def with_loads(tape, factor):
+    """The same day with all loads scaled after row 0, as foreseen."""
+    scale = jnp.ones((tape.load_p_mw.shape[0], 1)).at[1:].set(factor)
+    return tape.replace(
+        load_p_mw=tape.load_p_mw * scale,
+        load_q_mvar=tape.load_q_mvar * scale,
+        load_forecast_mw=tape.load_forecast_mw * factor,
+    )
+
+
+def test_load_that_falls_faster_than_ramps_is_followed_at_a_price(env, start, step, tape):
+    tape = with_loads(tape.replace(renewable_mw=0.0 * tape.renewable_mw), 0.3)
+    before = start(tape)
+    after = step(before, idle(env), tape)
+    ramp = env.fleet.units.ramp_mw_per_min * env.options.step_minutes
+    beyond = np.asarray(before.gen_p_mw - after.gen_p_mw) - ramp
+    surplus_mw = float(after.terms["surplus"]) / env.dt_h
+    slack = 0.02 * env.grid.gen.p_max_mw.max()
+    assert surplus_mw > 1 and 0 < beyond[env.grid.units].max() <= surplus_mw + slack
+    cost = -1000 * float(after.reward)
+    others = dict(after.terms, surplus=jnp.float32(0.0))
+    cheaper = -1000 * float(rewards.economic(others, env.options))
+    assert cost - cheaper == pytest.approx(500 * surplus_mw * env.dt_h, rel=0.02)
+
+
+def test_reactive_power_outside_limits_is_reported(env, start, step, tape):
+    after = step(start(tape), idle(env), tape)
+    q = np.asarray(after.observation[env.layout.observation["gen_q"]], float)
+    gen = env.grid.gen
+    beyond = np.maximum(q - gen.q_max_mvar, 0) + np.maximum(gen.q_min_mvar - q, 0)
+    assert beyond.sum() > 1.0
+    found = float(after.terms["reactive_violation"])
+    assert found == pytest.approx(beyond.sum() / 12, rel=1e-4)
+
+
+def test_every_action_has_an_effect_in_both_directions(env, start, step, tape):
+    state = start(tape)
+    for _ in range(100):  # Into the day, where units are away from their limits.
+        state = step(state, idle(env), tape)
+    still = step(state, idle(env), tape)
+    for index, name in enumerate(env.layout.action_names):
+        for direction in (-0.5, 0.5):
+            moved = step(state, idle(env).at[index].set(direction), tape)
+            change = np.abs(moved.observation - still.observation).max()
+            assert change > 1e-3, f"{name} moved by {direction} changes nothing"
+
+
+def test_every_observation_varies_over_a_day(env, episode):
+    _, states, _ = episode
+    spread = np.ptp(states.observation, axis=0)
+    constant = [n for n, s in zip(env.layout.observation_names, spread) if s < 1e-5]
+    assert not constant
+
+
+def test_condensers_follow_their_set_points_and_draw_what_they_lose(env, start, step, tape):
+    up = idle(env).at[2:5].set(jnp.array([1.0, -1.0, 0.5]))
+    after = start(tape)
+    for _ in range(16):  # as their ramps take
+        after = step(after, up, tape)
+    buses = env.grid.gen.bus[2:5]
+    level = float(tape.day_ahead_load_mw[after.t]) / env.grid.bus.load_p_mw.sum()
+    usual = 1.0 - 0.02 * (1 - level)
+    expected = [1.06, 0.94, usual + 0.5 * (1.06 - usual)]
+    np.testing.assert_allclose(after.vm_pu[buses], expected, atol=1e-5)
+    q = after.observation[env.layout.observation["gen_q"]][2:5]
+    later = step(after, up, tape)
+    np.testing.assert_allclose(later.gen_p_mw[2:5], -0.015 * np.abs(q), rtol=1e-4)
+
+
+def test_load_control_moves_the_load_and_is_paid_for(env, start, step, tape):
+    state = start(tape)
+    action = idle(env).at[env.layout.action["load"].start].set(-1.0)
+    after, still = step(state, action, tape), step(state, idle(env), tape)
+    asked = float(after.observation[env.layout.observation["load_p"]][0])
+    less = float((still.gen_p_mw - after.gen_p_mw).sum())
+    assert 0.1 * asked < less < 0.13 * asked, "generation falls by the load and its losses"
+    paid = 60.0 * 0.1 * asked * env.dt_h
+    assert float(after.terms["load_control_cost"]) == pytest.approx(paid, rel=1e-4)
+
+
+def test_costs_and_reward_by_hand(env, start, step, tape):
+    after = step(start(tape), idle(env), tape)
+    p = np.asarray(after.gen_p_mw)
+    cost = (7.920951 * p[0] + 23.269494 * p[1]) / 12
+    assert float(after.terms["generation_cost"]) == pytest.approx(cost, rel=1e-5)
+    beyond = 10 * float(after.terms["reactive_violation"])
+    spilt = 20 * float(after.terms["curtailment"])
+    assert float(after.reward) == pytest.approx(-(cost + beyond + spilt) / 1000, rel=1e-5)
+
+
+def test_batch_equals_single(env, start, step, tape):
+    rng = np.random.default_rng(5)
+    actions = jnp.asarray(rng.uniform(-1, 1, (4, env.layout.action_size)), jnp.float32)
+    state = start(tape)
+    together = jax.jit(jax.vmap(env.transition, in_axes=(None, 0, None)))(state, actions, tape)
+    for index in range(4):
+        alone = step(state, actions[index], tape)
+        np.testing.assert_allclose(
+            together.observation[index], alone.observation, rtol=1e-4, atol=5e-4
+        )
+
+
+def test_a_seed_gives_the_same_episode(env, start, step, sample):
+    def run():
+        tape = sample(jax.random.PRNGKey(11))
+        state = start(tape)
+        for _ in range(5):
+            state = step(state, idle(env) + 0.3, tape)
+        return state
+
+    jax.tree.map(np.testing.assert_array_equal, run(), run())
+
+
+def test_a_pooled_tape_reads_like_a_tape(sample):
+    tapes = [sample(jax.random.PRNGKey(seed)) for seed in range(3)]
+    pool = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tapes)
+    pooled = series_lib.PooledTape(pool, jnp.int32(2))
+    jax.tree.map(np.testing.assert_array_equal, tapes[2].at(17), pooled.at(17))
+
+
+# Outages, protection, islands.
+
+
+def out_of_service(tape, branch, rows, status=series_lib.FAULT):
+    return tape.replace(branch_status=tape.branch_status.at[rows, branch].set(status))
+
+
+def test_a_fault_takes_a_branch_out_and_gives_it_back(env, start, step, tape):
+    tape = out_of_service(tape, 4, slice(3, 6))
+    state, seen = start(tape), []
+    for _ in range(7):
+        state = step(state, idle(env), tape)
+        rho = state.observation[env.layout.observation["branch_rho"]]
+        seen.append((bool(state.branch.closed[4]), float(rho[4]) > 0))
+    assert seen == [(True, True)] * 2 + [(False, False)] * 3 + [(True, True)] * 2
+
+
+def test_what_a_bridge_cuts_off_is_dead_and_the_rest_goes_on(env, case14, start, step, tape):
+    """Branch 7-8 of case14 is the only one at bus 8."""
+    bridge = int(np.flatnonzero(case14.branch.to_bus == 7)[0])
+    tape = out_of_service(tape, bridge, slice(1, 3))
+    after = step(start(tape), idle(env), tape)
+    assert after.vm_pu[7] == 0 and np.all(np.delete(after.vm_pu, 7) > 0.9)
+    assert not after.terminated and int(after.metrics["dead_buses"]) == 1
+
+
+def test_an_island_with_load_is_energy_not_served(env, case14, start, step, tape):
+    """Buses 12, 13 and 14 hang on four branches."""
+    inside = np.isin(np.arange(14), [11, 12, 13])
+    ties = np.flatnonzero(inside[case14.branch.from_bus] != inside[case14.branch.to_bus])
+    tape = out_of_service(tape, ties, 1)
+    after = step(start(tape), idle(env), tape)
+    lost = np.isin(case14.loads, [11, 12, 13])
+    asked = np.asarray(tape.load_p_mw[1])
+    assert np.all(after.vm_pu[inside] == 0) and not after.terminated
+    found = float(after.terms["energy_not_served"])
+    assert found == pytest.approx(asked[lost].sum() / 12, rel=1e-3)
+    produced = float(after.gen_p_mw.sum() + tape.renewable_mw[1].sum())
+    dead_plant = float(tape.renewable_mw[1][np.isin(env.fleet.renewables.bus, [11, 12, 13])].sum())
+    served = asked[~lost].sum() + float(after.losses_mw)
+    assert produced - dead_plant == pytest.approx(served, abs=0.1)
+
+
+def test_a_lost_unit_is_replaced_and_dips_frequency(env, start, step, tape):
+    """The smaller of case14's two units."""
+    tape = tape.replace(gen_status=tape.gen_status.at[5:20, 1].set(series_lib.FAULT))
+    state = start(tape)
+    for _ in range(4):
+        state = step(state, idle(env), tape)
+    power = float(state.gen_p_mw[1])
+    after = step(state, idle(env), tape)
+    assert power > 5 and float(after.gen_p_mw[1]) == 0
+    assert float(after.metrics["nadir_hz"]) < float(state.metrics["nadir_hz"]) - 0.05
+    assert float(after.metrics["rocof_hz_per_s"]) < 0
+    for _ in range(3):
+        after = step(after, idle(env), tape)
+    assert abs(float(after.frequency.deviation_hz)) < 0.05, "frequency returns"
+
+
+@pytest.fixture(scope="module")
+def tight(case14):
+    """The environment with every branch limit at a third, angles within 2°, and its step."""
+    branch = dataclasses.replace(
+        case14.branch,
+        rate_mva=case14.branch.rate_mva / 3.5,
+        angle_min_rad=np.full(20, -np.deg2rad(2.0)),
+        angle_max_rad=np.full(20, np.deg2rad(2.0)),
+    )
+    grid = dataclasses.replace(case14, branch=branch)
+    named = grid_env.check(EnvOptions())
+    env = grid_env.GridEnv(named._replace(grid=grid, site=named.site._replace(grid=grid)),
+                           EnvOptions())  # fmt: skip
+    return env, jax.jit(env.start), jax.jit(env.transition)
+
+
+def test_overloaded_branches_trip_after_a_count_or_at_once_and_come_back(tight, tape):
+    env, start, step = tight
+    state = start(tape, 100)
+    history = [state]
+    for _ in range(16):
+        state = step(state, idle(env), tape)
+        history.append(state)
+        if state.terminated:
+            break
+    rho = np.stack([s.observation[env.layout.observation["branch_rho"]] for s in history])
+    tripped = np.stack([s.trip_round for s in history])
+    assert tripped.any(), "limits this low must trip something"
+    for t, branch in zip(*np.nonzero(tripped == 1)):
+        if t >= 4:
+            count = int(history[t - 1].branch.overloaded[branch])
+            assert count >= 3 or rho[t - 1, branch] > 0
+        assert not history[t].branch.closed[branch]
+        assert int(history[t].branch.wait[branch]) == env.options.protection.reclose_steps
+    for before, after in itertools.pairwise(history):
+        if after.terminated:
+            continue
+        waited = (before.branch.why == switching.TRIPPED) & (before.branch.wait == 1)
+        again = np.asarray(after.trip_round) > 0
+        assert np.all(np.asarray(after.branch.closed)[np.asarray(waited) & ~again])
+
+
+def test_angle_differences_beyond_limits_are_counted_and_priced_by_option(tight, tape):
+    env, start, step = tight
+    tape = out_of_service(tape, 4, slice(102, 104))
+    state, branch = start(tape, 100), env.grid.branch
+    for out in (False, True):  # what is open has no angle to keep
+        state = step(state, idle(env), tape)
+        closed, va = np.asarray(state.branch.closed), np.asarray(state.va_rad, float)
+        assert closed[4] != out and not state.terminated
+        across = np.rad2deg(va[branch.from_bus] - va[branch.to_bus])[closed]
+        beyond = np.deg2rad(np.maximum(np.abs(across) - 2.0, 0.0).sum())
+        assert beyond > 0.01
+        found = float(state.terms["angle_violation"])
+        assert found == pytest.approx(beyond / 12, rel=1e-3)
+        free, priced = (
+            float(rewards.operating_cost(state.terms, EnvOptions(angle_price=price)))
+            for price in (0.0, 1e6)
+        )
+        assert priced - free == pytest.approx(1e6 * found, rel=1e-3)
+        assert free == pytest.approx(-1000 * float(state.reward), rel=1e-5)
+
+
+def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, tape):
+    named = tight[0]
+    options = EnvOptions(protection=dataclasses.replace(EnvOptions().protection, hard_limit=1.5))
+    env = grid_env.GridEnv(
+        grid_env.Named(named.grid, named.fleet, named.site, named.layout), options
+    )
+    start, step = jax.jit(env.start), jax.jit(env.transition)
+    lanes = 40  # several are settled at a time, and not all of them at once
+    rng = np.random.default_rng(2)
+    rows = rng.integers(0, 250, lanes)
+    states = jax.vmap(start, in_axes=(None, 0))(tape, jnp.asarray(rows))
+    closed = np.ones((lanes, env.grid.n_branch), bool)
+    for lane in range(0, lanes, 3):
+        closed[lane, rng.choice(env.grid.n_branch, 1 + lane // 3 % 3, replace=False)] = False
+    # Branches that the controller opened stay open.
+    why = jnp.where(closed, states.branch.why, switching.OPENED).astype(jnp.int8)
+    branch = states.branch.replace(why=why)
+    states = states.replace(branch=branch)
+    idle_all = jnp.zeros((lanes, env.layout.action_size))
+    together = jax.jit(jax.vmap(env.transition, in_axes=(0, 0, None)))(states, idle_all, tape)
+    assert len(np.unique(together.metrics["cascade_rounds"])) >= 3
+    for lane in range(lanes):
+        alone = step(jax.tree.map(lambda leaf, i=lane: leaf[i], states), idle(env), tape)
+        np.testing.assert_array_equal(together.trip_round[lane], alone.trip_round)
+        for name in ("cascade_rounds", "dead_buses"):
+            assert together.metrics[name][lane] == alone.metrics[name], name
+        assert together.reason[lane] == alone.reason
+        np.testing.assert_allclose(together.vm_pu[lane], alone.vm_pu, atol=2e-4)
+
+
+@pytest.mark.parametrize("condenser_out", [False, True])
+def test_a_bus_that_is_dead_stays_so_in_peace_and_comes_back(env, start, step, tape, condenser_out):
+    bus = int(np.flatnonzero(env.grid.bus.id == 8)[0])
+    branch = int(np.flatnonzero(env.grid.branch.to_bus == bus)[0])
+    (gen,) = np.flatnonzero(env.grid.gen.bus == bus)
+    off = slice(1, 4)
+    tape = tape.replace(branch_status=tape.branch_status.at[off, branch].set(series_lib.FAULT))
+    if condenser_out:
+        tape = tape.replace(gen_status=tape.gen_status.at[1:, gen].set(series_lib.FAULT))
+    state, history = start(tape), []
+    for _ in range(5):
+        state = step(state, idle(env), tape)
+        history.append(state)
+    assert [float(s.vm_pu[bus]) > 0 for s in history] == [False, False, False, True, True]
+    assert [int(s.metrics["dead_buses"]) for s in history] == [1, 1, 1, 0, 0]
+    for state in history:
+        assert not state.terminated and not state.metrics["fell_back"]
+        assert abs(float(state.metrics["nadir_hz"]) - 60.0) < 0.05
+
+
+def test_an_island_that_dies_disturbs_frequency_once(env, start, step, tape):
+    grid = env.grid
+    dead = int(np.flatnonzero(grid.bus.id == 3)[0])
+    cut = np.flatnonzero((grid.branch.from_bus == dead) | (grid.branch.to_bus == dead))
+    tape = tape.replace(branch_status=tape.branch_status.at[1:, cut].set(series_lib.FAULT))
+    state, peaks = start(tape), []
+    for _ in range(3):
+        state = step(state, idle(env), tape)
+        peaks.append(float(state.metrics["seconds_off_nominal"]))
+        assert float(state.vm_pu[dead]) == 0 and int(state.reason) in (0, int(Reason.ISLANDING))
+    assert peaks[0] > 0.5 and max(peaks[1:]) < 0.1 * peaks[0], peaks
+
+
+def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(tape):
+    named = grid_env.check(EnvOptions())
+    branch = named.grid.branch
+    grid = dataclasses.replace(
+        named.grid, branch=dataclasses.replace(branch, rate_mva=branch.rate_mva / 3)
+    )
+    one_round = dataclasses.replace(EnvOptions().protection, max_rounds=1, hard_limit=1.2)
+    env = grid_env.GridEnv(
+        named._replace(grid=grid, site=named.site._replace(grid=grid)),
+        EnvOptions(protection=one_round),
+    )
+    state = jax.jit(env.start)(tape, 100)
+    state = jax.jit(env.transition)(state, idle(env), tape)
+    assert state.terminated and int(state.reason) == Reason.CASCADE
+    assert int(state.metrics["cascade_rounds"]) == 1 and (state.trip_round == 1).any()
+    assert np.isfinite(state.observation).all() and np.isfinite(state.reward)
+
+
+# Endings.
+
+
+def test_more_load_than_units_can_cover_is_lost_and_ends_the_episode(env, start, step, tape):
+    tape = with_loads(tape, 2.5)
+    after = step(start(tape), idle(env), tape)
+    assert after.terminated and int(after.reason) == Reason.LOAD_LOST
+    # Four hours of all load, at 10,000 $/MWh.
+    blackout = 4.0 * float(tape.load_p_mw[1].sum())
+    assert float(after.terms["energy_not_served"]) == pytest.approx(blackout, rel=1e-5)
+    assert float(after.reward) < -10 * blackout * 0.99
+
+
+def test_voltage_collapse_ends_the_episode_with_finite_numbers(env, start, step, tape):
+    tape = tape.replace(load_q_mvar=tape.load_q_mvar.at[1:].multiply(40.0))
+    after = step(start(tape), idle(env), tape)
+    assert after.terminated and int(after.reason) == Reason.DIVERGED
+    finite = [np.all(np.isfinite(x)) for x in (after.observation, after.reward, after.gen_p_mw)]
+    assert all(finite) and float(after.terms["energy_not_served"]) > 0
+
+
+def test_load_that_comes_unforeseen_drives_frequency_out_of_range(env, start, step, tape):
+    foreseen = tape.load_forecast_mw
+    tape = with_loads(tape, 3.0).replace(load_forecast_mw=foreseen)
+    after = step(start(tape), idle(env), tape)
+    assert after.terminated and int(after.reason) == Reason.FREQUENCY
+    assert np.isfinite(after.observation).all() and np.isfinite(after.reward)
+
+
+# Rewards, layouts, options.
+
+
+def test_savings_are_what_operating_cost_less_than_the_plan(env, start, step, tape):
+    after = step(start(tape), idle(env) + 0.5, tape)
+    saved = float(rewards.savings(after.terms, env.options)) * 1000
+    spent = float(rewards.operating_cost(after.terms, env.options))
+    assert saved == pytest.approx(float(after.terms["planned_cost"]) - spent, abs=0.05)
+    assert abs(spent) > 1.0
+
+
+def test_layered_reward_is_bounded():
+    options = EnvOptions(reward="layered")
+    terms = dict.fromkeys(rewards.UNITS, jnp.float32(0.0))
+    best = {**terms, "planned_cost": 1.0, "load": 1.0}
+    worst = {**best, "overload": 1e9, "energy_not_served": 1e9, "generation_cost": 1e9}
+    assert float(rewards.layered(best, options)) == pytest.approx(1.0)
+    assert float(rewards.layered(worst, options)) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("name", rewards.REWARDS)
+def test_every_reward_prefers_less_of_what_costs(name):
+    options = EnvOptions(reward=name)
+    usual = dict.fromkeys(rewards.UNITS, jnp.float32(1.0)) | {"planned_cost": 100.0, "load": 10.0}
+    dearer = usual | {"energy_not_served": 2.0}
+    assert float(rewards.REWARDS[name](dearer, options)) < float(
+        rewards.REWARDS[name](usual, options)
+    )
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"schedule": "meritorder"}, "did you mean merit_order"),
+        ({"reward": "economical"}, "did you mean economic"),
+        ({"layout": "oper"}, "must be one of operator, full, voltages"),
+        ({"layout": "case118"}, "controls the 91 largest loads, and case14 has"),
+        ({"case": "case15"}, "no case named 'case15'"),
+        ({"fleet": "case15"}, "no fleet named 'case15'"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused(change, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        grid_env.make(dataclasses.replace(EnvOptions(), **change))
+
+
+@pytest.mark.parametrize(
+    "change", [{"horizon_steps": 0}, {"horizon_steps": 289}, {"tolerance_pu": 0.0},
+               {"planned_losses": -0.1}, {"lost_load_price": -1.0}, {"maintenance_per_day": 3.0}],
+)  # fmt: skip
+def test_options_out_of_range_are_refused_by_name(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"env.{name}"):
+        EnvOptions(**change)
+
+
+def test_a_forecast_that_stays_wrong_surprises_once(env, tape):
+    # 10 MW more than anyone foresaw from row 5 on: the step to row 5 is surprised, no other is.
+    share = 10.0 / tape.load_p_mw[0].sum()
+    more = jnp.where(jnp.arange(env.horizon + 1)[:, None] >= 5, 1.0 + share, 1.0)
+    wrong = tape.replace(load_p_mw=tape.load_p_mw * more)
+    surprise = lambda day, t: float(grid_env._surprise(day, jnp.int32(t)))
+    for t in range(9):
+        extra = surprise(wrong, t) - surprise(tape, t)
+        assert extra == pytest.approx(10.0 if t == 4 else 0.0, abs=0.5), t
+
+
+def test_a_forecast_that_is_corrected_surprises_nobody_and_a_ramp_only_beyond_its_slope(env, tape):
+    surprise = lambda day, t: float(grid_env._surprise(day, jnp.int32(t)))
+    late = jnp.arange(env.horizon + 1)[:, None] >= 5
+    corrected = tape.replace(load_forecast_mw=tape.load_forecast_mw + jnp.where(late, 40.0, 0.0))
+    for t in range(9):
+        assert surprise(corrected, t) == pytest.approx(surprise(tape, t), abs=1e-3), t
+    # Load rises by 6 MW a step; the forecast says 4.
+    rows, leads = np.arange(env.horizon + 1)[:, None], np.array(series_lib.LEAD_STEPS)[None]
+    still = lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape) if leaf.ndim else leaf
+    flat = jax.tree.map(still, tape)
+    share = flat.load_p_mw[:1] / flat.load_p_mw[0].sum()
+    ramp = flat.replace(
+        load_p_mw=flat.load_p_mw + 6.0 * rows * share,
+        renewable_mw=0.0 * flat.renewable_mw,
+        load_forecast_mw=jnp.asarray(200.0 + 4.0 * (rows + leads), jnp.float32),
+        renewable_forecast_mw=jnp.zeros_like(flat.renewable_forecast_mw),
+    )
+    for t in range(4):
+        assert surprise(ramp, t) == pytest.approx(2.0, abs=1e-2)
+    assert surprise(ramp, -1) == 0.0

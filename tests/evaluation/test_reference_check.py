@@ -1,0 +1,106 @@
+"""Replays: pandapower agrees on recorded episodes, and a tampered record is seen."""
+
+import builtins
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agents import controllers
+from envs import grid_env
+from envs.options import EnvOptions
+from envs.powerflow import base_point
+from evaluation import episodes, exemplar, pandapower_grid, reference_check
+from evaluation.scenarios import suite
+
+
+@pytest.fixture(scope="module")
+def env():
+    return grid_env.make(EnvOptions(layout="full", horizon_steps=24))
+
+
+@pytest.fixture(scope="module")
+def recorded(env):
+    """Episodes of a controller that moves everything, while elements fail."""
+    tapes = suite.draw(env, "failure", "hard", "test", 3, seed=0)
+    # Everything cut down to a day of two hours: what fails does so in its first.
+    restless = controllers.Controller(
+        "restless", "restless", "nothing", controllers.stateless,
+        controllers.per_grid(
+            lambda state, tape: 0.4 * jnp.sin(state.t + jnp.arange(env.layout.action_size))
+        ),
+    )  # fmt: skip
+    played = episodes.Player(env, see=True).play(restless, tapes)
+    return exemplar.of(played, tapes, env, 0)
+
+
+@pytest.fixture(scope="module")
+def judge(env):
+    return pandapower_grid.Oracle(env.grid)
+
+
+def test_pandapower_agrees_on_every_step(env, judge, recorded):
+    assert not recorded["available"].all() or not recorded["holds"].all(-1).all()
+    found = reference_check.episode(judge, recorded, env.grid, env.dt_h)
+    assert found.steps >= 20 and found.unsolved == 0
+    assert found.vm_pu < 1e-4 and found.va_rad < 5e-4
+    assert found.flow_share < 1e-3 and found.cost_share < 1e-3
+
+
+@pytest.mark.parametrize(
+    "name, change, field",
+    [("vm_pu", 0.01, "vm_pu"), ("rho", 0.1, "flow_share"), ("bus_p_mw", 1.0, "cost_usd")],
+)
+def test_a_wrong_record_is_seen(env, judge, recorded, name, change, field):
+    wrong = {**recorded, name: recorded[name].copy()}
+    wrong[name][5] += change
+    right = reference_check.episode(judge, recorded, env.grid, env.dt_h)
+    found = reference_check.episode(judge, wrong, env.grid, env.dt_h)
+    assert getattr(found, field) > 10 * getattr(right, field)
+
+
+def test_an_absent_simulator_is_told_how_to_be_had(env, monkeypatch):
+    real = builtins.__import__
+
+    def absent(name, *args, **kwargs):
+        if "pandapower" in name or (args and "pandapower_grid" in str(args[2])):
+            raise ImportError("No module named 'pandapower'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(reference_check.Absent, match="pip install pandapower"):
+        reference_check._pandapower(env.grid)
+
+
+def test_cut_off_buses_are_left_out(env, judge, recorded):
+    # Bus 8 hangs on one branch: with it out, pandapower and we solve the rest.
+    grid = env.grid
+    bridge = int(np.flatnonzero((grid.branch.from_bus == 6) & (grid.branch.to_bus == 7))[0])
+    assert not np.isnan(recorded["vm_pu"]).any()
+    closed = recorded["closed"].copy()
+    closed[:, bridge] = False
+    alive = recorded["alive"].copy()
+    alive[:, 7] = False
+    changed = {**recorded, "closed": closed, "alive": alive}
+    found = reference_check.episode(judge, changed, grid, env.dt_h)
+    # The record itself had the bus alive, so that voltages differ, but all of it is solved.
+    steps = int(recorded["counted"].sum())
+    assert (found.steps, found.unsolved) == (steps, 0)
+    # A bus that we say lives and that pandapower cuts off is no agreement.
+    found = reference_check.episode(judge, {**recorded, "closed": closed}, grid, env.dt_h)
+    assert (found.steps, found.unsolved) == (0, steps)
+
+
+@pytest.mark.parametrize("case", ["case14", "case118"])
+def test_who_balances_does_not_matter_where_nothing_is_left_over(case, request):
+    grid = request.getfixturevalue(case)
+    judge = pandapower_grid.Oracle(grid)
+    p, q = base_point.nominal_injections(grid)
+    first = judge.solve(p, q)
+    settled = p.copy()
+    settled[grid.reference_bus] += first.slack_mw / grid.base_mva
+    for bus in np.unique(grid.gen.bus[grid.units]):
+        other = judge.solve(settled, q, slack=int(bus))
+        np.testing.assert_allclose(other.vm, first.vm, atol=1e-7)
+        np.testing.assert_allclose(other.flows, first.flows, atol=1e-3)
+        assert abs(other.slack_mw) < 1e-3

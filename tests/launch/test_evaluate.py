@@ -1,0 +1,267 @@
+"""`python -m launch.evaluate` as a user types it: what it writes, refuses and goes on from."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+
+from agents import bundle as bundle_lib
+from agents import networks
+from configs import registry
+from envs import grid_env
+from launch import evaluation_request, run_folder
+from learner import checkpoint
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+# The shortest of evaluations.
+SMALL = (
+    "--case=case14", "--controllers=merit_order", "--scenarios=failure", "--episodes=2",
+    "--env=horizon_steps=12", "--bound=false",
+)  # fmt: skip
+
+
+def evaluate(*arguments, cwd=ROOT, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "launch.evaluate", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, timeout=400, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def stub(folder, name, text):
+    """Puts a module before the real one of that name, and returns the path to find it by."""
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(text)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two-hour days whose policy was never trained."""
+    folder = run_folder.RunFolder(tmp_path_factory.mktemp("run") / "mine")
+    text = registry.to_json(registry.load("case14"))
+    experiment = registry.from_json(
+        text.replace('"horizon_steps": 288', '"horizon_steps": 24').replace(
+            '"unroll_length": 32', '"unroll_length": 8'
+        )
+    )
+    folder.create(experiment)
+    env = grid_env.make(experiment.env)
+    bundle = bundle_lib.initial(networks.make(env.layout, experiment.team), jax.random.PRNGKey(0))
+    checkpoints = checkpoint.Checkpoints(folder.path, "best")
+    checkpoints.save(7, jax.tree.map(np.asarray, bundle), {"return": 0.0})
+    checkpoints.wait()
+    return folder.path
+
+
+@pytest.fixture(scope="module")
+def evaluated(run):
+    done = evaluate(f"--workdir={run}", "--checkpoint=best", "--episodes=3")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_checkpoint_is_evaluated_beside_doing_nothing_and_ac_opf(run, evaluated):
+    folder = run / "evaluation" / "best-7-test-seed0"
+    found = json.loads((folder / "summary.json").read_text())
+    rows = {row["controller"]: row["metrics"] for row in found["rows"]}
+    assert set(rows) == {"do_nothing", "learned"}
+    assert rows["learned"]["gap"]["mean"] > 0 and "less_do_nothing" in rows["learned"]["cost"]
+    assert found["bound"]["normal-easy"]["optimal_rows"] == 100.0
+    assert found["identity"]["policy"]["update"] == 7 and found["knows"]["learned"]
+    assert len((folder / "episodes.csv").read_text().splitlines()) == 1 + 2 * 3
+    page = (folder / "report.html").read_text()
+    assert "learned" in page and "do nothing" in page
+    assert max(map(len, evaluated.stdout.splitlines()[:-1])) <= 80
+    assert "operating cost" in evaluated.stdout
+
+
+def test_what_is_there_is_not_played_again_and_what_is_broken_is_named(run, evaluated):
+    folder = run / "evaluation" / "best-7-test-seed0"
+    results = folder / "results" / "normal-easy"
+    before = {p: p.stat().st_mtime_ns for p in results.rglob("*.json")}
+    broken = results / "learned" / "000-002.json"
+    broken.write_text("{")
+    done = evaluate(f"--workdir={run}", "--checkpoint=best", "--episodes=3")
+    assert done.returncode == 0, done.stderr
+    assert "000-002.json" in done.stdout and "cannot be read" in done.stdout
+    after = {p: p.stat().st_mtime_ns for p in results.rglob("*.json")}
+    assert {p for p in before if after[p] != before[p]} == {broken}
+    # The console folds long lines.
+    assert (
+        evaluated.stdout.splitlines()[2:8]
+        == [line for line in done.stdout.splitlines() if line in evaluated.stdout.splitlines()][2:8]
+    )
+
+
+def asked(**changes):
+    """What the flags' defaults ask for, but for `changes`."""
+    usual = evaluation_request.Asked(
+        controllers=None, scenarios=["normal"], level=["easy"], episodes=3, split="test", seed=0,
+        bound=True, case=None, fleet=None, layout=None, env=[], team=None, checkpoint=None,
+        out=None,
+    )  # fmt: skip
+    return dataclasses.replace(usual, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"case": "case118"}, "is of case case14"),
+        ({"layout": "full"}, "is of layout operator"),
+        ({"team": "hierarchical"}, "is of a team centralised"),
+        ({"checkpoint": "newest"}, "newest"),
+        ({"controllers": ["learnt"]}, "did you mean learned?"),
+        ({"scenarios": ["peek"]}, "did you mean peak?"),
+        ({"level": ["harder"]}, "did you mean hard?"),
+        ({"env": ["horizon_steps=48"]}, "is its own; leave --env out"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
+    (value,) = changes.values()
+    with pytest.raises((ValueError, checkpoint.CheckpointError)) as refused:
+        evaluation_request.of(asked(**{"checkpoint": "best", **changes}), run_folder.RunFolder(run))
+    assert message in str(refused.value)
+    assert (value if isinstance(value, str) else value[0]) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"controllers": ["learned"]}, "needs --workdir"),
+        ({"controllers": []}, "--controllers=: names none; give one or more of learned, do_noth"),
+        ({"scenarios": []}, "--scenarios=: names none; give one or more of normal, peak"),
+        ({"level": []}, "--level=: names none; give one or more of easy, hard"),
+        ({"scenarios": ["all", "x"]}, "--scenarios='x': it must be one of normal, peak"),
+        ({"controllers": ["all", "x"]}, "--controllers='x': it must be one of learned, do_nothing"),
+        ({"level": ["all"]}, "--level='all': it must be one of easy, hard"),
+        ({"team": "centralised"}, "--team=centralised: it is the team of a checkpoint, so it need"),
+        ({"checkpoint": "newest"}, "--checkpoint=newest: it says which of a run's checkpoints, so"),
+        ({"env": ["protection.recloze=no"]}, "did you mean protection.recloses?"),
+        ({"env": ["horizon_steps=0"]}, "--env=horizon_steps=0: must be a whole number from 1 to"),
+        ({"env": ["layout=full"], "layout": "operator"}, "--layout=operator is given too"),
+        ({"env": ["screen_outages=false"]}, "every evaluation screens outages"),
+        (
+            {"scenarios": ["cascade"], "env": ["protection.enabled=false"]},
+            "set env.protection.enabled to true",
+        ),
+        ({"case": "case15"}, "case15"),
+        (
+            {"case": "case57", "scenarios": ["intermittency"], "fleet": "plain"},
+            "neither wind nor sun; choose one that has: set env.fleet to auto",
+        ),
+    ],
+)
+def test_mistakes_without_a_run_are_refused(changes, message):
+    with pytest.raises((ValueError, OSError)) as refused:
+        evaluation_request.of(asked(**changes), None)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--scenarios=",), "error: --scenarios=: names none; give one or more of normal, peak"),
+        (("--checkpoint=newest",), "error: --checkpoint=newest: it says which"),
+        (("--compare", "nowhere", "nowhere"), "no evaluation here"),
+        (("--compare", "nowhere"), "give two folders"),
+        (("--replay_tape=3",), "says what --replay=pandapower replays; give both"),
+        (("--replay=pandapower", "--replay_tape=50"), "--replay_tape=50: tapes are 0 to 49"),
+    ],
+)
+def test_a_refusal_is_a_line_and_leaves_nothing(tmp_path, arguments, message):
+    done = evaluate(*arguments, "--out", tmp_path / "out")
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_refused(run, evaluated, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(run / "evaluation" / "best-7-test-seed0", out)
+    done = evaluate(f"--workdir={run}", "--checkpoint=best", "--seed=1", f"--out={out}")
+    assert done.returncode == 2 and "seed 0, and 1 is asked for" in done.stderr
+
+
+def test_two_evaluations_are_compared(run, evaluated, tmp_path):
+    one = run / "evaluation" / "best-7-test-seed0"
+    done = evaluate("--compare", one, one, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "compare.html").is_file()
+    assert "B less A on the same days" in done.stdout and "learned" in done.stdout
+
+
+def test_a_simulator_that_is_missing_is_noticed_before_anything_is_played(tmp_path):
+    path = stub(tmp_path / "stub", "pandapower", "raise ImportError('none here')")
+    out = tmp_path / "out"
+    done = evaluate(*SMALL, "--replay=pandapower", f"--out={out}", PYTHONPATH=path)
+    assert done.returncode == 2 and "pip install pandapower" in done.stderr, done.stderr
+    assert not out.exists()
+
+
+def test_what_was_found_is_written_before_it_is_played_again(tmp_path):
+    fails = """
+        import sys, types
+        def from_ppc(*arguments, **options):
+            raise RuntimeError("no such grid")
+        sys.modules["pandapower.converter"] = types.ModuleType("converter")
+        sys.modules["pandapower.converter.pypower"] = types.SimpleNamespace(from_ppc=from_ppc)
+    """
+    path = stub(tmp_path / "stub", "pandapower", textwrap.dedent(fails))
+    out = tmp_path / "out"
+    done = evaluate(*SMALL, "--replay=pandapower", f"--out={out}", PYTHONPATH=path)
+    assert done.returncode == 1 and "error: no such grid" in done.stderr, done.stderr
+    assert {"summary.json", "episodes.csv", "report.html"} <= {p.name for p in out.iterdir()}
+    done = evaluate(*SMALL, "--replay=pandapower", "--replay_tape=1", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((out / "summary.json").read_text())
+    assert {entry["controller"] for entry in found["replay"]} == {"do_nothing", "merit_order"}
+    assert "pandapower" in (out / "report.html").read_text()
+    assert [entry["episode"] for entry in found["replay"]] == [1, 1]
+    assert all(entry["steps"] and entry["vm_pu"] < 1e-3 for entry in found["replay"])
+
+
+def test_what_is_named_twice_is_played_once(tmp_path):
+    twice = ("--controllers=merit_order,merit_order", "--scenarios=failure,failure")
+    done = evaluate(*SMALL, *twice, "--level=hard,easy,hard", f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["scenarios"] == [["failure", "hard"], ["failure", "easy"]]
+    assert len(found["rows"]) == 2 * 2
+    assert found["identity"]["environment"]["horizon_steps"] == 12
+
+
+def test_a_later_command_keeps_what_was_evaluated_before_and_leaves_out_what_fails(tmp_path):
+    assert evaluate(*SMALL, f"--out={tmp_path}").returncode == 0
+    path = stub(
+        tmp_path / "stub", "sitecustomize",
+        "from agents.baselines import simple\n"
+        "def fails(*arguments): raise RuntimeError('no optimum')\n"
+        "simple.random = lambda env, of=simple.random: fails()\n",
+    )  # fmt: skip
+    more = ("--controllers=random,proportional", f"--out={tmp_path}")
+    done = evaluate(*SMALL, *more, PYTHONPATH=f"{path}{os.pathsep}{ROOT}")
+    assert done.returncode == 1 and "random in failure (easy): no optimum" in done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["controllers"] == ["do_nothing", "proportional", "merit_order"]
+    done = evaluate(*SMALL, *more)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["controllers"] == ["do_nothing", "random", "proportional", "merit_order"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_path):
+    (tmp_path / "results").write_text("in the way")
+    done = evaluate(*SMALL, f"--out={tmp_path}")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "not finished" in done.stderr and "the same command goes on" in done.stderr

@@ -1,0 +1,132 @@
+"""Thousands of hostile inputs to every command: each is used as it says, or refused in a line.
+
+What is hostile is drawn from a seed: numbers that are none or far too large, every field of every
+JSON file as something else, damaged files, paths that lead nowhere, arguments that nobody takes.
+HOSTILE=REGEX in the environment plays only kinds that match.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+from support import command_server, hostile_inputs
+
+pytestmark = pytest.mark.slow
+
+ROOT = pathlib.Path(__file__).parents[2]
+LEAST = 2000
+SOON_S = 20  # processor time until a refusal
+LONGEST = 2500  # characters of a refusal, however long the input
+LINES = ("error: ",)
+
+
+class Server:
+    """A command that takes inputs one after another."""
+
+    def __init__(self, command):
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "command_server.py"), command],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))},
+        )  # fmt: skip
+        self.flags = json.loads(self._process.stdout.readline())
+
+    def run(self, argv, cwd):
+        self._process.stdin.write(json.dumps({"argv": argv, "cwd": str(cwd)}) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def close(self):
+        self._process.communicate()
+
+
+def verdict(asked, done):
+    """Returns what is wrong with what a command did, or none."""
+    accepted = done["code"] in (0, command_server.ACCEPTED)
+    lines = done["err"].splitlines()
+    if done["code"] is None or (not accepted and done["seconds"] > SOON_S):
+        return "hang"
+    if "Traceback" in done["err"] + done["out"] or done["code"] < 0:
+        return "traceback"
+    if asked.refused is False:
+        return None if accepted else "wrong exit"
+    if accepted:
+        return "silent acceptance" if asked.refused else None
+    if done["code"] != 2:
+        return "wrong exit"
+    refusal = [line for line in lines if line.startswith(LINES[0])]
+    others = [line for line in lines if not line.startswith(LINES)]
+    if len(refusal) != 1 or len(done["err"]) > LONGEST or others:
+        return "not one line"
+    plain = refusal[0].encode(errors="backslashreplace").decode()
+    names = [" ".join(name.split()) for name in asked.names]
+    if not any(name.encode(errors="backslashreplace").decode() in plain for name in names):
+        return "unnamed"
+    return None
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    """Every input with what became of it."""
+    folder = tmp_path_factory.mktemp("hostile")
+    servers = {name: Server(name) for name in (*hostile_inputs.MODULES, "files")}
+    outcomes = []
+    only = os.environ.get("HOSTILE")  # kinds, to look into some
+    for asked in hostile_inputs.all_inputs(folder, servers):
+        if only and not re.search(only, asked.kind):
+            continue
+        here = folder / f"here{len(outcomes)}"  # Nothing is there from before.
+        here.mkdir()
+        outcomes.append((asked, servers[asked.command].run(asked.argv, here)))
+    for server in servers.values():
+        server.close()
+    return outcomes
+
+
+def test_no_input_ends_in_a_traceback_a_hang_a_wrong_exit_or_silent_acceptance(campaign):
+    wrong = collections.defaultdict(list)
+    table = collections.defaultdict(collections.Counter)
+    for asked, done in campaign:
+        found = verdict(asked, done)
+        state = "accepted" if done["code"] in (0, command_server.ACCEPTED) else "refused"
+        table[asked.kind][found or state] += 1
+        if found:
+            said = done["err"].strip().splitlines() or [""]
+            last = said[0] if said[0].startswith(LINES) else said[-1]
+            wrong[found].append(f"{asked.command} {str(asked.argv)[:200]}: {last[:300]}")
+    for kind, counts in table.items():
+        print(f"{kind:28} {dict(counts)}")
+    counts = {kind: len(cases) for kind, cases in wrong.items()}
+    print(f"{len(campaign)} inputs, wrong: {counts}")
+    for kind, cases in wrong.items():
+        for case in cases[:: max(1, len(cases) // 40)]:
+            print(f"  {kind}: {case}")
+    assert not wrong, counts
+    assert len(campaign) >= LEAST
+
+
+def test_a_process_of_its_own_says_the_same(campaign, tmp_path):
+    rng = random.Random(hostile_inputs.SEED)
+    by_command = collections.defaultdict(list)
+    for asked, done in campaign:
+        if (
+            done["code"] not in (None, command_server.ACCEPTED)
+            and asked.command in hostile_inputs.MODULES
+        ):
+            by_command[asked.command].append((asked, done))
+    for command, outcomes in by_command.items():
+        for asked, expected in rng.sample(outcomes, min(6, len(outcomes))):
+            done = subprocess.run(
+                [sys.executable, "-m", hostile_inputs.MODULES[command], *asked.argv], cwd=tmp_path,
+                capture_output=True, check=False,
+                env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))},
+            )  # fmt: skip
+            assert done.returncode == expected["code"], (asked.argv, done.stderr)
+            if asked.kind != "help":
+                assert done.stderr.decode(errors="backslashreplace") == expected["err"], asked.argv
