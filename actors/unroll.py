@@ -23,7 +23,7 @@ from replay import schema
 class Days:
     """Two days for each grid, the one it is in and the next, and the state each starts from."""
 
-    tapes: series_lib.Tape  # every leaf `[2 B, …]`; grid b's days are b and B + b
+    series: series_lib.TimeSeries  # every leaf `[2 B, …]`; grid b's days are b and B + b
     starts: grid_env.State  # every leaf `[2 B, …]`
 
 
@@ -66,7 +66,7 @@ class Unroller:
         return _assemble(key, now, later, self.networks.team.size)
 
     def renew(self, carry: Carry, days: Days) -> tuple[Carry, Days]:
-        """Returns `days` with every day that no grid is in replaced by a fresh one."""
+        """Returns `series` with every day that no grid is in replaced by a fresh one."""
         key, k_days = jax.random.split(carry.key)
         fresh = self._fresh(k_days, jnp.zeros(self.batch, jnp.int32))
         idle = (carry.day + self.batch) % (2 * self.batch)
@@ -86,7 +86,7 @@ class Unroller:
             raw = distributions.sample(key, *policy)
             states = jax.vmap(
                 lambda state, action, index: env.transition(
-                    state, action, series_lib.PooledTape(days.tapes, index)
+                    state, action, series_lib.PooledTimeSeries(days.series, index)
                 )
             )(carry.states, distributions.squash(raw), carry.day)
             rewards = jnp.broadcast_to(states.reward[:, None], (self.batch, team.size))
@@ -161,10 +161,10 @@ class Unroller:
 
     def _fresh_days(self, key: chex.PRNGKey, rows: chex.Array) -> Days:
         """Returns B days, and the states at the given rows of them."""
-        sample = functools.partial(self.env.sample_tape, split=self.split)
-        tapes = jax.vmap(sample)(jax.random.split(key, self.batch))
-        starts = jax.vmap(self.env.start)(tapes, rows)
-        return restart.strong(Days(tapes, starts))
+        sample = functools.partial(self.env.sample_series, split=self.split)
+        series = jax.vmap(sample)(jax.random.split(key, self.batch))
+        starts = jax.vmap(self.env.start)(series, rows)
+        return restart.strong(Days(series, starts))
 
 
 @functools.partial(jax.jit, static_argnums=3)

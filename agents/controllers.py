@@ -17,7 +17,7 @@ from envs import grid_env
 from envs.time_series import series as series_lib
 
 Memory = Any  # what a controller keeps from one decision to the next, a pytree
-Act = Callable[[grid_env.State, series_lib.Tape, Memory], tuple[chex.Array, Memory]]
+Act = Callable[[grid_env.State, series_lib.TimeSeries, Memory], tuple[chex.Array, Memory]]
 
 # What a controller may look at. None is kept from it but by its word, which reports repeat.
 OBSERVATIONS = "observations"
@@ -32,32 +32,32 @@ class Controller:
     name: str
     title: str
     knows: str
-    # Takes the tapes of a batch, leaves `[B, …]`, and a seed; called before each episode.
-    start: Callable[[series_lib.Tape, int], Memory]
-    # Takes states and tapes, leaves `[B, …]`, and its memory; returns actions `[B, action_size]`.
+    # Takes the time series of a batch, leaves `[B, …]`, and a seed; called before each episode.
+    start: Callable[[series_lib.TimeSeries, int], Memory]
+    # Takes states and time series, leaves `[B, …]`, and its memory; returns actions.
     act: Act
     traceable: bool = True  # whether `act` can be compiled; otherwise it gets and returns arrays
     close: Callable[[], None] = lambda: None  # ends what it started
 
 
-def per_grid(decide: Callable[[grid_env.State, series_lib.Tape], chex.Array]) -> Act:
+def per_grid(decide: Callable[[grid_env.State, series_lib.TimeSeries], chex.Array]) -> Act:
     """Returns the `act` of a controller that decides for each grid by itself, without memory."""
 
-    def act(state, tape, memory):
-        return jax.vmap(decide)(state, tape), memory
+    def act(state, series, memory):
+        return jax.vmap(decide)(state, series), memory
 
     return act
 
 
-def stateless(tapes: series_lib.Tape, seed: int) -> Memory:
+def stateless(days: series_lib.TimeSeries, seed: int) -> Memory:
     """Returns the memory of a controller that has none."""
-    del tapes, seed
+    del days, seed
     return ()
 
 
 def do_nothing(env: grid_env.GridEnv) -> Controller:
     """Returns the controller that follows the day-ahead plan."""
-    nothing = lambda state, tape: jnp.zeros(env.layout.action_size)
+    nothing = lambda state, series: jnp.zeros(env.layout.action_size)
     return Controller("do_nothing", "do nothing", "nothing", stateless, per_grid(nothing))
 
 
@@ -67,11 +67,11 @@ def learned(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle) -> C
     The bundle is its memory, so that other parameters need no compilation.
     """
 
-    def act(state, tape, memory):
+    def act(state, series, memory):
         policy = networks.policy(memory.params, memory.statistics, state.observation)
         return distributions.squash(policy.mean), memory
 
-    return Controller("learned", "learned", OBSERVATIONS, lambda tapes, seed: bundle, act)
+    return Controller("learned", "learned", OBSERVATIONS, lambda days, seed: bundle, act)
 
 
 def weighted(controller: Controller, weight: float) -> Controller:
@@ -80,10 +80,10 @@ def weighted(controller: Controller, weight: float) -> Controller:
     With a weight of 0 it does nothing: a program compiled for one serves for both.
     """
 
-    def act(state, tape, memory):
+    def act(state, series, memory):
         inner, weight = memory
-        action, inner = controller.act(state, tape, inner)
+        action, inner = controller.act(state, series, inner)
         return weight * action, (inner, weight)
 
-    start = lambda tapes, seed: (controller.start(tapes, seed), jnp.float32(weight))
+    start = lambda days, seed: (controller.start(days, seed), jnp.float32(weight))
     return dataclasses.replace(controller, start=start, act=act)

@@ -58,13 +58,13 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
     A grid that is done goes on at the start of the next day of a shared pool, within the step.
     """
     pool_size = min(batch, _POOL)
-    sample = jax.jit(jax.vmap(env.sample_tape))
+    sample = jax.jit(jax.vmap(env.sample_series))
     pool = sample(jax.random.split(jax.random.PRNGKey(seed), pool_size))
     day = jnp.arange(batch) % pool_size
     rows = (jnp.arange(batch) * env.horizon) // batch
 
     def start(day, row):
-        return env.start(series_lib.PooledTape(pool, day), row)
+        return env.start(series_lib.PooledTimeSeries(pool, day), row)
 
     first = jax.jit(jax.vmap(start))(day, rows)
     fresh = jax.jit(jax.vmap(start))(jnp.arange(pool_size), jnp.zeros(pool_size, jnp.int32))
@@ -82,7 +82,7 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
         key, k_act = jax.random.split(loop.key[0])
         states = jax.vmap(
             lambda state, action, day: env.transition(
-                state, action, series_lib.PooledTape(pool, day)
+                state, action, series_lib.PooledTimeSeries(pool, day)
             )
         )(loop.states, act(k_act), loop.day)
         done, day = states.done, (loop.day + 1) % pool_size

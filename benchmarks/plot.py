@@ -14,8 +14,7 @@ import sys
 
 from absl import flags
 
-from envs.inputs import json_file
-from launch import command_line, exit_codes
+from envs.inputs import command_line, exit_codes, json_file
 
 _PNG = flags.DEFINE_string("png", "cost.png", "The picture to write.")
 

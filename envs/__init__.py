@@ -1,1 +1,1 @@
-"""The grid: case data, power flow, time series and the decision process. Imports no other package."""
+"""The grid: case data, power flow, time series, the decision process. Imports no other package."""

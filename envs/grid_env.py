@@ -43,8 +43,10 @@ _BASE_OUTPUT = 0.3  # of the ratings of wind and sun
 class State:
     """One grid at one time. All entries are unbatched; physical units."""
 
-    t: chex.Array  # row of the tape that was last applied
-    tape: series_lib.Tape | None  # the episode's exogenous data; none where it is kept apart
+    t: chex.Array  # row of the time series that was last applied
+    series: (
+        series_lib.TimeSeries | None
+    )  # the episode's exogenous data; none where it is kept apart
     gen_p_mw: chex.Array  # `[n_gen]`; what condensers draw is negative
     gen_on: chex.Array  # bool `[n_gen]`
     condenser_mw: chex.Array  # `[n_gen]` what condensers will draw in the next step, negative
@@ -76,8 +78,8 @@ class Detail(NamedTuple):
     bus_p_mw: chex.Array  # `[n_bus]` net injection: units after the slack, plants, batteries, loads
     bus_q_mvar: chex.Array  # `[n_bus]` of loads alone; what generators add follows from voltages
     gen_p_mw: chex.Array  # `[n_gen]` units' power after the slack, condensers' draw
-    alive: chex.Array  # bool `[n_bus]`
-    holds: chex.Array  # bool `[n_bus]` a generator in service holds the voltage
+    energised: chex.Array  # bool `[n_bus]`
+    pv: chex.Array  # bool `[n_bus]` a generator in service holds the voltage
     closed: chex.Array  # bool `[n_branch]` as the power flow had it: after protection
     rho: chex.Array  # `[n_branch]` loading over limit
     renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
@@ -144,8 +146,8 @@ class GridEnv:
 
     def reset(self, key: chex.PRNGKey, split: str = "train") -> State:
         """Returns the start of a random day of `split`."""
-        tape = self.sample_tape(key, split)
-        return self.start(tape).replace(tape=tape)
+        series = self.sample_series(key, split)
+        return self.start(series).replace(series=series)
 
     def step(self, state: State, action: chex.Array) -> State:
         """Returns the next state. Stepping past the end of an episode is the caller's mistake.
@@ -154,21 +156,23 @@ class GridEnv:
           state: the current state.
           action: `[action_size]`, clipped to [−1, 1].
         """
-        return self.transition(state, action, state.tape)
+        return self.transition(state, action, state.series)
 
-    def sample_tape(self, key: chex.PRNGKey, split: str = "train") -> series_lib.Tape:
+    def sample_series(self, key: chex.PRNGKey, split: str = "train") -> series_lib.TimeSeries:
         """Returns the exogenous data of a random day of `split`."""
         return synthetic.sample(key, self.grid, self.fleet, self.options, split)
 
-    # The same with the tape apart, for batches of grids that share a pool of tapes.
+    # The same with the time series apart, for batches of grids that share a pool of time series.
 
-    def start(self, tape: series_lib.Tape | series_lib.PooledTape, row: chex.Array = 0) -> State:
-        """Returns the state at `row` of `tape`: units on the plan, loads as they come."""
+    def start(
+        self, series: series_lib.TimeSeries | series_lib.PooledTimeSeries, row: chex.Array = 0
+    ) -> State:
+        """Returns the state at `row` of `series`: units on the plan, loads as they come."""
         grid, zero = self.grid, jnp.zeros(())
-        now = tape.at(row)
+        now = series.at(row)
         blank = State(
             t=jnp.asarray(row, jnp.int32) - 1,
-            tape=None,
+            series=None,
             gen_p_mw=now.plan_p_mw,
             gen_on=now.gen_status == series_lib.IN_SERVICE,
             condenser_mw=jnp.zeros(grid.n_gen),
@@ -188,45 +192,51 @@ class GridEnv:
             metrics={},
         )
         nothing = jnp.zeros(self.layout.action_size)
-        state, _ = self._transition(blank, nothing, tape, starting=True)
+        state, _ = self._transition(blank, nothing, series, starting=True)
         # Nothing has been decided yet, so nothing is charged.
         none = {name: zero for name in state.terms}
         return state.replace(reward=zero, terms=none, truncated=jnp.zeros((), bool))
 
     def transition(
-        self, state: State, action: chex.Array, tape: series_lib.Tape | series_lib.PooledTape
+        self,
+        state: State,
+        action: chex.Array,
+        series: series_lib.TimeSeries | series_lib.PooledTimeSeries,
     ) -> State:
-        """Returns the state after one step of `tape`; `state.tape` is not read."""
-        return self.detailed(state, action, tape)[0]
+        """Returns the state after one step of `series`; `state.series` is not read."""
+        return self.detailed(state, action, series)[0]
 
     def detailed(
-        self, state: State, action: chex.Array, tape: series_lib.Tape | series_lib.PooledTape
+        self,
+        state: State,
+        action: chex.Array,
+        series: series_lib.TimeSeries | series_lib.PooledTimeSeries,
     ) -> tuple[State, Detail]:
         """Returns what `transition` does, and what the step was made of."""
         chex.assert_shape(action, (self.layout.action_size,))
-        return self._transition(state, jnp.clip(action, -1.0, 1.0), tape, starting=False)
+        return self._transition(state, jnp.clip(action, -1.0, 1.0), series, starting=False)
 
-    def action_for(self, state: State, tape: series_lib.Tape, targets: actions_lib.Targets):
+    def action_for(self, state: State, series: series_lib.TimeSeries, targets: actions_lib.Targets):
         """Returns the action `[action_size]` that asks for `targets` in the next step.
 
         What the layout has no control for is left as planned.
         """
-        now = tape.at(state.t + 1)
+        now = series.at(state.t + 1)
         return actions_lib.write(self.layout, self.site, self.limits, now, targets)
 
     # A step, in the order of `docs/mdp.md`.
 
-    def _transition(self, state: State, action, tape, *, starting: bool) -> tuple[State, Detail]:
+    def _transition(self, state: State, action, series, *, starting: bool) -> tuple[State, Detail]:
         options, limits = self.options, self.limits
-        now = tape.at(state.t + 1)
+        now = series.at(state.t + 1)
 
-        # 1. What the tape takes away and gives back; what the action asks for, and what of it can
-        # be done.
+        # 1. What the time series takes away and gives back; what the action asks for, and what of
+        # it can be done.
         gen_on = now.gen_status == series_lib.IN_SERVICE
         draws = jnp.asarray(self.grid.gen.is_dispatchable_load)
         lost_mw = jnp.where(draws, state.gen_p_mw, jnp.maximum(state.gen_p_mw, 0.0))
         lost_mw = jnp.where(state.gen_on & ~gen_on, lost_mw, 0.0).sum()
-        surprise_mw = _surprise(tape, state.t)
+        surprise_mw = _surprise(series, state.t)
         branch = switching.advance(
             state.branch, now.branch_status, recloses=options.protection.recloses
         )
@@ -261,7 +271,7 @@ class GridEnv:
             )
         )
 
-        energised = settled.solution.alive
+        energised = settled.solution.energised
         islanded = self._accounts.islanded(energised, state.vm_pu > 0, asked, gen_on, connected)
         # A battery on a dead bus neither gives nor takes.
         lit = energised[self.fleet.storage.bus]
@@ -307,11 +317,11 @@ class GridEnv:
         blackout_mwh = options.restoration_hours * now.load_p_mw.sum()
         terms["energy_not_served"] = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])
         energy = storage.advance(self.fleet.storage, state.energy_mwh, asked.storage_mw, self.dt_h)
-        ahead = tape.at(jnp.minimum(t + series_lib.LEAD_STEPS[-1], self.horizon))
+        ahead = series.at(jnp.minimum(t + series_lib.LEAD_STEPS[-1], self.horizon))
         view = layout_lib.View(
             vm_pu=vm,
             va_rad=va,
-            alive=solution.alive | ~ok,
+            energised=solution.energised | ~ok,
             bus_p_mw=bus_p,
             bus_q_mvar=bus_q,
             gen_p_mw=gen_p,
@@ -323,7 +333,7 @@ class GridEnv:
             closed=branch.closed,
             wait=branch.wait,
             maintenance=ahead.branch_status == series_lib.MAINTENANCE,
-            plan_p_mw=tape.at(jnp.minimum(t + 1, self.horizon)).plan_p_mw,
+            plan_p_mw=series.at(jnp.minimum(t + 1, self.horizon)).plan_p_mw,
             load_forecast_mw=now.load_forecast_mw,
             renewable_forecast_mw=now.renewable_forecast_mw,
             frequency_hz=options.frequency.nominal_hz + frequency.deviation_hz,
@@ -350,9 +360,9 @@ class GridEnv:
             trip_round=settled.trip_round,
             metrics=books.metrics(asked, switched, settled, swing, secure, vm, rho),
         )
-        load_bus, alive = self.grid.loads, solution.alive
+        load_bus, energised = self.grid.loads, solution.energised
         served = settled.served * connected
-        lit = alive.astype(jnp.float32)
+        lit = energised.astype(jnp.float32)
         drawn = jnp.zeros(self.grid.n_bus)
         given = (
             (drawn + other * lit)
@@ -365,8 +375,8 @@ class GridEnv:
             bus_p_mw=given.at[load_bus].add(-asked.load_p_mw * served),
             bus_q_mvar=drawn.at[load_bus].add(-asked.load_q_mvar * served),
             gen_p_mw=gen_p,
-            alive=alive,
-            holds=jnp.zeros(self.grid.n_bus, bool).at[self.grid.gen.bus].max(gen_on),
+            energised=energised,
+            pv=jnp.zeros(self.grid.n_bus, bool).at[self.grid.gen.bus].max(gen_on),
             closed=branch.closed,
             rho=rho,
             renewable_mw=settled.renewable_mw,
@@ -374,14 +384,16 @@ class GridEnv:
         return after, detail
 
 
-def _surprise(tape: series_lib.Tape | series_lib.PooledTape, t: chex.Array) -> chex.Array:
+def _surprise(
+    series: series_lib.TimeSeries | series_lib.PooledTimeSeries, t: chex.Array
+) -> chex.Array:
     """Returns what load, less wind and sun, does unforeseen in the step after row `t`, MW.
 
     Units are balanced with what was there at row t, however wrong it had been foreseen, and follow
     the slope of the newest forecast. Its level does not matter: a forecast that takes an error of
     its own back disturbs nobody.
     """
-    before, now = tape.at(jnp.maximum(t, 0)), tape.at(t + 1)
+    before, now = series.at(jnp.maximum(t, 0)), series.at(t + 1)
     drawn = lambda row: row.load_p_mw.sum() - row.renewable_mw.sum()
     foreseen = before.load_forecast_mw - before.renewable_forecast_mw
     slope = (foreseen[1] - foreseen[0]) / (series_lib.LEAD_STEPS[1] - series_lib.LEAD_STEPS[0])

@@ -1,4 +1,4 @@
-"""Plays whole episodes of a controller on given tapes, and keeps what happened."""
+"""Plays whole episodes of a controller on given time series, and keeps what happened."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     energy_mwh: chex.Array
     trip_round: chex.Array
     why: chex.Array  # of branches, see `envs.step.switching`
-    available: chex.Array  # bool, branches that the tape has not taken away
+    available: chex.Array  # bool, branches that the time series has not taken away
     detail: grid_env.Detail
 
 
@@ -52,9 +52,9 @@ class Episodes(NamedTuple):
     seen: Seen | None
 
 
-def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> series_lib.Tape:
-    """Returns tapes of `split`, every leaf `[episodes, …]`; the same for every controller."""
-    sample = lambda key: env.sample_tape(key, split)
+def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> series_lib.TimeSeries:
+    """Returns time series of `split`, every leaf `[episodes, …]`; the same for every controller."""
+    sample = lambda key: env.sample_series(key, split)
     return jax.jit(jax.vmap(sample))(jax.random.split(jax.random.PRNGKey(seed), episodes))
 
 
@@ -64,14 +64,14 @@ class Player:
     def __init__(self, env: grid_env.GridEnv, *, see: bool = False):
         """Takes the environment, and whether to keep what only a report shows."""
         self._env, self._see = env, see
-        self._start = jax.jit(jax.vmap(lambda tape: restart.strong(env.start(tape))))
+        self._start = jax.jit(jax.vmap(lambda series: restart.strong(env.start(series))))
         self._step = jax.jit(self._advance)
         self._acts: dict[controllers.Act, controllers.Act] = {}  # compiled
 
     def play(
         self,
         controller: controllers.Controller,
-        tapes: series_lib.Tape,
+        days: series_lib.TimeSeries,
         seed: int = 0,
         *,
         memory: controllers.Memory | None = None,
@@ -79,11 +79,11 @@ class Player:
         watch: Callable[[grid_env.State], None] = lambda state: None,
         wanted: np.ndarray | None = None,
     ) -> Episodes:
-        """Returns the episodes on `tapes`, leaves `[B, …]`; nothing is counted after an end.
+        """Returns the episodes on `days`, leaves `[B, …]`; nothing is counted after an end.
 
         Args:
           controller: who decides.
-          tapes: one for each episode.
+          days: one for each episode.
           seed: of controllers that draw random numbers.
           memory: for the controller to begin with, instead of what its `start` returns.
           progress: told how many steps were played since it was last told.
@@ -91,13 +91,13 @@ class Player:
           wanted: bool `[B]`, which episodes are, usually all; the others have ended before they
             begin, so that nobody has to decide in them.
         """
-        tapes = jax.tree.map(jnp.asarray, tapes)
+        days = jax.tree.map(jnp.asarray, days)
         act = self.compiled(controller)
-        state = self._start(tapes)
+        state = self._start(days)
         if wanted is not None:
             state = state.replace(terminated=state.terminated | ~jnp.asarray(wanted))
         start, carry = state, (state, state.terminated)
-        memory = controller.start(tapes, seed) if memory is None else memory
+        memory = controller.start(days, seed) if memory is None else memory
         rows = []
         for _ in range(self._env.horizon):
             if rows and not rows[-1].happened.counted.any():
@@ -105,8 +105,8 @@ class Player:
                 progress(1)
                 continue
             watch(carry[0])
-            action, memory = act(carry[0], tapes, memory)
-            carry, row = self._step(carry, jnp.asarray(action), tapes, start)
+            action, memory = act(carry[0], days, memory)
+            carry, row = self._step(carry, jnp.asarray(action), days, start)
             rows.append(jax.tree.map(np.asarray, row))
             progress(1)
         return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
@@ -119,12 +119,12 @@ class Player:
             self._acts[controller.act] = jax.jit(controller.act)
         return self._acts[controller.act]
 
-    def _advance(self, carry, action, tapes, start):
+    def _advance(self, carry, action, days, start):
         state, ended = carry
         # Where an episode has ended its beginning is stepped in its place, and forgotten: a grid
         # that has collapsed would take as long to solve as it can, and all others with it.
         before = jax.tree.map(functools.partial(_where, ended), start, state)
-        after, detail = jax.vmap(self._env.detailed)(before, action, tapes)
+        after, detail = jax.vmap(self._env.detailed)(before, action, days)
         metrics = after.metrics
         cut = metrics["projected_mw"] + metrics["projected_storage_mw"]
         happened = Happened(

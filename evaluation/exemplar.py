@@ -16,7 +16,7 @@ HOURS = 24  # an action heat map has a column for each
 
 def of(
     episodes: Episodes,
-    tapes: series_lib.Tape,
+    days: series_lib.TimeSeries,
     env: grid_env.GridEnv,
     first: int,
     which: int | None = None,
@@ -27,21 +27,22 @@ def of(
     (lowest nadir), `going` `[T]` share of episodes, `action_size` `[HOURS, action_size]` mean size.
 
     Of the worst episode (one that ended, the earliest; otherwise that with the fullest branch), at
-    every step: `vm_pu` `[T, n_bus]`, `rho` `[T, n_branch]`, `closed` `[T, n_branch]`, `alive`
-    `[T, n_bus]`, `trip_round` `[T, n_branch]`, `available` `[T, n_branch]` (not the tape's), `why`
+    every step: `vm_pu` `[T, n_bus]`, `rho` `[T, n_branch]`, `closed` `[T, n_branch]`, `energised`
+    `[T, n_bus]`, `trip_round` `[T, n_branch]`, `available` `[T, n_branch]` (not the time
+    series's), `why`
     `[T, n_branch]` (what the controller and protection made of it, `envs.step.switching`), `gen_on`
     `[T, n_gen]`, `gen_p_mw` and `plan_p_mw` `[T, n_gen]`, `action` `[T, action_size]`,
     `energy_mwh` `[T, n_storage]`, `frequency_hz`, `nadir_hz`, `shed_share`, `load_mw`,
-    `available_mw`, `renewable_mw`, `cost` ($ of the step, every price included), `counted` `[T]`;
-    `episode` is its number among the tapes and `worst_step` the step in which its fullest branch
-    was fullest. For other simulators: `bus_p_mw`, `bus_q_mvar`, `va_rad`, `setpoint_pu` and `holds`
-    `[T, n_bus]`.
+    `available_mw`, `renewable_mw`, `cost` ($ of the step, every price included), `counted`
+    `[T]`; `episode` is the number of its day and `worst_step` the step in which its most loaded
+    branch was most loaded. For other simulators: `bus_p_mw`, `bus_q_mvar`, `va_rad`, `setpoint_pu`
+    and `pv` `[T, n_bus]`.
 
     Args:
       episodes: with what was seen.
-      tapes: leaves `[B, rows, …]`.
+      days: leaves `[B, rows, …]`.
       env: the environment.
-      first: number of the first tape.
+      first: number of the first time series.
       which: episode of the batch to show in place of the worst.
     """
     happened, seen = episodes
@@ -52,14 +53,14 @@ def of(
     fullest = rho.max((0, 2))
     worst = int(np.lexsort((-fullest, np.where(fatal, steps, steps.max() + 1)))[0])
     shown = worst if which is None else which
-    vm = np.where(going[..., None] & seen.detail.alive, seen.vm_pu, np.nan)
+    vm = np.where(going[..., None] & seen.detail.energised, seen.vm_pu, np.nan)
     quantiles = lambda x, q: np.stack([_quantiles(row, q) for row in x.reshape(len(x), -1)])
     hour = (np.arange(env.horizon) * env.dt_h).astype(int) % HOURS
     size = np.where(going[..., None], np.abs(seen.action), 0.0)
     played = np.stack([going[hour == h].sum() for h in range(HOURS)])
     heat = np.stack([size[hour == h].sum((0, 1)) for h in range(HOURS)])
     one = lambda x: np.asarray(x)[:, shown]
-    tape = lambda leaf: np.asarray(leaf)[shown, 1:]
+    series = lambda leaf: np.asarray(leaf)[shown, 1:]
     terms = {name: np.asarray(value) for name, value in happened.terms.items()}
     return {
         "vm_quantiles": quantiles(vm, VOLTAGE_QUANTILES),
@@ -78,23 +79,23 @@ def of(
         "bus_p_mw": one(seen.detail.bus_p_mw),
         "bus_q_mvar": one(seen.detail.bus_q_mvar),
         "setpoint_pu": one(seen.detail.asked.vm_setpoint_pu),
-        "holds": one(seen.detail.holds),
+        "pv": one(seen.detail.pv),
         "rho": one(seen.detail.rho),
         "closed": one(seen.detail.closed),
-        "alive": one(seen.detail.alive),
+        "energised": one(seen.detail.energised),
         "trip_round": one(seen.trip_round),
         "available": one(seen.available),
         "why": one(seen.why),
-        "gen_on": tape(tapes.gen_status) == series_lib.IN_SERVICE,
+        "gen_on": series(days.gen_status) == series_lib.IN_SERVICE,
         "gen_p_mw": one(seen.detail.gen_p_mw),
-        "plan_p_mw": tape(tapes.plan_p_mw),
+        "plan_p_mw": series(days.plan_p_mw),
         "action": one(seen.action),
         "energy_mwh": one(seen.energy_mwh),
         "frequency_hz": one(happened.frequency_hz),
         "nadir_hz": one(happened.metrics["nadir_hz"]),
         "shed_share": one(happened.shed_share),
-        "load_mw": tape(tapes.load_p_mw).sum(1),
-        "available_mw": tape(tapes.renewable_mw).sum(1),
+        "load_mw": series(days.load_p_mw).sum(1),
+        "available_mw": series(days.renewable_mw).sum(1),
         "renewable_mw": one(seen.detail.renewable_mw).sum(1),
         "cost": one(rewards.operating_cost(terms, env.options)),
     }

@@ -40,7 +40,7 @@ def measure(
     controller: controllers.Controller,
     act: controllers.Act,
     states: list[grid_env.State],
-    tapes: series_lib.Tape,
+    days: series_lib.TimeSeries,
     seed: int,
 ) -> Latency | None:
     """Returns how long decisions in `states`, of consecutive steps, took; none without a state.
@@ -51,18 +51,18 @@ def measure(
       controller: says what memory starts from.
       act: its `act`, compiled.
       states: leaves `[1, …]`.
-      tapes: leaves `[B, rows, …]`; the first is that of the states.
+      days: leaves `[B, rows, …]`; the first is that of the states.
       seed: as the episode was played with.
     """
-    tape = jax.tree.map(lambda leaf: leaf[:1], tapes)
+    series = jax.tree.map(lambda leaf: leaf[:1], days)
     if not states:
         return None
     for _ in range(2):
-        memory, taken = controller.start(tape, seed), []
+        memory, taken = controller.start(series, seed), []
         for state in states:
             jax.block_until_ready(state)
             begun = time.perf_counter()
-            action, memory = act(state, tape, memory)
+            action, memory = act(state, series, memory)
             np.asarray(action)
             taken.append(time.perf_counter() - begun)
     p50, p99 = 1e3 * np.percentile(taken, [50, 99])

@@ -107,28 +107,28 @@ def episode(
 
 
 _NEEDED = (
-    "bus_p_mw", "bus_q_mvar", "setpoint_pu", "holds", "closed", "alive", "vm_pu", "va_rad", "rho",
+    "bus_p_mw", "bus_q_mvar", "setpoint_pu", "pv", "closed", "energised", "vm_pu", "va_rad", "rho",
     "gen_p_mw",
 )  # fmt: skip
 
 
 def _step(judge, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float):
     """Returns the differences of one operating point, or none where the judge finds none."""
-    alive, holds = row["alive"].astype(bool), row["holds"].astype(bool)
+    energised, pv = row["energised"].astype(bool), row["pv"].astype(bool)
     gen = grid.gen
     # The largest unit that runs takes what is left over; by how much says how losses differ.
-    running = np.where(alive[gen.bus] & holds[gen.bus] & gen.is_unit, row["gen_p_mw"], -np.inf)
+    running = np.where(energised[gen.bus] & pv[gen.bus] & gen.is_unit, row["gen_p_mw"], -np.inf)
     slack_gen = int(running.argmax())
     slack = int(gen.bus[slack_gen])
-    ends = alive[grid.branch.from_bus] & alive[grid.branch.to_bus]
+    ends = energised[grid.branch.from_bus] & energised[grid.branch.to_bus]
     out = np.flatnonzero(~(row["closed"].astype(bool) & ends))
     held = np.unique(gen.bus)
     answer = judge.solve(
         row["bus_p_mw"].astype(float) / grid.base_mva,
         row["bus_q_mvar"].astype(float) / grid.base_mva,
-        row["setpoint_pu"].astype(float), out=out, freed=held[~(holds & alive)[held]], slack=slack,
+        row["setpoint_pu"].astype(float), out=out, freed=held[~(pv & energised)[held]], slack=slack,
     )  # fmt: skip
-    if not answer.converged or not np.isfinite(answer.vm[alive]).all():
+    if not answer.converged or not np.isfinite(answer.vm[energised]).all():
         return None  # It finds no solution, or a bus cut off that we say lives.
     ours = row["va_rad"] - row["va_rad"][slack]
     theirs = answer.va - answer.va[slack]
@@ -146,8 +146,8 @@ def _step(judge, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float
     cost = (gen.cost_c2 * p**2 + gen.cost_c1 * p)[gen.is_unit].sum() + gen.cost_c0.sum()
     money = abs(unit * answer.slack_mw)
     return {
-        "vm_pu": float(np.abs(row["vm_pu"] - answer.vm)[alive].max()),
-        "va_rad": float(np.abs(turn)[alive].max()),
+        "vm_pu": float(np.abs(row["vm_pu"] - answer.vm)[energised].max()),
+        "va_rad": float(np.abs(turn)[energised].max()),
         "flow_mva": float(apart.max(initial=0.0)),
         "flow_share": float((apart / limit[inside]).max(initial=0.0)),
         "cost_usd": dt_h * float(money),

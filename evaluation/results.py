@@ -1,9 +1,9 @@
-"""The folder of an evaluation: one small file for each batch of tapes, so that none is lost.
+"""The folder of an evaluation: one small file for each batch of time series, so that none is lost.
 
 FOLDER/evaluation.json                          what is evaluated: options, split, seed, policy,
                                                 and digests of grid, fleet and parameters
 FOLDER/lock                                     which process evaluates, while it does
-FOLDER/results/peak-hard/mpc/000-024.json       metrics of 25 tapes
+FOLDER/results/peak-hard/mpc/000-024.json       metrics of 25 time series
 FOLDER/results/peak-hard/mpc/000-024.npz        what a report shows of them
 """
 
@@ -161,7 +161,7 @@ class Folder:
             ) from error
 
     def batch(self, task: Task, first: int, count: int) -> dict[str, Any] | None:
-        """Returns the results of tapes `first` on, or none where they are yet to be had.
+        """Returns the results of time series `first` on, or none where they are yet to be had.
 
         A file that cannot be read is named, set aside as `….corrupt`, and counts as none.
         """
@@ -176,14 +176,14 @@ class Folder:
             aside = path.with_suffix(".json.corrupt")
             path.replace(aside)
             self._say(
-                f"{error}; set aside as {aside.name}, its {count} tapes are to be played again"
+                f"{error}; set aside as {aside.name}, its {count} days are to be played again"
             )
             return None
 
     def save(
         self, task: Task, first: int, results: Mapping[str, Any], arrays: Mapping | None = None
     ) -> None:
-        """Writes the results of a batch of tapes, whole or not at all."""
+        """Writes the results of a batch of time series, whole or not at all."""
         count = len(next(iter(results["metrics"].values())))
         path = self._path(task, first, count)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -249,11 +249,11 @@ def writable(path: str | os.PathLike) -> pathlib.Path:
 
 
 def _check(found: Mapping[str, Any], count: int) -> None:
-    """Raises where the columns of a batch are not as long as it has tapes."""
+    """Raises where the columns of a batch are not as long as it has time series."""
     columns = {**found["metrics"], **found.get("l2rpn", {}), "endings": found.get("endings")}
     for name, values in columns.items():
         if values is not None and len(values) != count:
-            raise ValueError(f"{len(values)} values of {name} for {count} tapes")
+            raise ValueError(f"{len(values)} values of {name} for {count} time series")
 
 
 def _difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:

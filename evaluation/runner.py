@@ -1,4 +1,4 @@
-"""Plays every controller in every scenario on the same tapes, a batch at a time, and keeps it all.
+"""Plays every controller in every scenario on the same days, a batch at a time, and keeps it all.
 
 What is in the folder already is not played again.
 """
@@ -20,7 +20,7 @@ from envs.time_series import series as series_lib
 from evaluation import episodes, exemplar, l2rpn, latency, metrics, results
 from evaluation.scenarios import suite
 
-BATCH = 25  # tapes that are played together
+BATCH = 25  # time series that are played together
 _LARGE, _LARGE_BATCH = 500, 8  # on more buses than this fewer: what is seen of them takes memory
 
 # What every comparison rests on, measured besides the controllers that are asked for.
@@ -56,7 +56,7 @@ class Plan:
         return [task for task in self.tasks() if task.controller not in UNSEEN]
 
     def batches(self, n_bus: int) -> list[tuple[int, int]]:
-        """Returns (first tape, number) of every batch."""
+        """Returns (first time series, number) of every batch."""
         size = _LARGE_BATCH if n_bus > _LARGE else BATCH
         return [
             (first, min(size, self.episodes - first)) for first in range(0, self.episodes, size)
@@ -79,7 +79,7 @@ class Runner:
         self._players: dict[bool, tuple[grid_env.GridEnv, episodes.Player]] = {}
 
     def left(self) -> list[tuple[results.Task, int, int]]:
-        """Returns (task, first tape, number) of every batch that is not in the folder yet."""
+        """Returns (task, first day, number) of every batch that is not in the folder yet."""
         batches = self._plan.batches(self._env.grid.n_bus)
         return [
             (task, first, count)
@@ -102,12 +102,12 @@ class Runner:
         failed: dict[str, tuple[results.Task, Exception]] = {}
         try:
             for (scenario, level), group in _grouped(self.left()):
-                tapes = self._tapes(scenario, level)
+                days = self._days(scenario, level)
                 for task, first, count in group:
                     if task.controller in failed:
                         continue
                     try:
-                        self._batch(task, tapes, first, count, lambda n, t=task: progress(t, n))
+                        self._batch(task, days, first, count, lambda n, t=task: progress(t, n))
                     except (RuntimeError, ValueError) as error:
                         if task.controller in (NOTHING, *UNSEEN):
                             raise RuntimeError(f"{task}: {error}") from error
@@ -117,28 +117,29 @@ class Runner:
         return dict(failed.values())
 
     def again(
-        self, tape: int, progress: Progress = lambda task, steps: None
+        self, series: int, progress: Progress = lambda task, steps: None
     ) -> Iterator[tuple[results.Task, dict[str, np.ndarray]]]:
-        """Plays one tape of every scenario once more, and yields what `exemplar.of` says of it.
+        """Plays one time series of every scenario once more, and yields what `exemplar.of` says
+        of it.
 
-        Nothing goes into the folder; a tape is the same as it was in its batch.
+        Nothing goes into the folder; a time series is the same as it was in its batch.
 
         Args:
-          tape: its number among those of the plan.
+          series: its number among those of the plan.
           progress: told of every step.
         """
-        first, size = next(b for b in self._plan.batches(self._env.grid.n_bus) if tape < sum(b))
-        wanted = np.arange(size) == tape - first
+        first, size = next(b for b in self._plan.batches(self._env.grid.n_bus) if series < sum(b))
+        wanted = np.arange(size) == series - first
         try:
             for place in self._plan.scenarios:
-                tapes = self._tapes(*place)
-                mine = jax.tree.map(lambda leaf: leaf[first : first + size], tapes)
+                days = self._days(*place)
+                mine = jax.tree.map(lambda leaf: leaf[first : first + size], days)
                 for task in self._plan.played_tasks():
                     if task[:2] != place:
                         continue
                     told = lambda n, t=task: progress(t, n)
-                    played = self._play(task, tapes, first, wanted, told)
-                    yield task, exemplar.of(played, mine, self._env, first, tape - first)
+                    played = self._play(task, days, first, wanted, told)
+                    yield task, exemplar.of(played, mine, self._env, first, series - first)
         finally:
             self._close()
 
@@ -153,13 +154,13 @@ class Runner:
             )
         ]  # fmt: skip
 
-    def _tapes(self, scenario: str, level: str) -> series_lib.Tape:
+    def _days(self, scenario: str, level: str) -> series_lib.TimeSeries:
         plan = self._plan
         drawn = suite.draw(self._env, scenario, level, plan.split, plan.episodes, plan.seed)
         return jax.tree.map(np.asarray, drawn)
 
-    def _batch(self, task, tapes, first: int, count: int, progress) -> None:
-        mine = jax.tree.map(lambda leaf: leaf[first : first + count], tapes)
+    def _batch(self, task, days, first: int, count: int, progress) -> None:
+        mine = jax.tree.map(lambda leaf: leaf[first : first + count], days)
         begun, horizon = time.perf_counter(), self._env.horizon
         if task.controller == BOUND:
             found = acopf.bound(self._env, mine, lambda days: progress(days * horizon))
@@ -185,7 +186,7 @@ class Runner:
                 return
         recorder = latency.Recorder()
         played = self._play(
-            task, tapes, first, np.ones(count, bool), lambda n: progress(n * count), recorder
+            task, days, first, np.ones(count, bool), lambda n: progress(n * count), recorder
         )
         taken = time.perf_counter() - begun
         env, player = self._player(task.controller != UNTRIPPED)
@@ -206,19 +207,17 @@ class Runner:
             report["latency"] = timed and timed._asdict()
         self._folder.save(task, first, report, exemplar.of(played, mine, env, first))
 
-    def _play(
-        self, task, tapes, first: int, wanted: np.ndarray, progress, watch=lambda state: None
-    ):
-        """Returns the episodes of the batch from tape `first` on, of which some are wanted.
+    def _play(self, task, days, first: int, wanted: np.ndarray, progress, watch=lambda state: None):
+        """Returns the episodes of the batch from time series `first` on, of which some are wanted.
 
-        The last batch may be smaller: it is filled up with tapes that are left out below, as
+        The last batch may be smaller: it is filled up with time series that are left out below, as
         another size would have to be compiled.
         """
         _, player = self._player(task.controller != UNTRIPPED)
         count, size = wanted.size, self._plan.batches(self._env.grid.n_bus)[0][1]
         rows = np.arange(first, first + size) % self._plan.episodes
         played = player.play(
-            self._controller(task.controller), jax.tree.map(lambda leaf: leaf[rows], tapes),
+            self._controller(task.controller), jax.tree.map(lambda leaf: leaf[rows], days),
             self._plan.seed + first, progress=progress, watch=watch,
             wanted=np.pad(wanted, (0, size - count)),
         )  # fmt: skip

@@ -143,7 +143,7 @@ def summarise(samples: Samples, besides: Mapping, plan: runner.Plan) -> dict[str
 def differences(
     mine: Mapping[str, Strata], theirs: Mapping[str, Strata], seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Returns by metric how one controller differs from another on the same tapes.
+    """Returns by metric how one controller differs from another on the same time series.
 
     Each has `mean`, `low`, `high` and a `verdict`: "better", "worse" or "same"; "few" where there
     are too few days to say; "unequal" where one of the two survives longer, of metrics that then
@@ -151,7 +151,7 @@ def differences(
 
     Args:
       mine: by metric, samples `[n]` of each scenario.
-      theirs: of the other, on the same tapes; metrics that it lacks are left out.
+      theirs: of the other, on the same time series; metrics that it lacks are left out.
       seed: of the bootstrap.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -198,14 +198,16 @@ def write_csv(path: pathlib.Path, samples: Samples) -> None:
     names = list(METRICS)
     with path.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["scenario", "level", "controller", "tape", *names])
+        table.writerow(["scenario", "level", "controller", "day", *names])
         for task, found in samples.items():
             if task.controller in runner.UNSEEN:
                 continue
             columns = [found.get(name) for name in names]
-            for tape in range(len(found["return"])):
-                cells = ["" if c is None or np.isnan(c[tape]) else repr(c[tape]) for c in columns]
-                table.writerow([*task, tape, *cells])
+            for series in range(len(found["return"])):
+                cells = [
+                    "" if c is None or np.isnan(c[series]) else repr(c[series]) for c in columns
+                ]
+                table.writerow([*task, series, *cells])
 
 
 def _row(scenario, level, name, tasks: Sequence[results.Task], samples, plan, besides):

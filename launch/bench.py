@@ -30,10 +30,10 @@ import sys
 from absl import app, flags
 
 from benchmarks import peer_process
-from envs.inputs import bounds
+from envs.inputs import bounds, command_line, exit_codes
 from envs.inputs.bounds import Range
 from evaluation import machine
-from launch import command_line, exit_codes, interrupt
+from launch import interrupt
 
 _SUBJECTS = ("powerflow", "env", "contingency", "acopf")
 _WIDTH = 110  # columns of a table that no terminal shows

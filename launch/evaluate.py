@@ -4,11 +4,12 @@
     python -m launch.evaluate --workdir=FOLDER --controllers=learned,merit_order,acopf
     python -m launch.evaluate --case=case118 --controllers=all --scenarios=all --level=easy,hard
     python -m launch.evaluate --compare FOLDER_A FOLDER_B
-    python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower --replay_tape=17
+    python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower --replay_day=17
     python -m launch.evaluate --case=case14 --env=protection.recloses=false --env=horizon_steps=144
 
 Writes a folder: `report.html` (one page that needs no network), `summary.json`, `episodes.csv`, and
-the results of every 25 tapes, so that what is interrupted goes on where it was. Doing nothing is
+the results of every 25 time series, so that what is interrupted goes on where it was. Doing
+nothing is
 always there to compare with, and so is, unless --bound=false, the least that AC optimal power flow
 says each day costs. A run may still be going on; its policy is restored in this process, whatever
 devices it was trained on.
@@ -26,8 +27,8 @@ import sys
 
 from absl import app, flags, logging
 
-from envs.inputs import bounds
-from launch import command_line, exit_codes, interrupt, run_folder
+from envs.inputs import bounds, command_line, exit_codes
+from launch import interrupt, run_folder
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
 
@@ -87,9 +88,9 @@ _REPLAY = flags.DEFINE_enum(
     "Play the worst episode of each controller and scenario again in this simulator, and tell how "
     "far it disagrees.",
 )  # fmt: skip
-_REPLAY_TAPE = command_line.define_number(
-    "replay_tape", None,
-    "Instead of the worst episodes replay those of this tape, by its number in episodes.csv.",
+_REPLAY_DAY = command_line.define_number(
+    "replay_day", None,
+    "Instead of the worst episodes replay those of this day, by its number in episodes.csv.",
     bounds.Range(0, 99_999),
 )  # fmt: skip
 _PLATFORM = flags.DEFINE_string("platform", "cpu", "Where to run: cpu, cuda or tpu.")
@@ -214,14 +215,14 @@ def _check_replay() -> None:
     """Refuses to begin what could not be played again at the end, maybe after hours."""
     from evaluation import reference_check
 
-    tape = _REPLAY_TAPE.value
+    series = _REPLAY_DAY.value
     if _REPLAY.value:
         reference_check.simulator()
-    elif tape is not None:
-        raise ValueError(f"--replay_tape={tape}: says what --replay=pandapower replays; give both")
-    if tape is not None and tape >= _EPISODES.value:
+    elif series is not None:
+        raise ValueError(f"--replay_day={series}: says what --replay=pandapower replays; give both")
+    if series is not None and series >= _EPISODES.value:
         raise ValueError(
-            f"--replay_tape={tape}: tapes are 0 to {_EPISODES.value - 1} (--episodes="
+            f"--replay_day={series}: time series are 0 to {_EPISODES.value - 1} (--episodes="
             f"{_EPISODES.value})"
         )
 
@@ -229,14 +230,18 @@ def _check_replay() -> None:
 def _replayed(console, folder, plan, request) -> list[dict]:
     from evaluation import reference_check, runner
 
-    env, tape = request.env, _REPLAY_TAPE.value
-    rounds = 1 if tape is None else 2  # A tape is played again before the other simulator has it.
+    env, series = request.env, _REPLAY_DAY.value
+    rounds = (
+        1 if series is None else 2
+    )  # A time series is played again before the other simulator has it.
     days = rounds * len(plan.played_tasks())
     with _Progress(console, [(None, 0, days)], env.horizon) as progress:
-        if tape is None:
+        if series is None:
             recorded = reference_check.worst(folder, plan, env.grid.n_bus)
         else:
-            recorded = runner.Runner(env, folder, request.make, plan).again(tape, progress.advance)
+            recorded = runner.Runner(env, folder, request.make, plan).again(
+                series, progress.advance
+            )
         return reference_check.each(recorded, env.grid, env.dt_h, progress.advance)
 
 

@@ -76,8 +76,8 @@ def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
         raise Mistake(str(error) if run else _name_flags(str(error), asked)) from error
     for scenario, level in plan.scenarios:
         # Traced, not drawn: refuses what does not go with the grid or its fleet.
-        tape = suite.make(scenario, level, options, plan.split)
-        jax.eval_shape(lambda key, of=tape: of(key, env.grid, env.fleet), jax.random.PRNGKey(0))
+        series = suite.make(scenario, level, options, plan.split)
+        jax.eval_shape(lambda key, of=series: of(key, env.grid, env.fleet), jax.random.PRNGKey(0))
     identity = {
         "environment": dataclasses.asdict(options), "split": plan.split, "seed": plan.seed,
         "grid": digest.of(env.grid), "fleet": digest.of(env.fleet),

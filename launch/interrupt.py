@@ -13,7 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
-from launch import exit_codes
+from envs.inputs import exit_codes
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTHING_DONE = "interrupted before anything was done"

@@ -20,18 +20,10 @@ import sys
 
 from absl import app, flags, logging
 
-from envs.inputs.bounds import Range
-
 # What takes long to import is imported in `main`, when flags are known to be good.
-from launch import (
-    command_line,
-    exit_codes,
-    experiment_flags,
-    interrupt,
-    network_namespace,
-    run_folder,
-    storage,
-)
+from envs.inputs import command_line, exit_codes
+from envs.inputs.bounds import Range
+from launch import experiment_flags, interrupt, network_namespace, run_folder, storage
 from launch import placement as placement_lib
 
 flags.adopt_module_key_flags(experiment_flags)

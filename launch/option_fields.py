@@ -9,8 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from envs.inputs import bounds, choices
-from launch import command_line
+from envs.inputs import bounds, choices, command_line
 
 
 class IntegersParser(flags.ArgumentParser):

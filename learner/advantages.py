@@ -39,9 +39,9 @@ def generalised_advantages(
     chex.assert_equal_shape([rewards, values, next_values])
     chex.assert_equal_shape([terminated, truncated])
     chex.assert_shape(discounts, rewards.shape[-1:])
-    alive = 1.0 - terminated.astype(rewards.dtype)[:, None]
+    continues = 1.0 - terminated.astype(rewards.dtype)[:, None]
     going = 1.0 - (terminated | truncated).astype(rewards.dtype)[:, None]
-    deltas = rewards + discounts * alive * next_values - values
+    deltas = rewards + discounts * continues * next_values - values
 
     def backward(later, step):
         delta, going_on = step

@@ -29,9 +29,9 @@ class Request(NamedTuple):
     vm_pu: np.ndarray  # `[n_bus]` set-points where held, where to start elsewhere
     va_rad: np.ndarray  # `[n_bus]` where to start
     share: np.ndarray  # `[n_bus]` of the slack, sums to one
-    holds: np.ndarray  # bool `[n_bus]`
+    pv: np.ndarray  # bool `[n_bus]`
     closed: np.ndarray  # bool `[n_branch]`, none with a dead end
-    alive: np.ndarray  # bool `[n_bus]`
+    energised: np.ndarray  # bool `[n_bus]`
 
 
 class _System:
@@ -45,9 +45,9 @@ class _System:
         values = np.concatenate([on * y.yff, on * y.yft, on * y.ytf, on * y.ytt, shunt])
         rows, columns = np.concatenate([f, f, t, t, every]), np.concatenate([f, t, f, t, every])
         self.y_bus = scipy.sparse.csr_matrix((values, (rows, columns)), shape=(n, n))
-        self.alive = np.flatnonzero(request.alive)
-        self.turning = self.alive[1:]  # the first keeps its angle
-        self.free = np.flatnonzero(request.alive & ~request.holds)
+        self.energised = np.flatnonzero(request.energised)
+        self.turning = self.energised[1:]  # the first keeps its angle
+        self.free = np.flatnonzero(request.energised & ~request.pv)
         self.factors = None
 
     def factorise(self, voltage: np.ndarray, share: np.ndarray) -> None:
@@ -61,10 +61,10 @@ class _System:
         by_vm = diagonal(voltage) @ (self.y_bus @ diagonal(unit)).conj()
         by_vm = (by_vm + diagonal(current.conj() * unit)).tocsc()[:, self.free].tocsr()
         by_angle = by_angle.tocsc()[:, self.turning].tocsr()
-        slack = scipy.sparse.csr_matrix(-share[self.alive][:, None])
+        slack = scipy.sparse.csr_matrix(-share[self.energised][:, None])
         matrix = scipy.sparse.bmat(
             [
-                [by_angle.real[self.alive], slack, by_vm.real[self.alive]],
+                [by_angle.real[self.energised], slack, by_vm.real[self.energised]],
                 [by_angle.imag[self.free], None, by_vm.imag[self.free]],
             ],
             format="csc",
@@ -83,13 +83,13 @@ class AcFlow:
     def solve(self, request: Request) -> np.ndarray | None:
         """Returns the voltages, complex `[n_bus]` pu and zero where dead; None if none is found."""
         system = self._system(request)
-        vm = np.where(request.alive, request.vm_pu, 0.0)
+        vm = np.where(request.energised, request.vm_pu, 0.0)
         va, slack, before = request.va_rad.copy(), 0.0, np.inf
         for _ in range(_MAX_ITERATIONS):
             voltage = vm * np.exp(1j * va)
             power = voltage * np.conj(system.y_bus @ voltage)
             residual = np.concatenate([
-                (power.real - request.p_pu - slack * request.share)[system.alive],
+                (power.real - request.p_pu - slack * request.share)[system.energised],
                 (power.imag - request.q_pu)[system.free],
             ])  # fmt: skip
             mismatch = np.abs(residual).max()
@@ -115,7 +115,7 @@ class AcFlow:
         return np.where(closed, admittance.apparent_power(self._grid, self._y, voltage), 0.0)
 
     def _system(self, request):
-        key = np.packbits(np.concatenate([request.closed, request.alive, request.holds])).tobytes()
+        key = np.packbits(np.concatenate([request.closed, request.energised, request.pv])).tobytes()
         if key not in self._known:
             if len(self._known) >= _KEPT:
                 self._known.clear()

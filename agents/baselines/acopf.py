@@ -66,23 +66,23 @@ def acopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
     """
     site = _site(env)
     pool = workers.Workers(_step_solver, site, count=count)
-    situation = jax.jit(jax.vmap(lambda state, tape: _next(env, state, tape)))
+    situation = jax.jit(jax.vmap(lambda state, series: _next(env, state, series)))
     translate = jax.jit(jax.vmap(env.action_for))
 
-    def act(state, tapes, memory):
+    def act(state, series, memory):
         going = np.flatnonzero(~np.asarray(state.terminated))
-        ahead = jax.tree.map(np.asarray, situation(state, tapes))
+        ahead = jax.tree.map(np.asarray, situation(state, series))
         problems = [(jax.tree.map(lambda x, i=i: x[i], ahead), memory[i]) for i in going]
         found = dict(zip(going, pool.map(problems)))
         memory = [found[i].warm if i in found else None for i in range(len(memory))]
         found = {i: solution for i, solution in found.items() if solution.found}
-        action = np.array(translate(state, tapes, _targets(site, ahead, found)))
+        action = np.array(translate(state, series, _targets(site, ahead, found)))
         action[[i for i in range(len(action)) if i not in found]] = 0.0  # as planned
         return action, memory
 
     return controllers.Controller(
         "acopf", "AC-OPF", controllers.NEXT_ROW,
-        lambda tapes, seed: [None] * len(tapes.day), act, traceable=False, close=pool.close,
+        lambda series, seed: [None] * len(series.day), act, traceable=False, close=pool.close,
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ class Bound(NamedTuple):
 
 def bound(
     env: grid_env.GridEnv,
-    tapes: series_lib.Tape,
+    series: series_lib.TimeSeries,
     progress: Callable[[int], None] = lambda days: None,
     count: int = 0,
 ) -> Bound:
@@ -111,16 +111,16 @@ def bound(
 
     Args:
       env: the environment.
-      tapes: leaves `[B, rows, …]`.
+      series: leaves `[B, rows, …]`.
       progress: told how many more days are done.
       count: processes to solve in; 0 for one a core.
     """
     site = _site(env, every_control=True)
     pool = workers.Workers(_day_solver, site, count=count)
     free = jax.jit(jax.vmap(jax.vmap(lambda row: _anywhere(env, row))))
-    days = len(tapes.day)
-    rows = jax.tree.map(lambda leaf: leaf[:, 1:] if leaf.ndim > 1 else leaf, tapes)
-    rows = rows.replace(day=jnp.repeat(tapes.day[:, None], rows.load_p_mw.shape[1], 1))
+    days = len(series.day)
+    rows = jax.tree.map(lambda leaf: leaf[:, 1:] if leaf.ndim > 1 else leaf, series)
+    rows = rows.replace(day=jnp.repeat(series.day[:, None], rows.load_p_mw.shape[1], 1))
     situations = jax.tree.map(np.asarray, free(rows))
     found = []
     try:
@@ -165,9 +165,9 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
     )  # fmt: skip
 
 
-def _next(env: grid_env.GridEnv, state: grid_env.State, tape: series_lib.Tape) -> Situation:
+def _next(env: grid_env.GridEnv, state: grid_env.State, series: series_lib.TimeSeries) -> Situation:
     """Returns the situation of one grid in its next step."""
-    now, limits = tape.at(state.t + 1), env.limits
+    now, limits = series.at(state.t + 1), env.limits
     gen_on = now.gen_status == series_lib.IN_SERVICE
     idle = actions_lib.read(env.layout, env.site, jnp.zeros(env.layout.action_size))
     asked = actions_lib.project(
@@ -188,8 +188,8 @@ def _next(env: grid_env.GridEnv, state: grid_env.State, tape: series_lib.Tape) -
     )  # fmt: skip
 
 
-def _anywhere(env: grid_env.GridEnv, now: series_lib.Tape) -> Situation:
-    """Returns the situation of a row of a tape, where nothing before it matters."""
+def _anywhere(env: grid_env.GridEnv, now: series_lib.TimeSeries) -> Situation:
+    """Returns the situation of a row of a time series, where nothing before it matters."""
     limits = env.limits
     gen_on = now.gen_status == series_lib.IN_SERVICE
     on = gen_on.astype(jnp.float32)
@@ -241,7 +241,7 @@ def _day_solver(site: _Site):
             found = model.cheapest(point, warm)
             warm = found.warm
             # What is cut off from every unit nobody can serve.
-            dead = point.alive[site.grid.loads] == 0.0
+            dead = point.energised[site.grid.loads] == 0.0
             cut_off = max(float(row.load_p_mw[dead].sum()), 0.0)
             costs.append(found.cost_per_h + site.prices.lost_load * cut_off)
             operating.append(found.operating_per_h)
@@ -258,24 +258,25 @@ def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> aco
     gen, bus, n = grid.gen, grid.bus, grid.n_bus
     on = np.asarray(row.gen_on, bool)
     load_p, load_q = (np.bincount(grid.loads, x, n) for x in (row.load_p_mw, row.load_q_mvar))
-    alive = connectivity.living(grid, row.closed, on, load_p)
+    energised = connectivity.living(grid, row.closed, on, load_p)
     given = np.bincount(gen.bus, row.given_mw, n)
     if not site.curtailed:
         given += np.bincount(site.plant_bus, row.available_mw, n)
-    holds = np.isin(np.arange(n), gen.bus[on])
+    pv = np.isin(np.arange(n), gen.bus[on])
     low, high = bus.vm_min_pu + margin, bus.vm_max_pu - margin
-    moved = holds & ~site.voltage_held
+    moved = pv & ~site.voltage_held
     low = np.where(moved, np.clip(row.vm_low_pu, bus.vm_min_pu, bus.vm_max_pu), low)
     high = np.where(moved, np.clip(row.vm_high_pu, bus.vm_min_pu, bus.vm_max_pu), high)
-    fixed = holds & site.voltage_held
+    fixed = pv & site.voltage_held
     low, high = np.where(fixed, row.setpoint_pu, low), np.where(fixed, row.setpoint_pu, high)
     movable = row.load_p_mw[site.movable], row.load_q_mvar[site.movable]
     return acopf_model.Point(
-        load_p * alive, load_q * alive, given * alive,
+        load_p * energised, load_q * energised, given * energised,
         np.minimum(row.p_low_mw, row.p_high_mw) * on, row.p_high_mw * on,
-        np.where(on, gen.q_min_mvar, 0.0), np.where(on, gen.q_max_mvar, 0.0), low, high, holds,
-        np.asarray(row.closed, float) * (alive[grid.branch.from_bus] & alive[grid.branch.to_bus]),
-        alive.astype(float), *movable, site.load_share,
-        row.available_mw * alive[site.controls.plant_bus] if site.curtailed else np.zeros(0),
+        np.where(on, gen.q_min_mvar, 0.0), np.where(on, gen.q_max_mvar, 0.0), low, high, pv,
+        np.asarray(row.closed, float)
+        * (energised[grid.branch.from_bus] & energised[grid.branch.to_bus]),
+        energised.astype(float), *movable, site.load_share,
+        row.available_mw * energised[site.controls.plant_bus] if site.curtailed else np.zeros(0),
         rate_share,
     )  # fmt: skip

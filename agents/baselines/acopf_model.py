@@ -85,7 +85,7 @@ class Point(NamedTuple):
     vm_high_pu: np.ndarray  # `[n_bus]`
     held: np.ndarray  # bool `[n_bus]` generators hold the voltage: its limits are what they can do
     closed: np.ndarray  # `[n_branch]` 1 in service, 0 not
-    alive: np.ndarray  # `[n_bus]` 1 on the island that lives
+    energised: np.ndarray  # `[n_bus]` 1 on the island that lives
     movable_p_mw: np.ndarray  # `[n_movable]` of the loads at `Controls.load_bus`
     movable_q_mvar: np.ndarray  # `[n_movable]`
     movable_share: float  # how far these may be moved either way
@@ -341,7 +341,7 @@ class Model:
         up, down, spilled = symbol("up", c), symbol("down", c), symbol("spilled", r)
         parts = [va, vm, p, q, up, down, spilled]
         load_p, load_q, given = symbol("load_p", n), symbol("load_q", n), symbol("given", n)
-        alive, tilt = symbol("alive", n), symbol("tilt", c)
+        energised, tilt = symbol("energised", n), symbol("tilt", c)
         available, rate_share = symbol("available", r), symbol("rate_share")
 
         # Balance of every bus; a dead one is pinned to 1 pu and angle 0.
@@ -384,7 +384,8 @@ class Model:
         from_end = equations.from_squared[loads] - (limit + room) ** 2
         to_end = equations.to_squared[loads] - (limit + room) ** 2
         constraints = casadi.vertcat(
-            alive * p_balance + (1 - alive) * va, alive * q_balance + (1 - alive) * (vm - 1),
+            energised * p_balance + (1 - energised) * va,
+            energised * q_balance + (1 - energised) * (vm - 1),
             from_end, to_end, angles, voltages,
         )  # fmt: skip
         w = 2 * len(watched)
@@ -400,7 +401,7 @@ class Model:
             {
                 "x": casadi.vertcat(*parts), "f": cost, "g": constraints,
                 "p": casadi.vertcat(
-                    load_p, load_q, given, closed, alive, tilt, available, rate_share
+                    load_p, load_q, given, closed, energised, tilt, available, rate_share
                 ),
             },
             {**options, **(_WARM if warm else {})},
@@ -412,7 +413,7 @@ class Model:
     def _run(self, program: _Program, point: Point, warm: tuple | None):
         grid, base = self.grid, self.grid.base_mva
         n, g = grid.n_bus, grid.n_gen
-        on = point.alive > 0
+        on = point.energised > 0
         reference = grid.reference_bus if on[grid.reference_bus] else int(np.argmax(on))
         angle = np.where(np.arange(n) == reference, 0.0, np.inf)
         reach = point.movable_share * np.abs(point.movable_p_mw) / base
@@ -445,7 +446,7 @@ class Model:
         given = {"lbx": lower, "ubx": upper, "lbg": lower_g, "ubg": upper_g}
         given["p"] = np.concatenate([
             point.load_p_mw / base, point.load_q_mvar / base, point.given_mw / base, point.closed,
-            point.alive, point.movable_q_mvar / np.where(point.movable_p_mw == 0, 1.0,
+            point.energised, point.movable_q_mvar / np.where(point.movable_p_mw == 0, 1.0,
             point.movable_p_mw), point.available_mw / base, [point.rate_share],
         ])  # fmt: skip
         if warm is None:

@@ -51,7 +51,7 @@ def make(
     name: str,
     title: str,
     chosen: dc_dispatch.Setting,
-    value: Callable[[series_lib.Tape], np.ndarray],
+    value: Callable[[series_lib.TimeSeries], np.ndarray],
     count: int,
 ) -> controllers.Controller:
     """Returns the controller that asks for what `dc_dispatch` finds best.
@@ -61,25 +61,25 @@ def make(
       name: of the controller.
       title: of the controller.
       chosen: what its dispatcher is set up with.
-      value: takes tapes `[B, …]`; returns the value of stored energy in each `[B]` $/MWh.
+      value: takes time series `[B, …]`; returns the value of stored energy in each `[B]` $/MWh.
       count: processes to solve in; 0 for one a core.
     """
     pool = workers.Workers(dc_dispatch.Dispatcher, chosen, count=count)
     view = outlook.Outlook(env, sum(chosen.steps))
 
-    def start(tapes, seed):
+    def start(days, seed):
         del seed
         none = np.zeros(env.grid.n_branch)
-        return [dc_dispatch.Memory((), none, float(v)) for v in value(tapes)]
+        return [dc_dispatch.Memory((), none, float(v)) for v in value(days)]
 
-    def act(state, tapes, memory):
+    def act(state, days, memory):
         going = np.flatnonzero(~np.asarray(state.terminated))
-        situations = view.look(state, tapes)
+        situations = view.look(state, days)
         problems = [(situations[i], memory[i]) for i in going]
         answers, memory = [None] * len(memory), list(memory)
         for i, (answer, left) in zip(going, pool.map(problems)):
             answers[i], memory[i] = answer, left
-        return view.write(state, tapes, answers), memory
+        return view.write(state, days, answers), memory
 
     return controllers.Controller(
         name, title, controllers.FORECASTS, start, act, traceable=False, close=pool.close

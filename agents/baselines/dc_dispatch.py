@@ -99,7 +99,8 @@ class Dispatcher:
         """Returns what the forecast says of each period: of its last step, with what is out in any.
 
         Each load and each plant has the share of the forecast total that it has now, plants up to
-        their rating as far as the total is within all ratings (a tape may hold plants that are
+        their rating as far as the total is within all ratings (a time series may hold plants that
+        are
         larger than the fleet says); losses have the share of load that they had in the last step.
         """
         setting, grid = self.setting, self.setting.grid
@@ -178,10 +179,10 @@ class Dispatcher:
         Generators hold the voltages that they hold now; units share by Pmax what losses change.
         """
         grid, topology = self.setting.grid, period.topology
-        alive, gen = topology.alive, grid.gen
-        on = situation.gen_on & alive[gen.bus]
-        holds = np.zeros(grid.n_bus, bool)
-        holds[gen.bus[on]] = True
+        energised, gen = topology.energised, grid.gen
+        on = situation.gen_on & energised[gen.bus]
+        pv = np.zeros(grid.n_bus, bool)
+        pv[gen.bus[on]] = True
         capacity = np.bincount(gen.bus, gen.capacity_mw * on, grid.n_bus)
         if not capacity.any():
             return None
@@ -189,16 +190,16 @@ class Dispatcher:
         q = -np.bincount(grid.loads, situation.load_q_mvar * factor, grid.n_bus)
         # Losses and what shunts take follow from voltages here.
         drawn = np.bincount(grid.loads, period.load_mw * _lost_share(situation), grid.n_bus)
-        p = plan.injection_mw[0] + (drawn + grid.bus.shunt_p_mw) * alive
+        p = plan.injection_mw[0] + (drawn + grid.bus.shunt_p_mw) * energised
         request = ac_flow.Request(
             p_pu=p / grid.base_mva,
             q_pu=q / grid.base_mva,
             vm_pu=np.where(situation.vm_pu > 0, situation.vm_pu, 1.0),
             va_rad=situation.va_rad,
             share=capacity / capacity.sum(),
-            holds=holds,
+            pv=pv,
             closed=topology.closed,
-            alive=alive,
+            energised=energised,
         )
         voltage = self._ac.solve(request)
         return None if voltage is None else self._ac.apparent_mva(voltage, topology.closed)
@@ -239,7 +240,7 @@ def _weather(now: np.ndarray, total: float, rated: np.ndarray) -> np.ndarray:
     """Returns what plants can produce that can produce `total` and of which `now` is known.
 
     Their shares stay, up to their ratings; where these are passed now, or by the total, they say
-    nothing of this tape's plants. In a calm ratings are all there is to go by.
+    nothing of this time series's plants. In a calm ratings are all there is to go by.
     """
     if now.sum() <= 1e-6:
         return rated * (total / max(rated.sum(), 1e-6))

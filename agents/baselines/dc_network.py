@@ -25,12 +25,12 @@ class DcNetwork:
 
         The loads `load_mw` `[n_bus]` decide which island lives.
         """
-        alive = connectivity.living(self._grid, closed, gen_on, load_mw)
-        key = np.packbits(np.concatenate([closed, alive])).tobytes()
+        energised = connectivity.living(self._grid, closed, gen_on, load_mw)
+        key = np.packbits(np.concatenate([closed, energised])).tobytes()
         if key not in self._known:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[key] = Topology(self._grid, closed, alive)
+            self._known[key] = Topology(self._grid, closed, energised)
         return self._known[key]
 
 
@@ -41,12 +41,12 @@ class Topology:
     and what phase shifters drive. One bus of the island keeps angle zero and takes what is missing.
     """
 
-    def __init__(self, grid: grid_lib.Grid, closed: np.ndarray, alive: np.ndarray):
+    def __init__(self, grid: grid_lib.Grid, closed: np.ndarray, energised: np.ndarray):
         branch = grid.branch
         self._ends = branch.from_bus, branch.to_bus
-        self.alive = alive  # bool `[n_bus]`
+        self.energised = energised  # bool `[n_bus]`
         f, t = self._ends
-        self.closed = closed & self.alive[f] & self.alive[t]  # bool `[n_branch]`
+        self.closed = closed & self.energised[f] & self.energised[t]  # bool `[n_branch]`
         stiffness = 1.0 / (admittance.reactance(branch) * branch.tap)
         self._weight = np.where(self.closed, stiffness, 0.0)
         places = np.arange(grid.n_branch)
@@ -56,9 +56,9 @@ class Topology:
             shape=(grid.n_branch, n),
         ).tocsr()
         matrix = incidence.T @ scipy.sparse.diags(self._weight) @ incidence
-        # Dead buses, and one that is alive, are tied to an angle of zero.
-        tied = ~self.alive
-        tied[np.argmax(self.alive)] = True
+        # Dead buses, and one that is energised, are tied to an angle of zero.
+        tied = ~self.energised
+        tied[np.argmax(self.energised)] = True
         ties = scipy.sparse.diags(tied * max(1.0, np.abs(stiffness).max()))
         self._factors = scipy.sparse.linalg.splu((matrix + ties).tocsc())
         driven = -self._weight * branch.shift_rad * grid.base_mva
@@ -72,12 +72,12 @@ class Topology:
     def factors(self, branch: int) -> np.ndarray:
         """Returns the flow of `branch` per injection at each bus `[n_bus]`."""
         if branch not in self._rows:
-            end = np.zeros(self.alive.size)
+            end = np.zeros(self.energised.size)
             end[self._ends[0][branch]] += self._weight[branch]
             end[self._ends[1][branch]] -= self._weight[branch]
-            self._rows[branch] = self._factors.solve(end) * self.alive
+            self._rows[branch] = self._factors.solve(end) * self.energised
         return self._rows[branch]
 
     def _spread(self, injection):
-        angle = self._factors.solve(np.where(self.alive, injection, 0.0))
+        angle = self._factors.solve(np.where(self.energised, injection, 0.0))
         return self._weight * (angle[self._ends[0]] - angle[self._ends[1]])

@@ -138,7 +138,7 @@ class Program:
         bounds = [np.stack(x) for x in zip(*map(self._bounds, periods))]
         cost = np.stack([h * self._costs(p) for h, p in zip(self._hours, periods)])
         cost[-1, self._at["energy"]] = -value
-        fixed = np.stack([np.where(p.topology.alive, p.fixed_mw, 0.0) for p in periods])
+        fixed = np.stack([np.where(p.topology.energised, p.fixed_mw, 0.0) for p in periods])
         limit = np.stack([np.where(p.topology.closed, p.limit_mw, np.inf) for p in periods])
         share = [self._load_share(p) for p in periods]
         undecided = np.stack([p.topology.flows(at) for p, at in zip(periods, fixed)])
@@ -208,15 +208,15 @@ class Program:
 
     def _bounds(self, period: Period):
         """Returns the least and the most of each column of a period."""
-        alive, gen = period.topology.alive, self._grid.gen
-        low, high = (x * alive[gen.bus] for x in (period.low_mw, period.high_mw))
+        energised, gen = period.topology.energised, self._grid.gen
+        low, high = (x * energised[gen.bus] for x in (period.low_mw, period.high_mw))
         span = (high - low)[self._unit]
         first = self._share_below == 0
-        loads, stores = alive[self._loads], self._fleet.storage
-        rated = period.rated_mw * alive[stores.bus]
+        loads, stores = energised[self._loads], self._fleet.storage
+        rated = period.rated_mw * energised[stores.bus]
         most = [
             np.where(first, low[self._unit], 0.0) + span * (self._share_above - self._share_below),
-            period.spillable_mw * alive[self._fleet.renewables.bus],
+            period.spillable_mw * energised[self._fleet.renewables.bus],
             period.movable_mw * loads, period.movable_mw * loads, rated, rated,
             [np.inf], [np.inf], stores.energy_mwh,
         ]  # fmt: skip
@@ -242,7 +242,7 @@ class Program:
     def _load_share(self, period: Period) -> np.ndarray:
         """Returns the share of each bus in all load `[n_bus]`: where a shortage or surplus is."""
         load = np.bincount(self._loads, np.maximum(period.load_mw, 0.0), self._grid.n_bus)
-        load *= period.topology.alive
+        load *= period.topology.energised
         return load / max(load.sum(), 1e-9)
 
     def _injected(self, x: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -293,9 +293,11 @@ class Program:
     def _right_hand_sides(self, periods: list[Period], energy, fixed):
         """Returns the least and the most of the constant rows."""
         # A unit that is cut off, or comes back, does so at once.
-        alive = np.stack([p.topology.alive[self._grid.gen.bus[self._grid.units]] for p in periods])
+        energised = np.stack(
+            [p.topology.energised[self._grid.gen.bus[self._grid.units]] for p in periods]
+        )
         ramp = np.array(self._hours)[1:, None] * self._ramp
-        ramp = np.where(alive[1:] == alive[:-1], ramp, np.inf).ravel()
+        ramp = np.where(energised[1:] == energised[:-1], ramp, np.inf).ravel()
         later = np.zeros((len(self._hours) - 1) * self._fleet.n_storage)
         balance = -fixed.sum(1)
         return (

@@ -24,5 +24,5 @@ def dcopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
       count: processes to solve in; 0 for one a core.
     """
     setting = dc_controller.setting(env, (1,), stores=False, rounds=_ROUNDS)
-    none = lambda tapes: np.zeros(len(tapes.day))
+    none = lambda days: np.zeros(len(days.day))
     return dc_controller.make(env, "dcopf", "DC-OPF", setting, none, count)

@@ -19,11 +19,11 @@ def proportional(env: grid_env.GridEnv) -> controllers.Controller:
     the environment, which shares by Pmax too what they hold back.
     """
 
-    def decide(state, tape):
+    def decide(state, series):
         on = _in_service(env, state)
         low, high = env.limits.p_min_mw * on, env.limits.p_max_mw * on
-        target = schedule.by_size(env.grid.gen, low, high, _foreseen(state, tape))
-        return env.action_for(state, tape, actions_lib.Targets(unit_mw=target))
+        target = schedule.by_size(env.grid.gen, low, high, _foreseen(state, series))
+        return env.action_for(state, series, actions_lib.Targets(unit_mw=target))
 
     return controllers.Controller(
         "proportional", "by Pmax", controllers.FORECASTS, controllers.stateless,
@@ -38,11 +38,11 @@ def merit_order(env: grid_env.GridEnv) -> controllers.Controller:
     """
     c1, c2 = jnp.asarray(env.grid.gen.cost_c1), jnp.asarray(env.grid.gen.cost_c2)
 
-    def decide(state, tape):
+    def decide(state, series):
         on = _in_service(env, state)
         low, high = actions_lib.within_ramps(env.limits, state.gen_p_mw)
-        target = schedule.cheapest(low * on, high * on, c1, c2, _foreseen(state, tape))
-        return env.action_for(state, tape, actions_lib.Targets(unit_mw=target))
+        target = schedule.cheapest(low * on, high * on, c1, c2, _foreseen(state, series))
+        return env.action_for(state, series, actions_lib.Targets(unit_mw=target))
 
     return controllers.Controller(
         "merit_order", "merit order", controllers.FORECASTS, controllers.stateless,
@@ -50,9 +50,9 @@ def merit_order(env: grid_env.GridEnv) -> controllers.Controller:
     )  # fmt: skip
 
 
-def _foreseen(state: grid_env.State, tape: series_lib.Tape) -> chex.Array:
+def _foreseen(state: grid_env.State, series: series_lib.TimeSeries) -> chex.Array:
     """Returns what units have to cover in the next step, as far as it is foreseen, MW."""
-    now = tape.at(state.t)
+    now = series.at(state.t)
     return (
         now.load_forecast_mw[0] * (1.0 - state.frequency.shed_share)
         - now.renewable_forecast_mw[0]

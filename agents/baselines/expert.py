@@ -35,16 +35,16 @@ def expert(env: grid_env.GridEnv) -> controllers.Controller:
     """
     operator = _Operator(env)
 
-    def start(tapes, seed):
-        none = jnp.zeros((tapes.day.shape[0], operator.bus.size))
+    def start(days, seed):
+        none = jnp.zeros((days.day.shape[0], operator.bus.size))
         return _Moved(none, none)
 
-    def act(state, tape, moved):
+    def act(state, series, moved):
         flows = jax.vmap(operator.meter)(state.vm_pu, state.va_rad, state.branch.closed)
         needed = (flows.rho > _DANGER).any() | (moved.shift != 0.0).any() | (moved.extra != 0).any()
         reconsider = jax.vmap(operator.reconsider)
-        moved = jax.lax.cond(needed, lambda: reconsider(state, tape, moved, flows), lambda: moved)
-        return jax.vmap(operator.ask)(state, tape, moved)
+        moved = jax.lax.cond(needed, lambda: reconsider(state, series, moved, flows), lambda: moved)
+        return jax.vmap(operator.ask)(state, series, moved)
 
     return controllers.Controller("expert", "sensitivities", controllers.FORECASTS, start, act)
 
@@ -84,11 +84,11 @@ class _Operator:
             np.isin(np.arange(grid.loads.size), env.site.controllable) & ("load" in layout.action),
         ])  # fmt: skip
 
-    def reconsider(self, state, tape, moved: _Moved, flows: sensitivity.Flows) -> _Moved:
+    def reconsider(self, state, series, moved: _Moved, flows: sensitivity.Flows) -> _Moved:
         """Returns what to move: more where branches are full in `flows`, less where not."""
         grid = self._env.grid
         factors = sensitivity.factors(grid, state.branch.closed, state.vm_pu > 0)
-        reach = self._reach(state, tape)
+        reach = self._reach(state, series)
         on = state.gen_on & self._lit(state)[: grid.n_gen]
         capacity = jnp.zeros(grid.n_bus).at[grid.gen.bus].add(on * grid.gen.capacity_mw)
         share = capacity / jnp.maximum(capacity.sum(), 1e-6)
@@ -111,9 +111,9 @@ class _Operator:
             extra, flows = extra + more, flows._replace(p_mw=flows.p_mw + change(more))
         return _Moved(jnp.where(danger, shift, calm), jnp.where(danger, extra, 0.0))
 
-    def ask(self, state, tape, moved: _Moved):
+    def ask(self, state, series, moved: _Moved):
         """Returns the action, and what is moved as far as limits let it be."""
-        reach, now, ahead = self._reach(state, tape), tape.at(state.t), tape.at(state.t + 1)
+        reach, now, ahead = self._reach(state, series), series.at(state.t), series.at(state.t + 1)
         within = lambda shift: jnp.clip(shift, reach.least, reach.most)
         units, plants, loads = jnp.split(within(moved.shift + moved.extra), self._ends)
         ratio = lambda part, of: jnp.where(of > 1e-6, part / jnp.where(of > 1e-6, of, 1.0), 0.0)
@@ -123,12 +123,12 @@ class _Operator:
             renewable_mw=ahead.renewable_mw * (1.0 + ratio(plants, now.renewable_mw)),
             load_mw=ahead.load_p_mw * (1.0 - ratio(loads, now.load_p_mw)),
         )
-        action = self._env.action_for(state, tape, targets)
+        action = self._env.action_for(state, series, targets)
         return action, _Moved(within(moved.shift), moved.extra)
 
-    def _reach(self, state, tape) -> _Reach:
+    def _reach(self, state, series) -> _Reach:
         limits = self._env.limits
-        now, plan = tape.at(state.t), tape.at(state.t + 1).plan_p_mw
+        now, plan = series.at(state.t), series.at(state.t + 1).plan_p_mw
         low, high = actions_lib.within_ramps(limits, state.gen_p_mw)
         moved = limits.load_share * jnp.maximum(now.load_p_mw, 0.0)
         down = jnp.append(-now.renewable_mw, -moved)

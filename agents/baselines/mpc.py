@@ -29,8 +29,8 @@ def mpc(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
     """
     setting = dc_controller.setting(env, STEPS, stores=True, rounds=_ROUNDS)
 
-    def value(tapes: series_lib.Tape) -> np.ndarray:
-        load, plants = tapes.day_ahead_load_mw, tapes.day_ahead_renewable_mw
+    def value(days: series_lib.TimeSeries) -> np.ndarray:
+        load, plants = days.day_ahead_load_mw, days.day_ahead_renewable_mw
         demand = day_ahead.demand(env.grid, load, plants, env.options.planned_losses)
         return marginal_cost(env.grid.gen, np.asarray(demand)).mean(1)
 

@@ -23,15 +23,17 @@ class Outlook:
         self._look = jax.jit(jax.vmap(self._situation))
         self._write = jax.jit(jax.vmap(self._action))
 
-    def look(self, state: grid_env.State, tapes: series_lib.Tape) -> list[dc_dispatch.Situation]:
+    def look(
+        self, state: grid_env.State, days: series_lib.TimeSeries
+    ) -> list[dc_dispatch.Situation]:
         """Returns the situation of each grid of a batch, numpy arrays."""
-        found = jax.tree.map(np.asarray, self._look(state, tapes))
+        found = jax.tree.map(np.asarray, self._look(state, days))
         return [dc_dispatch.Situation(*(leaf[i] for leaf in found)) for i in range(len(state.t))]
 
     def write(
         self,
         state: grid_env.State,
-        tapes: series_lib.Tape,
+        days: series_lib.TimeSeries,
         answers: list[dc_dispatch.Answer | None],
     ) -> np.ndarray:
         """Returns the actions `[B, action_size]` that ask for `answers`; as planned for None."""
@@ -40,12 +42,12 @@ class Outlook:
             return np.zeros((len(answers), self._env.layout.action_size), np.float32)
         every = [given[0] if answer is None else answer for answer in answers]
         stacked = dc_dispatch.Answer(*(np.stack(x).astype(np.float32) for x in zip(*every)))
-        action = np.array(self._write(state, tapes, stacked))
+        action = np.array(self._write(state, days, stacked))
         action[[answer is None for answer in answers]] = 0.0
         return action
 
-    def _situation(self, state, tape) -> dc_dispatch.Situation:
-        now = tape.at(state.t)
+    def _situation(self, state, series) -> dc_dispatch.Situation:
+        now = series.at(state.t)
         return dc_dispatch.Situation(
             load_p_mw=now.load_p_mw,
             load_q_mvar=now.load_q_mvar,
@@ -58,12 +60,12 @@ class Outlook:
             condenser_mw=state.condenser_mw,
             losses_mw=state.losses_mw,
             energy_mwh=state.energy_mwh,
-            closed=self._closed(state, tape, now.branch_status),
+            closed=self._closed(state, series, now.branch_status),
             vm_pu=state.vm_pu,
             va_rad=state.va_rad,
         )
 
-    def _closed(self, state, tape, status) -> chex.Array:
+    def _closed(self, state, series, status) -> chex.Array:
         """Returns which branches will be in service, bool `[steps, n_branch]`, as far as is known.
 
         Maintenance is announced, and so is when it ends; when a fault ends is not, and nor is when
@@ -71,15 +73,15 @@ class Outlook:
         """
         ahead = jnp.arange(1, self._steps + 1)
         rows = jnp.minimum(state.t + ahead, self._env.horizon)
-        maintenance = jax.vmap(tape.at)(rows).branch_status == series_lib.MAINTENANCE
+        maintenance = jax.vmap(series.at)(rows).branch_status == series_lib.MAINTENANCE
         available = (status != series_lib.FAULT) & ~maintenance
         why = state.branch.why
         back = (why == switching.TRIPPED) & (state.branch.wait <= ahead[:, None])
         back &= self._env.options.protection.recloses
         return available & ((why == switching.CLOSED) | back)
 
-    def _action(self, state, tape, answer: dc_dispatch.Answer) -> chex.Array:
-        ahead = tape.at(state.t + 1)
+    def _action(self, state, series, answer: dc_dispatch.Answer) -> chex.Array:
+        ahead = series.at(state.t + 1)
         # What plants and loads will do is not known: they are asked for as shares of it.
         targets = actions_lib.Targets(
             unit_mw=answer.unit_mw,
@@ -87,4 +89,4 @@ class Outlook:
             load_mw=answer.load_factor * ahead.load_p_mw,
             storage_mw=answer.storage_mw,
         )
-        return self._env.action_for(state, tape, targets)
+        return self._env.action_for(state, series, targets)

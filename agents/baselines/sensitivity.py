@@ -82,7 +82,7 @@ class Factors(NamedTuple):
         return self.weight * (angle[grid.branch.from_bus] - angle[grid.branch.to_bus])
 
 
-def factors(grid: grid_lib.Grid, closed: chex.Array, alive: chex.Array) -> Factors:
+def factors(grid: grid_lib.Grid, closed: chex.Array, energised: chex.Array) -> Factors:
     """Returns the distribution factors with what is open now.
 
     B = Aᵀ diag(1 / (x · tap)) A is factorised anew, dense, 2/3 n³ operations.
@@ -90,14 +90,14 @@ def factors(grid: grid_lib.Grid, closed: chex.Array, alive: chex.Array) -> Facto
     Args:
       grid: the grid.
       closed: bool `[n_branch]`.
-      alive: bool `[n_bus]`, on the one island that lives.
+      energised: bool `[n_bus]`, on the one island that lives.
     """
     branch, n = grid.branch, grid.n_bus
     f, t = branch.from_bus, branch.to_bus
     stiffness = jnp.asarray(1.0 / (admittance.reactance(branch) * branch.tap), jnp.float32)
-    weight = jnp.where(closed & alive[f] & alive[t], stiffness, 0.0)
-    # Dead buses, and one that is alive, are tied to an angle of zero.
-    tied = ~alive | (jnp.arange(n) == alive.argmax())
+    weight = jnp.where(closed & energised[f] & energised[t], stiffness, 0.0)
+    # Dead buses, and one that is energised, are tied to an angle of zero.
+    tied = ~energised | (jnp.arange(n) == energised.argmax())
     matrix = jnp.diag(network.GROUND_PU * tied)
     matrix = matrix.at[f, f].add(weight).at[t, t].add(weight)
     matrix = matrix.at[f, t].add(-weight).at[t, f].add(-weight)

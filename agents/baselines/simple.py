@@ -22,14 +22,14 @@ def random(env: grid_env.GridEnv) -> controllers.Controller:
     """
     size = env.layout.action_size
 
-    def start(tapes, seed):
-        episodes = jnp.arange(tapes.day.shape[0])
+    def start(days, seed):
+        episodes = jnp.arange(days.day.shape[0])
         return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.PRNGKey(seed), episodes)
 
     def draw(key, step):
         return jax.random.uniform(jax.random.fold_in(key, step), (size,), minval=-1.0, maxval=1.0)
 
-    act = lambda state, tape, keys: (jax.vmap(draw)(keys, state.t), keys)
+    act = lambda state, series, keys: (jax.vmap(draw)(keys, state.t), keys)
     return controllers.Controller("random", "random", "nothing", start, act)
 
 
@@ -44,7 +44,7 @@ def reconnect(env: grid_env.GridEnv) -> controllers.Controller:
     branch, recloses = env.grid.branch, env.options.protection.recloses
     stiffness = env.grid.base_mva / np.abs(admittance.reactance(branch) * branch.tap)
 
-    def decide(state, tape):
+    def decide(state, series):
         service = state.branch
         left = service.why != switching.CLOSED
         if recloses:
@@ -57,7 +57,9 @@ def reconnect(env: grid_env.GridEnv) -> controllers.Controller:
         need = jnp.where(lit[f] != lit[t], _DEAD_BUS, jnp.where(lit[f], would_carry, 0.0))
         fullest = jnp.where(may, need, -1.0).argmax()
         closing = (jnp.arange(may.size) == fullest) & may
-        return env.action_for(state, tape, actions_lib.Targets(switch=closing.astype(jnp.float32)))
+        return env.action_for(
+            state, series, actions_lib.Targets(switch=closing.astype(jnp.float32))
+        )
 
     return controllers.Controller(
         "reconnect", "reconnect", controllers.FORECASTS, controllers.stateless,

@@ -1,6 +1,7 @@
 """Solves the first problems of a problem file with pandapower, one at a time.
 
-    python -m benchmarks.peers.pandapower_powerflow PROBLEM.npz ANSWER.npz --count=20 --tolerance=1e-4
+    python -m benchmarks.peers.pandapower_powerflow PROBLEM.npz ANSWER.npz --count=20 \
+        --tolerance=1e-4
 
 The network is made from the file's matrices by `from_ppc`; each solve starts from the voltages of
 the last. Its own Newton's method (with numba) and the one that it can borrow from lightsim2grid are

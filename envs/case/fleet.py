@@ -1,7 +1,7 @@
 """Assets of a grid beyond its case file: what its generators are, wind, solar, storage, prosumers.
 
-A fleet is one JSON file in `envs/case/fleets`, described in `docs/fleets.md`. A grid without one gets
-`plain`: thermal units of typical ramps and inertia, one area, nothing else.
+A fleet is one JSON file in `envs/case/fleets`, described in `docs/fleets.md`. A grid without one
+gets `plain`: thermal units of typical ramps and inertia, one area, nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes the fleets that ship in `envs/case/fleets`, by rules and the recipes below; no random numbers.
+"""Makes the fleets in `envs/case/fleets`, by rules and the recipes below; no random numbers.
 
 python -m envs.case.place_fleet            # makes every fleet again
 python -m envs.case.place_fleet case118    # writes envs/case/fleets/case118.json

@@ -35,7 +35,7 @@ class Range:
     above: bool = False
     below: bool = False
 
-    def holds(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
         """Returns whether `value` is within; not a number is not."""
         low = self.low < value if self.above else self.low <= value
         return low and (value < self.high if self.below else value <= self.high)
@@ -108,7 +108,7 @@ def fits(value: Any, kind: type, limits: Range | None = None) -> bool:
         return len(value) <= _LONGEST_TEXT and (value.isprintable() or not value)
     if kind is tuple:
         return 1 <= len(value) <= _MOST_ITEMS
-    return limits is None or kind not in (int, float) or limits.holds(value)
+    return limits is None or kind not in (int, float) or limits.contains(value)
 
 
 def rule(kind: type, limits: Range | None = None) -> str:

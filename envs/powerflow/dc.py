@@ -20,7 +20,7 @@ def solve(
     """Returns voltages (1 pu everywhere), active flows and the mismatch `[lanes]` pu."""
     branch, vm = net.branch, jnp.zeros_like(problem.p)
     closed = 1.0 if problem.closed is None else problem.closed
-    alive = 1.0 if problem.alive is None else problem.alive
+    energised = 1.0 if problem.energised is None else problem.energised
     weight = closed * branch.inverse_tap / branch.x
     f, t = branch.from_bus, branch.to_bus
 
@@ -30,7 +30,7 @@ def solve(
     def residual(x):
         flow = flows(x.va)
         left = (net.shunt_g + vm).at[f].add(flow).at[t].add(-flow)
-        return (left - problem.p - x.slack * problem.participation) * alive
+        return (left - problem.p - x.slack * problem.participation) * energised
 
     x = Voltages(vm + 1.0 - net.vm_base, vm, vm[0])
     # B′ of the fast decoupled method leaves the taps out; repeating makes up for it.

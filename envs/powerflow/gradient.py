@@ -49,7 +49,7 @@ def solver(net: Network, **options) -> Callable[[Request], Solution]:
         raise ValueError("method 'dc': has no derivatives here, which are of the AC equations")
     if options.get("reactive_limits"):
         raise ValueError(
-            "reactive_limits: free the buses at a limit by `holds` and set their `q_pu` instead"
+            "reactive_limits: free the buses at a limit by `pv` and set their `q_pu` instead"
         )
     plain = solve.solver(net, **options)
     differentiable = jax.custom_vjp(plain)
@@ -90,13 +90,13 @@ class _Point:
 
     def __init__(self, net: Network, request: Request, found: Solution):
         self.net = net
-        self.alive = found.alive[net.order].astype(net.dtype)[:, None]
-        self.holds = request.holds[net.order].astype(net.dtype)[:, None]
+        self.energised = found.energised[net.order].astype(net.dtype)[:, None]
+        self.pv = request.pv[net.order].astype(net.dtype)[:, None]
         self.capacity = request.capacity[net.order].astype(net.dtype)[:, None]
         column = lambda leaf: leaf[net.order].astype(net.dtype)[:, None]
         self.base = Voltages(
             column(found.vm_pu) - net.vm_base,
-            (column(found.va_rad) - net.va_base) * self.alive,
+            (column(found.va_rad) - net.va_base) * self.energised,
             found.slack_pu.astype(net.dtype)[None],
         )
         given = {name: getattr(request, name) for name in INPUTS}
@@ -108,11 +108,11 @@ class _Point:
         """Returns the problem for what may vary of a request."""
         net = self.net
         column = lambda name: given[name][net.order].astype(net.dtype)[:, None]
-        share = iteration.shares_alive(column("participation"), self.capacity, self.alive)
+        share = iteration.energised_shares(column("participation"), self.capacity, self.energised)
         return iteration.Problem(
             column("p_pu"), column("q_pu"), share,
             closed=given["closed"].astype(net.dtype)[:, None],
-            freed=1.0 - self.holds[net.n_free :], alive=self.alive,
+            freed=1.0 - self.pv[net.n_free :], energised=self.energised,
         )  # fmt: skip
 
     def voltages(self, unknown: chex.Array) -> Voltages:
@@ -132,7 +132,7 @@ class _Point:
         dp, dq = iteration.mismatch(net, problem, x, at)
         setpoint = given["vm_setpoint_pu"][net.order].astype(net.dtype)[:, None] - net.vm_base
         is_free = jnp.arange(net.n_bus)[:, None] < net.n_free
-        held = (self.alive > 0) & ~is_free & (self.holds > 0)
+        held = (self.energised > 0) & ~is_free & (self.pv > 0)
         # A held magnitude follows its set-point. What is dead has no mismatch and never moves.
         return jnp.concatenate([dp, jnp.where(held, x.vm - setpoint, dq)])[:, 0]
 
@@ -141,6 +141,6 @@ class _Point:
         net, problem = self.net, self.problem(given)
         last = iteration.evaluate(net, problem, self.voltages(unknown))
         none = jnp.zeros(1, jnp.int32)
-        state = solve.State(last, self.alive > 0, none, none > 0)
+        state = solve.State(last, self.energised > 0, none, none > 0)
         shown = solve.solution_of(net, state, net.tolerance_pu)
         return {name: getattr(shown, name)[..., 0] for name in OUTPUTS}

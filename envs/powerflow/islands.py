@@ -16,7 +16,7 @@ class Islands(NamedTuple):
     """The parts that a network falls into."""
 
     label: chex.Array  # int32 `[n_bus, lanes]` lowest bus of the island that a bus is on
-    alive: chex.Array  # bool `[n_bus, lanes]`, true on the island that serves most load
+    energised: chex.Array  # bool `[n_bus, lanes]`, true on the island that serves most load
 
 
 def find(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array) -> Islands:
@@ -33,7 +33,7 @@ def find(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Arra
     """
     shape = (net.n_bus, closed.shape[1])
     whole = Islands(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
-    whole = whole._replace(alive=whole.alive & (capacity.sum(0) > 0))
+    whole = whole._replace(energised=whole.energised & (capacity.sum(0) > 0))
     return jax.lax.cond(
         _may_split(net, closed).any(), lambda: _search(net, closed, capacity, load), lambda: whole
     )

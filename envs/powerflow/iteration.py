@@ -22,16 +22,18 @@ class Problem(NamedTuple):
     participation: chex.Array  # `[n_bus, lanes]` shares of the slack, summing to one
     closed: chex.Array | None = None  # `[n_branch, lanes]` 1 in service, 0 not
     freed: chex.Array | None = None  # `[n_held, lanes]` 1 where no generator holds the voltage
-    alive: chex.Array | None = None  # `[n_bus, lanes]` 1 on the island that is solved, 0 off it
+    energised: chex.Array | None = None  # `[n_bus, lanes]` 1 on the island that is solved, 0 off it
 
 
-def shares_alive(participation: chex.Array, capacity: chex.Array, alive: chex.Array) -> chex.Array:
-    """Returns the shares of the slack on what is alive, summing to one, all `[n_bus, lanes]`.
+def energised_shares(
+    participation: chex.Array, capacity: chex.Array, energised: chex.Array
+) -> chex.Array:
+    """Returns the shares of the slack on what is energised, summing to one, all `[n_bus, lanes]`.
 
-    Where no participating unit is left alive, those with capacity take part.
+    Where no participating unit is left energised, those with capacity take part.
     """
-    share = participation * alive
-    share = jnp.where(share.sum(0) > 0, share, capacity * alive)
+    share = participation * energised
+    share = jnp.where(share.sum(0) > 0, share, capacity * energised)
     return share / jnp.maximum(share.sum(0), 1e-9)
 
 
@@ -61,15 +63,17 @@ def mismatch(net: Network, problem: Problem, x: Voltages, at: Balance):
     freed = jnp.zeros((), dp.dtype) if problem.freed is None else problem.freed
     held = dq[net.n_free :] * freed
     dq = jnp.concatenate([dq[: net.n_free], jnp.broadcast_to(held, dq[net.n_free :].shape)])
-    return (dp, dq) if problem.alive is None else (dp * problem.alive, dq * problem.alive)
+    return (
+        (dp, dq) if problem.energised is None else (dp * problem.energised, dq * problem.energised)
+    )
 
 
 def in_service(net: Network, problem: Problem) -> chex.Array | None:
     """Returns which branches carry power `[n_branch, lanes]`, 1 or 0; none where all do."""
-    if problem.alive is None:
+    if problem.energised is None:
         return problem.closed
     # A branch between dead buses carries nothing.
-    return problem.closed * problem.alive[net.branch.from_bus]
+    return problem.closed * problem.energised[net.branch.from_bus]
 
 
 def evaluate(net: Network, problem: Problem, x: Voltages) -> Iterate:

@@ -94,7 +94,7 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     slack_column = jnp.concatenate([-problem.participation, jnp.zeros_like(vm)]).T
     is_slack = jnp.concatenate([kept, jnp.zeros_like(kept)], axis=1)
     matrix = jnp.where(is_slack[:, None, :], slack_column[:, :, None], matrix)
-    solved = jnp.ones_like(vm) if problem.alive is None else problem.alive
+    solved = jnp.ones_like(vm) if problem.energised is None else problem.energised
     freed = 0.0 if problem.freed is None else problem.freed
     free = jnp.concatenate(
         [jnp.ones((net.n_free, lanes)), jnp.broadcast_to(freed, (n - net.n_free, lanes))]
@@ -107,8 +107,8 @@ def anchor(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Array:
     """Returns which bus's angle is kept, bool `[n_bus, lanes]`: one live bus, or none."""
     rows = jnp.arange(net.n_bus)[:, None]
     is_reference = rows == net.reference
-    if problem.alive is None:
+    if problem.energised is None:
         return jnp.broadcast_to(is_reference, x.va.shape)
-    alive = problem.alive > 0
-    first = alive.argmax(0)
-    return alive & (rows == jnp.where(alive[net.reference], net.reference, first))
+    energised = problem.energised > 0
+    first = energised.argmax(0)
+    return energised & (rows == jnp.where(energised[net.reference], net.reference, first))

@@ -63,9 +63,9 @@ def solve(plain: Callable, request, *, tolerance_pu: float, max_rounds: int = MA
         limit = jnp.where(at_limit > 0, request.q_max_pu, request.q_min_pu)
         changed = request._replace(
             q_pu=jnp.where(freed, request.q_pu + limit, request.q_pu).astype(dtype),
-            holds=jnp.where(freed, 0.0, request.holds).astype(dtype),
-            vm_start_pu=jnp.where(last.alive, last.vm_pu, request.vm_start_pu).astype(dtype),
-            va_start_rad=jnp.where(last.alive, last.va_rad, request.va_start_rad).astype(dtype),
+            pv=jnp.where(freed, 0.0, request.pv).astype(dtype),
+            vm_start_pu=jnp.where(last.energised, last.vm_pu, request.vm_start_pu).astype(dtype),
+            va_start_rad=jnp.where(last.energised, last.va_rad, request.va_start_rad).astype(dtype),
         )
         found = plain(changed)
         return found._replace(at_limit=at_limit, fell_back=found.fell_back | last.fell_back)
@@ -85,14 +85,14 @@ def solve(plain: Callable, request, *, tolerance_pu: float, max_rounds: int = MA
 
 def _switched(request, at_limit, found, margin):
     """Returns which limit each bus should be at, given a solution: int8, `[n_bus, lanes]`."""
-    holds = (request.holds > 0) & found.alive
+    pv = (request.pv > 0) & found.energised
     generated = found.q_pu - request.q_pu
-    over = holds & (at_limit == 0)
+    over = pv & (at_limit == 0)
     to_max = over & (generated > request.q_max_pu + margin)
     to_min = over & (generated < request.q_min_pu - margin)
     # A bus whose voltage does not need its limit any more holds it again.
     higher = found.vm_pu > request.vm_setpoint_pu + margin
     lower = found.vm_pu < request.vm_setpoint_pu - margin
-    back = ((at_limit > 0) & higher) | ((at_limit < 0) & lower) | ~holds
+    back = ((at_limit > 0) & higher) | ((at_limit < 0) & lower) | ~pv
     kept = jnp.where(back, 0, at_limit)
     return jnp.where(to_max, 1, jnp.where(to_min, -1, kept)).astype(jnp.int8)

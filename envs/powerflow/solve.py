@@ -38,7 +38,7 @@ class Request(NamedTuple):
     vm_start_pu: chex.Array
     va_start_rad: chex.Array  # `[n_bus]`
     closed: chex.Array  # `[n_branch]` 1 for a branch in service, 0 for one that is not
-    holds: chex.Array  # `[n_bus]` 1 where a generator in service holds the voltage
+    pv: chex.Array  # `[n_bus]` 1 where a generator in service holds the voltage
     # `[n_bus]` Pmax of the units in service, and what loads draw, which `p_pu` has in it: they
     # decide which island lives.
     capacity: chex.Array
@@ -61,7 +61,7 @@ class Solution(NamedTuple):
     q_to_pu: chex.Array
     rho: chex.Array  # `[n_branch]` apparent power of the fuller end over the limit
     slack_pu: chex.Array  # total imbalance that the participating units took
-    alive: chex.Array  # bool `[n_bus]`, on the island that was solved
+    energised: chex.Array  # bool `[n_bus]`, on the island that was solved
     converged: chex.Array  # bool
     mismatch_pu: chex.Array  # largest absolute power mismatch left; infinite beyond a quarter turn
     iterations: chex.Array  # of the method that solved it
@@ -137,11 +137,11 @@ def solve_lanes(
 
     def finish(progress: iteration.Progress, problem: iteration.Problem, fell_back=False) -> State:
         last = progress.last
-        lit = jnp.ones_like(case.p, bool) if problem.alive is None else problem.alive > 0
-        # Not a number, infinite, beyond the clip, and no unit left alive: none is a solution.
+        lit = jnp.ones_like(case.p, bool) if problem.energised is None else problem.energised > 0
+        # Not a number, infinite, beyond the clip, and no unit left energised: none is a solution.
         in_service = iteration.in_service(net, problem)
         good = jnp.isfinite(last.worst) & balance.within_clip(net, last.x, in_service)
-        if problem.alive is not None:
+        if problem.energised is not None:
             good = good & lit.any(0)
         worst = jnp.where(good, last.worst, jnp.inf)
         fell_back = jnp.full(worst.shape, fell_back)
@@ -219,7 +219,7 @@ def request_of(net: Network, p_pu, q_pu, **changes) -> Request:
         column = column[net.position].reshape(-1, *(1,) * len(tail))
         return jnp.broadcast_to(column, (net.n_bus, *tail))
 
-    holds = (net.position >= net.n_free).astype(float)[:, None]
+    pv = (net.position >= net.n_free).astype(float)[:, None]
     fields = {
         "p_pu": p_pu,
         "q_pu": jnp.asarray(q_pu, net.dtype),
@@ -228,7 +228,7 @@ def request_of(net: Network, p_pu, q_pu, **changes) -> Request:
         "vm_start_pu": like_base(net.vm_base),
         "va_start_rad": like_base(net.va_base),
         "closed": jnp.ones((net.n_branch, *tail), net.dtype),
-        "holds": like_base(jnp.asarray(holds[net.order], net.dtype)),
+        "pv": like_base(jnp.asarray(pv[net.order], net.dtype)),
         "capacity": like_base(net.capacity),
         "load_pu": like_base(net.load),
     }
@@ -255,11 +255,11 @@ class Case(NamedTuple):
         chex.assert_equal_shape([leaf for name, leaf in request._asdict().items()
                                  if name != "closed" and leaf is not None])  # fmt: skip
         chex.assert_shape(request.closed, (net.n_branch, ...))
-        p, q, setpoint, share, vm, va, holds, capacity, load = (
+        p, q, setpoint, share, vm, va, pv, capacity, load = (
             leaf[net.order].astype(net.dtype)
             for leaf in (
                 request.p_pu, request.q_pu, request.vm_setpoint_pu, request.participation,
-                request.vm_start_pu, request.va_start_rad, request.holds, request.capacity,
+                request.vm_start_pu, request.va_start_rad, request.pv, request.capacity,
                 request.load_pu,
             )
         )  # fmt: skip
@@ -267,7 +267,7 @@ class Case(NamedTuple):
         vm = jnp.where(vm > 0, vm, net.vm_base)
         setpoint = jnp.where(setpoint > 0, setpoint, net.vm_base)
         closed, n_free = request.closed.astype(net.dtype), net.n_free
-        freed = 1.0 - holds[n_free:]
+        freed = 1.0 - pv[n_free:]
         held = jnp.where(freed > 0, vm[n_free:], setpoint[n_free:])
         start = _start(
             net,
@@ -282,8 +282,8 @@ class Case(NamedTuple):
         found = self.found
         if found is None:
             found = islands.find(net, self.closed, self.capacity, self.load)
-        lit = found.alive.astype(net.dtype)
-        share = iteration.shares_alive(self.participation, self.capacity, lit)
+        lit = found.energised.astype(net.dtype)
+        share = iteration.energised_shares(self.participation, self.capacity, lit)
         return iteration.Problem(self.p, self.q, share, self.closed, self.freed, lit), found
 
 
@@ -307,11 +307,11 @@ def _by_dc(net: Network, case: Case) -> Solution:
     changes, enough = fast_decoupled.changes_of(net, case.closed, case.freed, found)
     x, powers, worst = dc.solve(net, problem, changes)
     at = balance.bus_balance(net, x, powers)
-    worst = jnp.where(enough & found.alive.any(0), worst, jnp.inf)
+    worst = jnp.where(enough & found.energised.any(0), worst, jnp.inf)
     last = iteration.Iterate(x, powers, at._replace(q=jnp.zeros_like(at.q)), worst)
     once = jnp.ones_like(worst, jnp.int32)
     tolerance = max(net.tolerance_pu, _DC_ROUNDING * net.rounding_pu)
-    return solution_of(net, State(last, found.alive, once, jnp.zeros_like(enough)), tolerance)
+    return solution_of(net, State(last, found.energised, once, jnp.zeros_like(enough)), tolerance)
 
 
 def solution_of(net: Network, state: State, tolerance_pu: float) -> Solution:
@@ -332,7 +332,7 @@ def solution_of(net: Network, state: State, tolerance_pu: float) -> Solution:
         q_to_pu=powers.q_to,
         rho=balance.loading(net, powers),
         slack_pu=x.slack,
-        alive=state.lit[net.position],
+        energised=state.lit[net.position],
         converged=worst <= tolerance_pu,
         mismatch_pu=worst,
         iterations=state.iterations,

@@ -13,7 +13,7 @@ from envs.schedule import schedule
 _POINTS = 1025
 
 
-def day_ahead(
+def unit_plan(
     grid: grid_lib.Grid,
     options: options_lib.EnvOptions,
     load_mw: chex.Array,

@@ -124,7 +124,7 @@ def write(
     layout: layout_lib.Layout,
     site: layout_lib.Site,
     limits: Limits,
-    now: series_lib.Tape,
+    now: series_lib.TimeSeries,
     targets: Targets,
 ) -> chex.Array:
     """Returns the action `[action_size]` in [−1, 1] that asks for `targets`: the inverse of `read`.
@@ -136,7 +136,7 @@ def write(
       layout: which entry of the action means what.
       site: what the layout is made for.
       limits: of grid and fleet.
-      now: the row of the tape that the step will apply.
+      now: the row of the time series that the step will apply.
       targets: what to ask for.
     """
     grid, fleet = site.grid, site.fleet
@@ -190,7 +190,7 @@ def _not_zero(x):
 def project(
     limits: Limits,
     wanted: Wanted,
-    now: series_lib.Tape,
+    now: series_lib.TimeSeries,
     gen_p_mw: chex.Array,
     gen_on: chex.Array,
     vm_pu: chex.Array,
@@ -203,7 +203,7 @@ def project(
     Args:
       limits: of grid and fleet.
       wanted: the action.
-      now: the row of the tape that the step applies.
+      now: the row of the time series that the step applies.
       gen_p_mw: power of the generators before the step `[n_gen]`.
       gen_on: bool `[n_gen]`, generators in service.
       vm_pu: voltages before the step `[n_bus]`, where held the set-points.
@@ -266,7 +266,7 @@ def within_ramps(limits: Limits, gen_p_mw: chex.Array) -> tuple[chex.Array, chex
     return jnp.minimum(low, limits.p_max_mw), jnp.maximum(high, limits.p_min_mw)
 
 
-def _voltage_setpoint(limits: Limits, wanted: chex.Array, now: series_lib.Tape) -> chex.Array:
+def _voltage_setpoint(limits: Limits, wanted: chex.Array, now: series_lib.TimeSeries) -> chex.Array:
     """Returns the voltage set-point of every bus `[n_bus]` pu.
 
     The schedule follows the load that is foreseen, as operators keep voltages lower at night, when

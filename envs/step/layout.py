@@ -28,7 +28,7 @@ class View(NamedTuple):
 
     vm_pu: chex.Array  # `[n_bus]`
     va_rad: chex.Array  # `[n_bus]`
-    alive: chex.Array  # bool `[n_bus]`
+    energised: chex.Array  # bool `[n_bus]`
     bus_p_mw: chex.Array  # `[n_bus]` net injection
     bus_q_mvar: chex.Array  # `[n_bus]`
     gen_p_mw: chex.Array  # `[n_gen]`
@@ -91,7 +91,7 @@ BLOCKS: dict[str, Block] = {
     "bus_va": Block(
         _per_bus,
         lambda site, v: jnp.where(
-            v.alive, v.va_rad - v.va_rad.sum() / jnp.maximum(v.alive.sum(), 1), 0.0
+            v.energised, v.va_rad - v.va_rad.sum() / jnp.maximum(v.energised.sum(), 1), 0.0
         ),
     ),
     "bus_p": Block(_per_bus, lambda site, v: v.bus_p_mw),

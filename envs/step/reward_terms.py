@@ -114,12 +114,12 @@ class Accounts:
             loads count as what they draw.
           surprise_mw: what load, less wind and sun, did in the step beyond what was foreseen of it.
         """
-        alive = settled.solution.alive
-        on = gen_on & alive[self._gen_bus]
+        energised = settled.solution.energised
+        on = gen_on & energised[self._gen_bus]
         total = lambda values: jnp.where(on, values, 0.0).sum()
         # Schedules have taken over what was settled by the last step; load that is shed is not
         # scheduled for.
-        load_mw = jnp.where(alive[self._load_bus], asked.load_p_mw, 0.0).sum()
+        load_mw = jnp.where(energised[self._load_bus], asked.load_p_mw, 0.0).sum()
         governed = lambda values: total(jnp.where(self._follows, values, 0.0))
         start = before.replace(
             agc_mw=jnp.zeros_like(before.agc_mw), deficit_mw=before.shed_share * load_mw
@@ -139,7 +139,7 @@ class Accounts:
 
     def terms(
         self,
-        now: series_lib.Tape,
+        now: series_lib.TimeSeries,
         asked: actions_lib.Asked,
         settled: solve_and_protect.Settled,
         swing: frequency_lib.Outcome,
@@ -157,8 +157,8 @@ class Accounts:
         dt, above = self._dt_h, lambda x: jnp.maximum(x, 0.0)
         unit_p = jnp.where(self._is_unit, gen_p, 0.0)
         q_beyond = above(gen_q - self._q_max) + above(self._q_min - gen_q)
-        alive, converged = settled.solution.alive, settled.solution.converged
-        v_beyond = jnp.where(alive, above(self._vm_min - vm) + above(vm - self._vm_max), 0.0)
+        energised, converged = settled.solution.energised, settled.solution.converged
+        v_beyond = jnp.where(energised, above(self._vm_min - vm) + above(vm - self._vm_max), 0.0)
         # Of what islands and balance serve, relays hold a share off; of the rest there is nothing
         # to hold off. What feeds in where loads are is no load.
         supplied = settled.served * (1.0 - swing.mean_shed_share)
@@ -229,7 +229,7 @@ class Accounts:
             "rho_max": rho.max(),
             "after_outage_rho_max": secure.loading.max(),
             "vm_min_pu": jnp.where(
-                solution.alive.any(), jnp.where(solution.alive, vm, jnp.inf).min(), 0.0
+                solution.energised.any(), jnp.where(solution.energised, vm, jnp.inf).min(), 0.0
             ),
             "vm_max_pu": vm.max(),
             "projected_mw": asked.cut_unit_mw,
@@ -238,7 +238,7 @@ class Accounts:
             "balancing_mw": jnp.abs(settled.shift_mw),
             "refused_switches": switched.refused.astype(jnp.float32),
             "cascade_rounds": settled.rounds,
-            "dead_buses": (~solution.alive).sum(),
+            "dead_buses": (~solution.energised).sum(),
             "nadir_hz": swing.nadir_hz,
             "rocof_hz_per_s": swing.rocof_hz_per_s,
             "seconds_off_nominal": swing.outside_s,
@@ -259,8 +259,8 @@ class Accounts:
 
         `connected` is the share of load that frequency relays have not shed.
         """
-        alive = settled.solution.alive[self._gen_bus]
-        on = (gen_on & alive).astype(bus_q.dtype)
+        energised = settled.solution.energised[self._gen_bus]
+        on = (gen_on & energised).astype(bus_q.dtype)
         given = bus_q.at[self._load_bus].add(asked.load_q_mvar * connected * settled.served)
         count = jnp.zeros(self._n_bus).at[self._gen_bus].add(on)
         return on * (given / jnp.maximum(count, 1.0))[self._gen_bus]

@@ -74,7 +74,7 @@ class Assessor:
             vm_start_pu=solution.vm_pu,
             va_start_rad=solution.va_rad,
             closed=closed,
-            holds=jnp.zeros(self._n_bus).at[self._gen_bus].max(on),
+            pv=jnp.zeros(self._n_bus).at[self._gen_bus].max(on),
             capacity=capacity,
             load_pu=self._load,
         )

@@ -55,7 +55,7 @@ class Point(NamedTuple):
     p_to_pu: chex.Array | None
     q_to_pu: chex.Array | None
     rho: chex.Array
-    alive: chex.Array
+    energised: chex.Array
     converged: chex.Array
     mismatch_pu: chex.Array
     iterations: chex.Array
@@ -138,7 +138,7 @@ def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled
         """Takes out what is pending, if anything is, and settles what is left."""
         settled, pending = carry
         former = settled.solution
-        known = former.converged & former.alive
+        known = former.converged & former.energised
         order = order._replace(
             closed=settled.closed * ~pending,
             gen_target_mw=jnp.where(former.converged, settled.gen_p_mw, order.gen_target_mw),
@@ -183,8 +183,8 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
     found = None
     if not intact:
         found = islands.find(net, order.closed, capacity[net.order], load[net.order])
-    alive = jnp.ones_like(blank, bool) if intact else found.alive[net.position]
-    lit = alive.astype(net.dtype)
+    energised = jnp.ones_like(blank, bool) if intact else found.energised[net.position]
+    lit = energised.astype(net.dtype)
 
     # 1. Units share what loads and losses ask for and nothing else gives.
     load_p = order.load_p_mw * lit[plant.load_bus]
@@ -229,7 +229,7 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
         vm_start_pu=order.vm_start_pu,
         va_start_rad=order.va_start_rad,
         closed=order.closed,
-        holds=blank.at[plant.gen_bus].max(order.gen_on),
+        pv=blank.at[plant.gen_bus].max(order.gen_on),
         capacity=capacity / base,
         load_pu=load / base,
     )

@@ -19,7 +19,7 @@ class BranchState:
     """Service of every branch, `[n_branch]`."""
 
     why: chex.Array  # int8: closed, opened by the controller, or tripped by protection
-    available: chex.Array  # bool: not taken away by the tape, whatever `why` says
+    available: chex.Array  # bool: not taken away by the time series, whatever `why` says
     wait: chex.Array  # int32 steps before the controller, or reclosing, may change it
     overloaded: chex.Array  # int32 steps in a row above its limit
 
@@ -44,11 +44,12 @@ def initial(n_branch: int) -> BranchState:
 
 
 def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) -> BranchState:
-    """Returns the state after the tape's `status` `[n_branch]`, and after reclosing what tripped.
+    """Returns the state after `status` `[n_branch]` applies, and after reclosing what tripped.
 
-    A branch that the tape takes away is what it was before when the tape gives it back: in service,
+    A branch that the time series takes away is what it was before when the time series gives it
+    back: in service,
     open because the controller opened it, or tripped. One that protection tripped is closed when
-    its wait is over, in or out of the tape's hands, unless it never `recloses`; one that the
+    its wait is over, in or out of the time series's hands, unless it never `recloses`; one that the
     controller opened stays open.
     """
     wait = jnp.maximum(state.wait - 1, 0)
@@ -61,9 +62,9 @@ def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) ->
 def switch(state: BranchState, action: chex.Array, cooldown: int) -> Switched:
     """Returns the state after a switching action `[n_branch]` in [−1, 1].
 
-    Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that the
-    controller opened or that tripped, unless the tape has it. One breaker moves a step, that of the
-    strongest request; it then waits.
+    Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that
+    the controller opened or that tripped, unless the time series has it out. One breaker moves
+    a step, that of the strongest request; it then waits.
     """
     asked = jnp.where(state.why == CLOSED, -action, action)
     asked = jnp.where(state.available & (asked > _ASKED), asked, 0.0)

@@ -1,4 +1,4 @@
-"""Where tapes come from: seeded synthetic days, and days recorded in Grid2Op's chronics.
+"""Where time series come from: seeded synthetic days, and days recorded in Grid2Op's chronics.
 
-`docs/tapes.md` states what is on a tape, in formulas, and how the two compare.
+`docs/time_series.md` states what is on a time series, in formulas, and how the two compare.
 """

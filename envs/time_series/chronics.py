@@ -1,4 +1,4 @@
-"""Days recorded in Grid2Op's chronics, as tapes of a grid.
+"""Days recorded in Grid2Op's chronics, as time series of a grid.
 
 Names tell where a column belongs, see `chronics_names`. Grid2Op numbers substations from 0, so with
 an offset of 1 the data sets on the 14 and 118 bus systems (`rte_case14_*`, `educ_case14_*`,
@@ -6,8 +6,8 @@ an offset of 1 the data sets on the 14 and 118 bus systems (`rte_case14_*`, `edu
 substations are parts of the 118 bus system with numbers of their own: they need that grid as a
 case file.
 
-    tapes = chronics.read("…/rte_case14_realistic/chronics", grid, fleet, options, scale=0.86)
-    train = chronics.of_split(tapes, "train")
+    time series = chronics.read("…/rte_case14_realistic/chronics", grid, fleet, options, scale=0.86)
+    train = chronics.of_split(time series, "train")
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def read(
     scale: float = 1.0,
     bus_offset: int = 1,
     seed: int = 0,
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns the whole days of a scenario, or of every scenario in a folder of them.
 
     Args:
@@ -65,22 +65,23 @@ def read(
       seed: of the day-ahead forecasts' errors.
 
     Returns:
-      Tapes from midnight to midnight, every leaf with a leading axis `[n_tape]`, numpy arrays.
+      Time series from midnight to midnight, every leaf with a leading axis `[n_series]`, numpy
+      arrays.
 
     Raises:
       FileNotFoundError: there are no chronics in `folder`.
       chronics_files.ChronicsError: a file is missing, or does not fit itself or the grid.
     """
-    tapes = []
+    series = []
     for scenario in files.folders(pathlib.Path(folder)):
-        tapes += _days(scenario, grid, fleet, options, scale, bus_offset, seed)
-    if not tapes:
+        series += _days(scenario, grid, fleet, options, scale, bus_offset, seed)
+    if not series:
         raise files.ChronicsError(
             f"{folder}: no whole day from midnight in any scenario; an episode of "
             f"env.horizon_steps={options.horizon_steps} needs {options.horizon_steps + 1} rows, "
             "shorten the horizon"
         )
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *tapes)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *series)
     peak, nominal = stacked.load_p_mw.sum(-1).max(), grid.bus.load_p_mw.sum()
     if peak > _PEAK_OVER_NOMINAL * nominal:
         logging.warning(
@@ -90,16 +91,16 @@ def read(
     return stacked
 
 
-def of_split(tapes: series_lib.Tape, split: str) -> series_lib.Tape:
-    """Returns those of `tapes` whose day belongs to `split`; raises ValueError where none does."""
-    chosen = splits.of(np.asarray(tapes.day)) == splits.index(split)
+def of_split(series: series_lib.TimeSeries, split: str) -> series_lib.TimeSeries:
+    """Returns those of `series` whose day belongs to `split`; raises ValueError where none does."""
+    chosen = splits.of(np.asarray(series.day)) == splits.index(split)
     if not chosen.any():
-        days = sorted(set(np.asarray(tapes.day).tolist()))
+        days = sorted(set(np.asarray(series.day).tolist()))
         raise ValueError(
             f"split {split!r}: none of the recorded days {days} belongs to it; record or read more "
             "days, of every ten one is for validation and one for test"
         )
-    return jax.tree.map(lambda leaf: leaf[chosen], tapes)
+    return jax.tree.map(lambda leaf: leaf[chosen], series)
 
 
 def renewables(
@@ -128,8 +129,8 @@ class _Series:
     renewable_leads_mw: np.ndarray
 
 
-def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_lib.Tape]:
-    """Returns the tapes of one scenario."""
+def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_lib.TimeSeries]:
+    """Returns the time series of one scenario."""
     start, minutes = files.clock(folder)
     stride, rest = divmod(options.step_minutes, minutes)
     if rest or not stride:
@@ -146,7 +147,7 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
     )
     plan = np.asarray(day_ahead.plan(grid, options.schedule, needed.astype(jnp.float32)))
 
-    tapes = []
+    series = []
     midnight = datetime.datetime.combine(start.date(), datetime.time())
     for day in range(len(plan) * minutes // options_lib.MINUTES_PER_DAY + 2):
         date = midnight + datetime.timedelta(days=day)
@@ -154,8 +155,8 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
         if rows is None:
             continue
         take = lambda array, rows=rows: np.asarray(array[rows], np.float32)
-        tapes.append(
-            series_lib.Tape(
+        series.append(
+            series_lib.TimeSeries(
                 load_p_mw=take(series.load_p_mw),
                 load_q_mvar=take(series.load_q_mvar),
                 renewable_mw=take(series.renewable_mw),
@@ -169,7 +170,7 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
                 day=np.int32(day_of(date.date())),
             )
         )
-    return tapes
+    return series
 
 
 def _rows(date, start, minutes, stride, horizon, n_time) -> np.ndarray | None:
@@ -186,10 +187,11 @@ def _rows(date, start, minutes, stride, horizon, n_time) -> np.ndarray | None:
 
 
 def day_of(date: datetime.date) -> int:
-    """Returns the day of the tapes' year for `date`: the nearest with its day of the week.
+    """Returns the day of the time series' year for `date`: the nearest with its day of the week.
 
-    Tapes count 52 whole weeks of which day 0 is a Monday. Dates of one year keep their distance, so
-    no two of a month fall on one day.
+
+    Time series count 52 whole weeks of which day 0 is a Monday. Dates of one year keep their
+    distance, so no two of a month fall on one day.
     """
     day = date.timetuple().tm_yday - 1
     shift = (date.weekday() - day + 3) % 7 - 3

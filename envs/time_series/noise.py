@@ -23,7 +23,8 @@ def normals(key: chex.PRNGKey, size: int) -> chex.Array:
     Each value is the sum of the four bytes of a random word: within 0.7 % of the normal
     distribution function, never beyond 3.45. The words are a hash of the counter and of 64 bits
     drawn from `key`. Both are for speed: a day of 118 buses takes 58,000 of them, and
-    `jax.random.normal` would take longer over them than everything else on the tape together.
+    `jax.random.normal` would take longer over them than everything else on the time series
+    together.
     """
     seed = jax.random.bits(key, (2,))
     counter = jnp.arange(size, dtype=jnp.uint32)

@@ -10,7 +10,7 @@ IN_SERVICE, MAINTENANCE, FAULT = 0, 1, 2  # status of a branch or a generator
 
 
 @flax.struct.dataclass
-class Tape:
+class TimeSeries:
     """One episode's exogenous data. Row 0 is the initial state; step t reads row t + 1."""
 
     load_p_mw: chex.Array  # `[rows, n_load]` what the loads will draw
@@ -25,27 +25,27 @@ class Tape:
     plan_p_mw: chex.Array  # `[rows, n_gen]` schedule made on the day-ahead forecasts
     day: chex.Array  # day of the year, 0 to 363
 
-    def at(self, row: chex.Array) -> Tape:
+    def at(self, row: chex.Array) -> TimeSeries:
         """Returns one row: every leaf without its first axis."""
         return _leaves(self, lambda leaf: leaf[row])
 
 
 @flax.struct.dataclass
-class PooledTape:
-    """A tape that lives in a pool: read like a `Tape`, without copying it into each grid's state.
+class PooledTimeSeries:
+    """One of a pool of time series: read like a `TimeSeries`, without a copy in each grid's state.
 
     The pool is shared by a batch of grids (`vmap` with the pool unmapped), so that starting a new
     episode changes one integer instead of a day of data.
     """
 
-    pool: Tape  # every leaf with a leading axis `[n_tape]`
+    pool: TimeSeries  # every leaf with a leading axis `[n_series]`
     index: chex.Array
 
-    def at(self, row: chex.Array) -> Tape:
+    def at(self, row: chex.Array) -> TimeSeries:
         """Returns one row: every leaf without its first two axes."""
         return _leaves(self.pool, lambda leaf: leaf[self.index, row], lambda day: day[self.index])
 
 
-def _leaves(tape: Tape, read, read_day=lambda day: day) -> Tape:
-    rows = {name: read(leaf) for name, leaf in vars(tape).items() if name != "day"}
-    return Tape(day=read_day(tape.day), **rows)
+def _leaves(series: TimeSeries, read, read_day=lambda day: day) -> TimeSeries:
+    rows = {name: read(leaf) for name, leaf in vars(series).items() if name != "day"}
+    return TimeSeries(day=read_day(series.day), **rows)

@@ -1,7 +1,7 @@
 """Seeded synthetic days: load, wind, sun, outages, and what was foreseen of them.
 
-`docs/tapes.md` gives the formulas. What happens is a part that the day before knows (`noise.Slow`)
-plus a surprise (`noise.Surprise`) plus, for loads, white noise. A forecast is the expectation of
+`docs/time_series.md` gives the formulas. What happens is a part that the day before knows
+(`noise.Slow`) plus a surprise (`noise.Surprise`) plus, for loads, white noise. A forecast is the expectation of
 what will happen, given the known part and the surprise so far: it is unbiased, and its error grows
 with its lead.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from envs import options as options_lib
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
+from envs.schedule import day_ahead
 from envs.time_series import load, outages, renewables, splits
 from envs.time_series import series as series_lib
 
@@ -25,8 +26,8 @@ def sample(
     fleet: fleet_lib.Fleet,
     options: options_lib.EnvOptions,
     split: str,
-) -> series_lib.Tape:
-    """Returns a random day of `split` as a tape of `horizon_steps + 1` rows, from midnight.
+) -> series_lib.TimeSeries:
+    """Returns a random day of `split` as a time series of `horizon_steps + 1` rows, from midnight.
 
     Pure; `vmap` over keys within `jit` is how it is meant to be called.
 
@@ -39,9 +40,9 @@ def sample(
     day = splits.draw(k_day, split)
     times = hours(options)
     p, q, load_ahead, load_day_ahead = load.sample(k_load, grid, fleet.area[grid.loads], times, day)
-    available, ahead, day_ahead = renewables.sample(k_weather, fleet, times, day)
+    available, ahead, renewable_day_ahead = renewables.sample(k_weather, fleet, times, day)
     branch_status, gen_status = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
-    return series_lib.Tape(
+    return series_lib.TimeSeries(
         load_p_mw=p,
         load_q_mvar=q,
         renewable_mw=available,
@@ -50,8 +51,8 @@ def sample(
         load_forecast_mw=load_ahead,
         renewable_forecast_mw=ahead,
         day_ahead_load_mw=load_day_ahead,
-        day_ahead_renewable_mw=day_ahead,
-        plan_p_mw=day_ahead.day_ahead(grid, options, load_day_ahead, day_ahead),
+        day_ahead_renewable_mw=renewable_day_ahead,
+        plan_p_mw=day_ahead.unit_plan(grid, options, load_day_ahead, renewable_day_ahead),
         day=day,
     )
 

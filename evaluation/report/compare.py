@@ -1,4 +1,4 @@
-"""Puts two evaluations side by side, tape by tape where their days are the same."""
+"""Puts two evaluations side by side, day by day where their days are the same."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ class _Summary(TypedDict):
     controllers: list[str]
 
 
-Rows = dict[results.Task, dict[int, dict[str, float]]]  # by tape, by metric
+Rows = dict[results.Task, dict[int, dict[str, float]]]  # by time series, by metric
 
 
 def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
     """Returns two evaluations side by side.
 
-    `paired` says whether their days are the same; then differences are B less A on the tapes that
+    `paired` says whether their days are the same; then differences are B less A on the time
+    series that
     both have. `places` has, by scenario and controller that both have, `a`, `b` and `difference`
     of every metric, the last empty where days differ. `differs` has (what, in A, in B).
 
@@ -118,8 +119,8 @@ def _unlike(identities) -> list[str]:
 
 def _without(rows: Mapping[int, Mapping[str, float]], metrics) -> dict[int, dict[str, float]]:
     return {
-        tape: {name: value for name, value in row.items() if name not in metrics}
-        for tape, row in rows.items()
+        series: {name: value for name, value in row.items() if name not in metrics}
+        for series, row in rows.items()
     }
 
 
@@ -137,9 +138,9 @@ def _episodes(path: pathlib.Path) -> Rows:
         found: Rows = {}
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
             task = results.Task(row.pop("scenario"), row.pop("level"), row.pop("controller"))
-            tape = int(row.pop("tape"))
+            series = int(row.pop("day"))
             values = {name: float(row[name]) for name in summary.METRICS if row.get(name)}
-            found.setdefault(task, {})[tape] = values
+            found.setdefault(task, {})[series] = values
         if not found:
             raise ValueError("no episode in it")
         return found
@@ -162,24 +163,24 @@ def _read(path: pathlib.Path, parse):
 
 
 def _pair(a: Mapping[int, Mapping], b: Mapping[int, Mapping], paired: bool, seed: int):
-    """Returns each metric of both, and B less A where the tapes are the same."""
-    tapes = sorted({*a} & {*b}) if paired else []
-    entry: dict[str, Any] = {"a": {}, "b": {}, "difference": {}, "tapes": len(tapes)}
+    """Returns each metric of both, and B less A where the time series are the same."""
+    days = sorted({*a} & {*b}) if paired else []
+    entry: dict[str, Any] = {"a": {}, "b": {}, "difference": {}, "days": len(days)}
     strata: tuple[dict, dict] = {}, {}
     for name in summary.METRICS:
-        mine = [_column(side, tapes or sorted(side), name) for side in (a, b)]
+        mine = [_column(side, days or sorted(side), name) for side in (a, b)]
         if any(values is None for values in mine):
             continue
         for of, side, values in zip("ab", strata, mine):
             side[name] = [values]
             entry[of][name] = intervals.describe([values], seed)
-    if tapes:
+    if days:
         entry["difference"] = summary.differences(strata[1], strata[0], seed)
     return entry
 
 
-def _column(rows: Mapping[int, Mapping[str, float]], tapes, name: str) -> np.ndarray | None:
-    values = [rows[tape].get(name) for tape in tapes]
+def _column(rows: Mapping[int, Mapping[str, float]], days, name: str) -> np.ndarray | None:
+    values = [rows[series].get(name) for series in days]
     return np.array(values, float) if values and None not in values else None
 
 
@@ -243,7 +244,7 @@ def _everything(name: str, entry: Mapping[str, Any], paired: bool) -> numbers.Ta
         if any(cell.text != "0" or cell.range for cell in cells):
             kind = summary.METRICS[metric]
             rows.append((kind.title, kind.unit, cells))
-    note = f"{entry['tapes']} days that both have" if paired else ""
+    note = f"{entry['days']} days that both have" if paired else ""
     return numbers.Table(wording.title(name), columns, rows, note)
 
 

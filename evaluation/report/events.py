@@ -1,4 +1,4 @@
-"""What happened to a grid over a day: outages of the tape, trips, switching, relays, dead buses."""
+"""What happened to a grid over a day: outages, trips, switching, relays, de-energised buses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import numpy as np
 from envs.case import grid as grid_lib
 from envs.step import switching
 
-CLOSED, TAKEN, TRIPPED, OPENED = 0, 1, 2, 3  # in service, out by the tape, by protection, by choice
+CLOSED, TAKEN, TRIPPED, OPENED = (
+    0,
+    1,
+    2,
+    3,
+)  # in service, out by the time series, by protection, by choice
 _SHED = 1e-6  # share of load that relays hold off, below which it is rounding
 
 
@@ -27,7 +32,8 @@ class Event(NamedTuple):
 def of(
     arrays: Mapping[str, np.ndarray], grid: grid_lib.Grid, *, recloses: bool = True
 ) -> list[Event]:
-    """Returns the events of an episode; in a step the tape's, then switching, then trips by round.
+    """Returns the events of an episode; in a step the time series's, then switching, then trips
+    by round.
 
     Args:
       arrays: what `exemplar.of` returns of the worst episode.
@@ -114,8 +120,8 @@ def _load(arrays, step: int) -> Iterator[Event]:
         yield Event(step, f"{100 * (shed - was):.1f} % of load", "shed by frequency relays")
     elif shed < was - _SHED:
         yield Event(step, f"{100 * (was - shed):.1f} % of load", "connected again")
-    dark = int((~arrays["alive"][step]).sum())
-    was_dark = int((~arrays["alive"][step - 1]).sum()) if step else 0
+    dark = int((~arrays["energised"][step]).sum())
+    was_dark = int((~arrays["energised"][step - 1]).sum()) if step else 0
     if dark != was_dark and arrays["reason"][step] == 0:
         count = abs(dark - was_dark)
         what = "lost voltage" if dark > was_dark else "given voltage again"

@@ -36,9 +36,9 @@ def diagram(
     at = _EDGE + 0.5 * (positions + 1.0) * (np.array([_WIDTH, _HEIGHT]) - 2.0 * _EDGE)
     ends = _ends(grid, at)
     why = events.service(arrays, step)
-    alive, rho, vm = arrays["alive"][step], arrays["rho"][step], arrays["vm_pu"][step]
+    energised, rho, vm = arrays["energised"][step], arrays["rho"][step], arrays["vm_pu"][step]
     branch = grid.branch
-    dead = ~(alive[branch.from_bus] & alive[branch.to_bus])
+    dead = ~(energised[branch.from_bus] & energised[branch.to_bus])
     closed = why == events.CLOSED
     canvas.rules(ends[closed & dead], "dead")
     level = np.digitize(rho, LOADINGS)
@@ -48,8 +48,8 @@ def diagram(
     for reason, name in _CLASSES.items():
         canvas.rules(ends[why == reason], name)
         _marks(canvas, ends[why == reason], name, radius)
-    _buses(canvas, grid, at, vm, alive, radius)
-    _labels(canvas, grid, at, ends, vm, alive, np.where(closed & ~dead, rho, 0.0), why, radius)
+    _buses(canvas, grid, at, vm, energised, radius)
+    _labels(canvas, grid, at, ends, vm, energised, np.where(closed & ~dead, rho, 0.0), why, radius)
     return canvas.markup()
 
 
@@ -57,17 +57,17 @@ def extremes(
     grid: grid_lib.Grid, arrays: Mapping[str, np.ndarray], step: int
 ) -> Iterator[str]:  # fmt: skip
     """Returns, in words, the fullest branch and the lowest and highest voltage of a step."""
-    rho, vm, alive = arrays["rho"][step], arrays["vm_pu"][step], arrays["alive"][step]
+    rho, vm, energised = arrays["rho"][step], arrays["vm_pu"][step], arrays["energised"][step]
     yield f"fullest branch {events.branch_name(grid, int(rho.argmax()))} at {100 * rho.max():.0f} %"
-    if alive.any():
-        low = int(np.where(alive, vm, np.inf).argmin())
-        high = int(np.where(alive, vm, -np.inf).argmax())
+    if energised.any():
+        low = int(np.where(energised, vm, np.inf).argmin())
+        high = int(np.where(energised, vm, -np.inf).argmax())
         yield f"lowest voltage {vm[low]:.3f} pu at bus {grid.bus.id[low]}"
         yield f"highest {vm[high]:.3f} pu at bus {grid.bus.id[high]}"
     for gen in np.flatnonzero(~arrays["gen_on"][step]):
         yield f"{events.unit_name(grid, int(gen))} out of service"
-    if not alive.all():
-        yield f"{int((~alive).sum())} buses without voltage"
+    if not energised.all():
+        yield f"{int((~energised).sum())} buses without voltage"
 
 
 def _ends(grid: grid_lib.Grid, at: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def _radius(n_bus: int) -> float:
 
 
 def _marks(canvas: svg.Canvas, ends: np.ndarray, name: str, radius: float) -> None:
-    """Marks branches in their middles: a cross for a trip, a square for the tape, else a ring."""
+    """Marks branches in their middles: a cross for a trip, a square for an outage, else a ring."""
     size = max(5.0, 0.6 * radius)
     shapes = {
         "tripped": f"m{-size:g} {-size:g}l{2 * size:g} {2 * size:g}m0 {-2 * size:g}"
@@ -106,7 +106,7 @@ def _marks(canvas: svg.Canvas, ends: np.ndarray, name: str, radius: float) -> No
         canvas.shape(path, f"mark {name}mark")
 
 
-def _buses(canvas, grid, at, vm, alive, radius: float) -> None:
+def _buses(canvas, grid, at, vm, energised, radius: float) -> None:
     bus = grid.bus
     share = (vm - bus.vm_min_pu) / np.maximum(bus.vm_max_pu - bus.vm_min_pu, 1e-9)
     # Within rounding of a limit is within it.
@@ -116,13 +116,13 @@ def _buses(canvas, grid, at, vm, alive, radius: float) -> None:
     canvas.dots(at, f"bus {size} halo")
     for number in range(5):
         for cap, which in (("", ~unit), (" unit", unit)):
-            canvas.dots(at[alive & (level == number) & which], f"bus {size} volt{number}{cap}")
-    canvas.dots(at[~alive], f"bus {size} hollow")
-    canvas.dots(at[~alive], f"bus {size} inside")
+            canvas.dots(at[energised & (level == number) & which], f"bus {size} volt{number}{cap}")
+    canvas.dots(at[~energised], f"bus {size} hollow")
+    canvas.dots(at[~energised], f"bus {size} inside")
     if grid.n_bus <= _NUMBERED:
         for number, (x, y) in enumerate(at):
             strong = " strong" if level[number] in (0, 4) else ""
-            shade = f"number{strong}" if alive[number] else "number gone"
+            shade = f"number{strong}" if energised[number] else "number gone"
             canvas.text(x, y + 4.2, str(bus.id[number]), shade, "middle")
 
 
@@ -130,7 +130,7 @@ def _ring(x: float, y: float, r: float) -> str:
     return f"M{x - r:.1f} {y:.1f}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0"
 
 
-def _labels(canvas, grid, at, ends, vm, alive, rho, why, radius: float) -> None:
+def _labels(canvas, grid, at, ends, vm, energised, rho, why, radius: float) -> None:
     """Labels the fullest branches, the extreme voltages and what is out, where there is room."""
     ids, placed = grid.bus.id, [tuple(point) for point in at] if grid.n_bus <= _NUMBERED else []
     wanted: list[tuple[np.ndarray, str, str]] = []
@@ -139,9 +139,9 @@ def _labels(canvas, grid, at, ends, vm, alive, rho, why, radius: float) -> None:
         if rho[branch] >= _WORTH:
             middle = 0.5 * (ends[branch, :2] + ends[branch, 2:])
             wanted.append((middle, f"{100 * rho[branch]:.0f} %", "call"))
-    if alive.any():
-        lowest = np.argsort(np.where(alive, vm, np.inf))[:_EXTREME]
-        highest = np.argsort(np.where(alive, -vm, np.inf))[:_EXTREME]
+    if energised.any():
+        lowest = np.argsort(np.where(energised, vm, np.inf))[:_EXTREME]
+        highest = np.argsort(np.where(energised, -vm, np.inf))[:_EXTREME]
         called = [*lowest, *highest]
         for bus in called:
             number = "" if grid.n_bus <= _NUMBERED else f"bus {ids[bus]}: "

@@ -53,7 +53,7 @@ def part(
       found: a summary.
       folder: has the arrays.
       task: the controller and scenario.
-      batches: (first tape, number) of each.
+      batches: (first time series, number) of each.
       env: the environment.
       positions: of buses, for diagrams.
     """
@@ -107,8 +107,8 @@ def _days(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> Iterator[Figure]:
 
 
 def _worst(shown: exemplars.Exemplar, found: Mapping[str, Any], env: grid_env.GridEnv) -> str:
-    tape = int(shown.worst["episode"])
-    day = f"Day {tape + 1} of {found['episodes']} (tape {tape} in episodes.csv)"
+    series = int(shown.worst["episode"])
+    day = f"Day {series + 1} of {found['episodes']} (time series {series} in episodes.csv)"
     if not shown.died:
         return f"{day}, the one with the fullest branch: it was played to its end."
     reason = wording.ENDINGS[Reason(shown.reason).name]

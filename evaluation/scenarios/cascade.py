@@ -27,9 +27,9 @@ def check(options: options_lib.EnvOptions) -> None:
         )
 
 
-def tape(
+def series(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns a day of high load on which a chain of branches of one area trips about the peak."""
     k_day, k_chain, k_branches = jax.random.split(key, 3)
     share = HARD_SHARE if setting.hard else EASY_SHARE
@@ -53,8 +53,8 @@ def tape(
     return day.replace(branch_status=status)
 
 
-def _about_the_peak(day: series_lib.Tape, setting: days.Setting, spread: int) -> chex.Array:
-    """Returns the rows in which a chain may begin, so that it ends on the tape; bool `[rows]`."""
+def _about_the_peak(day: series_lib.TimeSeries, setting: days.Setting, spread: int) -> chex.Array:
+    """Returns in which rows a chain may begin, so that it ends within the day; bool `[rows]`."""
     row = jnp.arange(setting.n_rows)
     fits = (row >= 1) & (row <= max(1, setting.n_rows - 1 - spread))
     load = jnp.where(fits, day.load_p_mw.sum(1), -jnp.inf)

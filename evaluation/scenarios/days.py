@@ -24,7 +24,7 @@ class Setting:
 
     @property
     def n_rows(self) -> int:
-        """Rows of a tape."""
+        """Rows of a time series."""
         return self.options.horizon_steps + 1
 
     @property
@@ -35,7 +35,7 @@ class Setting:
 
 def ordinary(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: Setting
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns a synthetic day of the setting's split with everything in service."""
     whole = dataclasses.replace(
         setting.options, maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
@@ -43,9 +43,11 @@ def ordinary(
     return synthetic.sample(key, grid, fleet, whole, setting.split)
 
 
-def planned_again(tape: series_lib.Tape, grid: grid_lib.Grid, setting: Setting) -> series_lib.Tape:
-    """Returns `tape` with the plan that its day-ahead columns call for."""
-    plan = day_ahead.day_ahead(
-        grid, setting.options, tape.day_ahead_load_mw, tape.day_ahead_renewable_mw
+def planned_again(
+    series: series_lib.TimeSeries, grid: grid_lib.Grid, setting: Setting
+) -> series_lib.TimeSeries:
+    """Returns `series` with the plan that its day-ahead columns call for."""
+    plan = day_ahead.unit_plan(
+        grid, setting.options, series.day_ahead_load_mw, series.day_ahead_renewable_mw
     )
-    return tape.replace(plan_p_mw=plan)
+    return series.replace(plan_p_mw=plan)

@@ -17,9 +17,9 @@ from evaluation.scenarios import chance, corridors, days, faults
 FIRST_H, LAST_H = 1.0, 21.0
 
 
-def tape(
+def series(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns a day on which the largest infeed that the rest can replace is lost.
 
     Where no unit can be replaced, that is the branch of the highest rating that leaves the grid

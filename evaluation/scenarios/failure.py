@@ -18,9 +18,9 @@ FIRST_H, LAST_H = 1.0, 22.0
 SECOND_PROBABILITY = 0.5  # hard
 
 
-def tape(
+def series(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns a day on which one element fails; hard, on every other day a second one as well.
 
     What may fail is a generator that the others can replace (`outages.may_trip`) or a branch that

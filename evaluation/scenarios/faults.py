@@ -1,4 +1,4 @@
-"""Putting faults on a tape."""
+"""Putting faults on a time series."""
 
 from __future__ import annotations
 

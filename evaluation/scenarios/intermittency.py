@@ -25,9 +25,9 @@ FIRST_H, LAST_H = 1.0, 21.0  # when events begin
 _DAYLIGHT = 0.5  # of the most the sun gives: events of solar plants begin above it, where they show
 
 
-def tape(
+def series(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns a day with much wind and sun, scaled so that their share of energy is as drawn.
 
     Raises:

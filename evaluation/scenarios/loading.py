@@ -15,42 +15,42 @@ from evaluation.scenarios import days
 
 
 def loaded(
-    tape: series_lib.Tape,
+    series: series_lib.TimeSeries,
     grid: grid_lib.Grid,
     fleet: fleet_lib.Fleet,
     setting: days.Setting,
     share: float,
-) -> series_lib.Tape:
-    """Returns `tape` with all loads, and what was foreseen of them, times share · loadability.
+) -> series_lib.TimeSeries:
+    """Returns `series` with all loads, and what was foreseen of them, times share · loadability.
 
     The power factor of each load stays, and so do wind and sun. The plan is made again.
     """
-    factor = share * most(tape, grid, fleet)
-    tape = tape.replace(
-        load_p_mw=factor * tape.load_p_mw,
-        load_q_mvar=factor * tape.load_q_mvar,
-        load_forecast_mw=factor * tape.load_forecast_mw,
-        day_ahead_load_mw=factor * tape.day_ahead_load_mw,
+    factor = share * most(series, grid, fleet)
+    series = series.replace(
+        load_p_mw=factor * series.load_p_mw,
+        load_q_mvar=factor * series.load_q_mvar,
+        load_forecast_mw=factor * series.load_forecast_mw,
+        day_ahead_load_mw=factor * series.day_ahead_load_mw,
     )
-    return days.planned_again(tape, grid, setting)
+    return days.planned_again(series, grid, setting)
 
 
-def most(tape: series_lib.Tape, grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> chex.Array:
+def most(series: series_lib.TimeSeries, grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> chex.Array:
     """Returns the loadability of a day: the largest factor on its loads that the grid can carry.
 
     That of a row is the largest for which an AC optimal power flow is feasible
     (`loadability.factor`); that of the day is the least of the rows that can bind, which are the
     one of the highest load and the one of the highest load less wind and sun. Ipopt runs on the
-    host; under `vmap` it takes one tape after the other.
+    host; under `vmap` it takes one time series after the other.
     """
-    load, given = tape.load_p_mw.sum(1), tape.renewable_mw.sum(1)
+    load, given = series.load_p_mw.sum(1), series.renewable_mw.sum(1)
     rows = jnp.stack([load.argmax(), (load - given).argmax()])
     return jax.pure_callback(
         lambda *row: _least(grid, fleet, *map(np.asarray, row)),
         jax.ShapeDtypeStruct((), jnp.float32),
-        tape.load_p_mw[rows],
-        tape.load_q_mvar[rows],
-        tape.renewable_mw[rows],
+        series.load_p_mw[rows],
+        series.load_q_mvar[rows],
+        series.renewable_mw[rows],
         vmap_method="sequential",
     )
 

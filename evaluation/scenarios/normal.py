@@ -15,9 +15,9 @@ from evaluation.scenarios import days
 MAINTENANCE_PER_DAY, BRANCH_FAULTS_PER_DAY, GEN_FAULTS_PER_DAY = 1.0, 0.5, 0.1  # hard
 
 
-def tape(
+def series(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns a day with nothing out; hard, with one planned outage and random faults."""
     if not setting.hard:
         return days.ordinary(key, grid, fleet, setting)

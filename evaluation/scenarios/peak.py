@@ -12,9 +12,9 @@ from evaluation.scenarios import days, loading
 EASY_SHARE, HARD_SHARE = 0.85, 0.95  # of the day's loadability
 
 
-def tape(
+def series(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns a day that peaks at a share of the largest load for which AC-OPF is feasible."""
     share = HARD_SHARE if setting.hard else EASY_SHARE
     return loading.loaded(days.ordinary(key, grid, fleet, setting), grid, fleet, setting, share)

@@ -24,9 +24,9 @@ STRENGTH = 1.5  # standard deviations by which wind rises and sun falls meanwhil
 _RISE_H = 1.0
 
 
-def tape(
+def series(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.Tape:
+) -> series_lib.TimeSeries:
     """Returns a day on which a storm moves from one bus to another along a shortest path.
 
     A branch near the storm's path faults with one probability for all, while the storm is there.
@@ -72,7 +72,7 @@ def expected_faults(grid: grid_lib.Grid, hard: bool) -> float:
 
 
 def _when(when, how_long, setting: days.Setting) -> tuple[chex.Array, chex.Array]:
-    """Returns the row in which a storm begins, and how many rows it takes, within the tape."""
+    """Returns the row in which a storm begins, and how many rows it takes, within the day."""
     least, most = (max(1, round(h / setting.dt_h)) for h in CROSSING_H)
     length = jnp.minimum(chance.whole(how_long, least, most), setting.n_rows - 1)
     return chance.whole(when, 1, setting.n_rows - length), length

@@ -1,4 +1,4 @@
-"""The scenarios by name, and tapes of them that are the same for every controller."""
+"""The scenarios by name, and time series of them that are the same for every controller."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from evaluation.scenarios import (
 )
 
 LEVELS = ("easy", "hard")
-Draw = Callable[[chex.PRNGKey, grid_lib.Grid, fleet_lib.Fleet], series_lib.Tape]
+Draw = Callable[[chex.PRNGKey, grid_lib.Grid, fleet_lib.Fleet], series_lib.TimeSeries]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Scenario:
     title: str
     easy: str  # one sentence
     hard: str
-    tape: Callable[..., series_lib.Tape]  # of key, grid, fleet and `days.Setting`
+    series: Callable[..., series_lib.TimeSeries]  # of key, grid, fleet and `days.Setting`
     check: Callable[[options_lib.EnvOptions], None] = lambda options: None
 
 
@@ -50,25 +50,25 @@ _ALL = (
         "A whole day with everything in service.",
         "A day with a branch in planned maintenance, and random faults of branches (0.5 a day) and "
         "generators (0.1 a day).",
-        normal.tape,
+        normal.series,
     ),
     Scenario(
         "peak", 1, "Peak load",
         "A day that peaks at 85 % of the largest load for which AC optimal power flow is feasible.",
         "A day that peaks at 95 % of the largest load for which AC optimal power flow is feasible.",
-        peak.tape,
+        peak.series,
     ),
     Scenario(
         "failure", 2, "Failure of an element",
         "A generator or a branch fails at a random time and is repaired after 4 to 8 h.",
         "A generator or a branch fails, and on every other day a second one while it is out.",
-        failure.tape,
+        failure.series,
     ),
     Scenario(
         "intermittency", 3, "Intermittent wind and sun",
         "Wind and sun are 40 to 50 % of energy, badly foreseen, with one sudden ramp in an area.",
         "Wind and sun are 50 to 60 % of energy, badly foreseen, with three sudden ramps.",
-        intermittency.tape,
+        intermittency.series,
     ),
     Scenario(
         "cascade", 4, "Cascading outages",
@@ -76,27 +76,27 @@ _ALL = (
         "hours.",
         "At 90 % of the largest feasible load three adjacent branches trip within 15 min of the "
         "peak hours.",
-        cascade.tape,
+        cascade.series,
         cascade.check,
     ),
     Scenario(
         "emergency", 5, "Emergency",
         "The unit with the most planned power among those that the others can replace is lost.",
         "A tie corridor is lost: the branches between two areas that the grid can do without.",
-        emergency.tape,
+        emergency.series,
     ),
     Scenario(
         "weather", 6, "Extreme weather",
         "A storm crosses the grid in 3 to 6 h and takes 2 branches of 118 buses in the mean.",
         "A storm crosses the grid in 3 to 6 h and takes 5 branches of 118 buses in the mean.",
-        storm.tape,
+        storm.series,
     ),
 )  # fmt: skip
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
 
 
 def make(name: str, level: str, options: options_lib.EnvOptions, split: str) -> Draw:
-    """Returns the pure function `(key, grid, fleet) → tape` of a scenario.
+    """Returns the pure function `(key, grid, fleet) → series` of a scenario.
 
     Of `options` it takes step, horizon, schedule and planned losses. With one key, easy and hard
     are the same day but for what the level adds.
@@ -111,24 +111,24 @@ def make(name: str, level: str, options: options_lib.EnvOptions, split: str) -> 
     scenario = SCENARIOS[name]
     scenario.check(options)
     setting = days.Setting(options, split, level == "hard")
-    return lambda key, grid, fleet: scenario.tape(
+    return lambda key, grid, fleet: scenario.series(
         jax.random.fold_in(key, scenario.number), grid, fleet, setting
     )
 
 
 def draw(
     env: grid_env.GridEnv, name: str, level: str, split: str, count: int, seed: int
-) -> series_lib.Tape:
-    """Returns tapes of a scenario, leaves `[count, …]`, the same for every controller.
+) -> series_lib.TimeSeries:
+    """Returns time series of a scenario, leaves `[count, …]`, the same for every controller.
 
-    Tape i depends on its number and `seed`, not on `count`, on the layout or on the reward.
+    Time series i depends on its number and `seed`, not on `count`, on the layout or on the reward.
 
     Raises:
       ValueError: as `make`.
     """
-    tape = make(name, level, env.options, split)
+    series = make(name, level, env.options, split)
     one = jax.jit(
-        lambda i: tape(jax.random.fold_in(jax.random.PRNGKey(seed), i), env.grid, env.fleet)
+        lambda i: series(jax.random.fold_in(jax.random.PRNGKey(seed), i), env.grid, env.fleet)
     )
     # One by one: in a batch, rounding would depend on its size.
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(one, range(count)))

@@ -27,7 +27,7 @@ def evaluator_node(settings: shell.NodeSettings, server: lp.Address) -> None:
     experiment = settings.experiment
     folder = run_folder.RunFolder(settings.workdir)
     env, networks, unroller = shell.build(experiment)
-    tapes = episodes.held_out(env, "validation", experiment.evaluator.episodes, _VALIDATION_SEED)
+    days = episodes.held_out(env, "validation", experiment.evaluator.episodes, _VALIDATION_SEED)
 
     player = episodes.Player(env)
     bundle = bundle_lib.initial(networks, jax.random.PRNGKey(0))
@@ -37,7 +37,7 @@ def evaluator_node(settings: shell.NodeSettings, server: lp.Address) -> None:
     def means(bundle, weight: float) -> dict[str, float]:
         memory = (bundle, np.float32(weight))
         played = player.play(
-            controller, tapes, memory=memory, progress=lambda steps: heartbeat.beat()
+            controller, days, memory=memory, progress=lambda steps: heartbeat.beat()
         ).happened
         found = metrics.compute(played, env)
         return {name: float(v.mean()) for name, v in found.items() if not np.isnan(v).any()}

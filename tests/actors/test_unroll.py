@@ -58,7 +58,9 @@ def test_grids_start_at_different_hours(run):
 def test_replaying_the_actions_gives_the_same_unroll(short, run):
     """Steps each grid by hand, starting anew from its other day when one ends."""
     _, days, done = run
-    step = jax.jit(lambda s, a, i: short.env.transition(s, a, series_lib.PooledTape(days.tapes, i)))
+    step = jax.jit(
+        lambda s, a, i: short.env.transition(s, a, series_lib.PooledTimeSeries(days.series, i))
+    )
     for grid in range(BATCH):
         before = done[0][0]
         state = jax.tree.map(lambda x, g=grid: x[g], before.states)
@@ -110,7 +112,7 @@ def test_renewing_replaces_only_days_that_no_grid_is_in(short, run):
     carry = done[-1][2]
     _, renewed = short.renew(carry, days)
     for index in range(2 * BATCH):
-        same = np.array_equal(days.tapes.load_p_mw[index], renewed.tapes.load_p_mw[index])
+        same = np.array_equal(days.series.load_p_mw[index], renewed.series.load_p_mw[index])
         assert same == (index in carry.day.tolist())
 
 

@@ -83,11 +83,11 @@ def test_normalised_observations_are_centred_scaled_and_clipped():
 
 def test_a_fresh_policy_is_close_to_doing_nothing(env, networks, key):
     learned = controllers.learned(networks, bundle_lib.initial(networks, key))
-    tapes = jax.jit(jax.vmap(env.sample_tape))(jax.random.split(key, 4))
-    states = jax.jit(jax.vmap(env.start))(tapes)
+    days = jax.jit(jax.vmap(env.sample_series))(jax.random.split(key, 4))
+    states = jax.jit(jax.vmap(env.start))(days)
     seen = jax.random.normal(key, states.observation.shape)
     states = states.replace(observation=seen)
-    act = lambda controller: controller.act(states, tapes, controller.start(tapes, 0))[0]
+    act = lambda controller: controller.act(states, days, controller.start(days, 0))[0]
     nothing = act(controllers.do_nothing(env))
     assert nothing.shape == (4, env.layout.action_size) and not nothing.any()
     np.testing.assert_allclose(act(learned), nothing, atol=0.1)

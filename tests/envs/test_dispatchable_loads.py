@@ -62,8 +62,8 @@ def start(env):
 
 
 @pytest.fixture(scope="module")
-def tape(env):
-    return env.sample_tape(jax.random.PRNGKey(0))
+def series(env):
+    return env.sample_series(jax.random.PRNGKey(0))
 
 
 def test_a_generator_that_can_only_draw_is_a_unit_without_capacity(grid, case14):
@@ -165,14 +165,14 @@ def _missing_mw(env, state, detail):
     return float(given - detail.asked.load_p_mw.sum() - state.losses_mw)
 
 
-def test_an_action_moves_what_is_drawn_and_the_grid_stays_balanced(env, start, step, tape):
-    state = start(tape)
+def test_an_action_moves_what_is_drawn_and_the_grid_stays_balanced(env, start, step, series):
+    state = start(series)
     control = env.layout.action["generator"].start + LOAD
     assert env.layout.action_names[control] == "dispatchable load: bus 3"
     assert "unit_p: bus 3" in env.layout.observation_names
     for value, drawn in ((0.0, DRAWN), (-1.0, LEAST), (0.5, 0.5 * DRAWN), (1.0, 0.0)):
         action = jnp.zeros(env.layout.action_size).at[control].set(value)
-        state, detail = step(state, action, tape)
+        state, detail = step(state, action, series)
         assert float(state.gen_p_mw[LOAD]) == pytest.approx(drawn, abs=0.01)
         assert _missing_mw(env, state, detail) == pytest.approx(0.0, abs=0.05)
         assert float(detail.bus_p_mw.sum()) == pytest.approx(float(state.losses_mw), abs=0.05)
@@ -182,25 +182,25 @@ def test_an_action_moves_what_is_drawn_and_the_grid_stays_balanced(env, start, s
         assert float(state.terms["energy_not_served"]) == 0.0
 
 
-def test_what_a_controller_asks_for_comes_back_from_the_action(env, start, tape):
-    state = start(tape)
+def test_what_a_controller_asks_for_comes_back_from_the_action(env, start, series):
+    state = start(series)
     target = jnp.asarray([100.0, 30.0, -33.0, 0.0, 0.0])
-    action = env.action_for(state, tape, actions_lib.Targets(unit_mw=target))
+    action = env.action_for(state, series, actions_lib.Targets(unit_mw=target))
     read = actions_lib.read(env.layout, env.site, action)
     asked = actions_lib.project(
-        env.limits, read, tape.at(1), target, jnp.ones(5, bool), state.vm_pu, state.energy_mwh
+        env.limits, read, series.at(1), target, jnp.ones(5, bool), state.vm_pu, state.energy_mwh
     )
     np.testing.assert_allclose(asked.gen_target_mw[:3], target[:3], rtol=1e-4)
 
 
 @pytest.mark.parametrize("more_mw, short", [(60.0, False), (120.0, True)])
-def test_a_shortage_interrupts_it_before_firm_load(env, start, step, tape, more_mw, short):
+def test_a_shortage_interrupts_it_before_firm_load(env, start, step, series, more_mw, short):
     # Units can follow by 40 MW in a step, 10 % of Pmax.
-    load = tape.load_p_mw.at[1:].add(more_mw / env.grid.loads.size)
-    before, idle = start(tape), jnp.zeros(env.layout.action_size)
-    usual, _ = step(before, idle, tape)
+    load = series.load_p_mw.at[1:].add(more_mw / env.grid.loads.size)
+    before, idle = start(series), jnp.zeros(env.layout.action_size)
+    usual, _ = step(before, idle, series)
     assert float(usual.gen_p_mw[LOAD]) == pytest.approx(DRAWN, abs=0.01)
-    state, detail = step(before, idle, tape.replace(load_p_mw=load))
+    state, detail = step(before, idle, series.replace(load_p_mw=load))
     missing = _missing_mw(env, state, detail)
     if short:
         assert float(state.gen_p_mw[LOAD]) == pytest.approx(0.0, abs=0.01) and missing < -10
@@ -209,10 +209,10 @@ def test_a_shortage_interrupts_it_before_firm_load(env, start, step, tape, more_
         assert missing == pytest.approx(0.0, abs=0.05)
 
 
-def test_losing_it_raises_the_frequency(env, start, step, tape):
-    lost = tape.replace(gen_status=tape.gen_status.at[1:, LOAD].set(series_lib.FAULT))
-    before, idle = start(tape), jnp.zeros(env.layout.action_size)
-    (usual, _), (state, _) = step(before, idle, tape), step(before, idle, lost)
+def test_losing_it_raises_the_frequency(env, start, step, series):
+    lost = series.replace(gen_status=series.gen_status.at[1:, LOAD].set(series_lib.FAULT))
+    before, idle = start(series), jnp.zeros(env.layout.action_size)
+    (usual, _), (state, _) = step(before, idle, series), step(before, idle, lost)
     assert float(state.gen_p_mw[LOAD]) == 0.0
     rise = float(state.metrics["rocof_hz_per_s"] - usual.metrics["rocof_hz_per_s"])
     inertia = env.fleet.units.inertia_s * env.fleet.units.rating_mva

@@ -27,25 +27,25 @@ def start(env):
 
 @pytest.fixture(scope="module")
 def step(env):
-    """One step of `env` on a tape, compiled once."""
+    """One step of `env` on a time series, compiled once."""
     return jax.jit(env.transition)
 
 
 @pytest.fixture(scope="module")
 def sample(env):
-    return jax.jit(env.sample_tape)
+    return jax.jit(env.sample_series)
 
 
 @pytest.fixture(scope="module")
-def tape(sample):
+def series(sample):
     return quiet(sample(jax.random.PRNGKey(3)))
 
 
-def quiet(tape):
+def quiet(series):
     """The same day without outages."""
-    return tape.replace(
-        branch_status=jnp.zeros_like(tape.branch_status),
-        gen_status=jnp.zeros_like(tape.gen_status),
+    return series.replace(
+        branch_status=jnp.zeros_like(series.branch_status),
+        gen_status=jnp.zeros_like(series.gen_status),
     )
 
 
@@ -54,14 +54,14 @@ def idle(env):
 
 
 @pytest.fixture(scope="module")
-def episode(env, start, step, tape):
+def episode(env, start, step, series):
     """A day of random actions: states of every step, and the actions, stacked."""
     rng = np.random.default_rng(3)
-    first = state = start(tape)
+    first = state = start(series)
     states, actions = [], []
     for _ in range(env.horizon):
         action = jnp.asarray(rng.uniform(-1, 1, env.layout.action_size), jnp.float32)
-        state = step(state, action, tape)
+        state = step(state, action, series)
         states.append(state)
         actions.append(np.asarray(action))
     return first, jax.tree.map(lambda *leaves: np.stack(leaves), *states), np.stack(actions)
@@ -75,11 +75,11 @@ def test_reset_and_step_work_as_the_docstring_says(env, key):
     assert set(state.terms) == set(rewards.UNITS)
 
 
-def test_doing_nothing_follows_the_plan(env, start, step, tape):
-    state = start(tape)
+def test_doing_nothing_follows_the_plan(env, start, step, series):
+    state = start(series)
     for _ in range(30):
-        state = step(state, idle(env), tape)
-        plan = np.asarray(tape.plan_p_mw[state.t])
+        state = step(state, idle(env), series)
+        plan = np.asarray(series.plan_p_mw[state.t])
         # Units share the errors of forecasts; a quarter of the plan is more than they amount to.
         units = env.grid.units
         np.testing.assert_allclose(state.gen_p_mw[units], plan[units], atol=0.25 * plan.sum())
@@ -91,17 +91,20 @@ def test_a_day_is_truncated_not_terminated(env, episode):
     assert not np.any(states.terminated)
 
 
-def injections(env, tape, states, actions):
+def injections(env, series, states, actions):
     """What is known of bus injections without the power flow, MW and MVAr `[time, n_bus]`."""
     rows = slice(1, env.horizon + 1)
     load = np.ones((env.horizon, env.grid.loads.size))
     load[:, env.site.controllable] += 0.10 * actions[:, env.layout.action["load"]]
-    loads_p, loads_q = np.asarray(tape.load_p_mw[rows]) * load, np.asarray(tape.load_q_mvar[rows])
+    loads_p, loads_q = (
+        np.asarray(series.load_p_mw[rows]) * load,
+        np.asarray(series.load_q_mvar[rows]),
+    )
     p, q = np.zeros((2, env.horizon, env.grid.n_bus))
     np.add.at(p.T, env.grid.loads, -loads_p.T)
     np.add.at(q.T, env.grid.loads, -(loads_q * load).T)
     np.add.at(p.T, env.grid.gen.bus, states.gen_p_mw.T)
-    np.add.at(p.T, env.fleet.renewables.bus, np.asarray(tape.renewable_mw[rows]).T)
+    np.add.at(p.T, env.fleet.renewables.bus, np.asarray(series.renewable_mw[rows]).T)
     stored = np.diff(np.vstack([0.5 * env.fleet.storage.energy_mwh, states.energy_mwh]), axis=0)
     given = np.where(
         stored > 0,
@@ -112,17 +115,17 @@ def injections(env, tape, states, actions):
     return p, q
 
 
-def test_power_balances_at_every_step(env, tape, episode):
+def test_power_balances_at_every_step(env, series, episode):
     _, states, actions = episode
-    p, _ = injections(env, tape, states, actions)
+    p, _ = injections(env, series, states, actions)
     np.testing.assert_allclose(p.sum(1), states.losses_mw, atol=0.05)
     assert np.all(states.losses_mw > 0)
     np.testing.assert_allclose(states.terms["losses"], states.losses_mw * env.dt_h, rtol=1e-5)
 
 
-def test_an_episode_replayed_in_pandapower_agrees(env, case14, tape, episode):
+def test_an_episode_replayed_in_pandapower_agrees(env, case14, series, episode):
     _first, states, actions = episode
-    p, q = injections(env, tape, states, actions)
+    p, q = injections(env, series, states, actions)
     oracle = pandapower_grid.Oracle(case14)
     worst = 0.0
     for t in range(0, env.horizon, 12):
@@ -163,33 +166,33 @@ def test_batteries_keep_their_energy(env, episode):
     np.testing.assert_allclose(energy[1:][free], expected[free], atol=1e-3)
 
 
-def test_set_points_reach_their_limits_by_their_ramp(env, start, step, tape):
+def test_set_points_reach_their_limits_by_their_ramp(env, start, step, series):
     condensers = env.grid.condensers
     bus, ramp = env.grid.gen.bus[condensers], env.options.voltage_ramp
     up = idle(env).at[env.layout.action["generator"]].set(1.0)
-    state, seen = start(tape), []
+    state, seen = start(series), []
     for _ in range(40):
         seen.append(np.asarray(state.vm_pu[bus]))
-        state = step(state, up, tape)
+        state = step(state, up, series)
     moved = np.diff(seen, axis=0)
     assert np.abs(moved).max() < ramp + 1e-5 and np.any(moved > 0.99 * ramp)
     np.testing.assert_allclose(seen[-1], env.grid.bus.vm_max_pu[bus], atol=1e-5)
 
 
-def with_loads(tape, factor):
+def with_loads(series, factor):
     """The same day with all loads scaled after row 0, as foreseen."""
-    scale = jnp.ones((tape.load_p_mw.shape[0], 1)).at[1:].set(factor)
-    return tape.replace(
-        load_p_mw=tape.load_p_mw * scale,
-        load_q_mvar=tape.load_q_mvar * scale,
-        load_forecast_mw=tape.load_forecast_mw * factor,
+    scale = jnp.ones((series.load_p_mw.shape[0], 1)).at[1:].set(factor)
+    return series.replace(
+        load_p_mw=series.load_p_mw * scale,
+        load_q_mvar=series.load_q_mvar * scale,
+        load_forecast_mw=series.load_forecast_mw * factor,
     )
 
 
-def test_load_that_falls_faster_than_ramps_is_followed_at_a_price(env, start, step, tape):
-    tape = with_loads(tape.replace(renewable_mw=0.0 * tape.renewable_mw), 0.3)
-    before = start(tape)
-    after = step(before, idle(env), tape)
+def test_load_that_falls_faster_than_ramps_is_followed_at_a_price(env, start, step, series):
+    series = with_loads(series.replace(renewable_mw=0.0 * series.renewable_mw), 0.3)
+    before = start(series)
+    after = step(before, idle(env), series)
     ramp = env.fleet.units.ramp_mw_per_min * env.options.step_minutes
     beyond = np.asarray(before.gen_p_mw - after.gen_p_mw) - ramp
     surplus_mw = float(after.terms["surplus"]) / env.dt_h
@@ -201,8 +204,8 @@ def test_load_that_falls_faster_than_ramps_is_followed_at_a_price(env, start, st
     assert cost - cheaper == pytest.approx(500 * surplus_mw * env.dt_h, rel=0.02)
 
 
-def test_reactive_power_outside_limits_is_reported(env, start, step, tape):
-    after = step(start(tape), idle(env), tape)
+def test_reactive_power_outside_limits_is_reported(env, start, step, series):
+    after = step(start(series), idle(env), series)
     q = np.asarray(after.observation[env.layout.observation["gen_q"]], float)
     gen = env.grid.gen
     beyond = np.maximum(q - gen.q_max_mvar, 0) + np.maximum(gen.q_min_mvar - q, 0)
@@ -211,14 +214,14 @@ def test_reactive_power_outside_limits_is_reported(env, start, step, tape):
     assert found == pytest.approx(beyond.sum() / 12, rel=1e-4)
 
 
-def test_every_action_has_an_effect_in_both_directions(env, start, step, tape):
-    state = start(tape)
+def test_every_action_has_an_effect_in_both_directions(env, start, step, series):
+    state = start(series)
     for _ in range(100):  # Into the day, where units are away from their limits.
-        state = step(state, idle(env), tape)
-    still = step(state, idle(env), tape)
+        state = step(state, idle(env), series)
+    still = step(state, idle(env), series)
     for index, name in enumerate(env.layout.action_names):
         for direction in (-0.5, 0.5):
-            moved = step(state, idle(env).at[index].set(direction), tape)
+            moved = step(state, idle(env).at[index].set(direction), series)
             change = np.abs(moved.observation - still.observation).max()
             assert change > 1e-3, f"{name} moved by {direction} changes nothing"
 
@@ -230,25 +233,25 @@ def test_every_observation_varies_over_a_day(env, episode):
     assert not constant
 
 
-def test_condensers_follow_their_set_points_and_draw_what_they_lose(env, start, step, tape):
+def test_condensers_follow_their_set_points_and_draw_what_they_lose(env, start, step, series):
     up = idle(env).at[2:5].set(jnp.array([1.0, -1.0, 0.5]))
-    after = start(tape)
+    after = start(series)
     for _ in range(16):  # as their ramps take
-        after = step(after, up, tape)
+        after = step(after, up, series)
     buses = env.grid.gen.bus[2:5]
-    level = float(tape.day_ahead_load_mw[after.t]) / env.grid.bus.load_p_mw.sum()
+    level = float(series.day_ahead_load_mw[after.t]) / env.grid.bus.load_p_mw.sum()
     usual = 1.0 - 0.02 * (1 - level)
     expected = [1.06, 0.94, usual + 0.5 * (1.06 - usual)]
     np.testing.assert_allclose(after.vm_pu[buses], expected, atol=1e-5)
     q = after.observation[env.layout.observation["gen_q"]][2:5]
-    later = step(after, up, tape)
+    later = step(after, up, series)
     np.testing.assert_allclose(later.gen_p_mw[2:5], -0.015 * np.abs(q), rtol=1e-4)
 
 
-def test_load_control_moves_the_load_and_is_paid_for(env, start, step, tape):
-    state = start(tape)
+def test_load_control_moves_the_load_and_is_paid_for(env, start, step, series):
+    state = start(series)
     action = idle(env).at[env.layout.action["load"].start].set(-1.0)
-    after, still = step(state, action, tape), step(state, idle(env), tape)
+    after, still = step(state, action, series), step(state, idle(env), series)
     asked = float(after.observation[env.layout.observation["load_p"]][0])
     less = float((still.gen_p_mw - after.gen_p_mw).sum())
     assert 0.1 * asked < less < 0.13 * asked, "generation falls by the load and its losses"
@@ -256,8 +259,8 @@ def test_load_control_moves_the_load_and_is_paid_for(env, start, step, tape):
     assert float(after.terms["load_control_cost"]) == pytest.approx(paid, rel=1e-4)
 
 
-def test_costs_and_reward_by_hand(env, start, step, tape):
-    after = step(start(tape), idle(env), tape)
+def test_costs_and_reward_by_hand(env, start, step, series):
+    after = step(start(series), idle(env), series)
     p = np.asarray(after.gen_p_mw)
     cost = (7.920951 * p[0] + 23.269494 * p[1]) / 12
     assert float(after.terms["generation_cost"]) == pytest.approx(cost, rel=1e-5)
@@ -266,13 +269,13 @@ def test_costs_and_reward_by_hand(env, start, step, tape):
     assert float(after.reward) == pytest.approx(-(cost + beyond + spilt) / 1000, rel=1e-5)
 
 
-def test_batch_equals_single(env, start, step, tape):
+def test_batch_equals_single(env, start, step, series):
     rng = np.random.default_rng(5)
     actions = jnp.asarray(rng.uniform(-1, 1, (4, env.layout.action_size)), jnp.float32)
-    state = start(tape)
-    together = jax.jit(jax.vmap(env.transition, in_axes=(None, 0, None)))(state, actions, tape)
+    state = start(series)
+    together = jax.jit(jax.vmap(env.transition, in_axes=(None, 0, None)))(state, actions, series)
     for index in range(4):
-        alone = step(state, actions[index], tape)
+        alone = step(state, actions[index], series)
         np.testing.assert_allclose(
             together.observation[index], alone.observation, rtol=1e-4, atol=5e-4
         )
@@ -280,78 +283,80 @@ def test_batch_equals_single(env, start, step, tape):
 
 def test_a_seed_gives_the_same_episode(env, start, step, sample):
     def run():
-        tape = sample(jax.random.PRNGKey(11))
-        state = start(tape)
+        series = sample(jax.random.PRNGKey(11))
+        state = start(series)
         for _ in range(5):
-            state = step(state, idle(env) + 0.3, tape)
+            state = step(state, idle(env) + 0.3, series)
         return state
 
     jax.tree.map(np.testing.assert_array_equal, run(), run())
 
 
-def test_a_pooled_tape_reads_like_a_tape(sample):
-    tapes = [sample(jax.random.PRNGKey(seed)) for seed in range(3)]
-    pool = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tapes)
-    pooled = series_lib.PooledTape(pool, jnp.int32(2))
-    jax.tree.map(np.testing.assert_array_equal, tapes[2].at(17), pooled.at(17))
+def test_a_pooled_series_reads_like_a_series(sample):
+    days = [sample(jax.random.PRNGKey(seed)) for seed in range(3)]
+    pool = jax.tree.map(lambda *leaves: jnp.stack(leaves), *days)
+    pooled = series_lib.PooledTimeSeries(pool, jnp.int32(2))
+    jax.tree.map(np.testing.assert_array_equal, days[2].at(17), pooled.at(17))
 
 
 # Outages, protection, islands.
 
 
-def out_of_service(tape, branch, rows, status=series_lib.FAULT):
-    return tape.replace(branch_status=tape.branch_status.at[rows, branch].set(status))
+def out_of_service(series, branch, rows, status=series_lib.FAULT):
+    return series.replace(branch_status=series.branch_status.at[rows, branch].set(status))
 
 
-def test_a_fault_takes_a_branch_out_and_gives_it_back(env, start, step, tape):
-    tape = out_of_service(tape, 4, slice(3, 6))
-    state, seen = start(tape), []
+def test_a_fault_takes_a_branch_out_and_gives_it_back(env, start, step, series):
+    series = out_of_service(series, 4, slice(3, 6))
+    state, seen = start(series), []
     for _ in range(7):
-        state = step(state, idle(env), tape)
+        state = step(state, idle(env), series)
         rho = state.observation[env.layout.observation["branch_rho"]]
         seen.append((bool(state.branch.closed[4]), float(rho[4]) > 0))
     assert seen == [(True, True)] * 2 + [(False, False)] * 3 + [(True, True)] * 2
 
 
-def test_what_a_bridge_cuts_off_is_dead_and_the_rest_goes_on(env, case14, start, step, tape):
+def test_what_a_bridge_cuts_off_is_dead_and_the_rest_goes_on(env, case14, start, step, series):
     """Branch 7-8 of case14 is the only one at bus 8."""
     bridge = int(np.flatnonzero(case14.branch.to_bus == 7)[0])
-    tape = out_of_service(tape, bridge, slice(1, 3))
-    after = step(start(tape), idle(env), tape)
+    series = out_of_service(series, bridge, slice(1, 3))
+    after = step(start(series), idle(env), series)
     assert after.vm_pu[7] == 0 and np.all(np.delete(after.vm_pu, 7) > 0.9)
     assert not after.terminated and int(after.metrics["dead_buses"]) == 1
 
 
-def test_an_island_with_load_is_energy_not_served(env, case14, start, step, tape):
+def test_an_island_with_load_is_energy_not_served(env, case14, start, step, series):
     """Buses 12, 13 and 14 hang on four branches."""
     inside = np.isin(np.arange(14), [11, 12, 13])
     ties = np.flatnonzero(inside[case14.branch.from_bus] != inside[case14.branch.to_bus])
-    tape = out_of_service(tape, ties, 1)
-    after = step(start(tape), idle(env), tape)
+    series = out_of_service(series, ties, 1)
+    after = step(start(series), idle(env), series)
     lost = np.isin(case14.loads, [11, 12, 13])
-    asked = np.asarray(tape.load_p_mw[1])
+    asked = np.asarray(series.load_p_mw[1])
     assert np.all(after.vm_pu[inside] == 0) and not after.terminated
     found = float(after.terms["energy_not_served"])
     assert found == pytest.approx(asked[lost].sum() / 12, rel=1e-3)
-    produced = float(after.gen_p_mw.sum() + tape.renewable_mw[1].sum())
-    dead_plant = float(tape.renewable_mw[1][np.isin(env.fleet.renewables.bus, [11, 12, 13])].sum())
+    produced = float(after.gen_p_mw.sum() + series.renewable_mw[1].sum())
+    dead_plant = float(
+        series.renewable_mw[1][np.isin(env.fleet.renewables.bus, [11, 12, 13])].sum()
+    )
     served = asked[~lost].sum() + float(after.losses_mw)
     assert produced - dead_plant == pytest.approx(served, abs=0.1)
 
 
-def test_a_lost_unit_is_replaced_and_dips_frequency(env, start, step, tape):
+def test_a_lost_unit_is_replaced_and_dips_frequency(env, start, step, series):
     """The smaller of case14's two units."""
-    tape = tape.replace(gen_status=tape.gen_status.at[5:20, 1].set(series_lib.FAULT))
-    state = start(tape)
+    series = series.replace(gen_status=series.gen_status.at[5:20, 1].set(series_lib.FAULT))
+    state = start(series)
     for _ in range(4):
-        state = step(state, idle(env), tape)
+        state = step(state, idle(env), series)
     power = float(state.gen_p_mw[1])
-    after = step(state, idle(env), tape)
+    after = step(state, idle(env), series)
     assert power > 5 and float(after.gen_p_mw[1]) == 0
     assert float(after.metrics["nadir_hz"]) < float(state.metrics["nadir_hz"]) - 0.05
     assert float(after.metrics["rocof_hz_per_s"]) < 0
     for _ in range(3):
-        after = step(after, idle(env), tape)
+        after = step(after, idle(env), series)
     assert abs(float(after.frequency.deviation_hz)) < 0.05, "frequency returns"
 
 
@@ -371,12 +376,12 @@ def tight(case14):
     return env, jax.jit(env.start), jax.jit(env.transition)
 
 
-def test_overloaded_branches_trip_after_a_count_or_at_once_and_come_back(tight, tape):
+def test_overloaded_branches_trip_after_a_count_or_at_once_and_come_back(tight, series):
     env, start, step = tight
-    state = start(tape, 100)
+    state = start(series, 100)
     history = [state]
     for _ in range(16):
-        state = step(state, idle(env), tape)
+        state = step(state, idle(env), series)
         history.append(state)
         if state.terminated:
             break
@@ -397,12 +402,12 @@ def test_overloaded_branches_trip_after_a_count_or_at_once_and_come_back(tight, 
         assert np.all(np.asarray(after.branch.closed)[np.asarray(waited) & ~again])
 
 
-def test_angle_differences_beyond_limits_are_counted_and_priced_by_option(tight, tape):
+def test_angle_differences_beyond_limits_are_counted_and_priced_by_option(tight, series):
     env, start, step = tight
-    tape = out_of_service(tape, 4, slice(102, 104))
-    state, branch = start(tape, 100), env.grid.branch
+    series = out_of_service(series, 4, slice(102, 104))
+    state, branch = start(series, 100), env.grid.branch
     for out in (False, True):  # what is open has no angle to keep
-        state = step(state, idle(env), tape)
+        state = step(state, idle(env), series)
         closed, va = np.asarray(state.branch.closed), np.asarray(state.va_rad, float)
         assert closed[4] != out and not state.terminated
         across = np.rad2deg(va[branch.from_bus] - va[branch.to_bus])[closed]
@@ -418,7 +423,7 @@ def test_angle_differences_beyond_limits_are_counted_and_priced_by_option(tight,
         assert free == pytest.approx(-1000 * float(state.reward), rel=1e-5)
 
 
-def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, tape):
+def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, series):
     named = tight[0]
     options = EnvOptions(protection=dataclasses.replace(EnvOptions().protection, hard_limit=1.5))
     env = grid_env.GridEnv(
@@ -428,7 +433,7 @@ def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, tape):
     lanes = 40  # several are settled at a time, and not all of them at once
     rng = np.random.default_rng(2)
     rows = rng.integers(0, 250, lanes)
-    states = jax.vmap(start, in_axes=(None, 0))(tape, jnp.asarray(rows))
+    states = jax.vmap(start, in_axes=(None, 0))(series, jnp.asarray(rows))
     closed = np.ones((lanes, env.grid.n_branch), bool)
     for lane in range(0, lanes, 3):
         closed[lane, rng.choice(env.grid.n_branch, 1 + lane // 3 % 3, replace=False)] = False
@@ -437,10 +442,10 @@ def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, tape):
     branch = states.branch.replace(why=why)
     states = states.replace(branch=branch)
     idle_all = jnp.zeros((lanes, env.layout.action_size))
-    together = jax.jit(jax.vmap(env.transition, in_axes=(0, 0, None)))(states, idle_all, tape)
+    together = jax.jit(jax.vmap(env.transition, in_axes=(0, 0, None)))(states, idle_all, series)
     assert len(np.unique(together.metrics["cascade_rounds"])) >= 3
     for lane in range(lanes):
-        alone = step(jax.tree.map(lambda leaf, i=lane: leaf[i], states), idle(env), tape)
+        alone = step(jax.tree.map(lambda leaf, i=lane: leaf[i], states), idle(env), series)
         np.testing.assert_array_equal(together.trip_round[lane], alone.trip_round)
         for name in ("cascade_rounds", "dead_buses"):
             assert together.metrics[name][lane] == alone.metrics[name], name
@@ -449,17 +454,21 @@ def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, tape):
 
 
 @pytest.mark.parametrize("condenser_out", [False, True])
-def test_a_bus_that_is_dead_stays_so_in_peace_and_comes_back(env, start, step, tape, condenser_out):
+def test_a_bus_that_is_dead_stays_so_in_peace_and_comes_back(
+    env, start, step, series, condenser_out
+):
     bus = int(np.flatnonzero(env.grid.bus.id == 8)[0])
     branch = int(np.flatnonzero(env.grid.branch.to_bus == bus)[0])
     (gen,) = np.flatnonzero(env.grid.gen.bus == bus)
     off = slice(1, 4)
-    tape = tape.replace(branch_status=tape.branch_status.at[off, branch].set(series_lib.FAULT))
+    series = series.replace(
+        branch_status=series.branch_status.at[off, branch].set(series_lib.FAULT)
+    )
     if condenser_out:
-        tape = tape.replace(gen_status=tape.gen_status.at[1:, gen].set(series_lib.FAULT))
-    state, history = start(tape), []
+        series = series.replace(gen_status=series.gen_status.at[1:, gen].set(series_lib.FAULT))
+    state, history = start(series), []
     for _ in range(5):
-        state = step(state, idle(env), tape)
+        state = step(state, idle(env), series)
         history.append(state)
     assert [float(s.vm_pu[bus]) > 0 for s in history] == [False, False, False, True, True]
     assert [int(s.metrics["dead_buses"]) for s in history] == [1, 1, 1, 0, 0]
@@ -468,20 +477,20 @@ def test_a_bus_that_is_dead_stays_so_in_peace_and_comes_back(env, start, step, t
         assert abs(float(state.metrics["nadir_hz"]) - 60.0) < 0.05
 
 
-def test_an_island_that_dies_disturbs_frequency_once(env, start, step, tape):
+def test_an_island_that_dies_disturbs_frequency_once(env, start, step, series):
     grid = env.grid
     dead = int(np.flatnonzero(grid.bus.id == 3)[0])
     cut = np.flatnonzero((grid.branch.from_bus == dead) | (grid.branch.to_bus == dead))
-    tape = tape.replace(branch_status=tape.branch_status.at[1:, cut].set(series_lib.FAULT))
-    state, peaks = start(tape), []
+    series = series.replace(branch_status=series.branch_status.at[1:, cut].set(series_lib.FAULT))
+    state, peaks = start(series), []
     for _ in range(3):
-        state = step(state, idle(env), tape)
+        state = step(state, idle(env), series)
         peaks.append(float(state.metrics["seconds_off_nominal"]))
         assert float(state.vm_pu[dead]) == 0 and int(state.reason) in (0, int(Reason.ISLANDING))
     assert peaks[0] > 0.5 and max(peaks[1:]) < 0.1 * peaks[0], peaks
 
 
-def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(tape):
+def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(series):
     named = grid_env.check(EnvOptions())
     branch = named.grid.branch
     grid = dataclasses.replace(
@@ -492,8 +501,8 @@ def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(tape):
         named._replace(grid=grid, site=named.site._replace(grid=grid)),
         EnvOptions(protection=one_round),
     )
-    state = jax.jit(env.start)(tape, 100)
-    state = jax.jit(env.transition)(state, idle(env), tape)
+    state = jax.jit(env.start)(series, 100)
+    state = jax.jit(env.transition)(state, idle(env), series)
     assert state.terminated and int(state.reason) == Reason.CASCADE
     assert int(state.metrics["cascade_rounds"]) == 1 and (state.trip_round == 1).any()
     assert np.isfinite(state.observation).all() and np.isfinite(state.reward)
@@ -502,28 +511,28 @@ def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(tape):
 # Endings.
 
 
-def test_more_load_than_units_can_cover_is_lost_and_ends_the_episode(env, start, step, tape):
-    tape = with_loads(tape, 2.5)
-    after = step(start(tape), idle(env), tape)
+def test_more_load_than_units_can_cover_is_lost_and_ends_the_episode(env, start, step, series):
+    series = with_loads(series, 2.5)
+    after = step(start(series), idle(env), series)
     assert after.terminated and int(after.reason) == Reason.LOAD_LOST
     # Four hours of all load, at 10,000 $/MWh.
-    blackout = 4.0 * float(tape.load_p_mw[1].sum())
+    blackout = 4.0 * float(series.load_p_mw[1].sum())
     assert float(after.terms["energy_not_served"]) == pytest.approx(blackout, rel=1e-5)
     assert float(after.reward) < -10 * blackout * 0.99
 
 
-def test_voltage_collapse_ends_the_episode_with_finite_numbers(env, start, step, tape):
-    tape = tape.replace(load_q_mvar=tape.load_q_mvar.at[1:].multiply(40.0))
-    after = step(start(tape), idle(env), tape)
+def test_voltage_collapse_ends_the_episode_with_finite_numbers(env, start, step, series):
+    series = series.replace(load_q_mvar=series.load_q_mvar.at[1:].multiply(40.0))
+    after = step(start(series), idle(env), series)
     assert after.terminated and int(after.reason) == Reason.DIVERGED
     finite = [np.all(np.isfinite(x)) for x in (after.observation, after.reward, after.gen_p_mw)]
     assert all(finite) and float(after.terms["energy_not_served"]) > 0
 
 
-def test_load_that_comes_unforeseen_drives_frequency_out_of_range(env, start, step, tape):
-    foreseen = tape.load_forecast_mw
-    tape = with_loads(tape, 3.0).replace(load_forecast_mw=foreseen)
-    after = step(start(tape), idle(env), tape)
+def test_load_that_comes_unforeseen_drives_frequency_out_of_range(env, start, step, series):
+    foreseen = series.load_forecast_mw
+    series = with_loads(series, 3.0).replace(load_forecast_mw=foreseen)
+    after = step(start(series), idle(env), series)
     assert after.terminated and int(after.reason) == Reason.FREQUENCY
     assert np.isfinite(after.observation).all() and np.isfinite(after.reward)
 
@@ -531,8 +540,8 @@ def test_load_that_comes_unforeseen_drives_frequency_out_of_range(env, start, st
 # Rewards, layouts, options.
 
 
-def test_savings_are_what_operating_cost_less_than_the_plan(env, start, step, tape):
-    after = step(start(tape), idle(env) + 0.5, tape)
+def test_savings_are_what_operating_cost_less_than_the_plan(env, start, step, series):
+    after = step(start(series), idle(env) + 0.5, series)
     saved = float(rewards.savings(after.terms, env.options)) * 1000
     spent = float(rewards.operating_cost(after.terms, env.options))
     assert saved == pytest.approx(float(after.terms["planned_cost"]) - spent, abs=0.05)
@@ -584,27 +593,31 @@ def test_options_out_of_range_are_refused_by_name(change):
         EnvOptions(**change)
 
 
-def test_a_forecast_that_stays_wrong_surprises_once(env, tape):
+def test_a_forecast_that_stays_wrong_surprises_once(env, series):
     # 10 MW more than anyone foresaw from row 5 on: the step to row 5 is surprised, no other is.
-    share = 10.0 / tape.load_p_mw[0].sum()
+    share = 10.0 / series.load_p_mw[0].sum()
     more = jnp.where(jnp.arange(env.horizon + 1)[:, None] >= 5, 1.0 + share, 1.0)
-    wrong = tape.replace(load_p_mw=tape.load_p_mw * more)
+    wrong = series.replace(load_p_mw=series.load_p_mw * more)
     surprise = lambda day, t: float(grid_env._surprise(day, jnp.int32(t)))
     for t in range(9):
-        extra = surprise(wrong, t) - surprise(tape, t)
+        extra = surprise(wrong, t) - surprise(series, t)
         assert extra == pytest.approx(10.0 if t == 4 else 0.0, abs=0.5), t
 
 
-def test_a_forecast_that_is_corrected_surprises_nobody_and_a_ramp_only_beyond_its_slope(env, tape):
+def test_a_forecast_that_is_corrected_surprises_nobody_and_a_ramp_only_beyond_its_slope(
+    env, series
+):
     surprise = lambda day, t: float(grid_env._surprise(day, jnp.int32(t)))
     late = jnp.arange(env.horizon + 1)[:, None] >= 5
-    corrected = tape.replace(load_forecast_mw=tape.load_forecast_mw + jnp.where(late, 40.0, 0.0))
+    corrected = series.replace(
+        load_forecast_mw=series.load_forecast_mw + jnp.where(late, 40.0, 0.0)
+    )
     for t in range(9):
-        assert surprise(corrected, t) == pytest.approx(surprise(tape, t), abs=1e-3), t
+        assert surprise(corrected, t) == pytest.approx(surprise(series, t), abs=1e-3), t
     # Load rises by 6 MW a step; the forecast says 4.
     rows, leads = np.arange(env.horizon + 1)[:, None], np.array(series_lib.LEAD_STEPS)[None]
     still = lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape) if leaf.ndim else leaf
-    flat = jax.tree.map(still, tape)
+    flat = jax.tree.map(still, series)
     share = flat.load_p_mw[:1] / flat.load_p_mw[0].sum()
     ramp = flat.replace(
         load_p_mw=flat.load_p_mw + 6.0 * rows * share,

@@ -24,14 +24,14 @@ def test_random_days_stay_finite(case):
     strong = lambda tree: jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
 
     def run(key):
-        k_tape, k_row, k_act = jax.random.split(key, 3)
-        tape = env.sample_tape(k_tape)
+        k_series, k_row, k_act = jax.random.split(key, 3)
+        series = env.sample_series(k_series)
         row = jax.random.randint(k_row, (), 0, env.horizon - steps + 1)
-        start = strong(env.start(tape, row))
+        start = strong(env.start(series, row))
 
         def step(state, key):
             action = 2.0 * jax.random.normal(key, (env.layout.action_size,))
-            after = strong(env.transition(state, action, tape))
+            after = strong(env.transition(state, action, series))
             finite = jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), after)
             good = jnp.stack(jax.tree.leaves(finite)).all()
             again = jax.tree.map(lambda a, b: jnp.where(after.done, a, b), start, after)

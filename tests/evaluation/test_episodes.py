@@ -22,20 +22,20 @@ def player(env):
 
 
 @pytest.fixture(scope="module")
-def tapes(env):
+def days(env):
     return episodes.held_out(env, "test", 2, seed=1)
 
 
 @pytest.fixture(scope="module")
-def played(player, idle, tapes):
-    return player.play(idle, tapes)
+def played(player, idle, days):
+    return player.play(idle, days)
 
 
-def test_sums_equal_a_loop_by_hand(env, idle, tapes, played):
-    tape = jax.tree.map(lambda x: x[1], tapes)
-    state = env.start(tape)
+def test_sums_equal_a_loop_by_hand(env, idle, days, played):
+    series = jax.tree.map(lambda x: x[1], days)
+    state = env.start(series)
     nothing = jnp.zeros(env.layout.action_size)
-    step = jax.jit(lambda s: env.transition(s, nothing, tape))
+    step = jax.jit(lambda s: env.transition(s, nothing, series))
     reward = losses = 0.0
     for _ in range(env.horizon):
         state = step(state)
@@ -47,8 +47,8 @@ def test_sums_equal_a_loop_by_hand(env, idle, tapes, played):
     np.testing.assert_allclose(played.seen.vm_pu[-1, 1], state.vm_pu, atol=1e-5)
 
 
-def test_nothing_is_counted_after_the_end(env, player, idle, tapes):
-    surge = tapes.replace(load_p_mw=tapes.load_p_mw.at[:, 51:].multiply(2.5))
+def test_nothing_is_counted_after_the_end(env, player, idle, days):
+    surge = days.replace(load_p_mw=days.load_p_mw.at[:, 51:].multiply(2.5))
     decisions, told = [], []
     happened = player.play(idle, surge, progress=told.append, watch=decisions.append).happened
     assert metrics.endings(happened) == {"LOAD_LOST": 2}
@@ -70,8 +70,8 @@ def test_nothing_is_counted_after_the_end(env, player, idle, tapes):
     np.testing.assert_array_equal(measured["restored"], 0.0)
 
 
-def test_who_goes_on_does_not_notice_who_has_ended(player, idle, tapes, played):
-    surge = tapes.replace(load_p_mw=tapes.load_p_mw.at[0, 51:].multiply(2.5))
+def test_who_goes_on_does_not_notice_who_has_ended(player, idle, days, played):
+    surge = days.replace(load_p_mw=days.load_p_mw.at[0, 51:].multiply(2.5))
     happened = player.play(idle, surge).happened
     np.testing.assert_array_equal(happened.counted.sum(0), [51, 288])
     second = lambda found: jax.tree.map(lambda leaf: leaf[:, 1], found)
@@ -88,33 +88,33 @@ def test_controllers_meet_the_same_days(env):
     assert not np.array_equal(first.load_p_mw, other.load_p_mw)
 
 
-def test_a_host_controller_plays_as_a_compiled_one(env, player, tapes, played):
+def test_a_host_controller_plays_as_a_compiled_one(env, player, days, played):
     nothing = np.zeros((2, env.layout.action_size), np.float32)
     host = controllers.Controller(
         "host", "host", "nothing", controllers.stateless, lambda s, t, m: (nothing, m),
         traceable=False,
     )  # fmt: skip
-    found = player.play(host, tapes)
+    found = player.play(host, days)
     np.testing.assert_array_equal(found.happened.reward, played.happened.reward)
 
 
-def test_memory_and_progress_go_through_every_step(env, player, tapes):
-    def act(state, tape, memory):
+def test_memory_and_progress_go_through_every_step(env, player, days):
+    def act(state, series, memory):
         return jnp.full((2, env.layout.action_size), 0.1), memory + 1
 
     seen, told = [], []
     counting = controllers.Controller("count", "count", "nothing", lambda t, s: jnp.int32(s), act)
-    player.play(counting, tapes, 5, progress=told.append, watch=lambda s: seen.append(int(s.t[0])))
+    player.play(counting, days, 5, progress=told.append, watch=lambda s: seen.append(int(s.t[0])))
     assert sum(told) == env.horizon and seen == list(range(env.horizon))
 
 
-def test_actions_that_save_money_cost_less(env, player, tapes, played):
+def test_actions_that_save_money_cost_less(env, player, days, played):
     cheap = jnp.zeros(env.layout.action_size).at[0].set(1.0).at[1].set(-1.0)
     controller = controllers.Controller(
         "cheap", "cheap", "nothing", controllers.stateless,
-        controllers.per_grid(lambda state, tape: cheap),
+        controllers.per_grid(lambda state, series: cheap),
     )  # fmt: skip
-    found = metrics.compute(player.play(controller, tapes).happened, env)
+    found = metrics.compute(player.play(controller, days).happened, env)
     assert (found["cost"] < metrics.compute(played.happened, env)["cost"]).all()
 
 

@@ -21,7 +21,7 @@ def env():
 def _slow_at_first(env):
     seen = []
 
-    def act(state, tape, memory):
+    def act(state, series, memory):
         time.sleep(0.2 if not seen else 0.002)
         seen.append(1)
         return np.zeros((state.t.shape[0], env.layout.action_size)), memory
@@ -32,22 +32,22 @@ def _slow_at_first(env):
 
 
 def test_what_is_set_up_when_first_needed_is_not_timed(env):
-    tapes = episodes.held_out(env, "test", 2, seed=0)
+    days = episodes.held_out(env, "test", 2, seed=0)
     recorder = latency.Recorder()
     controller = _slow_at_first(env)
-    episodes.Player(env).play(controllers.do_nothing(env), tapes, watch=recorder)
-    found = latency.measure(controller, controller.act, recorder.states, tapes, 0)
+    episodes.Player(env).play(controllers.do_nothing(env), days, watch=recorder)
+    found = latency.measure(controller, controller.act, recorder.states, days, 0)
     assert found.decisions == 12
     assert 2.0 <= found.p50_ms <= found.p99_ms < 100.0
 
 
 def test_decisions_about_a_dead_grid_are_not_timed(env):
-    tape = episodes.held_out(env, "test", 1, seed=0)
-    state = jax.jit(jax.vmap(env.start))(tape)
+    series = episodes.held_out(env, "test", 1, seed=0)
+    state = jax.jit(jax.vmap(env.start))(series)
     recorder = latency.Recorder()
     for terminated in (False, False, True, True):
         recorder(state.replace(terminated=jnp.full(1, terminated)))
     assert len(recorder.states) == 2
     controller = controllers.do_nothing(env)
-    assert latency.measure(controller, controller.act, recorder.states, tape, 0).decisions == 2
-    assert latency.measure(controller, controller.act, [], tape, 0) is None
+    assert latency.measure(controller, controller.act, recorder.states, series, 0).decisions == 2
+    assert latency.measure(controller, controller.act, [], series, 0) is None

@@ -22,16 +22,16 @@ def env():
 @pytest.fixture(scope="module")
 def recorded(env):
     """Episodes of a controller that moves everything, while elements fail."""
-    tapes = suite.draw(env, "failure", "hard", "test", 3, seed=0)
+    days = suite.draw(env, "failure", "hard", "test", 3, seed=0)
     # Everything cut down to a day of two hours: what fails does so in its first.
     restless = controllers.Controller(
         "restless", "restless", "nothing", controllers.stateless,
         controllers.per_grid(
-            lambda state, tape: 0.4 * jnp.sin(state.t + jnp.arange(env.layout.action_size))
+            lambda state, series: 0.4 * jnp.sin(state.t + jnp.arange(env.layout.action_size))
         ),
     )  # fmt: skip
-    played = episodes.Player(env, see=True).play(restless, tapes)
-    return exemplar.of(played, tapes, env, 0)
+    played = episodes.Player(env, see=True).play(restless, days)
+    return exemplar.of(played, days, env, 0)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def judge(env):
 
 
 def test_pandapower_agrees_on_every_step(env, judge, recorded):
-    assert not recorded["available"].all() or not recorded["holds"].all(-1).all()
+    assert not recorded["available"].all() or not recorded["pv"].all(-1).all()
     found = reference_check.episode(judge, recorded, env.grid, env.dt_h)
     assert found.steps >= 20 and found.unsolved == 0
     assert found.vm_pu < 1e-4 and found.va_rad < 5e-4
@@ -79,11 +79,11 @@ def test_cut_off_buses_are_left_out(env, judge, recorded):
     assert not np.isnan(recorded["vm_pu"]).any()
     closed = recorded["closed"].copy()
     closed[:, bridge] = False
-    alive = recorded["alive"].copy()
-    alive[:, 7] = False
-    changed = {**recorded, "closed": closed, "alive": alive}
+    energised = recorded["energised"].copy()
+    energised[:, 7] = False
+    changed = {**recorded, "closed": closed, "energised": energised}
     found = reference_check.episode(judge, changed, grid, env.dt_h)
-    # The record itself had the bus alive, so that voltages differ, but all of it is solved.
+    # The record itself had the bus energised, so that voltages differ, but all of it is solved.
     steps = int(recorded["counted"].sum())
     assert (found.steps, found.unsolved) == (steps, 0)
     # A bus that we say lives and that pandapower cuts off is no agreement.

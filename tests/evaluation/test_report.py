@@ -69,8 +69,8 @@ def _arrays(env, ended_at=None, seed=0, episode=2):
     why[2:, 5], why[1:, 7] = switching.TRIPPED, switching.OPENED
     gen_on = np.ones((steps, grid.n_gen), bool)
     gen_on[2:, 1] = False
-    alive = np.ones((steps, grid.n_bus), bool)
-    alive[2:, 4] = False
+    energised = np.ones((steps, grid.n_bus), bool)
+    energised[2:, 4] = False
     reason = np.zeros(steps, np.int32)
     if ended_at is not None:
         reason[ended_at:] = Reason.CASCADE
@@ -93,7 +93,7 @@ def _arrays(env, ended_at=None, seed=0, episode=2):
         "vm_pu": draw(steps, grid.n_bus),
         "rho": draw(steps, grid.n_branch),
         "closed": closed,
-        "alive": alive,
+        "energised": energised,
         "trip_round": trip_round,
         "available": available,
         "why": why,
@@ -207,7 +207,8 @@ def test_the_page_has_the_numbers_of_the_summary(written, evaluated):
 
 def test_a_worst_day_is_told_to_its_end(written):
     assert (
-        "Day 3 of 10 (tape 2 in episodes.csv) ended at 00:20: branches went on tripping." in written
+        "Day 3 of 10 (time series 2 in episodes.csv) ended at 00:20: branches went on tripping."
+        in written
     )
     assert "10 of 10 days ended early because branches went on tripping" in written
     for text in ("2–4", "tripped", "taken out of service", "opened by the controller"):
@@ -587,7 +588,9 @@ def test_folders_that_cannot_be_compared_are_named(env, tmp_path):
     _evaluated(bad, env, ("learned",), SCENARIOS[1:2])
     with pytest.raises(results.FolderError, match="no controller was evaluated in the same"):
         compare.load(good, bad)
-    (bad / "episodes.csv").write_text("scenario,level,controller,tape,cost\nnormal,easy,x,0,much\n")
+    (bad / "episodes.csv").write_text(
+        "scenario,level,controller,time series,cost\nnormal,easy,x,0,much\n"
+    )
     with pytest.raises(results.FolderError, match=r"bad/episodes.csv: cannot be read"):
         compare.load(good, bad)
     (bad / "summary.json").write_text("{")
@@ -605,19 +608,19 @@ def test_what_was_played_is_what_is_shown(tmp_path):
     env = grid_env.make(EnvOptions(horizon_steps=24))
     nothing = controllers.do_nothing(env)
     cheap = jnp.zeros(env.layout.action_size).at[0].set(1.0).at[1].set(-1.0)
-    act = controllers.per_grid(lambda state, tape: cheap)
+    act = controllers.per_grid(lambda state, series: cheap)
     saving = dataclasses.replace(nothing, name="saving", act=act)
-    tapes = episodes.held_out(env, "test", 10, seed=0)
+    days = episodes.held_out(env, "test", 10, seed=0)
     player = episodes.Player(env, see=True)
     plan = runner.Plan(("saving",), (("normal", "easy"),), 10, "test", 0, bound=False)
     folder = results.Folder(tmp_path)
     folder.open({"environment": dataclasses.asdict(env.options), "split": "test", "seed": 0}, {})
     day = {name: [1.0] * 10 for name in l2rpn.Cost._fields}
-    played = {c.name: player.play(c, tapes) for c in (nothing, saving)}
+    played = {c.name: player.play(c, days) for c in (nothing, saving)}
     for name in (runner.NOTHING, runner.UNTRIPPED, "saving"):
         found = played["saving" if name == "saving" else "do_nothing"]
         measured = metrics.compute(found.happened, env)
-        arrays = exemplar.of(found, jax.tree.map(np.asarray, tapes), env, 0)
+        arrays = exemplar.of(found, jax.tree.map(np.asarray, days), env, 0)
         folder.save(
             results.Task("normal", "easy", name), 0,
             {

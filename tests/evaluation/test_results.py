@@ -34,7 +34,7 @@ def make(env):
         if name == "do_nothing":
             return controllers.do_nothing(env)
         part = env.layout.action["load"]
-        lower = lambda state, tape: jnp.zeros(env.layout.action_size).at[part].set(-1.0)
+        lower = lambda state, series: jnp.zeros(env.layout.action_size).at[part].set(-1.0)
         return controllers.Controller(
             name, name, "nothing", controllers.stateless, controllers.per_grid(lower)
         )
@@ -107,7 +107,7 @@ def test_what_was_interrupted_goes_on_and_ends_the_same(env, whole, tmp_path):
         assert without_times(text) == without_times(expected[name]), name
 
 
-def test_a_file_that_cannot_be_read_is_named_and_only_its_tapes_are_played_again(env, whole):
+def test_a_file_that_cannot_be_read_is_named_and_only_its_days_are_played_again(env, whole):
     said = []
     folder = results.Folder(whole.path, said.append)
     task = results.Task("normal", "easy", "lower")
@@ -129,15 +129,15 @@ def test_a_file_that_cannot_be_read_is_named_and_only_its_tapes_are_played_again
         path.with_suffix(".json.corrupt").unlink()
 
 
-def test_a_tape_that_is_played_again_is_the_same(env, whole):
+def test_a_series_that_is_played_again_is_the_same(env, whole):
     work, same = runner.Runner(env, whole, make(env), PLAN), 0
     of_batches = {"vm_quantiles", "rho_quantiles", "frequency_low", "going", "action_size"}
-    for tape in range(PLAN.episodes):
-        for task, found in work.again(tape):
-            assert int(found["episode"]) == tape and found["counted"].any()
-            first = tape - tape % 2
+    for series in range(PLAN.episodes):
+        for task, found in work.again(series):
+            assert int(found["episode"]) == series and found["counted"].any()
+            first = series - series % 2
             recorded = whole.arrays(task, first, min(2, PLAN.episodes - first))
-            if recorded["episode"] == tape:
+            if recorded["episode"] == series:
                 for name in recorded.keys() - of_batches:
                     np.testing.assert_array_equal(found[name], recorded[name], err_msg=name)
                 same += 1
@@ -223,7 +223,7 @@ def test_one_process_at_a_time_holds_a_folder(tmp_path):
 def failing(env, name, attempts):
     """Makes controllers as `make`, of which the one called `name` fails whenever it is asked."""
 
-    def act(state, tape, memory):
+    def act(state, series, memory):
         attempts.append(name)
         raise RuntimeError("no optimum")
 
@@ -259,7 +259,7 @@ def test_without_what_others_are_compared_with_nothing_goes_on(env, tmp_path):
 def test_days_that_fill_up_a_batch_are_not_decided_in(env, tmp_path):
     ended, idle = [], controllers.do_nothing(env)
 
-    def act(state, tape, memory):
+    def act(state, series, memory):
         ended.append(tuple(np.asarray(state.terminated)))
         return np.zeros((2, env.layout.action_size), np.float32), memory
 
@@ -269,8 +269,8 @@ def test_days_that_fill_up_a_batch_are_not_decided_in(env, tmp_path):
     assert set(ended[: env.horizon]) == {(False, False)}
     assert set(ended[-env.horizon :]) == {(False, True)}
 
-    player, tapes = episodes.Player(env, see=True), episodes.held_out(env, "test", 2, seed=1)
-    both, first = player.play(idle, tapes), player.play(idle, tapes, wanted=np.arange(2) < 1)
+    player, days = episodes.Player(env, see=True), episodes.held_out(env, "test", 2, seed=1)
+    both, first = player.play(idle, days), player.play(idle, days, wanted=np.arange(2) < 1)
     wanted = lambda found: jax.tree.map(lambda leaf: leaf[:, :1], found)
     jax.tree.map(np.testing.assert_array_equal, wanted(both), wanted(first))
     assert both.happened.counted.all() and not first.happened.counted[:, 1].any()
@@ -341,7 +341,7 @@ def test_the_table_of_episodes_holds_every_number(found, tmp_path):
     line = lines[-1]
     task = results.Task(line["scenario"], line["level"], line["controller"])
     for name in ("cost", "survival", "l2rpn"):
-        assert float(line[name]) == samples[task][name][int(line["tape"])]
+        assert float(line[name]) == samples[task][name][int(line["day"])]
 
 
 def test_strata_count_the_same_whatever_their_size():

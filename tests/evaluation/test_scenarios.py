@@ -67,9 +67,9 @@ def quick():
     def one_of_a_few(key, grid, fleet, setting):
         days_of_case = ordinary(grid.name)
         chosen = jax.random.randint(key, (), 0, days_of_case.day.size)
-        tape = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], days_of_case)
+        series = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], days_of_case)
         rows = lambda leaf: leaf[: setting.n_rows] if leaf.ndim else leaf
-        return jax.tree.map(rows, tape)
+        return jax.tree.map(rows, series)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loadability, "factor", simple_factor)
@@ -78,14 +78,14 @@ def quick():
 
 
 def fresh(name, level, case="case14", *, plants=True, n=N, options=OPTIONS):
-    """Returns `n` tapes in a batch, as numpy arrays."""
+    """Returns `n` time series in a batch, as numpy arrays."""
     grid, fleet = place(case)
     if not plants:  # nothing but the areas
         fleet = dataclasses.replace(fleet_lib.plain(grid), area=fleet.area)
     ordinary(case)  # outside of any trace
-    tape = suite.make(name, level, options, "test")
+    series = suite.make(name, level, options, "test")
     keys = jax.random.split(jax.random.PRNGKey(3), n)
-    found = jax.jit(jax.vmap(lambda key: tape(key, grid, fleet)))(keys)
+    found = jax.jit(jax.vmap(lambda key: series(key, grid, fleet)))(keys)
     return jax.tree.map(np.asarray, found)
 
 
@@ -97,7 +97,7 @@ def setting(hard=True, **change):
 
 
 def spans(status):
-    """Returns (element, first row, rows out) of everything that is out on one tape."""
+    """Returns (element, first row, rows out) of everything that is out on one time series."""
     return [
         (int(i), int(status[:, i].argmax()), int((status[:, i] > 0).sum()))
         for i in np.flatnonzero(status.any(0))
@@ -112,7 +112,7 @@ def assert_repaired(found, n_rows=OPTIONS.horizon_steps + 1):
 # All of them.
 
 
-def test_tapes_are_the_same_for_every_count_layout_and_reward(env, monkeypatch):
+def test_days_are_the_same_for_every_count_layout_and_reward(env, monkeypatch):
     monkeypatch.setattr(days, "ordinary", real_ordinary)
     options = dataclasses.replace(OPTIONS, layout="voltages", reward="layered")
     other = types.SimpleNamespace(grid=env.grid, fleet=env.fleet, options=options)
@@ -137,23 +137,23 @@ def test_scenarios_do_not_share_their_days():
     "name, level", itertools.product(("peak", "intermittency", "cascade", "weather"), ("hard",))
 )
 def test_the_plan_is_made_on_the_day_ahead_columns(name, level):
-    tapes, (grid, _) = batch(name, level), place("case14")
-    foreseen = tapes.day_ahead_load_mw * (1 + OPTIONS.planned_losses)
-    needed = np.maximum(foreseen - tapes.day_ahead_renewable_mw, day_ahead.least_mw(grid))
-    np.testing.assert_allclose(tapes.plan_p_mw.sum(-1), needed, rtol=1e-3, atol=0.05)
-    assert tapes.plan_p_mw.max() <= grid.gen.p_max_mw.max() + 1e-3
+    series, (grid, _) = batch(name, level), place("case14")
+    foreseen = series.day_ahead_load_mw * (1 + OPTIONS.planned_losses)
+    needed = np.maximum(foreseen - series.day_ahead_renewable_mw, day_ahead.least_mw(grid))
+    np.testing.assert_allclose(series.plan_p_mw.sum(-1), needed, rtol=1e-3, atol=0.05)
+    assert series.plan_p_mw.max() <= grid.gen.p_max_mw.max() + 1e-3
 
 
 @pytest.mark.parametrize("name", ("normal", "peak", "failure", "cascade", "emergency", "weather"))
 def test_short_episodes_without_plants_hold_the_scenario_too(name):
     options = dataclasses.replace(OPTIONS, horizon_steps=24)
-    tapes = fresh(name, "hard", plants=False, n=8, options=options)
-    for leaf, value in vars(tapes).items():
+    series = fresh(name, "hard", plants=False, n=8, options=options)
+    for leaf, value in vars(series).items():
         assert np.isfinite(value).all(), leaf
         assert leaf == "day" or value.shape[:2] == (8, 25), leaf
-    assert tapes.branch_status.dtype == tapes.gen_status.dtype == np.uint8
-    assert not tapes.branch_status[:, 0].any() and not tapes.gen_status[:, 0].any()
-    out = tapes.branch_status.any((1, 2)) | tapes.gen_status.any((1, 2))
+    assert series.branch_status.dtype == series.gen_status.dtype == np.uint8
+    assert not series.branch_status[:, 0].any() and not series.gen_status[:, 0].any()
+    out = series.branch_status.any((1, 2)) | series.gen_status.any((1, 2))
     if name in ("failure", "cascade", "emergency"):
         assert out.all()
 
@@ -197,17 +197,17 @@ def test_normal_days_are_whole_or_have_one_branch_in_maintenance():
 
 
 def test_peak_days_peak_at_their_share_of_loadability(case14):
-    tapes, usual = batch("peak", "hard"), batch("normal", "easy")
-    peak = tapes.load_p_mw.sum(-1).max(-1)
+    series, usual = batch("peak", "hard"), batch("normal", "easy")
+    peak = series.load_p_mw.sum(-1).max(-1)
     np.testing.assert_allclose(peak, 0.95 * LARGEST * case14.bus.load_p_mw.sum(), rtol=1e-4)
-    assert not tapes.branch_status.any() and not tapes.gen_status.any()
+    assert not series.branch_status.any() and not series.gen_status.any()
     # What was foreseen is as near to what happens as on other days, and loads keep their factor.
     error = lambda t: (t.load_forecast_mw[:, :-1, 0] / t.load_p_mw[:, 1:].sum(-1) - 1).std()
-    assert 0.8 < error(tapes) / error(usual) < 1.25
+    assert 0.8 < error(series) / error(usual) < 1.25
     ahead = lambda t: (t.day_ahead_load_mw / t.load_p_mw.sum(-1)).mean()
-    assert abs(ahead(tapes) / ahead(usual) - 1) < 0.01
+    assert abs(ahead(series) / ahead(usual) - 1) < 0.01
     factor = lambda t: t.load_q_mvar.sum((0, 1)) / t.load_p_mw.sum((0, 1))
-    np.testing.assert_allclose(factor(tapes), factor(usual), rtol=0.01)
+    np.testing.assert_allclose(factor(series), factor(usual), rtol=0.01)
 
 
 def test_loadability_of_a_day_is_the_least_of_the_rows_that_can_bind(case14, monkeypatch):
@@ -215,8 +215,8 @@ def test_loadability_of_a_day_is_the_least_of_the_rows_that_can_bind(case14, mon
     load = np.ones((5, case14.loads.size), np.float32) * np.array([1, 3, 5, 4, 2.0])[:, None]
     renewable = np.zeros((5, fleet.n_renewable), np.float32)
     renewable[2] = 50.0
-    tape = jax.tree.map(lambda leaf: leaf[0], batch("normal", "easy"))
-    tape = tape.replace(load_p_mw=load, load_q_mvar=0.5 * load, renewable_mw=renewable)
+    series = jax.tree.map(lambda leaf: leaf[0], batch("normal", "easy"))
+    series = series.replace(load_p_mw=load, load_q_mvar=0.5 * load, renewable_mw=renewable)
     asked = []
 
     def factor(grid, p, q, injection):
@@ -225,26 +225,26 @@ def test_loadability_of_a_day_is_the_least_of_the_rows_that_can_bind(case14, mon
         return {5.0: 2.0, 4.0: 1.5}[p[0]]
 
     monkeypatch.setattr(loadability, "factor", factor)
-    found = loading.most(jax.tree.map(jnp.asarray, tape), case14, fleet)
+    found = loading.most(jax.tree.map(jnp.asarray, series), case14, fleet)
     assert float(found) == 1.5 and asked == [(5.0, 50.0 * fleet.n_renewable), (4.0, 0.0)]
 
 
 def test_ac_optimal_power_flow_carries_a_peak_day_and_not_much_more(case14, monkeypatch):
     monkeypatch.setattr(loadability, "factor", real_factor)
     _, fleet = place("case14")
-    tape = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch("normal", "easy"))
-    tape = loading.loaded(tape, case14, fleet, setting(), 0.95)
-    assert abs(float(loading.most(tape, case14, fleet)) * 0.95 - 1) < 2e-3
+    series = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch("normal", "easy"))
+    series = loading.loaded(series, case14, fleet, setting(), 0.95)
+    assert abs(float(loading.most(series, case14, fleet)) * 0.95 - 1) < 2e-3
 
 
 # Failures.
 
 
 def test_easy_failures_are_of_one_element_and_repaired():
-    tapes, (grid, _) = batch("failure", "easy"), place("case14")
+    series, (grid, _) = batch("failure", "easy"), place("case14")
     may_trip = outages.may_trip(grid)
     found = []
-    for branch, gen in zip(tapes.branch_status, tapes.gen_status):
+    for branch, gen in zip(series.branch_status, series.gen_status):
         assert set(np.unique(branch)) | set(np.unique(gen)) == {IN_SERVICE, FAULT}
         (span,) = spans(branch) + spans(gen)
         assert all(is_whole(grid, {b}) for b, *_ in spans(branch))
@@ -253,14 +253,14 @@ def test_easy_failures_are_of_one_element_and_repaired():
     assert_repaired(found)
     hours = np.array([start for _, start, _ in found]) / 12
     assert 1 <= hours.min() < 4 and 19 < hours.max() <= 22
-    assert 0 < tapes.gen_status.any((1, 2)).mean() < 0.5
-    assert len(np.unique(tapes.branch_status.any(1).argmax(1))) > 10
+    assert 0 < series.gen_status.any((1, 2)).mean() < 0.5
+    assert len(np.unique(series.branch_status.any(1).argmax(1))) > 10
 
 
 def test_a_second_failure_comes_while_the_first_is_out():
     easy, hard = batch("failure", "easy"), batch("failure", "hard")
     np.testing.assert_array_equal(easy.load_p_mw, hard.load_p_mw)
-    join = lambda tapes: np.concatenate([tapes.branch_status, tapes.gen_status], axis=2)
+    join = lambda series: np.concatenate([series.branch_status, series.gen_status], axis=2)
     twice = 0
     for one, two in zip(join(easy), join(hard)):
         (first,), found = spans(one), spans(two)
@@ -276,20 +276,20 @@ def test_a_second_failure_comes_while_the_first_is_out():
 
 
 def test_wind_and_sun_have_their_share_of_the_energy_foreseen():
-    tapes = batch("intermittency", "hard")
-    share = tapes.day_ahead_renewable_mw.sum(1) / tapes.day_ahead_load_mw.sum(1)
+    series = batch("intermittency", "hard")
+    share = series.day_ahead_renewable_mw.sum(1) / series.day_ahead_load_mw.sum(1)
     assert 0.5 <= share.min() < 0.52 and 0.58 < share.max() <= 0.6001
-    assert not tapes.branch_status.any() and not tapes.gen_status.any()
+    assert not series.branch_status.any() and not series.gen_status.any()
     # Scaled to what promises much, not calm days blown up out of all proportion.
     _, fleet = place("case14")
-    blown_up = (tapes.renewable_mw / fleet.renewables.p_max_mw).max((1, 2))
+    blown_up = (series.renewable_mw / fleet.renewables.p_max_mw).max((1, 2))
     assert np.median(blown_up) < 6
 
 
 def test_intermittent_days_are_badly_foreseen():
-    def error(tapes):
-        foreseen = tapes.day_ahead_renewable_mw
-        return (tapes.renewable_mw.sum(-1) - foreseen).std() / foreseen.mean()
+    def error(series):
+        foreseen = series.day_ahead_renewable_mw
+        return (series.renewable_mw.sum(-1) - foreseen).std() / foreseen.mean()
 
     usual = jax.tree.map(np.asarray, ordinary("case14"))
     assert error(batch("intermittency", "hard")) > 1.8 * error(usual)
@@ -321,9 +321,9 @@ def test_unforeseen_weather_varies_three_times_as_much(linear):
 
 
 def test_forecasts_stay_unbiased_where_weather_is_three_times_as_uncertain():
-    available, ahead, day_ahead = weather_days(384, surprise=3.0)
-    total, scale = available.sum(-1), day_ahead.mean()
-    errors = [total - day_ahead]
+    available, ahead, renewable_day_ahead = weather_days(384, surprise=3.0)
+    total, scale = available.sum(-1), renewable_day_ahead.mean()
+    errors = [total - renewable_day_ahead]
     errors += [total[:, k:] - ahead[:, :-k, i] for i, k in enumerate(LEAD_STEPS)]
     for error in errors:
         mean = error.mean(1) / scale  # days are independent, rows are not
@@ -413,14 +413,14 @@ def test_an_area_without_a_chain_is_refused(case14):
 
 @pytest.mark.parametrize("level, length, share", (("easy", 2, 0.8), ("hard", 3, 0.9)))
 def test_adjacent_branches_trip_within_15_minutes_of_a_loaded_hour(case14, level, length, share):
-    tapes = batch("cascade", level)
-    total = tapes.load_p_mw.sum(-1)
+    series = batch("cascade", level)
+    total = series.load_p_mw.sum(-1)
     np.testing.assert_allclose(
         total.max(-1), share * LARGEST * case14.bus.load_p_mw.sum(), rtol=1e-4
     )
     ends = np.stack([case14.branch.from_bus, case14.branch.to_bus], 1)
     late = []
-    for load, status in zip(total, tapes.branch_status):
+    for load, status in zip(total, series.branch_status):
         found = spans(status)
         assert len(found) == length and is_whole(case14, {b for b, *_ in found})
         assert_repaired(found)
@@ -432,30 +432,30 @@ def test_adjacent_branches_trip_within_15_minutes_of_a_loaded_hour(case14, level
                   for (a, *_), (b, *_) in itertools.combinations(found, 2)]  # fmt: skip
         assert sum(shared) >= length - 1
     assert max(late) == 3 and min(late) < 2
-    assert not tapes.gen_status.any()
+    assert not series.gen_status.any()
 
 
 # Emergencies.
 
 
 def test_the_largest_infeed_is_lost():
-    tapes, (grid, _) = batch("emergency", "easy", "case118"), place("case118")
+    series, (grid, _) = batch("emergency", "easy", "case118"), place("case118")
     lost = []
-    for status, plan in zip(tapes.gen_status, tapes.plan_p_mw):
+    for status, plan in zip(series.gen_status, series.plan_p_mw):
         ((gen, start, _),) = found = spans(status)
         assert plan[start, gen] == plan[start].max() > 0
         assert_repaired(found)
         lost.append((gen, start))
     hours = np.array(lost)[:, 1] / 12
     assert 1 <= hours.min() < 4 and 18 < hours.max() <= 21
-    assert not tapes.branch_status.any() and grid.gen.is_unit[np.array(lost)[:, 0]].all()
+    assert not series.branch_status.any() and grid.gen.is_unit[np.array(lost)[:, 0]].all()
 
 
 def test_where_no_unit_can_be_replaced_the_strongest_branch_is_lost(case14, monkeypatch):
     monkeypatch.setattr(outages, "may_trip", lambda grid: ~grid.gen.is_unit)
-    tapes = fresh("emergency", "easy", n=8)
-    assert not tapes.gen_status.any()
-    (lost,) = set(np.nonzero(tapes.branch_status.any((0, 1)))[0].tolist())
+    series = fresh("emergency", "easy", n=8)
+    assert not series.gen_status.any()
+    (lost,) = set(np.nonzero(series.branch_status.any((0, 1)))[0].tolist())
     others = [case14.branch.rate_mva[b] for b in range(case14.n_branch) if is_whole(case14, {b})]
     assert is_whole(case14, {lost}) and case14.branch.rate_mva[lost] == max(others)
 
@@ -478,14 +478,14 @@ def test_a_corridor_is_all_that_the_grid_can_do_without(case):
 
 
 def test_hard_emergencies_lose_a_corridor_at_once():
-    tapes, (grid, fleet) = batch("emergency", "hard"), place("case14")
+    series, (grid, fleet) = batch("emergency", "hard"), place("case14")
     choice = {tuple(np.flatnonzero(lost)) for lost in corridors.corridors(grid, fleet)}
-    for status in tapes.branch_status:
+    for status in series.branch_status:
         found = spans(status)
         assert tuple(b for b, *_ in found) in choice
         assert len({(start, length) for _, start, length in found}) == 1
         assert_repaired(found)
-    assert not tapes.gen_status.any()
+    assert not series.gen_status.any()
 
 
 # Storms.
@@ -550,11 +550,11 @@ def test_wind_is_strong_and_sun_weak_while_a_storm_passes():
     assert not shift[:61].any() and not shift[108:].any() and shift[61:108].all()
     assert (shift[80, is_wind] == storm.STRENGTH).all()
     assert (shift[80, ~is_wind] == -storm.STRENGTH).all()
-    # On the tapes it shows while branches fault: more wind than on the day as a whole.
-    tapes = batch("weather", "hard")
-    struck = [(day, spans(status)) for day, status in enumerate(tapes.branch_status)]
+    # On the time series it shows while branches fault: more wind than on the day as a whole.
+    series = batch("weather", "hard")
+    struck = [(day, spans(status)) for day, status in enumerate(series.branch_status)]
     faults = [(day, start) for day, found in struck for _, start, _ in found]
-    wind = tapes.renewable_mw[..., is_wind].sum(-1)
+    wind = series.renewable_mw[..., is_wind].sum(-1)
     assert np.mean([wind[fault] for fault in faults]) > 1.3 * wind.mean()
 
 

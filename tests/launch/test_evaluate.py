@@ -175,8 +175,8 @@ def test_mistakes_without_a_run_are_refused(changes, message):
         (("--checkpoint=newest",), "error: --checkpoint=newest: it says which"),
         (("--compare", "nowhere", "nowhere"), "no evaluation here"),
         (("--compare", "nowhere"), "give two folders"),
-        (("--replay_tape=3",), "says what --replay=pandapower replays; give both"),
-        (("--replay=pandapower", "--replay_tape=50"), "--replay_tape=50: tapes are 0 to 49"),
+        (("--replay_day=3",), "says what --replay=pandapower replays; give both"),
+        (("--replay=pandapower", "--replay_day=50"), "--replay_day=50: time series are 0 to 49"),
     ],
 )
 def test_a_refusal_is_a_line_and_leaves_nothing(tmp_path, arguments, message):
@@ -222,7 +222,7 @@ def test_what_was_found_is_written_before_it_is_played_again(tmp_path):
     done = evaluate(*SMALL, "--replay=pandapower", f"--out={out}", PYTHONPATH=path)
     assert done.returncode == 1 and "error: no such grid" in done.stderr, done.stderr
     assert {"summary.json", "episodes.csv", "report.html"} <= {p.name for p in out.iterdir()}
-    done = evaluate(*SMALL, "--replay=pandapower", "--replay_tape=1", f"--out={out}")
+    done = evaluate(*SMALL, "--replay=pandapower", "--replay_day=1", f"--out={out}")
     assert done.returncode == 0, done.stderr
     found = json.loads((out / "summary.json").read_text())
     assert {entry["controller"] for entry in found["replay"]} == {"do_nothing", "merit_order"}

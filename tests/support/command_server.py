@@ -117,7 +117,7 @@ def flags_of(module) -> dict[str, list[str]]:
 
 
 def run(main, argv, cwd) -> dict:
-    from launch import command_line
+    from envs.inputs import command_line
 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()

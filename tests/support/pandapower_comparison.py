@@ -80,7 +80,7 @@ class Outages(NamedTuple):
     branches: list  # of tuples of branches out of service
     buses: list  # of tuples of buses whose generators are out of service
     closed: np.ndarray  # `[lanes, n_branch]`
-    holds: np.ndarray  # `[lanes, n_bus]`
+    pv: np.ndarray  # `[lanes, n_bus]`
 
 
 def outages(grid, branches=(), buses=()):
@@ -88,11 +88,11 @@ def outages(grid, branches=(), buses=()):
     branches, buses = [tuple(x) for x in branches], [tuple(x) for x in buses]
     branches, buses = branches + [()] * len(buses), [()] * len(branches) + buses
     closed = np.ones((len(branches), grid.n_branch))
-    holds = np.tile(np.isin(np.arange(grid.n_bus), grid.gen.bus) * 1.0, (len(branches), 1))
+    pv = np.tile(np.isin(np.arange(grid.n_bus), grid.gen.bus) * 1.0, (len(branches), 1))
     for lane in range(len(branches)):
         closed[lane, list(branches[lane])] = 0
-        holds[lane, list(buses[lane])] = 0
-    return Outages(branches, buses, closed, holds)
+        pv[lane, list(buses[lane])] = 0
+    return Outages(branches, buses, closed, pv)
 
 
 def single_branches(grid):
@@ -116,7 +116,7 @@ def network_of(grid, double):
     return network.build(grid, jnp.float64 if double else jnp.float32)
 
 
-def solve_all(net, grid, at, closed=None, holds=None, method="newton", warm=False, **options):
+def solve_all(net, grid, at, closed=None, pv=None, method="newton", warm=False, **options):
     """Returns solutions `[lanes, …]` as NumPy arrays, the slack left to the reference unit alone.
 
     Args:
@@ -129,15 +129,15 @@ def solve_all(net, grid, at, closed=None, holds=None, method="newton", warm=Fals
       warm: whether to start at the points' own voltages, or else at the base point.
       **options: as in `solve.solver`.
     """
-    lanes = next((len(x) for x in (closed, holds) if x is not None), None)
+    lanes = next((len(x) for x in (closed, pv) if x is not None), None)
     at = at if isinstance(at, list) else [at] * lanes
     stack = lambda name: jnp.asarray(np.stack([getattr(x, name) for x in at]), net.dtype)
     alone = jnp.asarray(np.eye(grid.n_bus)[grid.reference_bus], net.dtype)
     varied = {}
     if closed is not None:
         varied["closed"] = jnp.asarray(closed, net.dtype)
-    if holds is not None:
-        varied["holds"] = jnp.asarray(holds, net.dtype)
+    if pv is not None:
+        varied["pv"] = jnp.asarray(pv, net.dtype)
     if warm:
         varied["vm_start_pu"], varied["va_start_rad"] = stack("vm"), stack("va")
     solver = solve.solver(net, method=method, **options)
@@ -179,9 +179,9 @@ def ask(oracle, at, out=(), freed=()):
 
 
 def difference(answer, found, lane, base_mva):
-    """Returns the errors of one lane, which must agree with pandapower on what is alive."""
+    """Returns the errors of one lane, which must agree with pandapower on what is energised."""
     dead = np.isnan(answer.vm)
-    np.testing.assert_array_equal(found.alive[lane], ~dead)
+    np.testing.assert_array_equal(found.energised[lane], ~dead)
     flows = np.stack(
         [found.p_from_pu[lane], found.q_from_pu[lane], found.p_to_pu[lane], found.q_to_pu[lane]], 1
     )
@@ -244,9 +244,7 @@ def _outage_rows(case, pairs):
     for kind, tried in kinds.items():
         answers = ask_all(grid, at, tried)
         for double in (False, True):
-            found = _solved(
-                case, double, at=at, closed=tried.closed, holds=tried.holds, method="chord"
-            )
+            found = _solved(case, double, at=at, closed=tried.closed, pv=tried.pv, method="chord")
             agreed = sum(a.converged == c for a, c in zip(answers, found.converged))
             errors = [
                 difference(answer, found, lane, grid.base_mva)
@@ -255,7 +253,7 @@ def _outage_rows(case, pairs):
             ]
             helped = (found.fell_back & found.converged).sum()
             yield _row(case, kind, 64 if double else 32, f"{agreed}/{len(answers)}",
-                       (~found.alive).any(1).sum(), (~found.converged).sum(), helped,
+                       (~found.energised).any(1).sum(), (~found.converged).sum(), helped,
                        Errors(*np.max(errors, axis=0)))  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Statistics of days of load, wind and sun, the same for recorded and for synthetic ones.
 
-`PYTHONPATH=. python tests/tape_statistics.py` prints the tables in `docs/tapes.md`.
+`PYTHONPATH=. python tests/support/time_series_statistics.py` prints docs/time_series.md's tables.
 """
 
 import dataclasses
@@ -51,12 +51,12 @@ def grid_and_fleet(case):
 @functools.cache
 def recorded(case):
     """Returns the statistics of the recorded days."""
-    tapes = [read(case, data_set) for data_set in CASES[case][1]]
-    return measure(_join(tapes), grid_and_fleet(case)[1])
+    days = [read(case, data_set) for data_set in CASES[case][1]]
+    return measure(_join(days), grid_and_fleet(case)[1])
 
 
 def read(case, data_set):
-    """Returns the tapes of a data set, with the plants that `case` has."""
+    """Returns the time series of a data set, with the plants that `case` has."""
     return chronics.read(folder(data_set), *grid_and_fleet(case), OPTIONS)
 
 
@@ -67,24 +67,24 @@ def drawn(case):
     draw = jax.jit(jax.vmap(lambda k: synthetic.sample(k, grid, assets, OPTIONS, "train")))
     parts = []
     for key in jax.random.split(jax.random.PRNGKey(0), 4):
-        tapes = jax.tree.map(np.asarray, draw(jax.random.split(key, N_KEYS // 4)))
+        days = jax.tree.map(np.asarray, draw(jax.random.split(key, N_KEYS // 4)))
         first, last = CASES[case][2]
-        near = (tapes.day >= first - 7) & (tapes.day <= last + 7)
-        parts.append(jax.tree.map(lambda leaf, near=near: leaf[near], tapes))
+        near = (days.day >= first - 7) & (days.day <= last + 7)
+        parts.append(jax.tree.map(lambda leaf, near=near: leaf[near], days))
     return measure(_join(parts), assets)
 
 
-def _join(tapes):
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *tapes)
+def _join(days):
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *days)
 
 
-def measure(tapes, assets):
-    """Returns named statistics of stacked tapes; shares unless the name says otherwise."""
-    load = np.asarray(tapes.load_p_mw, float)[:, 1:]
+def measure(days, assets):
+    """Returns named statistics of stacked time series; shares unless the name says otherwise."""
+    load = np.asarray(days.load_p_mw, float)[:, 1:]
     load = load[..., load.mean((0, 1)) > 0]
     share = load / load.mean((0, 1))
     total = load.sum(-1) / load.sum(-1).mean()
-    weekday = np.asarray(tapes.day) % 7 < 5
+    weekday = np.asarray(days.day) % 7 < 5
     mean_day = smooth(total[weekday].mean(0))
     ramp = np.diff(total, axis=1)
     slow = smooth(share)  # without what changes from step to step
@@ -109,11 +109,11 @@ def measure(tapes, assets):
         "load, one about the mean weekday, slow, std": np.median(
             (slow - slow[weekday].mean(0))[weekday].std((0, 1))
         ),
-        "load, reactive over active, std": np.median(_power_factor(tapes)),
+        "load, reactive over active, std": np.median(_power_factor(days)),
     }
     for kind in ("wind", "solar"):
         chosen = assets.renewables.kind == kind
-        power = np.asarray(tapes.renewable_mw, float)[:, 1:, chosen]
+        power = np.asarray(days.renewable_mw, float)[:, 1:, chosen]
         power = power / assets.renewables.p_max_mw[chosen]
         ramps = np.diff(power, axis=1)
         out |= {
@@ -162,8 +162,8 @@ def _pairs(x):
     return np.median(matrix[np.triu_indices(len(matrix), 1)])
 
 
-def _power_factor(tapes):
-    p, q = np.asarray(tapes.load_p_mw, float), np.asarray(tapes.load_q_mvar, float)
+def _power_factor(days):
+    p, q = np.asarray(days.load_p_mw, float), np.asarray(days.load_q_mvar, float)
     used = (np.abs(p).min((0, 1)) > 1.0) & (np.abs(q).min((0, 1)) > 0.1)  # files round to 0.1
     ratio = q[..., used] / p[..., used]
     return ratio.std((0, 1)) / np.abs(ratio.mean((0, 1)))

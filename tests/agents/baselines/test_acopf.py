@@ -90,15 +90,15 @@ def test_the_bound_keeps_angle_limits_unless_they_are_sold():
     for price in (0.0, 100.0):
         env = grid_env.make(dataclasses.replace(options, angle_price=price))
         if not costs:
-            tapes = jax.tree.map(np.asarray, episodes.held_out(env, "test", 1, seed=0))
-            shape, loads = tapes.load_p_mw.shape, env.grid.loads
-            tapes = tapes.replace(
+            days = jax.tree.map(np.asarray, episodes.held_out(env, "test", 1, seed=0))
+            shape, loads = days.load_p_mw.shape, env.grid.loads
+            days = days.replace(
                 load_p_mw=np.broadcast_to(env.grid.bus.load_p_mw[loads], shape),
                 load_q_mvar=np.broadcast_to(env.grid.bus.load_q_mvar[loads], shape),
-                branch_status=np.zeros_like(tapes.branch_status),
-                gen_status=np.zeros_like(tapes.gen_status),
+                branch_status=np.zeros_like(days.branch_status),
+                gen_status=np.zeros_like(days.gen_status),
             )
-        bound = acopf.bound(env, tapes, count=1)
+        bound = acopf.bound(env, days, count=1)
         assert (bound.optimal_share == 1).all()
         costs[price] = bound.cost.sum() / env.dt_h
     published = pglib.baselines()
@@ -159,9 +159,9 @@ def test_an_outage_and_an_island_are_solved(case14):
     model = acopf_model.Model(case14)
     nominal = model.nominal()
     bridge = int(np.flatnonzero((case14.branch.from_bus == 6) & (case14.branch.to_bus == 7))[0])
-    closed, alive = np.ones(case14.n_branch), np.ones(case14.n_bus)
-    closed[bridge], alive[7] = 0.0, 0.0
-    found = model.solve(nominal._replace(closed=closed, alive=alive))
+    closed, energised = np.ones(case14.n_branch), np.ones(case14.n_bus)
+    closed[bridge], energised[7] = 0.0, 0.0
+    found = model.solve(nominal._replace(closed=closed, energised=energised))
     assert found.optimal and found.rho[bridge] == 0
     out = np.ones(case14.n_branch)
     out[2] = 0.0
@@ -323,7 +323,7 @@ def test_load_that_no_unit_reaches_is_lost_in_the_bound_too(full, days):
     status = first.branch_status.copy()
     status[:, 5:, tie] = series_lib.FAULT
     whole, cut = (
-        acopf.bound(full, tapes, count=1) for tapes in (first, first.replace(branch_status=status))
+        acopf.bound(full, days, count=1) for days in (first, first.replace(branch_status=status))
     )
     load = int(np.flatnonzero(full.grid.loads == 13)[0])
     lost = full.dt_h * full.options.lost_load_price * first.load_p_mw[0, 5:, load]
@@ -336,10 +336,10 @@ def test_load_that_no_unit_reaches_is_lost_in_the_bound_too(full, days):
 
 def test_no_load_is_cut_besides_what_relays_hold_off(full, days):
     # With nothing to gain, loads stay as they come, however much of them is connected.
-    tape = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf)[:1], days)
-    state = jax.jit(jax.vmap(full.start))(tape)
+    series = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf)[:1], days)
+    state = jax.jit(jax.vmap(full.start))(series)
     shed = state.frequency.replace(shed_share=jax.numpy.full(1, 0.05))
     controller = acopf.acopf(full, count=1)
     for frequency in (state.frequency, shed):
-        action, _ = controller.act(state.replace(frequency=frequency), tape, [None])
+        action, _ = controller.act(state.replace(frequency=frequency), series, [None])
         assert np.abs(action[0][full.layout.action["load"]]).max() < 1e-3

@@ -43,14 +43,14 @@ def player(full):
 
 
 @pytest.fixture(scope="module")
-def tapes(full):
+def days(full):
     return episodes.held_out(full, "test", 3, seed=3)
 
 
 @pytest.fixture(scope="module")
-def states(full, tapes):
+def states(full, days):
     """The first decision of three episodes."""
-    return jax.jit(jax.vmap(full.start))(tapes)
+    return jax.jit(jax.vmap(full.start))(days)
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,12 @@ def narrow_player(narrow):
 
 
 @pytest.fixture(scope="module")
-def played(full, player, tapes):
+def played(full, player, days):
     """The first episode, by every controller."""
     found = {}
     for name in NAMES:
         controller = registry.make(name, full)
-        found[name] = player.play(controller, _first(tapes))
+        found[name] = player.play(controller, _first(days))
         controller.close()
     return found
 
@@ -86,23 +86,23 @@ def _first(batch, count=1):
     return jax.tree.map(lambda leaf: leaf[:count], batch)
 
 
-def _decide(controller, states, tapes, seed=0):
-    action, _ = controller.act(states, tapes, controller.start(tapes, seed))
+def _decide(controller, states, days, seed=0):
+    action, _ = controller.act(states, days, controller.start(days, seed))
     return np.asarray(action)
 
 
-def _asked(env, states, tapes, action):
+def _asked(env, states, days, action):
     """What the first grid's step is asked for, generators in service as the state says."""
-    state, tape = jax.tree.map(lambda leaf: leaf[0], (states, tapes))
+    state, series = jax.tree.map(lambda leaf: leaf[0], (states, days))
     wanted = actions_lib.read(env.layout, env.site, jnp.asarray(action[0]))
     return actions_lib.project(
-        env.limits, wanted, tape.at(state.t + 1), state.gen_p_mw, state.gen_on, state.vm_pu,
+        env.limits, wanted, series.at(state.t + 1), state.gen_p_mw, state.gen_on, state.vm_pu,
         state.energy_mwh,
     )  # fmt: skip
 
 
-def _foreseen(tapes):
-    return np.asarray(tapes.load_forecast_mw[0, :, 0] - tapes.renewable_forecast_mw[0, :, 0])
+def _foreseen(days):
+    return np.asarray(days.load_forecast_mw[0, :, 0] - days.renewable_forecast_mw[0, :, 0])
 
 
 def test_every_controller_plays_the_full_layout(full, played):
@@ -116,11 +116,11 @@ def test_every_controller_plays_the_full_layout(full, played):
 
 
 def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
-    narrow, narrow_player, tapes
+    narrow, narrow_player, days
 ):
     for name in NAMES:
         controller = registry.make(name, narrow)
-        found = narrow_player.play(controller, _first(tapes))
+        found = narrow_player.play(controller, _first(days))
         controller.close()
         action = found.seen.action
         assert action.shape == (STEPS, 1, narrow.layout.action_size), name
@@ -135,24 +135,24 @@ def test_unknown_names_are_refused_with_the_known_ones(full):
         registry.make("acdc", full)
 
 
-def test_random_is_the_same_by_seed_and_episode_whatever_the_batch(full, states, tapes):
+def test_random_is_the_same_by_seed_and_episode_whatever_the_batch(full, states, days):
     controller = simple.random(full)
-    action = _decide(controller, states, tapes)
-    np.testing.assert_array_equal(action, _decide(controller, states, tapes))
+    action = _decide(controller, states, days)
+    np.testing.assert_array_equal(action, _decide(controller, states, days))
     np.testing.assert_array_equal(
-        action[:2], _decide(controller, _first(states, 2), _first(tapes, 2))
+        action[:2], _decide(controller, _first(states, 2), _first(days, 2))
     )
-    later = _decide(controller, states.replace(t=states.t + 1), tapes)
-    for other in (action[[1, 2, 0]], _decide(controller, states, tapes, seed=1), later):
+    later = _decide(controller, states.replace(t=states.t + 1), days)
+    for other in (action[[1, 2, 0]], _decide(controller, states, days, seed=1), later):
         assert (np.abs(action - other).max(1) > 0.5).all()
     assert action.min() < -0.9 and action.max() > 0.9 and abs(action.mean()) < 0.15
 
 
-def test_proportional_units_give_one_share_of_pmax_and_what_is_foreseen(full, played, tapes):
+def test_proportional_units_give_one_share_of_pmax_and_what_is_foreseen(full, played, days):
     target = played["proportional"].seen.detail.asked.gen_target_mw[:, 0]
     share = target[:, full.grid.units] / full.grid.gen.p_max_mw[full.grid.units]
     np.testing.assert_allclose(share, np.tile(share[:, :1], 2), rtol=1e-4)
-    beyond = target.sum(1) / _foreseen(tapes)[:STEPS]  # losses, and what condensers draw
+    beyond = target.sum(1) / _foreseen(days)[:STEPS]  # losses, and what condensers draw
     assert (beyond > 1.0).all() and (beyond < 1.06).all()
 
 
@@ -167,25 +167,25 @@ def test_merit_order_costs_less_than_proportional(full, played):
 
 
 @pytest.mark.parametrize("make", [dispatch.proportional, dispatch.merit_order])
-def test_dispatchers_leave_out_units_that_are_out_of_service(full, states, tapes, make):
+def test_dispatchers_leave_out_units_that_are_out_of_service(full, states, days, make):
     stays, out = full.grid.units
     lost = states.replace(gen_on=states.gen_on.at[:, out].set(False))
-    asked = _asked(full, lost, tapes, _decide(make(full), lost, tapes))
-    wanted = _foreseen(tapes)[0] + float(states.losses_mw[0] - states.condenser_mw[0].sum())
+    asked = _asked(full, lost, days, _decide(make(full), lost, days))
+    wanted = _foreseen(days)[0] + float(states.losses_mw[0] - states.condenser_mw[0].sum())
     most = float(states.gen_p_mw[0, stays] + full.limits.ramp_mw[stays])
     assert float(asked.gen_target_mw[stays]) == pytest.approx(min(wanted, most), rel=1e-4)
 
 
-def test_reconnect_closes_what_was_opened_by_hand(full, player, tapes):
+def test_reconnect_closes_what_was_opened_by_hand(full, player, days):
     branch, reconnect = 5, simple.reconnect(full)
     opening = jnp.zeros(full.layout.action_size)
     opening = opening.at[full.layout.action["switch"].start + branch].set(-1.0)
 
-    def act(state, tape, memory):
-        closing, _ = reconnect.act(state, tape, memory)
+    def act(state, series, memory):
+        closing, _ = reconnect.act(state, series, memory)
         return jnp.where((state.t == 0)[:, None], opening, closing), memory
 
-    found = player.play(dataclasses.replace(reconnect, act=act), _first(tapes))
+    found = player.play(dataclasses.replace(reconnect, act=act), _first(days))
     opened = found.seen.why[:, 0, branch] == switching.OPENED
     # Three steps of cooldown, then it closes and stays so.
     wait = full.options.switch_cooldown_steps
@@ -193,7 +193,7 @@ def test_reconnect_closes_what_was_opened_by_hand(full, player, tapes):
     assert found.happened.metrics["refused_switches"].sum() == 0
 
 
-def test_reconnect_closes_what_tripped_only_where_nothing_else_does(full, states, tapes):
+def test_reconnect_closes_what_tripped_only_where_nothing_else_does(full, states, days):
     protection = ProtectionOptions(recloses=False)
     switches = full.layout.action["switch"]
     branch = states.branch
@@ -202,24 +202,24 @@ def test_reconnect_closes_what_tripped_only_where_nothing_else_does(full, states
             why=branch.why.at[:, k].set(why), wait=branch.wait.at[:, k].set(wait)
         )
     tripped = states.replace(branch=branch)
-    asked = _decide(simple.reconnect(_env(protection=protection)), tripped, tapes)[:, switches]
+    asked = _decide(simple.reconnect(_env(protection=protection)), tripped, days)[:, switches]
     assert (np.flatnonzero(asked[0]) == [3]).all() and (asked[:, 3] == 1.0).all()
     after = switching.advance(
-        jax.tree.map(lambda leaf: leaf[0], branch), tapes.branch_status[0, 1], recloses=False
+        jax.tree.map(lambda leaf: leaf[0], branch), days.branch_status[0, 1], recloses=False
     )
     assert not after.closed[3]
     assert switching.switch(after, jnp.asarray(asked[0]), 3).state.closed[3]
-    assert not _decide(simple.reconnect(full), tripped, tapes).any()
+    assert not _decide(simple.reconnect(full), tripped, days).any()
 
 
-def test_reconnect_brings_back_dead_buses_first_and_leaves_the_tape_its_own(full, states, tapes):
+def test_reconnect_brings_back_dead_buses_first_and_leaves_the_series_its_own(full, states, days):
     switches, branch = full.layout.action["switch"], full.grid.branch
     out = np.array([2, 9, 13])
     opened = states.branch.replace(why=states.branch.why.at[:, out].set(switching.OPENED))
 
     def ask(**change):
         state = states.replace(**{"branch": opened, **change})
-        return np.flatnonzero(_decide(simple.reconnect(full), state, tapes)[0, switches])
+        return np.flatnonzero(_decide(simple.reconnect(full), state, days)[0, switches])
 
     for k in out:
         taken = opened.available.at[:, np.setdiff1d(out, k)].set(False)
@@ -235,11 +235,11 @@ def operator(narrow):
 
 
 @pytest.fixture(scope="module")
-def overloaded(narrow, narrow_player, tapes):
+def overloaded(narrow, narrow_player, days):
     """Doing nothing where branch 0 is overloaded: the episode, and the state after a step of it."""
     seen = []
     idle = controllers.do_nothing(narrow)
-    return narrow_player.play(idle, _first(tapes), watch=seen.append), seen[1]
+    return narrow_player.play(idle, _first(days), watch=seen.append), seen[1]
 
 
 def _loaded(env, state, rho):
@@ -252,9 +252,9 @@ def _loaded(env, state, rho):
     return state.replace(va_rad=scale * state.va_rad)
 
 
-def test_expert_relieves_what_would_trip(narrow, narrow_player, operator, overloaded, tapes):
+def test_expert_relieves_what_would_trip(narrow, narrow_player, operator, overloaded, days):
     assert overloaded[0].happened.terms["trips"].sum() > 0
-    found = narrow_player.play(operator, _first(tapes))
+    found = narrow_player.play(operator, _first(days))
     rho = found.seen.detail.rho[:, 0, 0]
     assert found.happened.terms["trips"].sum() == 0
     assert rho[0] > 0.9 and (rho[3:] < 0.97).all()
@@ -265,25 +265,25 @@ def test_expert_relieves_what_would_trip(narrow, narrow_player, operator, overlo
 
 
 def test_expert_moves_loads_only_where_units_cannot_help(
-    narrow, narrow_player, operator, overloaded, tapes
+    narrow, narrow_player, operator, overloaded, days
 ):
     act, loads = narrow_player.compiled(operator), narrow.layout.action["load"]
-    nothing, state = operator.start(_first(tapes), 0), _loaded(narrow, overloaded[1], 1.01)
-    assert not np.asarray(act(state, _first(tapes), nothing)[0])[0, loads].any()
+    nothing, state = operator.start(_first(days), 0), _loaded(narrow, overloaded[1], 1.01)
+    assert not np.asarray(act(state, _first(days), nothing)[0])[0, loads].any()
     # With one unit there is no pair to shift power between.
     alone = state.replace(gen_on=state.gen_on.at[:, narrow.grid.units[1]].set(False))
-    assert np.abs(act(alone, _first(tapes), nothing)[0][0, loads]).max() > 0.2
+    assert np.abs(act(alone, _first(days), nothing)[0][0, loads]).max() > 0.2
 
 
 def test_expert_goes_back_to_the_plan_as_far_as_it_is_safe(
-    narrow, narrow_player, operator, overloaded, tapes
+    narrow, narrow_player, operator, overloaded, days
 ):
     act, units = narrow_player.compiled(operator), narrow.grid.units
-    moved = operator.start(_first(tapes), 0)
+    moved = operator.start(_first(days), 0)
     # The unit at the from end of branch 0 gives less, the other more.
     moved = moved._replace(shift=moved.shift.at[0, units].set(jnp.array([-5.0, 5.0])))
     left = {
-        rho: act(_loaded(narrow, overloaded[1], rho), _first(tapes), moved)
+        rho: act(_loaded(narrow, overloaded[1], rho), _first(days), moved)
         for rho in (0.6, 0.88, 0.92)
     }
     shift = {rho: np.asarray(memory.shift[0, units]) for rho, (_, memory) in left.items()}
@@ -349,12 +349,12 @@ def test_relief_stops_where_a_pair_is_not_worth_it():
     np.testing.assert_allclose(shift, [-4.0, 0.0, 4.0], atol=1e-3)
 
 
-def test_optimisers_know_of_maintenance_ahead_and_not_of_faults(full, states, tapes):
+def test_optimisers_know_of_maintenance_ahead_and_not_of_faults(full, states, days):
     view = outlook.Outlook(full, STEPS)
-    status = tapes.branch_status.at[:, :, :].set(0)
+    status = days.branch_status.at[:, :, :].set(0)
     status = status.at[:, 5:, 6].set(MAINTENANCE).at[:, 5:, 7].set(FAULT)
     status = status.at[:, :8, 8].set(MAINTENANCE).at[:, :8, 9].set(FAULT)
-    closed = view.look(states, tapes.replace(branch_status=status))[0].closed
+    closed = view.look(states, days.replace(branch_status=status))[0].closed
     steps = np.arange(1, STEPS + 1)
     np.testing.assert_array_equal(closed[:, 6], steps < 5)  # as announced
     np.testing.assert_array_equal(closed[:, 7], True)  # comes unforeseen
@@ -362,42 +362,42 @@ def test_optimisers_know_of_maintenance_ahead_and_not_of_faults(full, states, ta
     np.testing.assert_array_equal(closed[:, 9], False)  # nobody knows how long
 
 
-def test_look_ahead_does_not_see_what_is_not_foreseen(full, states, tapes):
+def test_look_ahead_does_not_see_what_is_not_foreseen(full, states, days):
     controller = mpc.mpc(full, count=1)
-    action = _decide(controller, states, tapes)
+    action = _decide(controller, states, days)
     later = lambda leaf: leaf.at[:, 1:].multiply(1.3)
-    other = tapes.replace(
-        load_p_mw=later(tapes.load_p_mw), renewable_mw=later(tapes.renewable_mw),
-        load_forecast_mw=later(tapes.load_forecast_mw),
-        branch_status=tapes.branch_status.at[:, 1:, 7].set(FAULT),
+    other = days.replace(
+        load_p_mw=later(days.load_p_mw), renewable_mw=later(days.renewable_mw),
+        load_forecast_mw=later(days.load_forecast_mw),
+        branch_status=days.branch_status.at[:, 1:, 7].set(FAULT),
     )  # fmt: skip
     np.testing.assert_allclose(_decide(controller, states, other), action, atol=1e-5)
-    seen = tapes.replace(load_forecast_mw=tapes.load_forecast_mw * 1.05)
+    seen = days.replace(load_forecast_mw=days.load_forecast_mw * 1.05)
     assert np.abs(_decide(controller, states, seen) - action).max() > 0.01
 
 
-def test_optimisers_are_told_when_what_tripped_closes(full, states, tapes):
+def test_optimisers_are_told_when_what_tripped_closes(full, states, days):
     tripped = states.branch.replace(
         why=states.branch.why.at[:, 4].set(switching.TRIPPED),
         wait=states.branch.wait.at[:, 4].set(6),
     )
     view = outlook.Outlook(full, STEPS)
-    closed = view.look(states.replace(branch=tripped), tapes)[0].closed[:, 4]
+    closed = view.look(states.replace(branch=tripped), days)[0].closed[:, 4]
     # `advance` counts the wait down and then closes: in the sixth step.
     state, first = jax.tree.map(lambda leaf: leaf[0], tripped), None
     for step in range(1, STEPS + 1):
-        state = switching.advance(state, tapes.branch_status[0, step])
+        state = switching.advance(state, days.branch_status[0, step])
         first = step if first is None and bool(state.closed[4]) else first
     np.testing.assert_array_equal(closed, np.arange(1, STEPS + 1) >= first)
 
 
-def test_processes_find_what_one_finds_alone(full, states, tapes):
+def test_processes_find_what_one_finds_alone(full, states, days):
     alone, several = (dcopf.dcopf(full, count=count) for count in (1, 2))
-    action = _decide(alone, states, tapes)
-    np.testing.assert_array_equal(_decide(several, states, tapes), action)
+    action = _decide(alone, states, days)
+    np.testing.assert_array_equal(_decide(several, states, days), action)
     several.close()
     ended = states.replace(terminated=states.terminated.at[1].set(True))
-    rest = _decide(alone, ended, tapes)
+    rest = _decide(alone, ended, days)
     assert not rest[1].any()
     np.testing.assert_array_equal(rest[[0, 2]], action[[0, 2]])
 

@@ -208,13 +208,13 @@ def test_only_the_island_that_lives_counts(case14):
     dispatcher = dc_dispatch.Dispatcher(_setting(case14, fleet, rounds=1))
     situation = _situation(case14, fleet, closed=closed)
     period = dispatcher.periods(situation)[0]
-    assert list(np.flatnonzero(~period.topology.alive)) == [5, 7]
+    assert list(np.flatnonzero(~period.topology.energised)) == [5, 7]
     plan, _ = dispatcher.plan(situation, [period], _memory(case14))
     at_six = float(situation.load_p_mw[case14.loads == 5])
     assert plan.short_mw[0] == pytest.approx(0.0, abs=1e-6)
-    alive = situation.load_p_mw.sum() - at_six
+    energised = situation.load_p_mw.sum() - at_six
     assert plan.unit_mw.sum() + plan.moved_mw[plan.moved_mw < 0].sum() == pytest.approx(
-        1.02 * alive, rel=1e-6
+        1.02 * energised, rel=1e-6
     )
     answer, _ = dispatcher((situation, _memory(case14)))
     assert all(np.isfinite(part).all() for part in answer)
@@ -331,7 +331,8 @@ def test_plants_keep_their_share_of_the_forecast_up_to_their_rating(case14):
 
 
 def test_plants_beyond_their_rating_are_believed(case14):
-    # Tapes with a large share of wind and sun have plants several times as large as the fleet's.
+    # Time series with a large share of wind and sun have plants several times as large as the
+    # fleet's.
     fleet = fleet_file.load("case14", case14)
     rated = fleet.renewables.p_max_mw
     dispatcher = dc_dispatch.Dispatcher(_setting(case14, fleet))

@@ -109,7 +109,7 @@ def test_with_branches_out_already_screening_equals_dc_outages_too(out):
         already = np.isin(np.arange(len(loading)), out)
         assert np.all(loading[already] == 0.0)
         # An outage that cuts off more is a bridge, of the intact grid or only now.
-        whole = ~already & (np.asarray(exact.alive.sum(1)) == int(base.alive.sum()))
+        whole = ~already & (np.asarray(exact.energised.sum(1)) == int(base.energised.sum()))
         assert whole.sum() > 150
         worst = np.asarray(exact.rho.max(1))
         np.testing.assert_allclose(loading[whole], worst[whole], atol=1e-6, rtol=1e-6)

@@ -12,9 +12,9 @@ import pytest
 
 from configs import registry
 from configs.experiment import Experiment
-from envs.inputs import bounds, json_file
+from envs.inputs import bounds, command_line, json_file
 from evaluation import results
-from launch import command_line, option_fields, run_folder
+from launch import option_fields, run_folder
 
 FIELDS = {path: (kind, text) for path, kind, text, _ in option_fields.of(Experiment)}
 COMMANDS = (
@@ -47,10 +47,10 @@ def test_ends_of_a_range_are_in_it_where_it_says_so():
     assert str(bounds.Range(0, 1e9)) == "from 0 to 1e9"
     assert str(bounds.Range(1, 2**20)) == "from 1 to 1048576"
     half = bounds.Range(0, 1, above=True)
-    assert str(half) == "above 0, at most 1" and half.holds(1) and not half.holds(0)
+    assert str(half) == "above 0, at most 1" and half.contains(1) and not half.contains(0)
     open_ = bounds.Range(0, 1, below=True)
-    assert str(open_) == "at least 0, below 1" and open_.holds(0) and not open_.holds(1)
-    assert not bounds.Range(-math.inf, math.inf).holds(math.nan)
+    assert str(open_) == "at least 0, below 1" and open_.contains(0) and not open_.contains(1)
+    assert not bounds.Range(-math.inf, math.inf).contains(math.nan)
 
 
 @pytest.mark.parametrize(

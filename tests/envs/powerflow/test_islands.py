@@ -26,7 +26,7 @@ LANES = 200
 def _serving_most(grid, closed, capacity, load):
     """The island that serves most load, by flooding from each bus in turn."""
     ends = np.stack([grid.branch.from_bus, grid.branch.to_bus], 1)[closed]
-    left, best, alive = set(range(grid.n_bus)), (0.0, 0.0), np.zeros(grid.n_bus, bool)
+    left, best, energised = set(range(grid.n_bus)), (0.0, 0.0), np.zeros(grid.n_bus, bool)
     while left:
         island, edge = set(), {min(left)}
         while edge:
@@ -38,8 +38,8 @@ def _serving_most(grid, closed, capacity, load):
         can = capacity[at].sum()
         rank = (min(max(load[at].sum(), 0.0), can), can)
         if rank > best:
-            best, alive = rank, np.isin(np.arange(grid.n_bus), at)
-    return alive
+            best, energised = rank, np.isin(np.arange(grid.n_bus), at)
+    return energised
 
 
 def _cut(grid, buses):
@@ -75,9 +75,9 @@ def test_the_island_that_lives_is_the_one_that_serves_most_load(name, request):
     found = jax.jit(lambda *x: islands.find(net, *x))(
         jnp.asarray(closed.T, jnp.float32), inner(capacity), inner(load)
     )
-    alive = np.asarray(found.alive)[net.position].T
+    energised = np.asarray(found.energised)[net.position].T
     exact = [_serving_most(grid, *case) for case in zip(closed, capacity, load)]
-    np.testing.assert_array_equal(alive, exact)
+    np.testing.assert_array_equal(energised, exact)
     on_host = [connectivity.living(grid, *case) for case in zip(closed, gen_on, load)]
     np.testing.assert_array_equal(on_host, exact)
     # Not merely the island with most Pmax, nor that with most load.
@@ -96,7 +96,7 @@ def test_a_power_flow_keeps_the_loads_where_the_largest_unit_is_cut_off_alone(ca
     found = jax.jit(solve.solver(net))(
         solve.request_of(net, small, 0.2 * q, closed=jnp.asarray(closed, jnp.float32))
     )
-    assert found.converged and found.alive.tolist() == [False] + [True] * 13
+    assert found.converged and found.energised.tolist() == [False] + [True] * 13
 
 
 def test_a_bridge_cuts_off_the_side_that_serves_less_load(case14):
@@ -111,21 +111,21 @@ def test_a_bridge_cuts_off_the_side_that_serves_less_load(case14):
 # In the environment.
 
 
-def _without_outages(tape):
-    return tape.replace(
-        branch_status=jnp.zeros_like(tape.branch_status),
-        gen_status=jnp.zeros_like(tape.gen_status),
+def _without_outages(series):
+    return series.replace(
+        branch_status=jnp.zeros_like(series.branch_status),
+        gen_status=jnp.zeros_like(series.gen_status),
     )
 
 
-def _open(tape, branches):
+def _open(series, branches):
     """The same day with `branches` out in its first step."""
-    return tape.replace(branch_status=tape.branch_status.at[1, branches].set(series_lib.FAULT))
+    return series.replace(branch_status=series.branch_status.at[1, branches].set(series_lib.FAULT))
 
 
 @pytest.fixture(scope="module")
 def day(env):
-    return _without_outages(jax.jit(env.sample_tape)(jax.random.PRNGKey(3)))
+    return _without_outages(jax.jit(env.sample_series)(jax.random.PRNGKey(3)))
 
 
 @pytest.fixture(scope="module")
@@ -153,16 +153,16 @@ def test_load_asked_for_is_served_or_not_served_whatever_is_cut_off_and_shed(hel
     gone = lost[:, None] == np.arange(grid.n_gen)
     gen = jnp.where(gone, series_lib.FAULT, series_lib.IN_SERVICE).astype(day.gen_status.dtype)
     every = jnp.arange(LANES)
-    tapes = jax.tree.map(lambda x: jnp.broadcast_to(x, (LANES, *x.shape)), day)
-    tapes = tapes.replace(
-        branch_status=tapes.branch_status.at[every, rows + 1].set(branch),
-        gen_status=tapes.gen_status.at[every, rows + 1].set(gen),
+    days = jax.tree.map(lambda x: jnp.broadcast_to(x, (LANES, *x.shape)), day)
+    days = days.replace(
+        branch_status=days.branch_status.at[every, rows + 1].set(branch),
+        gen_status=days.gen_status.at[every, rows + 1].set(gen),
     )
     action = jnp.asarray(rng.uniform(-1, 1, (LANES, env.layout.action_size)), jnp.float32)
-    after, detail = detailed(state, action, tapes)
+    after, detail = detailed(state, action, days)
 
     went_on = ~np.asarray(after.terminated)
-    dead, held_off = ~np.asarray(detail.alive), np.asarray(shed) > 0
+    dead, held_off = ~np.asarray(detail.energised), np.asarray(shed) > 0
     cut_off = dead[:, grid.loads].any(1)
     unserved = np.asarray(after.terms["energy_not_served"], float) / env.dt_h
     asked_of = np.asarray(detail.asked.load_p_mw, float)
@@ -184,22 +184,22 @@ def test_load_asked_for_is_served_or_not_served_whatever_is_cut_off_and_shed(hel
 
 @pytest.fixture(scope="module")
 def first_step(env):
-    """What the first step of a tape leads to, compiled once."""
+    """What the first step of a time series leads to, compiled once."""
     start, detailed = jax.jit(env.start), jax.jit(env.detailed)
     idle = jnp.zeros(env.layout.action_size)
-    return lambda tape, **changes: detailed(start(tape).replace(**changes), idle, tape)
+    return lambda series, **changes: detailed(start(series).replace(**changes), idle, series)
 
 
 def test_what_relays_hold_off_is_not_counted_again_where_nothing_is_served(env, day, first_step):
     """A dead load misses all of its energy, one that is served what relays hold off of it."""
     dead = [11, 12, 13]
-    tape = _open(day, _cut(env.grid, dead))
+    series = _open(day, _cut(env.grid, dead))
     for share in (0.0, 0.1):
         frequency = frequency_lib.initial().replace(shed_share=jnp.float32(share))
-        after, _ = first_step(tape, frequency=frequency)
+        after, _ = first_step(series, frequency=frequency)
         assert not after.terminated
         # Relays reconnect evenly from 10 % on, 2 % a minute: 5 minutes leave none, on average half.
-        asked = np.asarray(tape.load_p_mw[1])
+        asked = np.asarray(series.load_p_mw[1])
         off = np.isin(env.grid.loads, dead)
         expected = asked[off].sum() + asked[~off].sum() * share / 2
         found = float(after.terms["energy_not_served"]) * 12
@@ -208,7 +208,7 @@ def test_what_relays_hold_off_is_not_counted_again_where_nothing_is_served(env, 
 
 def test_a_grid_that_loses_its_largest_unit_with_the_bus_ends_by_islanding(env, day, first_step):
     after, detail = first_step(_open(day, _cut(env.grid, [0])))
-    assert detail.alive.tolist() == [False] + [True] * 13
+    assert detail.energised.tolist() == [False] + [True] * 13
     assert after.terminated and Reason(int(after.reason)) == Reason.ISLANDING
 
 
@@ -254,10 +254,10 @@ def test_a_plant_that_is_cut_off_disturbs_frequency(env, day, first_step):
     assert not np.isin(env.grid.gen.bus, bus).any()
     outcomes = []
     for output in (0.0, 60.0):
-        tape = day.replace(
+        series = day.replace(
             renewable_mw=jnp.where(here, output, 0.0 * day.renewable_mw),
             load_p_mw=jnp.where(load, 0.0, day.load_p_mw),
         )
-        after, _ = first_step(_open(tape, _cut(env.grid, [bus])))
+        after, _ = first_step(_open(series, _cut(env.grid, [bus])))
         outcomes.append(float(after.metrics["nadir_hz"]))
     assert outcomes[1] < outcomes[0] - 0.05, outcomes

@@ -54,7 +54,7 @@ def test_derivatives_equal_finite_differences(case, out):
         for name, slope in zip(names, slopes):
             ours = directions @ np.asarray(getattr(found, name))
             np.testing.assert_allclose(ours, slope, rtol=1e-4, atol=1e-4, err_msg=name)
-        for name in ("vm_start_pu", "va_start_rad", "holds", "capacity"):
+        for name in ("vm_start_pu", "va_start_rad", "pv", "capacity"):
             assert not np.asarray(getattr(found, name)).any()
 
 

@@ -54,27 +54,27 @@ def outages(case14):
 def test_every_bus_balances_on_the_island_that_lives(case14, outages):
     net, p, q, _, found = outages
     free = ~np.isin(np.arange(14), case14.gen.bus)
-    assert found.converged.all() and (~found.alive).any()
+    assert found.converged.all() and (~found.energised).any()
     incidence = np.zeros((14, 2 * case14.n_branch))
     ends = np.concatenate([case14.branch.from_bus, case14.branch.to_bus])
     incidence[ends, np.arange(len(ends))] = 1
-    for lane, alive in enumerate(found.alive):
-        share = np.asarray(net.participation)[net.position, 0] * alive
+    for lane, energised in enumerate(found.energised):
+        share = np.asarray(net.participation)[net.position, 0] * energised
         share = share / share.sum()
         square = found.vm_pu[lane] ** 2
         leaving_p = incidence @ np.concatenate([found.p_from_pu[lane], found.p_to_pu[lane]])
         leaving_p += case14.bus.shunt_p_mw / 100 * square
         leaving_q = incidence @ np.concatenate([found.q_from_pu[lane], found.q_to_pu[lane]])
         leaving_q -= case14.bus.shunt_q_mvar / 100 * square
-        scheduled = (p[lane] + found.slack_pu[lane] * share) * alive
+        scheduled = (p[lane] + found.slack_pu[lane] * share) * energised
         np.testing.assert_allclose(leaving_p, scheduled, atol=1e-9)
-        np.testing.assert_allclose(leaving_q[free], (q[lane] * alive)[free], atol=1e-9)
+        np.testing.assert_allclose(leaving_q[free], (q[lane] * energised)[free], atol=1e-9)
         np.testing.assert_allclose(found.p_pu[lane], scheduled, atol=1e-9)
 
 
 def test_what_is_dead_or_open_carries_nothing(case14, outages):
     _, _, _, tried, found = outages
-    dead = ~found.alive
+    dead = ~found.energised
     for values in (found.vm_pu, found.va_rad, found.p_pu, found.q_pu):
         assert (values[dead] == 0).all()
     off = tried.closed == 0
@@ -85,7 +85,7 @@ def test_what_is_dead_or_open_carries_nothing(case14, outages):
 
 def test_the_slack_is_shared_by_participation(case14, outages):
     _, p, _, _, found = outages
-    lane = int(np.flatnonzero(found.alive.all(1))[0])
+    lane = int(np.flatnonzero(found.energised.all(1))[0])
     moved = found.p_pu[lane] - p[lane]
     capacity = np.bincount(case14.gen.bus, np.maximum(case14.gen.p_max_mw, 0), 14)
     np.testing.assert_allclose(
@@ -164,7 +164,7 @@ def test_no_unit_left_is_no_solution(net):
     closed = jnp.ones((1, 20)).at[0, 0].set(0)
     options = {"fallback": False}
     found = _solve(net, p, q, "chord", options, capacity=jnp.zeros((1, 14)), closed=closed)
-    assert not found.converged[0] and not found.alive.any()
+    assert not found.converged[0] and not found.energised.any()
 
 
 def test_a_warm_start_saves_iterations(net):
@@ -185,7 +185,7 @@ def test_newton_solves_what_the_method_gives_up():
     tried = comparison.outages(grid, [(0,), (41,), (45,), (46,)])
     with jax.experimental.enable_x64():
         net = network.build(grid, jnp.float64)
-        args = net, grid, at, tried.closed, tried.holds, "chord"
+        args = net, grid, at, tried.closed, tried.pv, "chord"
         found = comparison.solve_all(*args, tolerance_pu=1e-9)
         without = comparison.solve_all(*args, tolerance_pu=1e-9, fallback=False)
     assert found.converged.all() and found.fell_back.tolist() == [False, True, True, True]
@@ -198,12 +198,12 @@ def test_slots_for_freed_buses_change_the_effort_and_no_result(net, slots):
     held = held[np.asarray(net.position)[held] >= net.n_free]  # four buses besides the reference
     lanes = 6  # of which lane k frees the first k
     p, q = _injections(net, lanes, seed=5, spread=0.1)
-    holds = np.tile((np.asarray(net.position) >= net.n_free) * 1.0, (lanes, 1))
+    pv = np.tile((np.asarray(net.position) >= net.n_free) * 1.0, (lanes, 1))
     for lane in range(lanes):
-        holds[lane, held[:lane]] = 0.0
-    holds = jnp.asarray(holds)
+        pv[lane, held[:lane]] = 0.0
+    pv = jnp.asarray(pv)
     every, few = (
-        _solve(net, p, q, "fast_decoupled", {"tolerance_pu": 1e-5, "freed_slots": k}, holds=holds)
+        _solve(net, p, q, "fast_decoupled", {"tolerance_pu": 1e-5, "freed_slots": k}, pv=pv)
         for k in (None, slots)
     )
     assert every.converged.all() and few.converged.all() and not every.fell_back.any()
@@ -228,13 +228,13 @@ def test_the_jacobian_is_the_derivative_of_the_mismatch(case14):
         n, n_held = net.n_bus, net.n_bus - net.n_free
         closed = np.ones((net.n_branch, 1))
         closed[[3, 13], 0] = 0  # The second cuts a bus off.
-        alive = np.ones((n, 1))
-        alive[net.position[7]] = 0
+        energised = np.ones((n, 1))
+        energised[net.position[7]] = 0
         freed = np.zeros((n_held, 1))
         freed[1] = 1
         share = rng.uniform(0, 1, (n, 1))
         p, q = rng.normal(size=(2, n, 1))
-        problem = iteration.Problem(*map(jnp.asarray, (p, q, share, closed, freed, alive)))
+        problem = iteration.Problem(*map(jnp.asarray, (p, q, share, closed, freed, energised)))
         vm, va = rng.uniform(-0.05, 0.05, (2, n, 1))
 
         def residual(unknown):
@@ -248,7 +248,9 @@ def test_the_jacobian_is_the_derivative_of_the_mismatch(case14):
         expected = jax.jit(jax.jacobian(residual))(at)
         x = balance.Voltages(jnp.asarray(vm), jnp.asarray(va), at[net.reference][None])
         found, expected = np.asarray(newton.jacobian(net, problem, x)[0]), np.asarray(expected)
-    solved = np.concatenate([alive, alive * np.concatenate([np.ones((net.n_free, 1)), freed])])
+    solved = np.concatenate(
+        [energised, energised * np.concatenate([np.ones((net.n_free, 1)), freed])]
+    )
     solved = solved[:, 0] > 0
     np.testing.assert_allclose(found[solved], expected[solved], atol=1e-10)
     np.testing.assert_array_equal(found[~solved], np.eye(2 * n)[~solved])

@@ -54,9 +54,9 @@ def test_limits_equal_pandapower_where_no_bus_returns():
         assert found.converged.all() and (found.at_limit != 0).any(1).all()
         for lane, answer in enumerate(answers):
             given = answer.gen_q / grid.base_mva
-            holds = np.isin(np.arange(grid.n_bus), grid.gen.bus)
-            at_max = holds & (np.abs(given - limits["q_max_pu"]) < 1e-9)
-            at_min = holds & (np.abs(given - limits["q_min_pu"]) < 1e-9)
+            pv = np.isin(np.arange(grid.n_bus), grid.gen.bus)
+            at_max = pv & (np.abs(given - limits["q_max_pu"]) < 1e-9)
+            at_min = pv & (np.abs(given - limits["q_min_pu"]) < 1e-9)
             np.testing.assert_array_equal(found.at_limit[lane], at_max * 1 - at_min * 1)
             assert max(comparison.difference(answer, found, lane, grid.base_mva)) <= 10 * error
 
@@ -71,18 +71,18 @@ def test_every_bus_is_within_limits_or_has_let_go(double, method):
     found, net = _solve(grid, at, double, method, limits)
     tolerance = 3 * (1e-9 if double else net.tolerance_pu)
     setpoint = np.asarray(net.vm_base, float)[net.position, 0]
-    holds = np.isin(np.arange(grid.n_bus), grid.gen.bus)
+    pv = np.isin(np.arange(grid.n_bus), grid.gen.bus)
     assert found.converged.all()
     for lane, point in enumerate(at):
         side = found.at_limit[lane]
-        assert (side > 0).sum() > 10 and (side < 0).any() and not side[~holds].any()
+        assert (side > 0).sum() > 10 and (side < 0).any() and not side[~pv].any()
         given, vm = found.q_pu[lane] - point.q, found.vm_pu[lane]
-        assert (given[holds] <= limits["q_max_pu"][holds] + tolerance).all()
-        assert (given[holds] >= limits["q_min_pu"][holds] - tolerance).all()
+        assert (given[pv] <= limits["q_max_pu"][pv] + tolerance).all()
+        assert (given[pv] >= limits["q_min_pu"][pv] - tolerance).all()
         assert (vm[side > 0] <= setpoint[side > 0] + tolerance).all()
         assert (vm[side < 0] >= setpoint[side < 0] - tolerance).all()
         np.testing.assert_allclose(
-            vm[holds & (side == 0)], setpoint[holds & (side == 0)], atol=1e-6
+            vm[pv & (side == 0)], setpoint[pv & (side == 0)], atol=1e-6
         )  # fmt: skip
         q = point.q + np.select([side > 0, side < 0], [limits["q_max_pu"], limits["q_min_pu"]], 0)
         answer = oracle.solve(point.p, q, freed=np.flatnonzero(side), start=(point.vm, point.va))

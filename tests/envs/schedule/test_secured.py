@@ -105,14 +105,14 @@ def test_units_that_take_power_from_the_grid_are_planned(case14):
 def test_days_of_a_large_grid_are_survived():
     env = grid_env.make(EnvOptions(case="case300", branch_faults_per_day=0, gen_faults_per_day=0,
                                    maintenance_per_day=0))  # fmt: skip
-    start = jax.jit(lambda key, row: env.start(env.sample_tape(key), row).replace(tape=None))
+    start = jax.jit(lambda key, row: env.start(env.sample_series(key), row).replace(series=None))
     keys = jax.random.split(jax.random.PRNGKey(0), 8)
-    tapes = jax.jit(jax.vmap(env.sample_tape))(keys)
+    days = jax.jit(jax.vmap(env.sample_series))(keys)
     states = jax.jit(jax.vmap(start))(keys, jnp.arange(8) * 30)
     idle = jnp.zeros((8, env.layout.action_size))
     step = jax.jit(jax.vmap(env.transition))
     for _ in range(6):
-        states = step(states, idle, tapes)
+        states = step(states, idle, days)
         assert not states.terminated.any()
     assert float(states.metrics["rho_max"].max()) < 1.0
 

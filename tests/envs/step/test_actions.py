@@ -18,19 +18,19 @@ def env(request):
 
 
 @pytest.fixture(scope="module")
-def tape(env):
-    return jax.jit(env.sample_tape)(jax.random.PRNGKey(0))
+def series(env):
+    return jax.jit(env.sample_series)(jax.random.PRNGKey(0))
 
 
-def test_an_action_comes_back_from_what_it_asks_for(env, tape):
-    state = env.start(tape, 144)
+def test_an_action_comes_back_from_what_it_asks_for(env, series):
+    state = env.start(series, 144)
     wanted = jax.random.uniform(jax.random.PRNGKey(1), (env.layout.action_size,), minval=-1.0)
     if "curtailment" in env.layout.action:
         # Giving up less than nothing is nothing.
         part = env.layout.action["curtailment"]
         wanted = wanted.at[part].set(-jnp.abs(wanted[part]))
     read = actions_lib.read(env.layout, env.site, wanted)
-    limits, now = env.limits, tape.at(state.t + 1)
+    limits, now = env.limits, series.at(state.t + 1)
     asked = actions_lib.project(
         limits, read, now, state.gen_p_mw, state.gen_on, state.vm_pu, state.energy_mwh, free=True
     )
@@ -38,20 +38,20 @@ def test_an_action_comes_back_from_what_it_asks_for(env, tape):
         asked.gen_target_mw, asked.vm_setpoint_pu, asked.load_p_mw, asked.renewable_mw,
         read.storage * limits.storage.p_max_mw, read.switch,
     )  # fmt: skip
-    found = env.action_for(state, tape, targets)
+    found = env.action_for(state, series, targets)
     dark = np.zeros(env.layout.action_size, bool)
     if "curtailment" in env.layout.action:  # a plant that has nothing to give asks for nothing
         dark[env.layout.action["curtailment"]] = np.asarray(now.renewable_mw) < 1e-6
     np.testing.assert_allclose(found, np.where(dark, 0.0, wanted), atol=2e-4)
 
 
-def test_nothing_asked_for_is_as_planned(env, tape):
-    found = env.action_for(env.start(tape), tape, actions_lib.Targets())
+def test_nothing_asked_for_is_as_planned(env, series):
+    found = env.action_for(env.start(series), series, actions_lib.Targets())
     np.testing.assert_array_equal(found, 0.0)
 
 
-def test_where_nothing_is_given_nothing_is_asked_for(env, tape):
-    calm = tape.replace(renewable_mw=jnp.zeros_like(tape.renewable_mw))
+def test_where_nothing_is_given_nothing_is_asked_for(env, series):
+    calm = series.replace(renewable_mw=jnp.zeros_like(series.renewable_mw))
     none = actions_lib.Targets(
         renewable_mw=jnp.zeros(env.fleet.n_renewable), load_mw=calm.at(1).load_p_mw
     )
@@ -59,14 +59,14 @@ def test_where_nothing_is_given_nothing_is_asked_for(env, tape):
     np.testing.assert_array_equal(found, 0.0)
 
 
-def test_targets_out_of_reach_are_the_nearest_action(env, tape):
-    state, n = env.start(tape), env.grid.n_gen
-    found = env.action_for(state, tape, actions_lib.Targets(unit_mw=jnp.full(n, 1e6)))
+def test_targets_out_of_reach_are_the_nearest_action(env, series):
+    state, n = env.start(series), env.grid.n_gen
+    found = env.action_for(state, series, actions_lib.Targets(unit_mw=jnp.full(n, 1e6)))
     units = np.flatnonzero(env.grid.gen.is_unit)
     np.testing.assert_array_equal(np.asarray(found)[env.layout.action["generator"]][units], 1.0)
 
 
-def test_one_control_of_several_at_a_bus_moves_its_set_point(env, tape):
+def test_one_control_of_several_at_a_bus_moves_its_set_point(env, series):
     grid = env.grid
     twice = lambda x: np.concatenate([x, x[-1:]])
     gen = dataclasses.replace(
@@ -82,7 +82,7 @@ def test_one_control_of_several_at_a_bus_moves_its_set_point(env, tape):
     two = grid_env.GridEnv(
         grid_env.Named(double, fleet, site, layout_lib.make(site, spec)), env.options
     )
-    day = jax.jit(two.sample_tape)(jax.random.PRNGKey(0))
+    day = jax.jit(two.sample_series)(jax.random.PRNGKey(0))
     state = two.start(day)
     bus = int(gen.bus[-1])
     target = state.vm_pu.at[bus].add(0.004)
@@ -91,9 +91,9 @@ def test_one_control_of_several_at_a_bus_moves_its_set_point(env, tape):
     assert float(after.vm_pu[bus]) == pytest.approx(float(target[bus]), abs=1e-5)
 
 
-def test_cuts_are_of_what_was_asked_of_what_is_in_service(env, tape):
-    state, n = env.start(tape, 144), env.grid.n_gen
-    now, limits = tape.at(state.t + 1), env.limits
+def test_cuts_are_of_what_was_asked_of_what_is_in_service(env, series):
+    state, n = env.start(series, 144), env.grid.n_gen
+    now, limits = series.at(state.t + 1), env.limits
     units = np.flatnonzero(env.grid.gen.is_unit)
 
     def cut(action, gen_on, gen_p_mw):

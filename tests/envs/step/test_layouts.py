@@ -1,4 +1,4 @@
-"""Layouts: case118 is what it says, and every entry of it is alive."""
+"""Layouts: case118 is what it says, and every entry of it is energised."""
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +16,18 @@ def env118():
 
 @pytest.fixture(scope="module")
 def step118(env118):
-    """A batch of steps on one tape from one state."""
+    """A batch of steps on one time series from one state."""
     return jax.jit(jax.vmap(env118.transition, in_axes=(None, 0, None)))
 
 
 @pytest.fixture(scope="module")
 def day118(env118):
-    tape = jax.jit(env118.sample_tape)(jax.random.PRNGKey(4))
-    tape = tape.replace(
-        branch_status=jnp.zeros_like(tape.branch_status), gen_status=jnp.zeros_like(tape.gen_status)
+    series = jax.jit(env118.sample_series)(jax.random.PRNGKey(4))
+    series = series.replace(
+        branch_status=jnp.zeros_like(series.branch_status),
+        gen_status=jnp.zeros_like(series.gen_status),
     )
-    return tape, jax.jit(env118.start)(tape, 100)
+    return series, jax.jit(env118.start)(series, 100)
 
 
 def test_case118_has_618_observations_and_145_actions(env118):
@@ -48,11 +49,11 @@ def test_the_91_largest_loads_are_controlled(env118):
 
 
 def test_every_action_of_case118_has_an_effect(env118, step118, day118):
-    tape, state = day118
+    series, state = day118
     n = env118.layout.action_size
     # In halves, so that each batch stays small: nothing, then every action alone.
     actions = 0.5 * jnp.concatenate([jnp.zeros((1, n)), jnp.eye(n)])
-    after = step118(state, actions, tape)
+    after = step118(state, actions, series)
     change = np.abs(np.asarray(after.observation[1:]) - np.asarray(after.observation[0]))
     effect = change.max(1)
     dead = [name for name, e in zip(env118.layout.action_names, effect) if e < 1e-3]
@@ -61,11 +62,11 @@ def test_every_action_of_case118_has_an_effect(env118, step118, day118):
 
 def test_every_observation_of_case118_varies_over_a_day(env118):
     def run(key):
-        tape = env118.sample_tape(key)
-        start = env118.start(tape)
+        series = env118.sample_series(key)
+        start = env118.start(series)
 
         def step(state, _):
-            after = env118.transition(state, jnp.zeros(env118.layout.action_size), tape)
+            after = env118.transition(state, jnp.zeros(env118.layout.action_size), series)
             return restart.strong(after), (after.observation, after.terminated)
 
         return jax.lax.scan(step, restart.strong(start), None, length=env118.horizon)[1]
@@ -89,20 +90,20 @@ def test_the_full_layout_adds_what_else_there_is():
 @pytest.mark.slow
 def test_the_full_layout_sees_the_margin_and_moves_switches():
     env = grid_env.make(EnvOptions(case="case118", layout="case118_full"))
-    tape = jax.jit(env.sample_tape)(jax.random.PRNGKey(4))
-    tape = tape.replace(branch_status=jnp.zeros_like(tape.branch_status))
-    state = jax.jit(env.start)(tape, 100)
+    series = jax.jit(env.sample_series)(jax.random.PRNGKey(4))
+    series = series.replace(branch_status=jnp.zeros_like(series.branch_status))
+    state = jax.jit(env.start)(series, 100)
     step = jax.jit(env.transition)
     branch = 20
     still = jnp.zeros(env.layout.action_size)
     first = env.layout.action["switch"].start
-    opened = step(state, still.at[first + branch].set(-1.0), tape)
+    opened = step(state, still.at[first + branch].set(-1.0), series)
     assert not opened.branch.closed[branch] and float(opened.terms["switching"]) == 1
     # Cooldown: three steps pass before it may be closed again.
     close = still.at[first + branch].set(1.0)
     states = [opened]
     for _ in range(4):
-        states.append(step(states[-1], close, tape))
+        states.append(step(states[-1], close, series))
     assert [bool(s.branch.closed[branch]) for s in states] == [False, False, False, True, True]
     assert [int(s.metrics["refused_switches"]) for s in states] == [0, 1, 1, 0, 0]
     after = np.asarray(opened.observation[env.layout.observation["after_outage_rho"]])
@@ -110,7 +111,7 @@ def test_the_full_layout_sees_the_margin_and_moves_switches():
     assert float(opened.terms["insecurity"]) == pytest.approx((after > 1).sum() / 12, rel=1e-5)
     # Curtailment: all of one plant.
     plant = env.layout.action["curtailment"].start
-    less = step(state, still.at[plant].set(-1.0), tape)
+    less = step(state, still.at[plant].set(-1.0), series)
     assert float(less.terms["curtailment"]) == pytest.approx(
-        float(tape.renewable_mw[101, 0]) / 12, abs=1e-3
+        float(series.renewable_mw[101, 0]) / 12, abs=1e-3
     )

@@ -28,10 +28,10 @@ def test_reserves_are_those_of_units_with_a_governor_in_service(monkeypatch):
     )
     p_max, p_min = grid.gen.p_max_mw, grid.gen.p_min_mw
     target = p_min + 0.25 * (p_max - p_min)
-    alive = np.ones(grid.n_bus, bool)
+    energised = np.ones(grid.n_bus, bool)
     books.swing(
         frequency.initial(),
-        types.SimpleNamespace(solution=types.SimpleNamespace(alive=alive)),
+        types.SimpleNamespace(solution=types.SimpleNamespace(energised=energised)),
         types.SimpleNamespace(load_p_mw=grid.bus.load_p_mw[grid.loads], gen_target_mw=target),
         gen_on=np.arange(grid.n_gen) != out, sudden_mw=0.0, surprise_mw=0.0,
     )  # fmt: skip

@@ -77,9 +77,9 @@ def test_a_dead_bus_makes_no_outage_worse(tight):
     p, q = base_point.nominal_injections(tight)
     net = network.build(tight, p_pu=p, q_pu=q)
     request = solve.request_of(net, p, q, closed=closed)
-    request = request._replace(holds=request.holds.at[bus].set(0.0))
+    request = request._replace(pv=request.pv.at[bus].set(0.0))
     found = jax.jit(solve.solver(net))(request)
-    assert found.converged and not found.alive[bus]
+    assert found.converged and not found.energised[bus]
     on = jnp.asarray(tight.gen.bus != bus)
     screened, confirmed = (
         jax.jit(_assessor(tight, net, n))(found, closed > 0, on) for n in (0, tight.n_branch)
@@ -100,9 +100,9 @@ def test_what_screening_cannot_tell_is_not_called_secure(tight, point):
 def test_a_step_prices_and_reports_it():
     options = EnvOptions(insecurity_price=100.0, confirmed_outages=2)
     env = grid_env.make(dataclasses.replace(options, branch_faults_per_day=0.0))
-    tape = jax.jit(env.sample_tape)(jax.random.PRNGKey(0))
+    series = jax.jit(env.sample_series)(jax.random.PRNGKey(0))
     state = jax.jit(lambda t: env.transition(
-        env.start(t, 200), jnp.zeros(env.layout.action_size), t))(tape)  # fmt: skip
+        env.start(t, 200), jnp.zeros(env.layout.action_size), t))(series)  # fmt: skip
     assert 0.1 < float(state.metrics["after_outage_rho_max"]) <= 10.0
     assert float(state.metrics["after_outage_rho_max"]) >= float(state.metrics["rho_max"])
     insecure = float(state.terms["insecurity"]) / env.dt_h

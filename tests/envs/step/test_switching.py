@@ -31,7 +31,7 @@ def test_what_the_controller_opened_stays_open_through_an_outage():
     assert closed(switch(state, 0.0, 1.0).state) == [True, True]
 
 
-def test_what_tripped_waits_for_its_hour_whatever_the_tape_does():
+def test_what_tripped_waits_for_its_hour_whatever_the_series_does():
     state = switching.trip(switching.initial(2), jnp.array([False, True]), jnp.zeros(2), 3)
     seen = []
     for status in (OUT, IN, IN, IN):
@@ -40,7 +40,7 @@ def test_what_tripped_waits_for_its_hour_whatever_the_tape_does():
     assert seen == [False, False, True, True]
 
 
-def test_what_the_tape_takes_comes_back_with_it_and_cannot_be_switched():
+def test_what_the_series_takes_comes_back_with_it_and_cannot_be_switched():
     state = advance(switching.initial(2), OUT)
     for action in (-1.0, 1.0):
         asked = switch(state, 0.0, action)

@@ -1,4 +1,4 @@
-"""Grid2Op's chronics as tapes: what is written is what is read, and mistakes are named."""
+"""Grid2Op's chronics as time series: what is written is what is read, and mistakes are named."""
 
 import bz2
 import dataclasses
@@ -73,33 +73,33 @@ def scenario(tmp_path, recorded):
 
 def test_what_is_written_is_read(case14, fleet, scenario, recorded):
     load, prod = recorded
-    tapes = chronics.read(scenario.parent, case14, fleet, OPTIONS)
-    assert tapes.day.tolist() == [6, 7, 8]  # the 6th of January 2019 was a Sunday
+    days = chronics.read(scenario.parent, case14, fleet, OPTIONS)
+    assert days.day.tolist() == [6, 7, 8]  # the 6th of January 2019 was a Sunday
     rows = 1 + 288 + np.arange(13)
-    np.testing.assert_allclose(tapes.load_p_mw[1], load[rows], rtol=1e-5)
-    np.testing.assert_allclose(tapes.load_q_mvar[1], 0.3 * load[rows], rtol=1e-4)
-    np.testing.assert_allclose(tapes.renewable_mw[1], prod[rows, 1:] * (0.5, 1.0), rtol=1e-4)
-    np.testing.assert_allclose(tapes.load_forecast_mw[1][:, 0], load[rows + 1].sum(1), rtol=1e-5)
-    assert np.isfinite(tapes.load_forecast_mw).all() and np.isfinite(tapes.plan_p_mw).all()
-    assert not tapes.gen_status.any()
+    np.testing.assert_allclose(days.load_p_mw[1], load[rows], rtol=1e-5)
+    np.testing.assert_allclose(days.load_q_mvar[1], 0.3 * load[rows], rtol=1e-4)
+    np.testing.assert_allclose(days.renewable_mw[1], prod[rows, 1:] * (0.5, 1.0), rtol=1e-4)
+    np.testing.assert_allclose(days.load_forecast_mw[1][:, 0], load[rows + 1].sum(1), rtol=1e-5)
+    assert np.isfinite(days.load_forecast_mw).all() and np.isfinite(days.plan_p_mw).all()
+    assert not days.gen_status.any()
 
 
 def test_lines_are_found_by_their_ends(case14, fleet, scenario):
-    tapes = chronics.read(scenario, case14, fleet, OPTIONS)
+    days = chronics.read(scenario, case14, fleet, OPTIONS)
     ends = list(zip(case14.bus.id[case14.branch.from_bus], case14.bus.id[case14.branch.to_bus]))
     faulty, planned = ends.index((1, 5)), ends.index((2, 3))
     expected = np.zeros((13, case14.n_branch), np.uint8)
     expected[2:4, faulty], expected[3:6, planned] = FAULT, MAINTENANCE  # row 0 is row 1 of the file
-    np.testing.assert_array_equal(tapes.branch_status[0], expected)
+    np.testing.assert_array_equal(days.branch_status[0], expected)
 
 
 def test_the_plan_covers_what_is_foreseen(case14, fleet, scenario):
-    tapes = chronics.read(scenario, case14, fleet, OPTIONS)
+    days = chronics.read(scenario, case14, fleet, OPTIONS)
     needed = day_ahead.demand(
-        case14, tapes.day_ahead_load_mw, tapes.day_ahead_renewable_mw, OPTIONS.planned_losses
+        case14, days.day_ahead_load_mw, days.day_ahead_renewable_mw, OPTIONS.planned_losses
     )
-    np.testing.assert_allclose(tapes.plan_p_mw.sum(-1), needed, rtol=1e-4)
-    error = tapes.day_ahead_load_mw / tapes.load_p_mw.sum(-1) - 1
+    np.testing.assert_allclose(days.plan_p_mw.sum(-1), needed, rtol=1e-4)
+    error = days.day_ahead_load_mw / days.load_p_mw.sum(-1) - 1
     assert 0.003 < error.std() < 0.05 and abs(error.mean()) < 0.03
 
 
@@ -117,18 +117,18 @@ def test_too_much_load_is_said(case14, fleet, scenario, caplog):
 
 def test_steps_longer_than_the_recording_take_every_other_row(case14, fleet, scenario, recorded):
     slow = EnvOptions(step_minutes=15, horizon_steps=95)
-    tapes = chronics.read(scenario, case14, fleet, slow)
-    np.testing.assert_allclose(tapes.load_p_mw[0], recorded[0][1 + 3 * np.arange(96)], rtol=1e-5)
+    days = chronics.read(scenario, case14, fleet, slow)
+    np.testing.assert_allclose(days.load_p_mw[0], recorded[0][1 + 3 * np.arange(96)], rtol=1e-5)
     with pytest.raises(ChronicsError, match="env.step_minutes=7.*use 5"):
         chronics.read(scenario, case14, fleet, EnvOptions(step_minutes=7, horizon_steps=12))
 
 
 def test_days_are_dealt_to_splits_by_their_date(case14, fleet, scenario):
-    tapes = chronics.read(scenario, case14, fleet, OPTIONS)
-    assert chronics.of_split(tapes, "train").day.tolist() == [6, 7]
-    assert chronics.of_split(tapes, "validation").load_p_mw.shape[0] == 1
+    days = chronics.read(scenario, case14, fleet, OPTIONS)
+    assert chronics.of_split(days, "train").day.tolist() == [6, 7]
+    assert chronics.of_split(days, "validation").load_p_mw.shape[0] == 1
     with pytest.raises(ValueError, match="split 'test'.*6, 7, 8"):
-        chronics.of_split(tapes, "test")
+        chronics.of_split(days, "test")
 
 
 def test_every_date_of_a_year_has_its_day_and_weekday():
@@ -146,8 +146,8 @@ def test_the_plants_of_a_recording_make_a_fleet(case14, fleet, scenario):
 
 def test_a_grid_without_plants_needs_no_generation(case14, scenario):
     (scenario / "prod_p.csv.bz2").unlink()
-    tapes = chronics.read(scenario, case14, fleet_lib.plain(case14), OPTIONS)
-    assert tapes.renewable_mw.shape == (3, 13, 0)
+    days = chronics.read(scenario, case14, fleet_lib.plain(case14), OPTIONS)
+    assert days.renewable_mw.shape == (3, 13, 0)
 
 
 def rewrite(scenario, stem, change):
@@ -232,6 +232,6 @@ def test_what_grid2op_ships_is_read(case14, data_set):
     plants = chronics.renewables(time_series_statistics.folder(data_set), case14)
     assert sorted(plants.kind) == ["solar", "solar", "wind"]
     assets = dataclasses.replace(fleet_lib.plain(case14), renewables=plants)
-    tapes = chronics.read(time_series_statistics.folder(data_set), case14, assets, EnvOptions())
-    assert tapes.load_p_mw.shape[1:] == (289, 11) and len(tapes.day) >= 3
-    assert tapes.renewable_mw.max() > 0 and (tapes.renewable_mw <= plants.p_max_mw).all()
+    days = chronics.read(time_series_statistics.folder(data_set), case14, assets, EnvOptions())
+    assert days.load_p_mw.shape[1:] == (289, 11) and len(days.day) >= 3
+    assert days.renewable_mw.max() > 0 and (days.renewable_mw <= plants.p_max_mw).all()

@@ -37,7 +37,7 @@ def fleet(case14):
 
 @pytest.fixture(scope="module")
 def draw(case14, fleet):
-    """Returns a compiled function from keys to stacked tapes, as numpy arrays."""
+    """Returns a compiled function from keys to stacked time series, as numpy arrays."""
     compiled = jax.jit(jax.vmap(lambda k: synthetic.sample(k, case14, fleet, OPTIONS, "train")))
     return lambda keys: jax.tree.map(np.asarray, compiled(keys))
 
@@ -57,7 +57,7 @@ def test_splits_share_no_day():
 
 
 @pytest.mark.parametrize("split", splits.SPLITS)
-def test_a_tape_comes_from_the_days_of_its_split(split):
+def test_a_series_comes_from_the_days_of_its_split(split):
     keys = jax.random.split(jax.random.PRNGKey(0), 200)
     drawn = set(np.asarray(jax.vmap(lambda k: splits.draw(k, split))(keys)).tolist())
     assert drawn <= set(splits.days(split).tolist()) and len(drawn) > 20
@@ -102,8 +102,8 @@ def test_every_leaf_has_its_shape_and_is_finite(case14, fleet, days):
 
 def test_splits_and_short_episodes_work_on_any_horizon(case14, fleet):
     short = dataclasses.replace(OPTIONS, horizon_steps=1, step_minutes=60)
-    tape = synthetic.sample(jax.random.PRNGKey(0), case14, fleet, short, "test")
-    assert tape.load_p_mw.shape == (2, case14.loads.size) and int(tape.day) % 10 == 9
+    series = synthetic.sample(jax.random.PRNGKey(0), case14, fleet, short, "test")
+    assert series.load_p_mw.shape == (2, case14.loads.size) and int(series.day) % 10 == 9
 
 
 # Load.
@@ -228,9 +228,9 @@ def test_a_plan_never_falls_below_the_sum_of_pmin(case14):
 
 def test_a_fleet_without_plants_has_no_columns(case14):
     plain = fleet_lib.plain(case14)
-    tape = synthetic.sample(jax.random.PRNGKey(0), case14, plain, OPTIONS, "train")
-    assert tape.renewable_mw.shape == (289, 0)
-    assert not tape.renewable_forecast_mw.any() and not tape.day_ahead_renewable_mw.any()
+    series = synthetic.sample(jax.random.PRNGKey(0), case14, plain, OPTIONS, "train")
+    assert series.renewable_mw.shape == (289, 0)
+    assert not series.renewable_forecast_mw.any() and not series.day_ahead_renewable_mw.any()
 
 
 # Noise.
