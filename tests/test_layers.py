@@ -1,4 +1,4 @@
-"""The house: a room imports only from rooms below it, and physics needs no launcher."""
+"""The architecture: a package imports only from those below it; physics needs no launcher."""
 
 import ast
 import pathlib
@@ -8,28 +8,56 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-FLOORS = {
+LAYERS = {
     "envs": 1, "agents": 2, "replay": 2, "actors": 3, "learner": 3, "evaluation": 3, "configs": 4,
-    "launch": 5,
+    "benchmarks": 4, "launch": 5,
 }  # fmt: skip
+# Of the packages inside one, from the bottom up; its own files are named by ".".
+INSIDE = {
+    "envs": ("inputs", "case", "powerflow", "contingency", "schedule", "time_series", "step", "."),
+    "agents": (".", "baselines"),
+    "evaluation": ("scenarios", ".", "report"),
+    "benchmarks": ("peers", "."),
+    "launch": ("nodes", "."),
+}
 HEAVY = ("launchpad", "reverb", "tensorflow", "courier")
 
 
 def _imports(path: pathlib.Path):
+    """Yields the modules that a file imports; a name may be one of a module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("room", FLOORS)
-def test_a_room_imports_only_from_rooms_below(room):
-    for path in (ROOT / room).rglob("*.py"):
+def _inner(name: str) -> str:
+    """Returns the inner package that a module is in, "." for the outer one itself."""
+    parts = name.split(".")
+    return parts[1] if (ROOT / parts[0] / parts[1]).is_dir() else "."
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_a_package_imports_only_from_packages_below(package):
+    for path in (ROOT / package).rglob("*.py"):
         for name in _imports(path):
             other = name.split(".")[0]
-            if other in FLOORS and other != room:
-                assert FLOORS[other] < FLOORS[room], f"{path.relative_to(ROOT)} imports {name}"
+            if other in LAYERS and other != package:
+                assert LAYERS[other] < LAYERS[package], f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("package", INSIDE)
+def test_inner_packages_import_only_from_those_below(package):
+    order = INSIDE[package]
+    folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    assert folders == {*order} - {"."}, "each has a place in the order"
+    for path in (ROOT / package).rglob("*.py"):
+        here = _inner(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for name in _imports(path):
+            if name.split(".")[0] == package and (there := _inner(name)) != here:
+                shown = f"{path.relative_to(ROOT)} imports {name}"
+                assert order.index(there) < order.index(here), shown
 
 
 def test_physics_agents_and_update_run_without_launchpad_reverb_or_tensorflow():
@@ -68,7 +96,7 @@ print('done')
 
 def test_no_folder_or_file_is_a_drawer():
     drawers = {"utils", "helpers", "common", "misc", "manager"}
-    for room in FLOORS:
-        for path in (ROOT / room).rglob("*.py"):
+    for package in LAYERS:
+        for path in (ROOT / package).rglob("*.py"):
             inside = path.relative_to(ROOT)
             assert not drawers & {*inside.parent.parts, inside.stem}, inside

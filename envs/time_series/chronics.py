@@ -6,8 +6,8 @@ an offset of 1 the data sets on the 14 and 118 bus systems (`rte_case14_*`, `edu
 substations are parts of the 118 bus system with numbers of their own: they need that grid as a
 case file.
 
-    time series = chronics.read("…/rte_case14_realistic/chronics", grid, fleet, options, scale=0.86)
-    train = chronics.of_split(time series, "train")
+    days = chronics.read("…/rte_case14_realistic/chronics", grid, fleet, options, scale=0.86)
+    train = chronics.of_split(days, "train")
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
     )
     plan = np.asarray(day_ahead.plan(grid, options.schedule, needed.astype(jnp.float32)))
 
-    series = []
+    days = []
     midnight = datetime.datetime.combine(start.date(), datetime.time())
     for day in range(len(plan) * minutes // options_lib.MINUTES_PER_DAY + 2):
         date = midnight + datetime.timedelta(days=day)
@@ -155,7 +155,7 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
         if rows is None:
             continue
         take = lambda array, rows=rows: np.asarray(array[rows], np.float32)
-        series.append(
+        days.append(
             series_lib.TimeSeries(
                 load_p_mw=take(series.load_p_mw),
                 load_q_mvar=take(series.load_q_mvar),
@@ -170,7 +170,7 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
                 day=np.int32(day_of(date.date())),
             )
         )
-    return series
+    return days
 
 
 def _rows(date, start, minutes, stride, horizon, n_time) -> np.ndarray | None:

@@ -2,8 +2,8 @@
 
 Shape and levels are those of the time series that ship with Grid2Op (RTE, MPL-2.0), measured as
 `docs/time_series.md` says: January of `rte_case14_*`, July of `rte_case118_example`. The seasonal
-swing lies between the ratios of summer to winter in its other data sets, 0.58 (`l2rpn_idf_2023`) and 0.81
-(`l2rpn_neurips_2020_track1`).
+swing lies between the ratios of summer to winter in its other data sets, 0.58 (`l2rpn_idf_2023`)
+and 0.81 (`l2rpn_neurips_2020_track1`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Seeded synthetic days: load, wind, sun, outages, and what was foreseen of them.
 
 `docs/time_series.md` gives the formulas. What happens is a part that the day before knows
-(`noise.Slow`) plus a surprise (`noise.Surprise`) plus, for loads, white noise. A forecast is the expectation of
-what will happen, given the known part and the surprise so far: it is unbiased, and its error grows
-with its lead.
+(`noise.Slow`) plus a surprise (`noise.Surprise`) plus, for loads, white noise. A forecast is the
+expectation of what will happen, given the known part and the surprise so far: it is unbiased, and
+its error grows with its lead.
 """
 
 from __future__ import annotations

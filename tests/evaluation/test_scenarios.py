@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_outages import is_whole
+from support.connected import is_whole
 
 from agents.baselines import loadability
 from envs import grid_env

@@ -86,7 +86,7 @@ def _pid():
 _OWNER = """
 import time
 from agents.baselines import workers
-from tests import test_workers
+from tests.agents.baselines import test_workers
 if __name__ == "__main__":
     pool = workers.Workers(test_workers._pid, count=2)
     print(*set(pool.map(list(range(64)))), flush=True)

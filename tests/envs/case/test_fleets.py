@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import test_mutations
+from support import mutations
 
 from envs.case import case_file, fleet_file, fleet_kinds, matpower, pglib, place_fleet, validate
 from envs.case import fleet as fleet_lib
@@ -282,7 +282,7 @@ def test_damaged_files_are_read_or_refused_by_name(case14, tmp_path):
     rng = np.random.default_rng(7)
     read = 0
     for number in range(400):
-        mutation = test_mutations.MUTATIONS[number % len(test_mutations.MUTATIONS)]
+        mutation = mutations.MUTATIONS[number % len(mutations.MUTATIONS)]
         damaged = mutation(rng, text)
         path = tmp_path / f"{number}.json"
         path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())

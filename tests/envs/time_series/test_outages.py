@@ -5,20 +5,12 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from support.connected import is_whole
 
 from envs.case import connectivity
 from envs.options import EnvOptions
 from envs.time_series import outages
 from envs.time_series.series import FAULT, IN_SERVICE, MAINTENANCE
-
-
-def is_whole(grid, out):
-    """Returns whether the grid is in one piece without the branches `out`."""
-    group = np.arange(grid.n_bus)
-    for branch, (a, b) in enumerate(zip(grid.branch.from_bus, grid.branch.to_bus)):
-        if branch not in out:
-            group[group == group[a]] = group[b]
-    return (group == group[0]).all()
 
 
 @pytest.mark.parametrize("case", ("case14", "case118"))
