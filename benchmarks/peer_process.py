@@ -7,9 +7,8 @@ import os
 import pathlib
 import subprocess
 
-from evaluation import machine
-
-DEFAULT = machine.ROOT / ".venv-peers" / "bin" / "python"
+_ROOT = pathlib.Path(__file__).parents[1]  # of the repository
+DEFAULT = _ROOT / ".venv-peers" / "bin" / "python"
 _ABSENT = "not installed: make peers"
 
 
@@ -44,7 +43,7 @@ def run(python: pathlib.Path, peer: str, arguments: list[str], timeout_s: float)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout_s, check=False,
-            cwd=machine.ROOT,
+            cwd=_ROOT,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"error": f"took longer than {timeout_s:.0f} s"}

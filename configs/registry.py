@@ -14,7 +14,7 @@ import configs
 from configs.experiment import Experiment
 from envs.inputs import bounds, json_file
 
-_NOT_EXPERIMENTS = ("experiment", "shelf")
+_NOT_EXPERIMENTS = ("experiment", "registry")
 
 
 def names() -> list[str]:

@@ -3,6 +3,6 @@
 import sys
 
 if sys.argv[:1] == ["-m"]:  # `python -m launch.local` and its like: nothing is imported yet.
-    from launch import interrupt
+    from launch.host import interrupt
 
     interrupt.end_at_once()

@@ -32,8 +32,7 @@ from absl import app, flags
 from benchmarks import peer_process
 from envs.inputs import bounds, command_line, exit_codes
 from envs.inputs.bounds import Range
-from evaluation import machine
-from launch import interrupt
+from launch.host import interrupt, machine
 
 _SUBJECTS = ("powerflow", "env", "contingency", "acopf")
 _WIDTH = 110  # columns of a table that no terminal shows
@@ -108,7 +107,7 @@ def main(argv: list[str]) -> int:
     import rich.console
 
     from benchmarks import tables
-    from launch import compilation, memory
+    from launch.host import compilation, memory
 
     memory.keep()
     compilation.use_cache()
@@ -116,7 +115,7 @@ def main(argv: list[str]) -> int:
     console = rich.console.Console(stderr=True, highlight=False, width=width)
     about = {
         "benchmark": argv[1],
-        "command": machine.command(),
+        "command": " ".join(["python -m launch.bench", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": machine.commit(),
         "machine": machine.describe(cores),

@@ -28,7 +28,8 @@ import sys
 from absl import app, flags, logging
 
 from envs.inputs import bounds, command_line, exit_codes
-from launch import interrupt, run_folder
+from launch.host import interrupt
+from launch.run import run_folder
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
 
@@ -107,8 +108,9 @@ def main(argv: list[str]) -> int:
     os.environ["JAX_PLATFORMS"] = _PLATFORM.value  # Before jax is imported.
     import rich.console
 
-    from evaluation import machine, reference_check, results
-    from launch import compilation, evaluation_request, memory
+    from evaluation import reference_check, results
+    from launch import evaluation_request
+    from launch.host import compilation, machine, memory
     from learner import checkpoint
 
     memory.keep()
@@ -246,7 +248,7 @@ def _replayed(console, folder, plan, request) -> list[dict]:
 
 
 def _about(restored: str | None) -> dict:
-    from evaluation import machine
+    from launch.host import machine
 
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -19,7 +19,8 @@ from envs.inputs import choices
 from envs.options import EnvOptions
 from evaluation import runner
 from evaluation.scenarios import suite
-from launch import option_fields, run_folder
+from launch import option_fields
+from launch.run import run_folder
 from learner import checkpoint
 
 LEARNED, ALL = "learned", "all"

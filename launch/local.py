@@ -23,8 +23,10 @@ from absl import app, flags, logging
 # What takes long to import is imported in `main`, when flags are known to be good.
 from envs.inputs import command_line, exit_codes
 from envs.inputs.bounds import Range
-from launch import experiment_flags, interrupt, network_namespace, run_folder, storage
-from launch import placement as placement_lib
+from launch import experiment_flags
+from launch.host import interrupt, network_namespace
+from launch.host import placement as placement_lib
+from launch.run import run_folder, storage
 
 flags.adopt_module_key_flags(experiment_flags)
 

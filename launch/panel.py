@@ -12,7 +12,8 @@ import rich.progress_bar
 import rich.table
 import rich.text
 
-from launch import run_folder, silence
+from launch import silence
+from launch.run import run_folder
 
 _PLAIN_PERIOD_S = 10.0  # Without a terminal, one line in as many seconds.
 _OLD_S = 5.0  # Figures of so long ago are shown with their age, and nothing is told from them.

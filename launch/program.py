@@ -9,7 +9,7 @@ import launchpad as lp
 from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from configs.experiment import Experiment
-from launch import placement as placement_lib
+from launch.host import placement as placement_lib
 from launch.nodes import actor as actor_lib
 from launch.nodes import evaluator as evaluator_lib
 from launch.nodes import learner as learner_lib

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from launch import interrupt, run_folder, storage
 from launch import silence as silence_lib
+from launch.host import interrupt
+from launch.run import run_folder, storage
 
 _POLL_S = 0.2
 # From the request to stop until what still runs is killed. Left alone, Launchpad's processes kill

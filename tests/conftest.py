@@ -16,7 +16,7 @@ from agents.options import TeamOptions
 from envs import grid_env
 from envs.case import case_file
 from envs.options import EnvOptions
-from launch import compilation
+from launch.host import compilation
 
 compilation.use_cache()
 

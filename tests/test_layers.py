@@ -18,7 +18,7 @@ INSIDE = {
     "agents": (".", "baselines"),
     "evaluation": ("scenarios", ".", "report"),
     "benchmarks": ("peers", "."),
-    "launch": ("nodes", "."),
+    "launch": ("host", "run", "nodes", "."),
 }
 HEAVY = ("launchpad", "reverb", "tensorflow", "courier")
 

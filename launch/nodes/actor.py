@@ -7,8 +7,8 @@ from typing import Any
 import launchpad as lp
 
 from actors import actor
-from launch import storage
 from launch.nodes import shell
+from launch.run import storage
 from replay import reverb_queue
 
 

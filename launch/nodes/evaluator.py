@@ -13,8 +13,8 @@ from actors import evaluator
 from agents import bundle as bundle_lib
 from agents import controllers
 from evaluation import episodes, metrics
-from launch import metrics_log, run_folder, storage
 from launch.nodes import shell
+from launch.run import metrics_log, run_folder, storage
 from learner import checkpoint
 
 _VALIDATION_SEED = 20_000

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-from launch import run_folder
+from launch.run import run_folder
 
 _PERIOD_S = 0.5
 

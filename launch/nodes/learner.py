@@ -9,8 +9,8 @@ import jax
 import launchpad as lp
 from absl import logging
 
-from launch import metrics_log, run_folder, storage
 from launch.nodes import shell
+from launch.run import metrics_log, run_folder, storage
 from learner import checkpoint, learner, variable_transport, variables
 from replay import reverb_queue
 

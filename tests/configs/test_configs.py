@@ -52,7 +52,7 @@ def _resolve(*flags):
         "import sys; from absl import app; from launch import experiment_flags as e\n"
         "from configs import registry\n"
         "def main(_):\n"
-        "    try: print(shelf.to_json(e.experiment()))\n"
+        "    try: print(registry.to_json(e.experiment()))\n"
         "    except ValueError as error: sys.exit('error: ' + str(error))\n"
         "app.run(main)\n"
     )

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from launch import run_folder
+from launch.run import run_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
 HOLD = "run_folder.RunFolder(sys.argv[1]).hold(print)"
@@ -22,8 +22,8 @@ def start(tmp_path):
 
     def start(program, seconds=60.0):
         process = subprocess.Popen(
-            [sys.executable, "-c", f"import sys, time; from launch import run_folder; {program}; "
-             f"print('done', flush=True); time.sleep({seconds})", str(tmp_path)],
+            [sys.executable, "-c", "import sys, time; from launch.run import run_folder; "
+             f"{program}; print('done', flush=True); time.sleep({seconds})", str(tmp_path)],
             cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         processes.append(process)
@@ -47,7 +47,7 @@ def test_a_second_launcher_is_refused_with_the_process_of_the_first(start, tmp_p
 def test_of_two_launchers_that_start_at_once_one_goes_on(start, tmp_path):
     program = f"""
 import sys, time
-from launch import run_folder
+from launch.run import run_folder
 while time.time() < float(sys.argv[2]): pass
 try: {HOLD}
 except run_folder.RunFolderError as error: print(error, flush=True)

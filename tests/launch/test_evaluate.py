@@ -17,7 +17,8 @@ from agents import bundle as bundle_lib
 from agents import networks
 from configs import registry
 from envs import grid_env
-from launch import evaluation_request, run_folder
+from launch import evaluation_request
+from launch.run import run_folder
 from learner import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]

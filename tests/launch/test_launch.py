@@ -19,7 +19,8 @@ from support import small_disk
 
 from agents import networks as networks_lib
 from envs import grid_env
-from launch import run_folder, supervisor
+from launch import supervisor
+from launch.run import run_folder
 from learner import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]

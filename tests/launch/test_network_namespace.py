@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from launch import network_namespace
+from launch.host import network_namespace
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Becomes somebody without rights, as most users are; root alone can. What is read from disk later
@@ -47,7 +47,7 @@ def _python(program, tmp_path):
 @pytest.mark.parametrize("who", ["", UNPRIVILEGED], ids=["as we are", "without rights"])
 def test_a_process_gets_a_network_of_its_own_or_stays_where_it_was(who, tmp_path):
     program = (
-        "import os; from launch import network_namespace; os.chdir(os.environ['FOLDER'])"
+        "import os; from launch.host import network_namespace; os.chdir(os.environ['FOLDER'])"
         f"\n{who}\n{ENTER}"
     )
     done = _python(program, tmp_path)
@@ -62,7 +62,7 @@ def test_a_process_gets_a_network_of_its_own_or_stays_where_it_was(who, tmp_path
 
 def test_a_process_with_threads_is_told_so():
     program = (
-        "import threading; from launch import network_namespace as n\n"
+        "import threading; from launch.host import network_namespace as n\n"
         "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
         "try: n.enter()\nexcept n.Refused as error: print(error)"
     )
@@ -72,7 +72,7 @@ def test_a_process_with_threads_is_told_so():
 
 def test_flags_are_read_and_a_placement_is_made_before_anything_starts_a_thread():
     program = (
-        "import os; from launch import local, experiment_flags, placement\n"
+        "import os; from launch import local, experiment_flags; from launch.host import placement\n"
         "from absl import flags; flags.FLAGS(['', '--config=case118'])\n"
         "experiment_flags.experiment(); placement.make('auto', 1, 1)\n"
         "print(len(os.listdir('/proc/self/task')))"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch import placement
+from launch.host import placement
 
 
 def _make(spec, actors=2, devices=2, cores=(0, 1)):

@@ -3,7 +3,8 @@
 import pytest
 
 from configs import registry
-from launch import panel, run_folder, silence
+from launch import panel, silence
+from launch.run import run_folder
 
 LIMIT_S = 60.0
 

@@ -16,11 +16,11 @@ NODE = """
 import pathlib, shutil, sys, types
 sys.path.insert(0, {tests!r})
 from support import small_disk
-from configs import shelf
-from launch import metrics_log, run_folder, storage
+from configs import registry
+from launch.run import metrics_log, run_folder, storage
 
 folder = run_folder.RunFolder({folder!r})
-folder.create(shelf.load("case14"))
+folder.create(registry.load("case14"))
 
 @storage.reported()
 def node(settings):
@@ -114,7 +114,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_and_keeps_nothing_that_looks
     folder = tmp_path / "disk"
     folder.mkdir()
     script = (
-        f"{sys.executable} -c 'import pathlib, small_disk; "
+        f"{sys.executable} -c 'import pathlib; from support import small_disk; "
         f'small_disk.fill(pathlib.Path("{folder}"))\' && '
         f"{sys.executable} -m launch.local --config=case14 --workdir={folder}/run; "
         f"code=$?; test ! -e {folder}/run/config.json || echo A RUN; exit $code"

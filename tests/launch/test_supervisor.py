@@ -8,11 +8,13 @@ import time
 import pytest
 
 from configs import registry
-from launch import run_folder, silence, supervisor
+from launch import silence, supervisor
+from launch.run import run_folder
 
 NODE = """
 import faulthandler, signal, sys, time
-from launch import heartbeat, run_folder
+from launch.nodes import heartbeat
+from launch.run import run_folder
 signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in sys.argv[3] else signal.SIG_DFL)
 faulthandler.register(signal.SIGUSR2)
 heart = heartbeat.Heartbeat(run_folder.RunFolder(sys.argv[1]), sys.argv[2], lambda: False)

@@ -22,7 +22,7 @@ TOKEN = "0123456789abcdef"
 FROM_ANOTHER_ADDRESS = """
 import fcntl, json, socket, struct, sys
 import grpc, psutil
-from launch import network_namespace
+from launch.host import network_namespace
 
 def second_address():
     try:

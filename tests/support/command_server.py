@@ -74,7 +74,7 @@ def files():
 
     from evaluation import results, runner, summary
     from evaluation.report import curve
-    from launch import run_folder
+    from launch.run import run_folder
     from learner import checkpoint
 
     def main(argv):

@@ -14,7 +14,8 @@ from configs import registry
 from configs.experiment import Experiment
 from envs.inputs import bounds, command_line, json_file
 from evaluation import results
-from launch import option_fields, run_folder
+from launch import option_fields
+from launch.run import run_folder
 
 FIELDS = {path: (kind, text) for path, kind, text, _ in option_fields.of(Experiment)}
 COMMANDS = (

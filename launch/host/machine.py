@@ -7,9 +7,8 @@ import os
 import pathlib
 import platform
 import subprocess
-import sys
 
-ROOT = pathlib.Path(__file__).parents[2]  # of the repository
+_ROOT = pathlib.Path(__file__).parents[2]  # of the repository
 _EXTRAS = {"cuda": "cuda12"}  # what jax calls the packages that a platform needs, if otherwise
 _PACKAGES = ("jax", "jaxlib", "numpy", "scipy")
 
@@ -75,8 +74,8 @@ def describe(cores: list[int]) -> dict:
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of what computes."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **found}
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages}
 
 
 def commit() -> str | None:
@@ -84,7 +83,7 @@ def commit() -> str | None:
 
     def git(*arguments):
         return subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+            ["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
@@ -92,11 +91,6 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def command() -> str:
-    """Returns the command line that is running."""
-    return " ".join(["python -m launch.bench", *sys.argv[1:]])
 
 
 def _cpu_model() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer import record_writer
 
-from launch import run_folder
+from launch.run import run_folder
 
 _FLUSH_S = 5.0
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from absl import logging
 
 from envs.inputs import exit_codes
-from launch import run_folder
+from launch.run import run_folder
 
 _FIRST = 100  # Exit codes are this and the system's error number, which is below 134 on Linux.
 _REMEDIES = {
