@@ -16,9 +16,9 @@ class TeamOptions:
     """Options of the team and its networks. The text beside each field is its help."""
 
     kind: Annotated[str, "who shares the grid: centralised"] = "centralised"
-    horizon: Annotated[
+    effective_horizon: Annotated[
         float,
-        "steps an agent looks ahead; the discount is 1 - 1/horizon",
+        "steps an agent looks ahead; the discount is 1 - 1/effective_horizon",
         Range(1, 1e6, above=True),
     ] = 100.0
     policy_layers: Annotated[

@@ -18,7 +18,7 @@ class Agent:
     name: str
     observation: np.ndarray  # indices into the observation vector
     action: np.ndarray  # indices into the action vector
-    horizon: float  # steps it looks ahead
+    effective_horizon: float  # steps it looks ahead, 1/(1 − γ)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Team:
     @property
     def discounts(self) -> np.ndarray:
         """Discount of each agent per step, `[A]`."""
-        return np.array([1.0 - 1.0 / agent.horizon for agent in self.agents], np.float32)
+        return np.array([1.0 - 1.0 / agent.effective_horizon for agent in self.agents], np.float32)
 
     @property
     def membership(self) -> np.ndarray:
@@ -62,7 +62,7 @@ def centralised(layout: layout_lib.Layout, options: options_lib.TeamOptions) -> 
         "operator",
         observation=np.arange(layout.observation_size),
         action=np.arange(layout.action_size),
-        horizon=options.horizon,
+        effective_horizon=options.effective_horizon,
     )
     return Team((operator,), layout.observation_size, layout.action_size)
 

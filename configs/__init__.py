@@ -1,1 +1,1 @@
-"""The shelf of experiments: one small file each."""
+"""The registry of experiments: one small file each."""

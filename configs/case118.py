@@ -18,7 +18,7 @@ def experiment() -> Experiment:
     return Experiment(
         name="case118",
         env=dataclasses.replace(NORMAL_OPERATION, case="case118", layout="case118"),
-        team=TeamOptions(horizon=20.0, initial_std=0.3),
+        team=TeamOptions(effective_horizon=20.0, initial_std=0.3),
         actor=ActorOptions(batch=128),
         learner=LearnerOptions(
             epochs=2, minibatches=8, gae_lambda=0.9, clip=0.5, target_kl=0.05,

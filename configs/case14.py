@@ -1,4 +1,4 @@
-"""IEEE 14 buses, one operator, the proportional plan: there is money to find."""
+"""IEEE 14 buses, one operator, the proportional plan, which can be made cheaper."""
 
 from agents.options import TeamOptions
 from configs.experiment import NORMAL_OPERATION, Experiment, RunOptions
@@ -14,7 +14,7 @@ def experiment() -> Experiment:
     return Experiment(
         name="case14",
         env=NORMAL_OPERATION,
-        team=TeamOptions(horizon=20.0, initial_std=0.3),
+        team=TeamOptions(effective_horizon=20.0, initial_std=0.3),
         learner=LearnerOptions(gae_lambda=0.9),
         run=RunOptions(steps=3_000_000),
     )

@@ -1,4 +1,4 @@
-"""An experiment: the options of every room in one place."""
+"""An experiment: the options of every package in one place."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RunOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything that determines a run, besides the machine. The text is each field's help."""
+    """Everything that determines a run, except the machine. The text is each field's help."""
 
     name: Annotated[str, "name of the experiment, for folders and titles"]
     seed: Annotated[int, "seed of every random number in the run", bounds.SEEDS] = 0

@@ -16,11 +16,20 @@ from envs.inputs import bounds, json_file
 
 _NOT_EXPERIMENTS = ("experiment", "registry")
 
+# What fields of earlier versions are called now, by path.
+_RENAMED = {"team.horizon": "team.effective_horizon"}
+# Fields of earlier versions that are constants now, and the value that all runs have now.
+_REMOVED: dict[str, Any] = {
+    "learner.value_cost": 0.5,
+    "learner.max_gradient_norm": 0.5,
+    "learner.max_bad_updates": 10,
+}
+
 
 def names() -> list[str]:
-    """Returns the names of the experiments on the shelf."""
-    found = (module.name for module in pkgutil.iter_modules(configs.__path__))
-    return sorted(name for name in found if name not in _NOT_EXPERIMENTS)
+    """Returns the names of the experiments."""
+    modules = (module.name for module in pkgutil.iter_modules(configs.__path__))
+    return sorted(name for name in modules if name not in _NOT_EXPERIMENTS)
 
 
 def load(name: str) -> Experiment:
@@ -33,7 +42,7 @@ def load(name: str) -> Experiment:
         near = difflib.get_close_matches(name, names(), 1, cutoff=0.4)
         hint = f"did you mean --config={near[0]}? " if near else ""
         raise ValueError(
-            f"--config={name}: no such experiment; {hint}the shelf has {', '.join(names())}"
+            f"--config={name}: no such experiment; {hint}there are {', '.join(names())}"
         )
     return importlib.import_module(f"configs.{name}").experiment()
 
@@ -55,10 +64,33 @@ def from_json(text: str) -> Experiment:
 def build(values: Any) -> Experiment:
     """Returns the experiment of what JSON said.
 
+    Fields that earlier versions had are read where what they said can still be had.
+
     Raises:
       ValueError: it is none; the message names the field, its value and what it accepts.
     """
-    return _build(Experiment, values, "")
+    return _build(Experiment, _updated(values, ""), "")
+
+
+def _updated(values: Any, path: str) -> Any:
+    """Returns what an earlier version wrote at `path` with the names and fields of this one."""
+    if not isinstance(values, dict):
+        return values
+    updated = {}
+    for name, value in values.items():
+        field = path + name
+        if field in _REMOVED:
+            if value != _REMOVED[field]:
+                raise ValueError(
+                    f"{field}={bounds.shown(value)}: this version has no such field, it is always "
+                    f"{bounds.shown(_REMOVED[field])}; use the version that wrote it"
+                )
+            continue
+        name = _RENAMED.get(field, field).removeprefix(path)
+        if name in updated:
+            raise ValueError(f"{path}{name}: is given twice, as {field} too")
+        updated[name] = _updated(value, f"{field}.")
+    return updated
 
 
 def _build(cls, values, path: str):

@@ -12,7 +12,7 @@ from configs.experiment import Experiment
 from launch import option_fields
 
 _CONFIG = flags.DEFINE_string(
-    "config", "case14", f"Experiment to start from; the shelf has {', '.join(registry.names())}."
+    "config", "case14", f"Experiment to start from; there are {', '.join(registry.names())}."
 )
 
 

@@ -22,6 +22,7 @@ from replay import schema
 
 Log = Callable[[int, Mapping[str, float]], None]
 
+_MAX_BAD_UPDATES = 10  # that are not finite, before the run is ended
 _PATIENCE_S = 0.5  # How long the learner waits for data before it looks whether to stop.
 
 
@@ -177,10 +178,9 @@ class Learner:
             now = time.monotonic()
 
             bad = int(self._one().bad_updates)
-            if bad >= self.options.max_bad_updates:
+            if bad >= _MAX_BAD_UPDATES:
                 raise FloatingPointError(
-                    f"{bad} updates were not finite (learner.max_bad_updates="
-                    f"{self.options.max_bad_updates}); try a lower learner.learning_rate"
+                    f"{bad} updates were not finite; try a lower learner.learning_rate"
                 )
             then, steps_then, waited_then = recent[0]
             if began is None:

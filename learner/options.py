@@ -28,22 +28,16 @@ class LearnerOptions:
         float, "how far a probability ratio may leave 1", Range(0, 1000, above=True)
     ] = 0.2
     entropy_cost: Annotated[float, "weight of the entropy bonus", Range(0, 1e6)] = 1e-4
-    value_cost: Annotated[float, "weight of the value loss", Range(0, 1e6)] = 0.5
-    max_gradient_norm: Annotated[
-        float, "gradients longer than this are scaled down", Range(0, 1e9, above=True)
-    ] = 0.5
     reward_limit: Annotated[
         float,
         "rewards beyond this, either way, are learned from as this; 0 takes them as they are. Keep "
-        "it above team.horizon times what a bad step costs, or ending an episode looks cheap",
+        "it above team.effective_horizon times what a bad step costs, or ending an episode looks "
+        "cheap",
         Range(0, 1e9),
     ] = 0.0
     value_decay: Annotated[
         float, "share of old value statistics kept by an update", Range(0, 1)
     ] = 0.99
-    max_bad_updates: Annotated[
-        int, "updates that are not finite before the run is ended", Range(1, 1e9)
-    ] = 10
 
     def __post_init__(self):
         bounds.check("learner.", self)

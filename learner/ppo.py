@@ -27,6 +27,9 @@ from replay import schema
 
 AXIS = "learners"
 
+# Weight of the value loss, length that longer gradients are scaled down to, and Adam's ε: those of
+# OpenAI's own implementation (Huang et al. 2022, details 10, 11 and 3).
+_VALUE_COST, _MAX_GRADIENT_NORM, _ADAM_EPSILON = 0.5, 0.5, 1e-5
 _RATE_RANGE = 30.0  # How far the step size may be steered from where it starts, up and down.
 
 
@@ -65,8 +68,8 @@ class PPO:
 
     def _make_optimiser(self, learning_rate) -> optax.GradientTransformation:
         return optax.chain(
-            optax.clip_by_global_norm(self.options.max_gradient_norm),
-            optax.adam(learning_rate, eps=1e-5),
+            optax.clip_by_global_norm(_MAX_GRADIENT_NORM),
+            optax.adam(learning_rate, eps=_ADAM_EPSILON),
         )
 
     def init(self, key: chex.PRNGKey) -> TrainingState:
@@ -194,7 +197,7 @@ class PPO:
         error = predicted - popart.normalise(value_statistics, batch.targets)
         value_loss = 0.5 * (error**2).mean()
         entropy = distributions.entropy(policy.log_std).sum(-1).mean()
-        loss = surrogate + options.value_cost * value_loss - options.entropy_cost * entropy
+        loss = surrogate + _VALUE_COST * value_loss - options.entropy_cost * entropy
         return loss, {
             "loss/total": loss,
             "loss/policy": surrogate,

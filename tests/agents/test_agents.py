@@ -14,7 +14,7 @@ from agents.options import TeamOptions
 
 
 def test_centralised_sees_and_moves_everything(env):
-    team = team_lib.make(env.layout, TeamOptions(horizon=20.0))
+    team = team_lib.make(env.layout, TeamOptions(effective_horizon=20.0))
     assert team.size == 1 and team.discounts.tolist() == pytest.approx([0.95])
     assert team.membership.shape == (env.layout.action_size, 1) and np.all(team.membership == 1)
 
@@ -98,8 +98,8 @@ def test_a_fresh_policy_is_close_to_doing_nothing(env, networks, key):
     assert not act(controllers.weighted(random, 0.0)).any()
 
 
-@pytest.mark.parametrize("change", [{"horizon": 1.0}, {"initial_std": 0.0}, {"policy_layers": ()},
-                                    {"value_layers": (0,)}])  # fmt: skip
+@pytest.mark.parametrize("change", [{"effective_horizon": 1.0}, {"initial_std": 0.0},
+                                    {"policy_layers": ()}, {"value_layers": (0,)}])  # fmt: skip
 def test_options_out_of_range_are_refused_by_name(change):
     (name,) = change
     with pytest.raises(ValueError, match=f"team.{name}"):

@@ -36,6 +36,18 @@ def test_json_with_an_unknown_or_missing_field_is_refused():
     assert registry.from_json(text.replace('  "seed": 0,\n', "")) == registry.load("case14")
 
 
+def test_fields_of_earlier_versions_are_read_or_refused_by_name():
+    case14 = registry.load("case14")
+    earlier = registry.to_json(case14).replace('"effective_horizon"', '"horizon"')
+    earlier = earlier.replace('"epochs"', '"value_cost": 0.5, "max_bad_updates": 10, "epochs"')
+    assert registry.from_json(earlier) == case14
+    with pytest.raises(ValueError, match=r"learner.value_cost=0.7: .* it is always 0.5"):
+        registry.from_json(earlier.replace('"value_cost": 0.5', '"value_cost": 0.7'))
+    twice = earlier.replace('"horizon"', '"effective_horizon": 20.0, "horizon"')
+    with pytest.raises(ValueError, match="team.effective_horizon: is given twice, as team.horizon"):
+        registry.from_json(twice)
+
+
 def test_fields_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="actor.unroll_length=300"):
         Experiment("x", actor=ActorOptions(unroll_length=300))
@@ -76,7 +88,7 @@ def test_a_flag_sets_any_field_of_any_type():
     assert experiment.team.policy_layers == (32, 16) and experiment.seed == 7
     assert experiment.run.synchronous and not experiment.run.colocate
     assert experiment.env.reward == "layered"
-    assert experiment.team.horizon == registry.load("case14").team.horizon
+    assert experiment.team.effective_horizon == registry.load("case14").team.effective_horizon
 
 
 @pytest.mark.parametrize(
