@@ -157,10 +157,10 @@ def _solve(path: pathlib.Path, send) -> None:
         send.send({"status": "refused", "why": why})
         return
     optimum = model.solve(model.nominal())
-    found = {"seconds": optimum.seconds, "iterations": optimum.iterations}
+    effort = {"seconds": optimum.seconds, "iterations": optimum.iterations}
     if optimum.optimal:
-        send.send({"status": "optimal", "objective": optimum.cost_per_h, **found})
+        send.send({"status": "optimal", "objective": optimum.cost_per_h, **effort})
         return
     why = "no point that keeps every limit was found"
     why += f"; broken at a price, {optimum.cost_per_h:,.0f} $/h" if optimum.found else ""
-    send.send({"status": "not optimal", "why": why, **found})
+    send.send({"status": "not optimal", "why": why, **effort})

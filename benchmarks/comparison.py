@@ -1,4 +1,4 @@
-"""What all benchmarks have in common: what is asked for, and how ours compares with the peers."""
+"""What benchmarks have in common: what is to be measured, and ours over the peers'."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Settings:
 
 def ratios(ours: float | None, peers: Mapping[str, float | None]) -> dict[str, float | None]:
     """Returns our rate, each peer's, and ours over it; None where there is none to compare."""
-    found = {"ours": ours, **peers}
+    rates = {"ours": ours, **peers}
     for name, rate in peers.items():
-        found[f"ours_over_{name}"] = ours / rate if ours and rate else None
-    return found
+        rates[f"ours_over_{name}"] = ours / rate if ours and rate else None
+    return rates

@@ -61,7 +61,7 @@ def measure(settings: Settings, say: Callable[[str], None]) -> dict:
 def _case(name: str, settings: Settings, say) -> dict:
     grid = case_file.load(name)
     problem = problem_lib.draw(grid, max(settings.batches), settings.seed)
-    analysis = ours_contingency.Analysis.of(grid, problem, settings.tolerance_pu)
+    analysis = ours_contingency.analysis(grid, problem, settings.tolerance_pu)
     ours = []
     for what, way in ours_contingency.WAYS.items():
         for batch in sorted(settings.batches):
@@ -119,8 +119,8 @@ def _peers(analysis: ours_contingency.Analysis, settings: Settings, say) -> dict
 def _agreement(analysis: ours_contingency.Analysis, vm_pu, va_rad) -> dict:
     """Returns how far our loadings are from those of AC voltages `[n_outage, n_bus]`.
 
-    The loading of an outage is that of the fullest branch it leaves. Where the voltages are no
-    solution there is nothing to compare.
+    The loading of an outage is that of the most loaded branch that it leaves. Where the voltages
+    are no solution there is nothing to compare.
     """
     problem = analysis.problem
     loading = reference.loading(problem.base_mva, problem.branch, vm_pu, va_rad)
@@ -131,7 +131,7 @@ def _agreement(analysis: ours_contingency.Analysis, vm_pu, va_rad) -> dict:
     verdicts = {"same_verdict_share": float((solved == np.isfinite(confirmed)).mean())}
     if not compared.any():
         return {"compared": 0, **verdicts}
-    error = lambda found: abs(found - true)[compared]
+    error = lambda loading: abs(loading - true)[compared]
     return {
         "compared": int(compared.sum()),
         **verdicts,
@@ -145,7 +145,7 @@ def _best(what: str, ours: list[dict], peers: dict[str, dict]) -> dict:
     """Returns the fastest of ours, of the peer's rival, and ours over it.
 
     Screening counts where every operating point was solved and sound. AC power flows are compared
-    where both say the same of every outage: some have no solution, which both should find.
+    where both say the same of every outage: some have no solution, which both should say.
     """
     able = [
         r for r in ours if r["what"] == what and (what == "confirmed" or r["converged_share"] == 1)

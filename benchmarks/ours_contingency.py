@@ -53,13 +53,6 @@ class Analysis:
     net: network.Network
     tolerance_pu: float
 
-    @classmethod
-    def of(cls, grid: grid_lib.Grid, problem: problem_lib.Problem, tolerance_pu: float):
-        """Returns the analysis of `grid`."""
-        net = ours_powerflow.network_about(grid, problem)
-        factors = distribution_factors.build(grid)
-        return cls(problem, factors, net, ours_powerflow.SAFETY * tolerance_pu)
-
     @property
     def outages(self) -> np.ndarray:
         """The outages that cut nothing off, `[n_outage]`."""
@@ -69,13 +62,13 @@ class Analysis:
         """Returns the analysis of the problem's first `batch` operating points."""
         first = self.problem.first(batch)
         rng, closed = np.random.default_rng(seed), np.ones((batch, self.net.n_branch))
-        lanes = np.flatnonzero(np.diff(np.floor(way.out * np.arange(batch + 1))))  # evenly spread
-        closed[lanes, rng.choice(self.outages, len(lanes))] = 0
+        with_outage = np.flatnonzero(np.diff(np.floor(way.out * np.arange(batch + 1))))  # spread
+        closed[with_outage, rng.choice(self.outages, len(with_outage))] = 0
         solve_base = solve.solver(self.net, tolerance_pu=self.tolerance_pu)
         single = lambda x: jnp.asarray(x, self.net.dtype)
         count = spread.devices(batch)
-        given = spread.put((single(first.p_pu), single(first.q_pu), single(closed)), count)
-        request = spread.over_devices(jax.vmap(self._request), count)(*given)
+        arguments = spread.put((single(first.p_pu), single(first.q_pu), single(closed)), count)
+        request = spread.over_devices(jax.vmap(self._request), count)(*arguments)
         solution = spread.over_devices(jax.vmap(solve_base), count)(request)
         screen = screening.screener(self.factors, WORST)
         screened = spread.over_devices(jax.vmap(screen), count)
@@ -99,9 +92,9 @@ class Analysis:
         """Returns (screened, confirmed) loadings of `outages` at the base, each `[n_outage]`."""
         base = self.problem.base_pu
         request = self._request(base.real, base.imag, np.ones(self.net.n_branch))
-        found = jax.jit(solve.solver(self.net, tolerance_pu=self.tolerance_pu))(request)
-        screened = jax.jit(screening.screener(self.factors, WORST))(found, request.closed)
-        confirmed = jax.jit(self._confirmer())(request, found, self.outages)
+        solution = jax.jit(solve.solver(self.net, tolerance_pu=self.tolerance_pu))(request)
+        screened = jax.jit(screening.screener(self.factors, WORST))(solution, request.closed)
+        confirmed = jax.jit(self._confirmer())(request, solution, self.outages)
         return np.asarray(screened.loading)[self.outages], np.asarray(confirmed.loading)
 
     def _confirmer(self):
@@ -110,3 +103,10 @@ class Analysis:
     def _request(self, p, q, closed):
         closed = jnp.asarray(closed, self.net.dtype)
         return ours_powerflow.request_of(self.net, self.problem, p, q, closed=closed)
+
+
+def analysis(grid: grid_lib.Grid, problem: problem_lib.Problem, tolerance_pu: float) -> Analysis:
+    """Returns the analysis of `grid` about the base of `problem`."""
+    net = ours_powerflow.network_about(grid, problem)
+    factors = distribution_factors.build(grid)
+    return Analysis(problem, factors, net, ours_powerflow.SAFETY * tolerance_pu)

@@ -20,7 +20,9 @@ from envs.powerflow.network import Network
 
 _NEWTON_BYTES = 2 * 2**30  # what a batch of dense Jacobians may take
 _LARGEST = 2**16
-SAFETY = 0.8  # solved a little closer than asked, so that the judge in double precision agrees
+SAFETY = (
+    0.8  # solved a little closer than requested, so that the reference in double precision agrees
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,17 +60,17 @@ def network_about(grid: grid_lib.Grid, problem: problem_lib.Problem) -> Network:
 
 
 def request_of(
-    net: Network, problem: problem_lib.Problem, p: chex.Array, q: chex.Array, **given: chex.Array
+    net: Network, problem: problem_lib.Problem, p: chex.Array, q: chex.Array, **fields: chex.Array
 ) -> solve_lib.Request:
     """Returns the request for injections `p`, `q` `[n_bus]` pu, to start from the base.
 
-    `given` are further fields of the request.
+    `fields` are further fields of the request.
     """
     single = lambda x: jnp.asarray(x, net.dtype)
     return solve_lib.request_of(
         net, p, q, vm_setpoint_pu=single(problem.setpoint_pu),
         participation=single(np.eye(net.n_bus)[problem.reference]),
-        vm_start_pu=single(problem.vm_pu), va_start_rad=single(problem.va_rad), **given,
+        vm_start_pu=single(problem.vm_pu), va_start_rad=single(problem.va_rad), **fields,
     )  # fmt: skip
 
 
@@ -81,14 +83,14 @@ def _by(method: str, flops: Callable[[Network], float]):
         single = lambda x: jnp.asarray(x, net.dtype)
 
         def one(p, q):
-            found = solver(request_of(net, problem, p, q))
-            change = [found.vm_change_pu, found.va_change_rad]
+            solution = solver(request_of(net, problem, p, q))
+            change = [solution.vm_change_pu, solution.va_change_rad]
             if net.compensated:
-                change += [found.vm_change_low_pu, found.va_change_low_rad]
-            return (
-                change,
-                _Verdict(found.converged, found.mismatch_pu, found.iterations, found.fell_back),
+                change += [solution.vm_change_low_pu, solution.va_change_low_rad]
+            verdict = _Verdict(
+                solution.converged, solution.mismatch_pu, solution.iterations, solution.fell_back
             )
+            return change, verdict
 
         count = spread.devices(len(problem.p_pu))
         solve = spread.over_devices(jax.vmap(one), count)

@@ -109,7 +109,7 @@ def _timed(grid, problem, method: str, settings: Settings) -> dict:
         "solves_per_s": per_second,
         "iterations": reported["iterations"],
         "converged_share": reported["converged_share"],
-        **_judged(problem, *prepared.voltages(), settings.tolerance_pu),
+        **_reference_check(problem, *prepared.voltages(), settings.tolerance_pu),
         "arithmetic": {
             "flops_per_iteration": flops,
             "gflops_reached": flops and 1e-9 * flops * reported["iterations"] * per_second,
@@ -117,7 +117,7 @@ def _timed(grid, problem, method: str, settings: Settings) -> dict:
     }
 
 
-def _judged(problem: problem_lib.Problem, vm_pu, va_rad, tolerance_pu: float) -> dict:
+def _reference_check(problem: problem_lib.Problem, vm_pu, va_rad, tolerance_pu: float) -> dict:
     """Returns what the voltages are worth, in float64 and by nobody's solver."""
     residual = problem.residual(vm_pu, va_rad)
     return {
@@ -128,7 +128,7 @@ def _judged(problem: problem_lib.Problem, vm_pu, va_rad, tolerance_pu: float) ->
 
 
 def _peers(problem: problem_lib.Problem, settings: Settings, say) -> dict[str, dict]:
-    """Returns each peer's report by its name, judged like ours; empty where none is wanted."""
+    """Returns each peer's report by its name, checked like ours; empty without peers."""
     if settings.python is None:
         return {}
     common = [f"--tolerance={settings.tolerance_pu}"]
@@ -154,7 +154,7 @@ def _peers(problem: problem_lib.Problem, settings: Settings, say) -> dict[str, d
             else:
                 with np.load(answer) as voltages:
                     solved = problem.first(len(voltages["vm_pu"]))
-                    report["judged"] = _judged(
+                    report["reference_check"] = _reference_check(
                         solved, voltages["vm_pu"], voltages["va_rad"], settings.tolerance_pu
                     )
                 fastest = max(row["solves_per_s"] for row in report["results"])
@@ -166,12 +166,12 @@ def _peers(problem: problem_lib.Problem, settings: Settings, say) -> dict[str, d
 def _best(ours: list[dict], peers: dict[str, dict]) -> dict:
     """Returns the fastest that solved every problem to the tolerance, of us and of each peer.
 
-    A peer is judged on its largest batch. Ratios are ours over the peer's.
+    A peer is checked on its largest batch. Ratios are ours over the peer's.
     """
     able = [row for row in ours if row.get("within_tolerance_share") == 1.0]
     fastest = lambda rows: max((row["solves_per_s"] for row in rows), default=None)
     solved = lambda report: (
-        "error" not in report and report["judged"]["within_tolerance_share"] == 1.0
+        "error" not in report and report["reference_check"]["within_tolerance_share"] == 1.0
     )
     rates = {
         name: fastest(report["results"]) if solved(report) else None

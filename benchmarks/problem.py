@@ -21,7 +21,7 @@ class Problem:
     """A grid as MATPOWER matrices, and a batch of injections to solve it for.
 
     The matrices have MATPOWER's columns (manual, appendix B), buses are numbered from 0, and
-    everything is in service. Buses with a generator hold its voltage set-point, the bus of type 3
+    everything is in service. Buses with a generator keep its voltage set-point, the bus of type 3
     balances active power, and reactive limits are not enforced: by us as by every peer.
     """
 
@@ -53,14 +53,14 @@ class Problem:
 
     @property
     def setpoint_pu(self) -> np.ndarray:
-        """Voltage set-point `[n_bus]`; 1 where no generator holds one, where it is not used."""
+        """Voltage set-point `[n_bus]`; 1 where no generator has one, where it is not used."""
         setpoint = np.ones(len(self.bus))
         setpoint[self.gen[:, 0].astype(int)] = self.gen[:, 5]
         return setpoint
 
     @property
-    def holds_voltage(self) -> np.ndarray:
-        """Whether a generator holds the bus's voltage, bool `[n_bus]`."""
+    def voltage_controlled(self) -> np.ndarray:
+        """Whether a generator controls the bus's voltage, bool `[n_bus]`."""
         return np.isin(np.arange(len(self.bus)), self.gen[:, 0])
 
     @property
@@ -96,7 +96,7 @@ class Problem:
     def equations(self) -> reference.Equations:
         """What the voltages of all problems have to solve."""
         return reference.Equations(
-            self.admittance, self.p_pu, self.q_pu, self.setpoint_pu, self.holds_voltage,
+            self.admittance, self.p_pu, self.q_pu, self.setpoint_pu, self.voltage_controlled,
             self.reference,
         )  # fmt: skip
 
@@ -137,7 +137,7 @@ def draw(grid: grid_lib.Grid, count: int, seed: int) -> Problem:
 def _balance(base: Problem, weight: np.ndarray, name: str) -> Problem:
     """Returns `base` solved, its units sharing load and losses in proportion to `weight`."""
     losses_mw = 0.02 * base.load_p_mw.sum()
-    for _ in range(4):  # Losses hardly depend on who covers them: this settles at once.
+    for _ in range(4):  # Losses hardly depend on who covers them: it converges at once.
         dispatch = (base.load_p_mw.sum() + losses_mw) * weight / weight.sum()
         base = dataclasses.replace(base, gen_p_mw=dispatch[None])
         equations = base.equations._replace(p_pu=base.p_pu[0], q_pu=base.q_pu[0])

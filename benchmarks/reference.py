@@ -1,4 +1,4 @@
-"""Power flow in float64 with sparse matrices, the judge of every solver that is measured.
+"""Power flow in float64 with sparse matrices, which every solver that is measured is checked by.
 
 It shares no code with the solvers in `envs.powerflow`, and nothing here is timed. Formulas and
 columns are those of MATPOWER (manual, section 3.1 and appendix B; MATPOWER Technical Note 2).
@@ -19,16 +19,16 @@ class Equations(NamedTuple):
     y: scipy.sparse.csr_matrix  # bus admittances `[n_bus, n_bus]` pu
     p_pu: np.ndarray  # net active injection, `[n_problem, n_bus]` or `[n_bus]`
     q_pu: np.ndarray  # net reactive injection, shaped alike
-    setpoint_pu: np.ndarray  # `[n_bus]`, where a voltage is held
-    holds_voltage: np.ndarray  # bool `[n_bus]`
-    reference: int  # the bus whose angle is given, and that balances active power
+    setpoint_pu: np.ndarray  # `[n_bus]`, used where the voltage is controlled
+    voltage_controlled: np.ndarray  # bool `[n_bus]`
+    reference: int  # the bus whose angle is fixed, and that balances active power
 
 
 class Residual(NamedTuple):
     """How far voltages are from solving their problem, each `[n_problem]`; NaN counts as far."""
 
     mismatch_pu: np.ndarray  # largest absolute power mismatch, active or reactive
-    setpoint_error_pu: np.ndarray  # largest deviation of a held voltage from its set-point
+    setpoint_error_pu: np.ndarray  # largest deviation of a controlled voltage from its set-point
 
 
 def admittance(base_mva: float, bus: np.ndarray, branch: np.ndarray) -> scipy.sparse.csr_matrix:
@@ -45,7 +45,7 @@ def admittance(base_mva: float, bus: np.ndarray, branch: np.ndarray) -> scipy.sp
 def loading(base_mva: float, branch: np.ndarray, vm_pu: np.ndarray, va_rad: np.ndarray):
     """Returns the loading `[…, n_branch]` at voltages `[…, n_bus]`.
 
-    That of a branch is the apparent power of its fuller end over its rating; zero without one.
+    That of a branch is the apparent power of its more loaded end over its rating; zero without one.
     """
     f, t, (own_f, to_f, to_t, own_t) = _branch_admittances(branch)
     voltage = vm_pu * np.exp(1j * va_rad)
@@ -69,14 +69,14 @@ def _branch_admittances(branch: np.ndarray):
 
 def residual(equations: Equations, vm_pu: np.ndarray, va_rad: np.ndarray) -> Residual:
     """Returns the residual of voltages `[n_problem, n_bus]` at injections of the same shape."""
-    y, p_pu, q_pu, setpoint_pu, holds_voltage, reference = equations
+    y, p_pu, q_pu, setpoint_pu, voltage_controlled, reference = equations
     vm, va = np.asarray(vm_pu, np.float64), np.asarray(va_rad, np.float64)
     voltage = vm * np.exp(1j * va)
     power = voltage * np.conj((y @ voltage.T).T)
     dp, dq = abs(power.real - p_pu), abs(power.imag - q_pu)
     dp[:, reference] = 0.0
-    dq[:, holds_voltage] = 0.0
-    off = np.where(holds_voltage, abs(vm - setpoint_pu), 0.0)
+    dq[:, voltage_controlled] = 0.0
+    off = np.where(voltage_controlled, abs(vm - setpoint_pu), 0.0)
     far = lambda x: np.where(np.isfinite(x), x, np.inf)
     return Residual(far(np.maximum(dp.max(1), dq.max(1))), far(off.max(1)))
 
@@ -84,14 +84,14 @@ def residual(equations: Equations, vm_pu: np.ndarray, va_rad: np.ndarray) -> Res
 def solve(
     equations: Equations, vm_pu: np.ndarray, va_rad: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (vm, va), each `[n_bus]`, after Newton's method from the given voltages.
+    """Returns (vm, va), each `[n_bus]`, after Newton's method from voltages.
 
     The equations are of one problem. Whether the voltages solve it is for `residual` to say.
     """
-    y, p_pu, q_pu, setpoint_pu, holds_voltage, reference = equations
+    y, p_pu, q_pu, setpoint_pu, voltage_controlled, reference = equations
     angles = np.flatnonzero(np.arange(len(p_pu)) != reference)
-    magnitudes = np.flatnonzero(~holds_voltage)
-    vm, va = np.where(holds_voltage, setpoint_pu, vm_pu), va_rad.copy()
+    magnitudes = np.flatnonzero(~voltage_controlled)
+    vm, va = np.where(voltage_controlled, setpoint_pu, vm_pu), va_rad.copy()
     for _ in range(30):
         voltage = vm * np.exp(1j * va)
         current = y @ voltage

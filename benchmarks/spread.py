@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.experimental.shard_map import shard_map
 
-_AXIS = "lanes"
+_AXIS = "batch"
 
 Tree = Any  # a pytree of arrays
 

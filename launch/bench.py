@@ -6,6 +6,7 @@
     python -m launch.bench acopf                           # AC optimal power flow beside PGLib's
     python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
     python -m launch.bench env --cases=case14 --peers=none --threads=2
+    python -m launch.bench plot powerflow.json env.json --png=cost.png
 
 powerflow solves the same random problems (every load within ± 5 %) with our solvers, with
 lightsim2grid's fastest, and with pandapower, each started from the same solved base. env steps
@@ -13,7 +14,8 @@ batches of our environment, and Grid2Op's on a grid of as many buses. contingenc
 outage of one branch, by distribution factors and by AC power flow, beside lightsim2grid's DC and AC
 analysis. The peers need `make peers` once; without it they are left out and said to be.
 acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
-with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page.
+with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page. plot draws what
+powerflow and env measured, from any number of their JSON files.
 
 Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
 every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
@@ -26,6 +28,7 @@ import datetime
 import json
 import pathlib
 import sys
+import types
 
 from absl import app, flags
 
@@ -87,23 +90,34 @@ _MARKDOWN = flags.DEFINE_string(
     "markdown", None, "acopf: page to write the table into, in place of an earlier run's."
 )
 _JSON = flags.DEFINE_string("json", None, "File for the JSON instead of standard output.")
+_PNG = flags.DEFINE_string("png", "cost.png", "plot: the picture to write.")
 
 
 def main(argv: list[str]) -> int:
-    """Measures, prints and returns the exit code."""
+    """Measures or draws, and returns the exit code."""
+    name, *files = argv[1:] or [""]
     try:
-        if len(argv) != 2 or argv[1] not in _SUBJECTS:
-            given = f"not {' '.join(argv[1:])!r}" if len(argv) > 1 else "but nothing was given"
-            raise app.UsageError(f"say what to measure, one of {', '.join(_SUBJECTS)}, {given}")
-        _check_targets(argv[1])
+        if name == "plot":
+            return _plot(files)
+        if name not in _SUBJECTS or files:
+            typed = f"not {' '.join(argv[1:])!r}" if name else "but nothing was given"
+            raise app.UsageError(
+                f"say what to measure, one of {', '.join(_SUBJECTS)}, {typed}; or plot, and the "
+                "reports to draw"
+            )
+        _check_targets(name)
         python = peer_process.interpreter(_PEERS.value)
         cores = machine.pin(_THREADS.value, _PLATFORM.value)  # Before jax is imported.
         machine.check_platform(_PLATFORM.value)
-        subject, settings = _subject(argv[1], python)
+        subject, settings = _subject(name, python)
         subject.check(settings)
     except (ValueError, OSError) as error:
         return command_line.refuse(str(error).replace("env.case=", "--cases="))
+    return _measure(name, subject, settings, cores)
 
+
+def _measure(name: str, subject: types.ModuleType, settings, cores: list[int]) -> int:
+    """Measures, writes and prints the result, and returns the exit code."""
     import rich.console
 
     from benchmarks import tables
@@ -114,15 +128,15 @@ def main(argv: list[str]) -> int:
     width = None if sys.stderr.isatty() else _WIDTH
     console = rich.console.Console(stderr=True, highlight=False, width=width)
     about = {
-        "benchmark": argv[1],
+        "benchmark": name,
         "command": " ".join(["python -m launch.bench", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": machine.commit(),
         "machine": machine.describe(cores),
         "versions": machine.versions(),
     }
-    if about["machine"]["load_average"][0] > _QUIET_LOAD:
-        load = about["machine"]["load_average"][0]
+    load = about["machine"]["load_average"][0]
+    if load > _QUIET_LOAD:
         console.print(f"others are using this machine (load average {load:.1f}): expect noise")
     interrupt.raise_error()  # Peers that run are ended with us.
     try:
@@ -133,21 +147,44 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.FAILED
-    text = json.dumps({**about, **result}, indent=2) + "\n"
+    _write({**about, **result}, subject)
+    console.print()
+    console.print(tables.TABLES[name](result))
+    for target in filter(None, (_JSON.value, _MARKDOWN.value)):
+        console.print(f"written to {target}", soft_wrap=True)
+    peers = [case.get("peers", {}) for case in result["cases"]]
+    reports = [report for each in peers for report in each.values()]
+    return exit_codes.FAILED if any(map(peer_process.failed, reports)) else exit_codes.OK
+
+
+def _write(result: dict, subject: types.ModuleType) -> None:
+    """Writes the result to where the flags say."""
+    text = json.dumps(result, indent=2) + "\n"
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(text)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
     if _MARKDOWN.value:
-        subject.write_markdown({**about, **result}, pathlib.Path(_MARKDOWN.value))
-    console.print()
-    console.print(getattr(tables, subject.__name__.rpartition(".")[2])(result))
-    for target in filter(None, (_JSON.value, _MARKDOWN.value)):
-        console.print(f"written to {target}", soft_wrap=True)
-    peers = [case.get("peers", {}) for case in result["cases"]]
-    reports = [report for each in peers for report in each.values()]
-    return exit_codes.FAILED if any(map(peer_process.failed, reports)) else exit_codes.OK
+        subject.write_markdown(result, pathlib.Path(_MARKDOWN.value))
+
+
+def _plot(files: list[str]) -> int:
+    """Draws the reports, and returns the exit code.
+
+    Raises:
+      ValueError: there is nothing to draw, or nowhere to write it.
+    """
+    from benchmarks import plot
+
+    if not files:
+        raise ValueError("name the reports to draw, written by `python -m launch.bench --json`")
+    target = pathlib.Path(_PNG.value).absolute()
+    if target.suffix != ".png" or not target.parent.is_dir():
+        raise ValueError(f"--png={_PNG.value}: give a file that ends in .png, in a folder")
+    plot.draw([plot.read(file) for file in files]).savefig(target, dpi=130)
+    sys.stdout.write(f"written to {_PNG.value}\n")
+    return exit_codes.OK
 
 
 def _subject(name: str, python: pathlib.Path | None):

@@ -3,7 +3,7 @@
     python -m benchmarks.peers.lightsim2grid_contingency PROBLEM.npz ANSWER.npz --outages=0,1,2 \
         --tolerance=1e-4 --threads=1 --repeats=7
 
-One operating point, all the given outages, from voltages to flows: by its DC power flow, and by
+One operating point, all the listed outages, from voltages to flows: by its DC power flow, and by
 the fastest of its AC algorithms that have a KLU factorisation. ANSWER.npz gets the AC `vm_pu` and
 `va_rad` `[n_outage, n_bus]`, zero where an outage has no solution.
 """
@@ -78,7 +78,7 @@ def _fastest(file: dict, what: str, args: argparse.Namespace) -> Analysis:
 
 
 class Analysis:
-    """All given outages of one operating point, by one algorithm."""
+    """All listed outages of one operating point, by one algorithm."""
 
     def __init__(self, file: dict, algorithm: str, threads: int, args: argparse.Namespace):
         from lightsim2grid import lightsim2grid_cpp
@@ -99,8 +99,8 @@ class Analysis:
         line = (file["branch"][:, 8] == 0) & (file["branch"][:, 9] == 0)
         place = np.empty(len(line), int)
         place[np.concatenate([np.flatnonzero(line), np.flatnonzero(~line)])] = np.arange(len(line))
-        self.asked = [int(n) for n in place[args.outages]]
-        for outage in self.asked:
+        self.outages = [int(n) for n in place[args.outages]]
+        for outage in self.outages:
             self.analysis.add_n1(outage)
 
     def time(self, repeats: int) -> list[float]:
@@ -120,10 +120,10 @@ class Analysis:
         return self.analysis.nb_converged()
 
     def voltages(self) -> np.ndarray:
-        """Returns the complex voltages of the last run, by outage as asked for."""
+        """Returns the complex voltages of the last run, by outage as listed."""
         row = {tuple(outage): n for n, outage in enumerate(self.analysis.my_defaults())}
-        found = np.array(self.analysis.get_voltages())[:, : len(self.start)]
-        return found[[row[(outage,)] for outage in self.asked]]
+        voltages = np.array(self.analysis.get_voltages())[:, : len(self.start)]
+        return voltages[[row[(outage,)] for outage in self.outages]]
 
 
 if __name__ == "__main__":
