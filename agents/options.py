@@ -12,7 +12,7 @@ _WIDTH = Range(1, 65_536)
 
 
 @dataclasses.dataclass(frozen=True)
-class TeamOptions:
+class TeamOptions(bounds.Options, prefix="team."):
     """Options of the team and its networks. The text beside each field is its help."""
 
     kind: Annotated[str, "who shares the grid: centralised"] = "centralised"
@@ -31,6 +31,3 @@ class TeamOptions:
     initial_std: Annotated[
         float, "initial standard deviation of actions before the squash", Range(0.02, 2.5)
     ] = 0.5
-
-    def __post_init__(self):
-        bounds.check("team.", self)

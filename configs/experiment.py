@@ -26,7 +26,7 @@ NORMAL_OPERATION = EnvOptions(
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions:
+class RunOptions(bounds.Options, prefix="run."):
     """Options of the run as a whole. The text beside each field is its help."""
 
     steps: Annotated[
@@ -46,12 +46,9 @@ class RunOptions:
     ] = False
     colocate: Annotated[bool, "queue and variable server share the learner's process"] = True
 
-    def __post_init__(self):
-        bounds.check("run.", self)
-
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(bounds.Options):
     """Everything that determines a run, except the machine. The text is each field's help."""
 
     name: Annotated[str, "name of the experiment, for folders and titles"]
@@ -64,8 +61,8 @@ class Experiment:
     evaluator: EvaluatorOptions = EvaluatorOptions()
     run: RunOptions = RunOptions()
 
-    def __post_init__(self):
-        bounds.check("", self)
+    def check(self) -> None:
+        """Raises ValueError where options of different packages do not go together."""
         if not _NAME.fullmatch(self.name):
             raise ValueError(
                 f"name={bounds.shown(self.name)}: must be letters, digits, spaces and . _ + -, at "

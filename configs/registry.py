@@ -12,6 +12,7 @@ from typing import Any
 
 import configs
 from configs.experiment import Experiment
+from envs import options as env_options
 from envs.inputs import bounds, json_file
 
 _NOT_EXPERIMENTS = ("experiment", "registry")
@@ -97,6 +98,8 @@ def _build(cls, values, path: str):
     if not isinstance(values, dict):
         where = path.rstrip(".") or "it"
         raise ValueError(f"{where}={bounds.shown(values)}: must be an object")
+    if cls is env_options.EnvOptions:
+        values = env_options.of_any_version(values)
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:

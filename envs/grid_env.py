@@ -28,11 +28,20 @@ from envs.powerflow import base_point, lanes, network
 from envs.schedule import day_ahead, schedule, secured
 from envs.step import actions as actions_lib
 from envs.step import frequency as frequency_lib
+from envs.step import (
+    frequency_options,
+    reward_terms,
+    rewards,
+    security,
+    solve_and_protect,
+    storage,
+    switching,
+)
 from envs.step import layout as layout_lib
-from envs.step import reward_terms, rewards, security, solve_and_protect, storage, switching
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
 from envs.time_series import synthetic
+from envs.time_series.options import MINUTES_PER_DAY
 
 _AUTO = "auto"  # as the name of a fleet: the case's own
 _BASE_LEVEL = 0.75  # of the file's loads: the middle of a day's range
@@ -119,6 +128,7 @@ class GridEnv:
         self.grid, self.fleet, self.options = grid, fleet, options
         self.spec = layout_lib.LAYOUTS[options.layout]
         self.horizon = options.horizon_steps
+        self.frequency = frequency_options.PRESETS[options.frequency]
         self.dt_h = options.step_minutes / 60.0
         self._reward = rewards.REWARDS[options.reward]
         net = _network(grid, fleet, options)
@@ -181,7 +191,7 @@ class GridEnv:
             frequency=frequency_lib.initial(),
             vm_pu=self._vm_base,
             va_rad=self._va_base,
-            losses_mw=self.options.planned_losses * now.load_p_mw.sum(),
+            losses_mw=day_ahead.PLANNED_LOSSES * now.load_p_mw.sum(),
             observation=jnp.zeros(self.layout.observation_size),
             reward=zero,
             terms={},
@@ -241,7 +251,7 @@ class GridEnv:
             state.branch, now.branch_status, recloses=options.protection.recloses
         )
         wanted = actions_lib.read(self.layout, self.site, action)
-        switched = switching.switch(branch, wanted.switch, options.switch_cooldown_steps)
+        switched = switching.switch(branch, wanted.switch)
         asked = actions_lib.project(
             limits, wanted, now, state.gen_p_mw, gen_on, state.vm_pu, state.energy_mwh,
             free=starting,
@@ -300,7 +310,7 @@ class GridEnv:
         gen_p = jnp.where(jnp.asarray(self.grid.gen.is_unit), gen_p, condensers)
         gen_q = books.generator_reactive(bus_q, asked, settled, gen_on, connected)
         tripped = settled.trip_round > 0
-        branch = switching.trip(switched.state, tripped, rho, options.protection.reclose_steps)
+        branch = switching.trip(switched.state, tripped, rho)
         if self._assess is None:
             secure = security.Security(jnp.zeros(self.grid.n_branch), jnp.zeros(()))
         else:
@@ -314,7 +324,7 @@ class GridEnv:
         )  # fmt: skip
         reason = books.reason(terms, settled, swing, islanded, lost_mw + surprise_mw)
         terminated = reason != Reason.NONE
-        blackout_mwh = options.restoration_hours * now.load_p_mw.sum()
+        blackout_mwh = reward_terms.RESTORATION_HOURS * now.load_p_mw.sum()
         terms["energy_not_served"] = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])
         energy = storage.advance(self.fleet.storage, state.energy_mwh, asked.storage_mw, self.dt_h)
         ahead = series.at(jnp.minimum(t + series_lib.LEAD_STEPS[-1], self.horizon))
@@ -336,9 +346,9 @@ class GridEnv:
             plan_p_mw=series.at(jnp.minimum(t + 1, self.horizon)).plan_p_mw,
             load_forecast_mw=now.load_forecast_mw,
             renewable_forecast_mw=now.renewable_forecast_mw,
-            frequency_hz=options.frequency.nominal_hz + frequency.deviation_hz,
+            frequency_hz=self.frequency.nominal_hz + frequency.deviation_hz,
             after_outage_rho=secure.loading,
-            day_share=t * (options.step_minutes / options_lib.MINUTES_PER_DAY),
+            day_share=t * (options.step_minutes / MINUTES_PER_DAY),
         )
         after = state.replace(
             t=t,
@@ -409,6 +419,7 @@ def check(options: options_lib.EnvOptions) -> Named:
     """
     choices.require("env.schedule", options.schedule, schedule.SCHEDULES)
     choices.require("env.reward", options.reward, rewards.REWARDS)
+    choices.require("env.frequency", options.frequency, frequency_options.PRESETS)
     choices.require("env.layout", options.layout, layout_lib.LAYOUTS)
     grid = case_file.load(options.case)
     name = options.fleet
@@ -432,9 +443,7 @@ def _network(
     """
     load, plants = _BASE_LEVEL * grid.bus.load_p_mw, fleet.renewables
     output = _BASE_OUTPUT * plants.p_max_mw
-    demand = day_ahead.demand(
-        grid, jnp.asarray([load.sum()]), jnp.asarray([output.sum()]), options.planned_losses
-    )
+    demand = day_ahead.demand(grid, jnp.asarray([load.sum()]), jnp.asarray([output.sum()]))
     units = np.asarray(schedule.SCHEDULES[options.schedule](grid, demand)[0], float)
     p = np.bincount(grid.gen.bus, units, grid.n_bus) - load
     np.add.at(p, plants.bus, output)

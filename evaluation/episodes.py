@@ -134,7 +134,7 @@ class Player:
             reason=after.reason,
             terms=after.terms,
             metrics=metrics,
-            frequency_hz=self._env.options.frequency.nominal_hz + after.frequency.deviation_hz,
+            frequency_hz=self._env.frequency.nominal_hz + after.frequency.deviation_hz,
             shed_share=after.frequency.shed_share,
             overridden=(cut > _CUT_MW)
             | (metrics["projected_voltage_pu"] > _CUT_PU)

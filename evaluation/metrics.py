@@ -91,13 +91,13 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     ) / dt_h  # fmt: skip
     feasible = counted & (broken <= _CLEAN_PU) & ~np.asarray(happened.terminated)
     secure = counted & (terms["insecurity"] == 0) & ~np.asarray(happened.terminated)
-    band = env.options.frequency.band_hz
-    off = np.abs(np.asarray(happened.frequency_hz, np.float64) - env.options.frequency.nominal_hz)
+    band = env.frequency.band_hz
+    off = np.abs(np.asarray(happened.frequency_hz, np.float64) - env.frequency.nominal_hz)
     emergency = counted & ((off > band) | (np.asarray(happened.shed_share) > 1e-6))
     lasted = _longest(emergency) * dt_h * 60.0
     # What an episode that ended early had not restored, it never does.
     lasted = np.where(fatal, horizon * dt_h * 60.0, lasted)
-    nominal = env.options.frequency.nominal_hz
+    nominal = env.frequency.nominal_hz
     per_day = 1.0 / played
     priced = rewards.operating_cost(terms, env.options).sum(0)
     blackout = env.options.lost_load_price * (terms["energy_not_served"] * ends).sum(0)

@@ -21,6 +21,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 
 import numpy as np
 
+from envs import options
 from envs.inputs import bounds, json_file
 from evaluation import atomic_file, folder_lock, l2rpn, latency, metrics
 
@@ -122,7 +123,7 @@ class Folder:
         Raises:
           FolderError: it holds another evaluation.
         """
-        identity = json.loads(json.dumps({**identity, "format": FORMAT}))
+        identity = _updated(json.loads(json.dumps({**identity, "format": FORMAT})))
         if self._manifest.exists():
             there = self.manifest()
             difference = _difference(there["identity"], identity)
@@ -149,7 +150,7 @@ class Folder:
           FolderError: there is none, or it cannot be read.
         """
         try:
-            return json_file.read(self._manifest, _Manifest)
+            manifest = json_file.read(self._manifest, _Manifest)
         except FileNotFoundError:
             raise FolderError(
                 f"{self.path}: no evaluation here (no {self._manifest.name}); give a folder that "
@@ -158,6 +159,12 @@ class Folder:
         except json_file.JsonError as error:
             raise FolderError(
                 f"{error}; restore it, or evaluate into another folder with --out"
+            ) from error
+        try:
+            return {**manifest, "identity": _updated(manifest["identity"])}
+        except ValueError as error:
+            raise FolderError(
+                f"{self._manifest}: {error}, or evaluate into another folder with --out"
             ) from error
 
     def batch(self, task: Task, first: int, count: int) -> dict[str, Any] | None:
@@ -254,6 +261,13 @@ def _check(found: Mapping[str, Any], count: int) -> None:
     for name, values in columns.items():
         if values is not None and len(values) != count:
             raise ValueError(f"{len(values)} values of {name} for {count} time series")
+
+
+def _updated(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an identity that this or an earlier version wrote, with the options of this one."""
+    if "environment" not in identity:
+        return dict(identity)
+    return {**identity, "environment": options.of_any_version(identity["environment"])}
 
 
 def _difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ from envs.inputs.bounds import Range
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnerOptions:
+class LearnerOptions(bounds.Options, prefix="learner."):
     """Options of the learner. The text beside each field is its help."""
 
     devices: Annotated[int, "devices the update is spread over", Range(1, 1024)] = 2
@@ -38,9 +38,6 @@ class LearnerOptions:
     value_decay: Annotated[
         float, "share of old value statistics kept by an update", Range(0, 1)
     ] = 0.99
-
-    def __post_init__(self):
-        bounds.check("learner.", self)
 
 
 def check_batch(options: LearnerOptions, length: int, batch: int) -> None:

@@ -10,13 +10,10 @@ from envs.inputs.bounds import Range
 
 
 @dataclasses.dataclass(frozen=True)
-class ReplayOptions:
+class ReplayOptions(bounds.Options, prefix="replay."):
     """Options of the queue. The text beside each field is its help."""
 
     queue_size: Annotated[int, "unrolls the queue holds before actors wait", Range(1, 65_536)] = 2
     max_lag: Annotated[
         int, "drop unrolls whose policy is more than this many updates old", Range(0, 1e9)
     ] = 8
-
-    def __post_init__(self):
-        bounds.check("replay.", self)

@@ -31,7 +31,7 @@ def mpc(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
 
     def value(days: series_lib.TimeSeries) -> np.ndarray:
         load, plants = days.day_ahead_load_mw, days.day_ahead_renewable_mw
-        demand = day_ahead.demand(env.grid, load, plants, env.options.planned_losses)
+        demand = day_ahead.demand(env.grid, load, plants)
         return marginal_cost(env.grid.gen, np.asarray(demand)).mean(1)
 
     return dc_controller.make(env, "mpc", "look-ahead MPC", setting, value, count)

@@ -1,7 +1,8 @@
 """What a value may be: a type and a range, declared beside a field and checked in one way.
 
-A field of options is declared `Annotated[float, "its help", Range(0, 1e9)]`. Flags, JSON files and
-Python code are refused with the same message: the field, the value, what is accepted.
+A field of options is declared `Annotated[float, "its help", Range(0, 1e9)]`, and is checked when
+`Options` are made. Flags, JSON files and Python code are refused with the same message: the field,
+the value, what is accepted.
 """
 
 from __future__ import annotations
@@ -51,14 +52,29 @@ class Range:
 SEEDS = Range(0, 2**31 - 1)  # what every generator takes, and seeds made by adding to one
 
 
-def check(prefix: str, options: Any) -> None:
-    """Checks every field of a dataclass.
+class Options:
+    """A frozen dataclass of options; every field is checked when one is made.
 
-    Raises:
-      ValueError: a field does not accept its value; the message begins with `prefix` and its name.
+        @dataclasses.dataclass(frozen=True)
+        class ReplayOptions(bounds.Options, prefix="replay."):
+            queue_size: Annotated[int, "unrolls the queue holds", Range(1, 65_536)] = 2
+
+    `prefix` is what messages put before the name of a field; derived options inherit it.
     """
-    for name, hint in _hints(type(options)).items():
-        accept(prefix + name, getattr(options, name), hint)
+
+    _prefix = ""
+
+    def __init_subclass__(cls, *, prefix: str | None = None):
+        super().__init_subclass__()
+        cls._prefix = cls._prefix if prefix is None else prefix
+
+    def __post_init__(self):
+        for name, hint in _hints(type(self)).items():
+            accept(self._prefix + name, getattr(self, name), hint)
+        self.check()
+
+    def check(self) -> None:
+        """Raises ValueError where fields, each within its range, do not go together."""
 
 
 def accept(name: str, value: Any, hint: Any, limits: Range | None = None) -> None:

@@ -6,16 +6,16 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs import options as options_lib
 from envs.case import grid as grid_lib
 from envs.schedule import schedule
 
 _POINTS = 1025
+PLANNED_LOSSES = 0.03  # share of load that a plan allows for; a choice
 
 
 def unit_plan(
     grid: grid_lib.Grid,
-    options: options_lib.EnvOptions,
+    name: str,
     load_mw: chex.Array,
     renewable_mw: chex.Array,
 ) -> chex.Array:
@@ -23,12 +23,11 @@ def unit_plan(
 
     Args:
       grid: the grid.
-      options: name the schedule, and the losses that it allows for.
+      name: of the schedule.
       load_mw: `[time]` total load foreseen.
       renewable_mw: `[time]` total wind and sun foreseen.
     """
-    needed = demand(grid, load_mw, renewable_mw, options.planned_losses)
-    return plan(grid, options.schedule, needed)
+    return plan(grid, name, demand(grid, load_mw, renewable_mw))
 
 
 def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:
@@ -54,7 +53,10 @@ def least_mw(grid: grid_lib.Grid) -> float:
 
 
 def demand(
-    grid: grid_lib.Grid, load_mw: chex.Array, renewable_mw: chex.Array, planned_losses: float
+    grid: grid_lib.Grid,
+    load_mw: chex.Array,
+    renewable_mw: chex.Array,
+    planned_losses: float = PLANNED_LOSSES,
 ) -> chex.Array:
     """Returns what units are to cover `[time]`: load and losses less renewables, at least ΣPmin.
 

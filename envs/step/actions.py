@@ -8,13 +8,15 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs import options as options_lib
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.powerflow import base_point
 from envs.step import layout as layout_lib
 from envs.step import storage
+from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
+
+VOLTAGE_SWING_PU = 0.02  # how far set-points fall from full load to none; a choice
 
 
 class Wanted(NamedTuple):
@@ -67,14 +69,13 @@ class Limits(NamedTuple):
     setpoint_pu: chex.Array  # `[n_bus]` of the case
     vm_min_pu: chex.Array
     vm_max_pu: chex.Array
-    voltage_swing: float
     voltage_ramp: float  # pu per step
     nominal_load_mw: float
     storage: fleet_lib.Storage
     dt_h: float
 
 
-def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.EnvOptions) -> Limits:
+def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: StepOptions) -> Limits:
     """Returns the limits of `grid` and `fleet`."""
     as_float = lambda x: jnp.asarray(x, jnp.float32)
     load_mw = grid.bus.load_p_mw.sum()
@@ -87,7 +88,6 @@ def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.Env
         setpoint_pu=as_float(base_point.voltage_setpoints(grid)),
         vm_min_pu=as_float(grid.bus.vm_min_pu),
         vm_max_pu=as_float(grid.bus.vm_max_pu),
-        voltage_swing=options.voltage_swing,
         voltage_ramp=options.voltage_ramp,
         # Where the file's loads give more than they take, the size of them all stands for it.
         nominal_load_mw=float(load_mw if load_mw > 0 else np.abs(grid.bus.load_p_mw).sum()),
@@ -273,7 +273,7 @@ def _voltage_setpoint(limits: Limits, wanted: chex.Array, now: series_lib.TimeSe
     lightly loaded lines raise them; a control moves it to the bus's limits.
     """
     level = now.day_ahead_load_mw / limits.nominal_load_mw
-    setpoint = limits.setpoint_pu - limits.voltage_swing * (1.0 - level)
+    setpoint = limits.setpoint_pu - VOLTAGE_SWING_PU * (1.0 - level)
     setpoint = jnp.clip(setpoint, limits.vm_min_pu, limits.vm_max_pu)
     # Of several generators at a bus, all move its set-point.
     share = jnp.zeros_like(setpoint).at[limits.gen_bus].add(wanted)

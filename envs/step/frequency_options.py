@@ -1,4 +1,4 @@
-"""What can be chosen about the frequency of the system."""
+"""Parameters of the frequency of the system, and the sets of them that an environment may name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,8 @@ _DEVIATION = Range(0, 60, above=True)  # Hz
 
 
 @dataclasses.dataclass(frozen=True)
-class FrequencyOptions:
-    """Options of the frequency model. The text beside each field is its help.
-
-    `docs/frequency.md` gives the sources. The defaults of load shedding are those of the
-    north-east of North America; `european` has those of Continental Europe.
-    """
+class FrequencyOptions(bounds.Options, prefix="frequency."):
+    """Options of the frequency model; `docs/frequency.md` gives the sources of the defaults."""
 
     nominal_hz: Annotated[float, "nominal frequency: 50 or 60 Hz", Range(50, 60)] = 60.0
     damping: Annotated[float, "change of load with frequency, % per %", Range(0, 1000)] = 1.0
@@ -49,24 +45,24 @@ class FrequencyOptions:
         float, "inertia never taken for less, seconds of the load", _SECONDS
     ] = 0.5
 
-    def __post_init__(self):
-        bounds.check("env.frequency.", self)
+    def check(self) -> None:
+        """Raises ValueError where relays and limits contradict each other."""
         if self.nominal_hz not in _NOMINAL_HZ:
             raise _refused("nominal_hz", self.nominal_hz, "must be 50 or 60")
         if self.shed_stage_share * self.shed_stages > 1:
             raise _refused(
                 "shed_stage_share",
                 self.shed_stage_share,
-                f"times env.frequency.shed_stages={self.shed_stages} it must be at most 1",
+                f"times frequency.shed_stages={self.shed_stages} it must be at most 1",
             )
         if self.shed_stages and self.shed_last_hz >= self.collapse_low_hz:
             raise _refused(
                 "collapse_low_hz",
                 self.collapse_low_hz,
                 f"must be more than the last stage of load shedding, {self.shed_last_hz:g}, which "
-                f"follows from env.frequency.shed_first_hz={self.shed_first_hz:g}, "
-                f"env.frequency.shed_step_hz={self.shed_step_hz:g} and "
-                f"env.frequency.shed_stages={self.shed_stages}",
+                f"follows from frequency.shed_first_hz={self.shed_first_hz:g}, "
+                f"frequency.shed_step_hz={self.shed_step_hz:g} and "
+                f"frequency.shed_stages={self.shed_stages}",
             )
         if self.collapse_low_hz >= self.nominal_hz:
             raise _refused("collapse_low_hz", self.collapse_low_hz, "must be below nominal_hz")
@@ -74,7 +70,7 @@ class FrequencyOptions:
             raise _refused(
                 "restore_within_hz",
                 self.restore_within_hz,
-                f"must be less than env.frequency.shed_first_hz={self.shed_first_hz}",
+                f"must be less than frequency.shed_first_hz={self.shed_first_hz}",
             )
 
     @property
@@ -83,9 +79,11 @@ class FrequencyOptions:
         return self.shed_first_hz + self.shed_step_hz * (self.shed_stages - 1)
 
 
-def european() -> FrequencyOptions:
-    """Returns the options of Continental Europe: 50 Hz, 45 % of load in six stages from 49 Hz."""
-    return FrequencyOptions(
+PRESETS = {
+    # 60 Hz; load shedding as in the north-east of the continent.
+    "north_america": FrequencyOptions(),
+    # 50 Hz; 45 % of load in six stages from 49 Hz on.
+    "europe": FrequencyOptions(
         nominal_hz=50.0,
         shed_first_hz=1.0,
         shed_step_hz=0.2,
@@ -93,8 +91,9 @@ def european() -> FrequencyOptions:
         shed_stage_share=0.075,
         collapse_low_hz=2.5,
         collapse_high_hz=1.5,
-    )
+    ),
+}
 
 
 def _refused(name: str, value, rule: str) -> ValueError:
-    return ValueError(f"env.frequency.{name}={value}: {rule}")
+    return ValueError(f"frequency.{name}={value}: {rule}")

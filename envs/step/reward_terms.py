@@ -9,14 +9,18 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs import options as options_lib
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.step import actions as actions_lib
 from envs.step import frequency as frequency_lib
-from envs.step import security, solve_and_protect, switching
+from envs.step import frequency_options, security, solve_and_protect, switching
+from envs.step.options import StepOptions
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
+
+BLACKOUT_SHARE = 0.30  # of load unserved in a step, beyond which the episode ends; a choice
+RESTORATION_HOURS = 4.0  # of all load lost when an episode ends early; a choice
+CONDENSER_LOSS = 0.015  # MW per MVAr; a choice
 
 
 class Islanded(NamedTuple):
@@ -30,12 +34,10 @@ class Islanded(NamedTuple):
 class Accounts:
     """What follows from a settled step, for one grid and fleet."""
 
-    def __init__(
-        self, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.EnvOptions
-    ):
+    def __init__(self, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: StepOptions):
         as_float = lambda x: jnp.asarray(x, jnp.float32)
         gen, units = grid.gen, fleet.units
-        self._options = options
+        self._options, self._frequency = options, frequency_options.PRESETS[options.frequency]
         self._dt_h = options.step_minutes / 60.0
         self._gen_bus, self._load_bus = gen.bus, grid.loads
         self._renewable_bus, self._storage_bus = fleet.renewables.bus, fleet.storage.bus
@@ -52,12 +54,12 @@ class Accounts:
         # Has a governor, and what it could open.
         self._follows = jnp.asarray(np.isfinite(units.droop) & ~gen.is_dispatchable_load)
         # MW/Hz, zero where droop is infinite.
-        self._stiffness = as_float(gen.capacity_mw / (units.droop * options.frequency.nominal_hz))
+        self._stiffness = as_float(gen.capacity_mw / (units.droop * self._frequency.nominal_hz))
         self._ramp = as_float(units.ramp_mw_per_min)
 
     def still(self) -> frequency_lib.Outcome:
         """Returns the outcome of a step in which frequency does not move."""
-        zero, nominal = jnp.zeros(()), jnp.float32(self._options.frequency.nominal_hz)
+        zero, nominal = jnp.zeros(()), jnp.float32(self._frequency.nominal_hz)
         return frequency_lib.Outcome(nominal, nominal, zero, zero, zero, zero, zero > 0)
 
     def islanded(
@@ -133,9 +135,7 @@ class Accounts:
             load_mw=load_mw,
         )
         disturbance = frequency_lib.Disturbance(sudden_mw, surprise_mw)
-        return frequency_lib.step(
-            start, system, disturbance, self._options.frequency, self._dt_h * 3600.0
-        )
+        return frequency_lib.step(start, system, disturbance, self._frequency, self._dt_h * 3600.0)
 
     def terms(
         self,
@@ -203,7 +203,7 @@ class Accounts:
           disturbance_mw: of frequency in the step, islands left out.
         """
         not_served = terms["energy_not_served"]
-        lost = not_served > self._options.blackout_share * terms["load"]
+        lost = not_served > BLACKOUT_SHARE * terms["load"]
         cut_off = self._dt_h * (islanded.load_mw + islanded.generation_mw) > 0.5 * not_served
         reason = jnp.where(cut_off, Reason.ISLANDING, Reason.LOAD_LOST)
         reason = jnp.where(lost, reason, Reason.NONE)
@@ -267,7 +267,7 @@ class Accounts:
 
     def condenser_draw(self, gen_q: chex.Array, gen_on: chex.Array) -> chex.Array:
         """Returns what condensers draw `[n_gen]` MW, negative; zero for units."""
-        draw = -self._options.condenser_loss * jnp.abs(gen_q)
+        draw = -CONDENSER_LOSS * jnp.abs(gen_q)
         return jnp.where(self._is_unit | ~gen_on, 0.0, draw)
 
     def _generation_cost(self, p_mw: chex.Array) -> chex.Array:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import chex
 import jax.numpy as jnp
 
-from envs import options as options_lib
+from envs.step.options import StepOptions
 
 UNITS = {
     "generation_cost": "$",
@@ -37,7 +37,7 @@ UNITS = {
 Terms = Mapping[str, chex.Array]
 
 
-def operating_cost(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
+def operating_cost(terms: Terms, options: StepOptions) -> chex.Array:
     """Returns what the step cost in $: fuel, what was moved, and a price on every violation."""
     return (
         terms["generation_cost"]
@@ -51,7 +51,7 @@ def operating_cost(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
     )
 
 
-def violation_cost(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
+def violation_cost(terms: Terms, options: StepOptions) -> chex.Array:
     """Returns the price in $ of every limit that was not kept."""
     return (
         options.overload_price * terms["overload"]
@@ -63,12 +63,12 @@ def violation_cost(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
     )
 
 
-def economic(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
+def economic(terms: Terms, options: StepOptions) -> chex.Array:
     """Returns minus the operating cost in thousands of $."""
     return -1e-3 * operating_cost(terms, options)
 
 
-def savings(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
+def savings(terms: Terms, options: StepOptions) -> chex.Array:
     """Returns what operating cost less than the plan's generation, in thousands of $.
 
     The plan is made before the day and does not depend on any action, so that days that are
@@ -78,7 +78,7 @@ def savings(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
     return economic(terms, options) + 1e-3 * terms["planned_cost"]
 
 
-def layered(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
+def layered(terms: Terms, options: StepOptions) -> chex.Array:
     """Returns safety (half), cost (0.3) and uptime (0.2), each between −1 and 1, summed.
 
     Safety falls with every violation, by 1 for each 1 % of the planned cost that their price
@@ -94,7 +94,7 @@ def layered(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
     return 0.5 * safety + 0.3 * cost + 0.2 * uptime
 
 
-def l2rpn(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
+def l2rpn(terms: Terms, options: StepOptions) -> chex.Array:
     """Returns minus the energy that operating wastes, in thousands of $, as L2RPN counts it.
 
     Losses and redispatch at the mean price of the plan, and the value of load that is not served:
@@ -107,7 +107,7 @@ def l2rpn(terms: Terms, options: options_lib.EnvOptions) -> chex.Array:
     return -1e-3 * (price * moved + options.lost_load_price * terms["energy_not_served"])
 
 
-REWARDS: dict[str, Callable[[Terms, options_lib.EnvOptions], chex.Array]] = {
+REWARDS: dict[str, Callable[[Terms, StepOptions], chex.Array]] = {
     "economic": economic,
     "savings": savings,
     "layered": layered,

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs import options as options_lib
 from envs.case import grid as grid_lib
 from envs.contingency import distribution_factors, screening
 from envs.powerflow import solve
 from envs.step import solve_and_protect
+from envs.step.options import StepOptions
 
 _LOADING_SHOWN = 10.0  # an outage that collapses the grid has no finite loading
 
@@ -26,9 +26,7 @@ class Security(NamedTuple):
 class Assessor:
     """Assesses solved steps of one grid."""
 
-    def __init__(
-        self, grid: grid_lib.Grid, plant: solve_and_protect.Plant, options: options_lib.EnvOptions
-    ):
+    def __init__(self, grid: grid_lib.Grid, plant: solve_and_protect.Plant, options: StepOptions):
         self._n_bus, self._gen_bus = grid.n_bus, grid.gen.bus
         self._capacity = jnp.asarray(grid.gen.capacity_mw / grid.base_mva, jnp.float32)
         self._load = jnp.asarray(grid.bus.load_p_mw / grid.base_mva, jnp.float32)

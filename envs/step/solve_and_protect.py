@@ -14,12 +14,13 @@ import numpy as np
 
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
-from envs.options import ProtectionOptions
 from envs.powerflow import islands, lanes
 from envs.powerflow import solve as powerflow
 from envs.powerflow.network import Network
 from envs.schedule import sharing
+from envs.step.options import ProtectionOptions
 
+MAX_ROUNDS = 8  # of a cascade before the grid counts as lost; a choice
 _MARGIN = 0.01  # of Pmax: a unit this near to a limit does not share the change of losses
 _FREED_SLOTS = 6  # where more buses have lost their generators, Newton solves the lane
 
@@ -154,7 +155,7 @@ def settle(plant: Plant, protection: ProtectionOptions, order: Order) -> Settled
         )
         pending = overloads(order, after)
         more = pending.any(0)
-        going = more & (rounds < protection.max_rounds)
+        going = more & (rounds < MAX_ROUNDS)
         return (after._replace(unstable=more & ~going), pending), going
 
     first = _attempt(plant, order, intact=True)

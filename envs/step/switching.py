@@ -11,6 +11,9 @@ import jax.numpy as jnp
 from envs.time_series import series as series_lib
 
 CLOSED, OPENED, TRIPPED = 0, 1, 2  # what the controller and protection made of a branch
+# Steps that a branch stays as it is after it was switched, and at least after it tripped: Grid2Op's
+# NB_TIMESTEP_COOLDOWN_LINE and NB_TIMESTEP_RECONNECTION, at its level `competition`.
+COOLDOWN_STEPS, RECLOSE_STEPS = 3, 12
 _ASKED = 0.5  # an action beyond this asks for a switch
 
 
@@ -59,7 +62,7 @@ def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) ->
     return state.replace(overloaded=jnp.where(state.closed, state.overloaded, 0))
 
 
-def switch(state: BranchState, action: chex.Array, cooldown: int) -> Switched:
+def switch(state: BranchState, action: chex.Array, cooldown: int = COOLDOWN_STEPS) -> Switched:
     """Returns the state after a switching action `[n_branch]` in [−1, 1].
 
     Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that
@@ -80,7 +83,10 @@ def switch(state: BranchState, action: chex.Array, cooldown: int) -> Switched:
 
 
 def trip(
-    state: BranchState, tripped: chex.Array, rho: chex.Array, reclose_steps: int
+    state: BranchState,
+    tripped: chex.Array,
+    rho: chex.Array,
+    reclose_steps: int = RECLOSE_STEPS,
 ) -> BranchState:
     """Returns the state after protection: `tripped` bool `[n_branch]` are out and wait.
 

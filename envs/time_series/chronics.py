@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import options as options_lib
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.schedule import day_ahead
@@ -31,6 +30,7 @@ from envs.time_series import chronics_names as names
 from envs.time_series import load as load_lib
 from envs.time_series import series as series_lib
 from envs.time_series import splits, weather
+from envs.time_series.options import MINUTES_PER_DAY, TimeSeriesOptions
 
 # Chronics hold no day-ahead forecast: it is made of what happened, smoothed over an hour, and
 # a smooth error as large as that of synthetic days.
@@ -45,7 +45,7 @@ def read(
     folder: str | pathlib.Path,
     grid: grid_lib.Grid,
     fleet: fleet_lib.Fleet,
-    options: options_lib.EnvOptions,
+    options: TimeSeriesOptions,
     *,
     scale: float = 1.0,
     bus_offset: int = 1,
@@ -58,7 +58,7 @@ def read(
       grid: every load of the grid must have a column, every column of load_p a load.
       fleet: every wind or solar plant must have a column of its kind at its bus; it is scaled by
         the plant's rated power over the column's Pmax. `renewables` makes such a table.
-      options: step, horizon, schedule and planned losses. Steps may be longer than the
+      options: step, horizon and schedule. Steps may be longer than the
         recording's, not shorter.
       scale: multiplies all load. Nothing is scaled unasked.
       bus_offset: bus number of substation 0.
@@ -142,14 +142,12 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
     rng = np.random.default_rng((seed, zlib.crc32(folder.name.encode())))
     foreseen = _foreseen(series, fleet, start, minutes, stride, rng)
     load_ahead, renewable_ahead, load_day_ahead, renewable_day_ahead = foreseen
-    needed = day_ahead.demand(
-        grid, jnp.asarray(load_day_ahead), jnp.asarray(renewable_day_ahead), options.planned_losses
-    )
+    needed = day_ahead.demand(grid, jnp.asarray(load_day_ahead), jnp.asarray(renewable_day_ahead))
     plan = np.asarray(day_ahead.plan(grid, options.schedule, needed.astype(jnp.float32)))
 
     days = []
     midnight = datetime.datetime.combine(start.date(), datetime.time())
-    for day in range(len(plan) * minutes // options_lib.MINUTES_PER_DAY + 2):
+    for day in range(len(plan) * minutes // MINUTES_PER_DAY + 2):
         date = midnight + datetime.timedelta(days=day)
         rows = _rows(date, start, minutes, stride, options.horizon_steps, len(plan))
         if rows is None:

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs import options as options_lib
 from envs.case import connectivity
 from envs.case import grid as grid_lib
+from envs.time_series.options import TimeSeriesOptions
 from envs.time_series.series import FAULT, IN_SERVICE, MAINTENANCE
 
 # RTE's competition data plan maintenance between 9 and 17 h (maintenance_meta.json in Grid2Op).
@@ -27,7 +27,7 @@ def may_trip(grid: grid_lib.Grid) -> np.ndarray:
 
 
 def sample(
-    key: chex.PRNGKey, grid: grid_lib.Grid, options: options_lib.EnvOptions, n_rows: int
+    key: chex.PRNGKey, grid: grid_lib.Grid, options: TimeSeriesOptions, n_rows: int
 ) -> tuple[chex.Array, chex.Array]:
     """Returns the status of branches and generators, uint8 `[n_rows, n_branch]`, `[…, n_gen]`.
 

@@ -12,19 +12,19 @@ import chex
 import jax
 import numpy as np
 
-from envs import options as options_lib
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.schedule import day_ahead
 from envs.time_series import load, outages, renewables, splits
 from envs.time_series import series as series_lib
+from envs.time_series.options import TimeSeriesOptions
 
 
 def sample(
     key: chex.PRNGKey,
     grid: grid_lib.Grid,
     fleet: fleet_lib.Fleet,
-    options: options_lib.EnvOptions,
+    options: TimeSeriesOptions,
     split: str,
 ) -> series_lib.TimeSeries:
     """Returns a random day of `split` as a time series of `horizon_steps + 1` rows, from midnight.
@@ -52,12 +52,12 @@ def sample(
         renewable_forecast_mw=ahead,
         day_ahead_load_mw=load_day_ahead,
         day_ahead_renewable_mw=renewable_day_ahead,
-        plan_p_mw=day_ahead.unit_plan(grid, options, load_day_ahead, renewable_day_ahead),
+        plan_p_mw=day_ahead.unit_plan(grid, options.schedule, load_day_ahead, renewable_day_ahead),
         day=day,
     )
 
 
-def hours(options: options_lib.EnvOptions) -> np.ndarray:
+def hours(options: TimeSeriesOptions) -> np.ndarray:
     """Returns the hour of every row, and of the rows after them that forecasts look ahead to."""
     n_times = options.horizon_steps + 1 + max(series_lib.LEAD_STEPS)
     return np.arange(n_times) * (options.step_minutes / 60.0)

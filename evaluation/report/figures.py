@@ -52,7 +52,7 @@ def loading(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Mark
 
 def frequency(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Markup:
     """Returns the lowest frequency of all days, and that of the worst day, in Hz."""
-    nominal, options = env.options.frequency.nominal_hz, env.options.frequency
+    nominal, options = env.frequency.nominal_hz, env.frequency
     lowest = shown.days["frequency_low"]
     steps = shown.steps
     nadir, held = (shown.worst[name][:steps] for name in ("nadir_hz", "frequency_hz"))

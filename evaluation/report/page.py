@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from envs import grid_env
+from envs.step import reward_terms
 from evaluation import results, runner, standing, summary, wording
 from evaluation.report import curve, figures, forest, numbers, palette, positions, sections
 
@@ -65,6 +66,7 @@ def write(
             for name in found["controllers"]
         ],
         looks=looks,
+        restoration_hours=reward_terms.RESTORATION_HOURS,
         titles={name: wording.title(name) for name in found["controllers"]},
         chosen=chosen,
         overviews=_overviews(found, samples),

@@ -48,6 +48,6 @@ def planned_again(
 ) -> series_lib.TimeSeries:
     """Returns `series` with the plan that its day-ahead columns call for."""
     plan = day_ahead.unit_plan(
-        grid, setting.options, series.day_ahead_load_mw, series.day_ahead_renewable_mw
+        grid, setting.options.schedule, series.day_ahead_load_mw, series.day_ahead_renewable_mw
     )
     return series.replace(plan_p_mw=plan)

@@ -10,7 +10,7 @@ import pytest
 
 from envs import grid_env
 from envs.options import EnvOptions
-from envs.step import rewards, switching
+from envs.step import rewards, solve_and_protect, switching
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
 from evaluation import pandapower_grid
@@ -393,7 +393,7 @@ def test_overloaded_branches_trip_after_a_count_or_at_once_and_come_back(tight, 
             count = int(history[t - 1].branch.overloaded[branch])
             assert count >= 3 or rho[t - 1, branch] > 0
         assert not history[t].branch.closed[branch]
-        assert int(history[t].branch.wait[branch]) == env.options.protection.reclose_steps
+        assert int(history[t].branch.wait[branch]) == switching.RECLOSE_STEPS
     for before, after in itertools.pairwise(history):
         if after.terminated:
             continue
@@ -490,16 +490,17 @@ def test_an_island_that_dies_disturbs_frequency_once(env, start, step, series):
     assert peaks[0] > 0.5 and max(peaks[1:]) < 0.1 * peaks[0], peaks
 
 
-def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(series):
+def test_a_cascade_that_goes_on_after_the_last_round_ends_the_episode(series, monkeypatch):
+    monkeypatch.setattr(solve_and_protect, "MAX_ROUNDS", 1)
     named = grid_env.check(EnvOptions())
     branch = named.grid.branch
     grid = dataclasses.replace(
         named.grid, branch=dataclasses.replace(branch, rate_mva=branch.rate_mva / 3)
     )
-    one_round = dataclasses.replace(EnvOptions().protection, max_rounds=1, hard_limit=1.2)
+    early = dataclasses.replace(EnvOptions().protection, hard_limit=1.2)
     env = grid_env.GridEnv(
         named._replace(grid=grid, site=named.site._replace(grid=grid)),
-        EnvOptions(protection=one_round),
+        EnvOptions(protection=early),
     )
     state = jax.jit(env.start)(series, 100)
     state = jax.jit(env.transition)(state, idle(env), series)
@@ -585,7 +586,7 @@ def test_names_that_do_not_exist_are_refused(change, message):
 
 @pytest.mark.parametrize(
     "change", [{"horizon_steps": 0}, {"horizon_steps": 289}, {"tolerance_pu": 0.0},
-               {"planned_losses": -0.1}, {"lost_load_price": -1.0}, {"maintenance_per_day": 3.0}],
+               {"voltage_ramp": -0.1}, {"lost_load_price": -1.0}, {"maintenance_per_day": 3.0}],
 )  # fmt: skip
 def test_options_out_of_range_are_refused_by_name(change):
     (name,) = change

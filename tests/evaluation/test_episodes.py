@@ -128,7 +128,7 @@ def _happened(env, steps=6, batch=2, **changes):
         name: changes.pop(name, zero())
         for name in ("nadir_hz", "rocof_hz_per_s", "seconds_off_nominal")
     }
-    nominal = env.options.frequency.nominal_hz
+    nominal = env.frequency.nominal_hz
     measured["nadir_hz"] = measured["nadir_hz"] + nominal
     fields = {
         "counted": np.ones((steps, batch), bool), "reward": zero(), "shed_share": zero(),

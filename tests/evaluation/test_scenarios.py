@@ -15,8 +15,9 @@ from agents.baselines import loadability
 from envs import grid_env
 from envs.case import case_file
 from envs.case import fleet as fleet_lib
-from envs.options import EnvOptions, ProtectionOptions
+from envs.options import EnvOptions
 from envs.schedule import day_ahead
+from envs.step.options import ProtectionOptions
 from envs.time_series import outages, renewables, synthetic, weather
 from envs.time_series.series import FAULT, IN_SERVICE, LEAD_STEPS, MAINTENANCE
 from evaluation.scenarios import (
@@ -138,7 +139,7 @@ def test_scenarios_do_not_share_their_days():
 )
 def test_the_plan_is_made_on_the_day_ahead_columns(name, level):
     series, (grid, _) = batch(name, level), place("case14")
-    foreseen = series.day_ahead_load_mw * (1 + OPTIONS.planned_losses)
+    foreseen = series.day_ahead_load_mw * (1 + day_ahead.PLANNED_LOSSES)
     needed = np.maximum(foreseen - series.day_ahead_renewable_mw, day_ahead.least_mw(grid))
     np.testing.assert_allclose(series.plan_p_mw.sum(-1), needed, rtol=1e-3, atol=0.05)
     assert series.plan_p_mw.max() <= grid.gen.p_max_mw.max() + 1e-3

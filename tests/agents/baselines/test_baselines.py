@@ -14,10 +14,11 @@ from agents import controllers
 from agents.baselines import dcopf, dispatch, expert, mpc, outlook, registry, sensitivity, simple
 from envs import grid_env
 from envs.contingency import distribution_factors
-from envs.options import EnvOptions, ProtectionOptions
+from envs.options import EnvOptions
 from envs.step import actions as actions_lib
 from envs.step import layout as layout_lib
 from envs.step import switching
+from envs.step.options import ProtectionOptions
 from envs.time_series.series import FAULT, LEAD_STEPS, MAINTENANCE
 from evaluation import episodes
 
@@ -188,7 +189,7 @@ def test_reconnect_closes_what_was_opened_by_hand(full, player, days):
     found = player.play(dataclasses.replace(reconnect, act=act), _first(days))
     opened = found.seen.why[:, 0, branch] == switching.OPENED
     # Three steps of cooldown, then it closes and stays so.
-    wait = full.options.switch_cooldown_steps
+    wait = switching.COOLDOWN_STEPS
     assert opened[:wait].all() and not opened[wait:].any()
     assert found.happened.metrics["refused_switches"].sum() == 0
 

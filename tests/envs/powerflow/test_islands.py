@@ -16,7 +16,7 @@ from envs.options import EnvOptions
 from envs.powerflow import base_point, islands, network, solve
 from envs.step import frequency as frequency_lib
 from envs.step import reward_terms
-from envs.step.frequency_options import FrequencyOptions
+from envs.step.frequency_options import PRESETS, FrequencyOptions
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
 
@@ -132,8 +132,20 @@ def day(env):
 def held():
     """The environment with frequency held, so that relays keep off what they hold off."""
     frequency = FrequencyOptions(damping=1e3, restore_share_per_min=0.0)
-    env = grid_env.make(EnvOptions(frequency=frequency, blackout_share=1.0))
-    return env, jax.jit(jax.vmap(env.start, (None, 0))), jax.jit(jax.vmap(env.detailed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "held", frequency)
+        env = grid_env.make(EnvOptions(frequency="held"))
+
+    def never_lost(function):
+        def run(*args):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(reward_terms, "BLACKOUT_SHARE", 1.0)
+                return function(*args)
+
+        return jax.jit(run)
+
+    start, detailed = jax.vmap(env.start, (None, 0)), jax.vmap(env.detailed)
+    return env, never_lost(start), never_lost(detailed)
 
 
 def test_load_asked_for_is_served_or_not_served_whatever_is_cut_off_and_shed(held, day):

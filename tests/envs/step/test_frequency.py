@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 
 from envs.step import frequency
 from envs.step.frequency import Disturbance, FrequencyState, System
-from envs.step.frequency_options import FrequencyOptions, european
+from envs.step.frequency_options import PRESETS, FrequencyOptions
 
 LOAD_MW = 4000.0
 NO_AGC = 0.0
@@ -242,7 +242,7 @@ def test_a_batch_equals_its_members():
 
 
 def test_fifty_hertz_sheds_at_european_thresholds():
-    options = european()
+    options = PRESETS["europe"]
     system = _system(f0=50.0, up=0.0, ramp=NO_AGC)
     _, kept = _step(system, _lost(0.018), options)
     assert 49.0 < float(kept.nadir_hz) < 49.2 and float(kept.shed_share) == 0.0
@@ -253,15 +253,15 @@ def test_fifty_hertz_sheds_at_european_thresholds():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"nominal_hz": 55.0}, "env.frequency.nominal_hz=55.0: must be 50 or 60"),
-        ({"governor_seconds": 0.0}, "env.frequency.governor_seconds=0.0: must be a number above 0"),
-        ({"damping": -1.0}, "env.frequency.damping=-1.0: must be a number from 0 to 1000"),
-        ({"damping": float("nan")}, "env.frequency.damping=nan"),
-        ({"governor_fast_share": 1.5}, "env.frequency.governor_fast_share=1.5: must be a number"),
-        ({"shed_stages": 2.5}, "env.frequency.shed_stages=2.5: must be a whole number"),
-        ({"shed_stage_share": 0.3}, "env.frequency.shed_stage_share=0.3: times"),
-        ({"collapse_low_hz": 1.0}, "env.frequency.collapse_low_hz=1.0: must be more than"),
-        ({"restore_within_hz": 0.6}, "env.frequency.restore_within_hz=0.6: must be less than"),
+        ({"nominal_hz": 55.0}, "frequency.nominal_hz=55.0: must be 50 or 60"),
+        ({"governor_seconds": 0.0}, "frequency.governor_seconds=0.0: must be a number above 0"),
+        ({"damping": -1.0}, "frequency.damping=-1.0: must be a number from 0 to 1000"),
+        ({"damping": float("nan")}, "frequency.damping=nan"),
+        ({"governor_fast_share": 1.5}, "frequency.governor_fast_share=1.5: must be a number"),
+        ({"shed_stages": 2.5}, "frequency.shed_stages=2.5: must be a whole number"),
+        ({"shed_stage_share": 0.3}, "frequency.shed_stage_share=0.3: times"),
+        ({"collapse_low_hz": 1.0}, "frequency.collapse_low_hz=1.0: must be more than"),
+        ({"restore_within_hz": 0.6}, "frequency.restore_within_hz=0.6: must be less than"),
     ],
 )
 def test_what_does_not_make_sense_is_refused_by_name(change, message):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from envs.case import fleet_file
-from envs.options import ProtectionOptions
 from envs.powerflow import base_point, lanes, network
 from envs.step import solve_and_protect
+from envs.step.options import ProtectionOptions
 
 LATER = {"from_bus": 2, "to_bus": 5}  # case14: overloaded when FIRST is out
 FIRST = {"from_bus": 2, "to_bus": 4}

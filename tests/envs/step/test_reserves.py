@@ -8,7 +8,7 @@ import pytest
 
 from envs import grid_env
 from envs.options import EnvOptions
-from envs.step import frequency, reward_terms
+from envs.step import frequency, frequency_options, reward_terms
 
 
 def test_reserves_are_those_of_units_with_a_governor_in_service(monkeypatch):
@@ -40,7 +40,7 @@ def test_reserves_are_those_of_units_with_a_governor_in_service(monkeypatch):
     governed = on & np.isfinite(droop)
     assert not governed[without] and governed.sum() > 10
     close = lambda value: pytest.approx(value, rel=1e-5)
-    nominal_hz = options.frequency.nominal_hz
+    nominal_hz = frequency_options.PRESETS[options.frequency].nominal_hz
     assert float(system.droop_mw_per_hz) == close((p_max / droop / nominal_hz)[governed].sum())
     assert float(system.up_mw) == close((p_max - target)[governed].sum())
     assert float(system.down_mw) == close((target - p_min)[governed].sum())

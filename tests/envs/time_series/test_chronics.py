@@ -95,9 +95,7 @@ def test_lines_are_found_by_their_ends(case14, fleet, scenario):
 
 def test_the_plan_covers_what_is_foreseen(case14, fleet, scenario):
     days = chronics.read(scenario, case14, fleet, OPTIONS)
-    needed = day_ahead.demand(
-        case14, days.day_ahead_load_mw, days.day_ahead_renewable_mw, OPTIONS.planned_losses
-    )
+    needed = day_ahead.demand(case14, days.day_ahead_load_mw, days.day_ahead_renewable_mw)
     np.testing.assert_allclose(days.plan_p_mw.sum(-1), needed, rtol=1e-4)
     error = days.day_ahead_load_mw / days.load_p_mw.sum(-1) - 1
     assert 0.003 < error.std() < 0.05 and abs(error.mean()) < 0.03

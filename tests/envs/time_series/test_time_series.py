@@ -198,7 +198,7 @@ def test_forecasts_of_load_are_as_good_as_operators_are(days):
 
 
 def test_the_plan_covers_what_is_foreseen(case14, days):
-    foreseen = days.day_ahead_load_mw * (1 + OPTIONS.planned_losses) - days.day_ahead_renewable_mw
+    foreseen = days.day_ahead_load_mw * (1 + day_ahead.PLANNED_LOSSES) - days.day_ahead_renewable_mw
     floor = day_ahead.least_mw(case14)
     needed = np.maximum(foreseen, floor)
     np.testing.assert_allclose(days.plan_p_mw.sum(-1), needed, rtol=1e-4)

@@ -1,0 +1,42 @@
+"""What can be chosen about the days that a grid is operated on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+from envs.case.options import CaseOptions
+from envs.inputs.bounds import Range
+
+MINUTES_PER_DAY = 1440
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeSeriesOptions(CaseOptions):
+    """Options of time series, besides those of the case. The text beside each field is its help."""
+
+    schedule: Annotated[str, "day-ahead plan: secured, proportional or merit_order"] = "secured"
+    step_minutes: Annotated[
+        int, "simulated minutes between two decisions", Range(1, MINUTES_PER_DAY)
+    ] = 5
+    horizon_steps: Annotated[
+        int, "decisions in an episode; 288 of 5 minutes are a day", Range(1, MINUTES_PER_DAY)
+    ] = 288
+    # Low enough that most days are whole, high enough that each batch has some that are not.
+    maintenance_per_day: Annotated[float, "branches in planned maintenance a day", Range(0, 2)] = (
+        0.1
+    )
+    branch_faults_per_day: Annotated[
+        float, "branches of the grid that trip a day", Range(0, 1000)
+    ] = 0.1
+    gen_faults_per_day: Annotated[
+        float, "generators of the grid that trip a day", Range(0, 1000)
+    ] = 0.02
+
+    def check(self) -> None:
+        """Raises ValueError where an episode would be longer than a day."""
+        if self.horizon_steps * self.step_minutes > MINUTES_PER_DAY:
+            raise ValueError(
+                f"env.horizon_steps={self.horizon_steps} of env.step_minutes={self.step_minutes}: "
+                f"an episode is at most one day, {MINUTES_PER_DAY // self.step_minutes} steps"
+            )
