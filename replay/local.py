@@ -1,4 +1,4 @@
-"""An in-process queue with the interface of the Reverb one, for tests and fused runs."""
+"""An in-process queue with the interface of the Reverb one: actor and learner in one process."""
 
 from __future__ import annotations
 

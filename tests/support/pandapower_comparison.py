@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python tests/pandapower_comparison.py --points=100 --cases=case14,case30
 
-prints the tables of docs/powerflow.md.
+prints the tables of docs/results/powerflow.md.
 """
 
 import argparse

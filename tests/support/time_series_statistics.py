@@ -1,6 +1,7 @@
 """Statistics of days of load, wind and sun, the same for recorded and for synthetic ones.
 
-`PYTHONPATH=. python tests/support/time_series_statistics.py` prints docs/time_series.md's tables.
+`PYTHONPATH=. python tests/support/time_series_statistics.py` prints the tables of
+docs/results/time_series.md.
 """
 
 import dataclasses

@@ -1,0 +1,73 @@
+"""Code of the quickstart and of the how-to pages: Python runs, commands take their flags."""
+
+import functools
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from support import documentation
+from support.documentation import ROOT
+
+from agents.baselines import registry
+from envs.step import layout, rewards
+from evaluation.scenarios import suite
+
+PAGES = [ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+CHEAP = ("envs.case.convert",)  # commands that are run, after the page's Python
+REGISTRIES = (layout.BLOCKS, layout.LAYOUTS, rewards.REWARDS, suite.SCENARIOS, registry.BASELINES)
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=documentation.name)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder to work in; what a page registers is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    before = [dict(registered) for registered in REGISTRIES]
+    yield tmp_path
+    for registered, entries in zip(REGISTRIES, before):
+        registered.clear()
+        registered.update(entries)
+
+
+def _commands(block: documentation.Block) -> list[list[str]]:
+    """Returns the arguments of each `python -m MODULE …` of a shell block."""
+    lines = [line.removeprefix(".venv/bin/") for line in block.text.splitlines()]
+    return [shlex.split(line, comments=True)[2:] for line in lines if line.startswith("python -m")]
+
+
+@functools.cache
+def _flags(module: str) -> frozenset[str]:
+    """Returns the flags that a command's help lists."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout, f"{module}: {done.stderr}"
+    return frozenset(re.findall(r"^\s+--(?:\[no\])?([\w.]+)", done.stdout, re.MULTILINE))
+
+
+@each_page
+def test_code_blocks_run_in_order(page, folder):
+    """Python in one namespace; a cheap command where it stands, as later blocks read its files."""
+    namespace = {"__name__": "page"}
+    for block in documentation.blocks(page):
+        if block.language == "python":
+            # Padded, so that a traceback has the line of the page.
+            code = "\n" * (block.line - 1) + block.text
+            exec(compile(code, str(page), "exec"), namespace)
+        elif block.language == "sh":
+            for arguments in _commands(block):
+                if arguments[0] in CHEAP:
+                    subprocess.run([sys.executable, "-m", *arguments], check=True)
+
+
+@each_page
+def test_commands_have_the_flags_that_pages_give_them(page):
+    for block in documentation.blocks(page):
+        if block.language != "sh":
+            continue
+        for module, *arguments in _commands(block):
+            given = {a[2:].split("=")[0] for a in arguments if a.startswith("--")}
+            assert not given - _flags(module), f"line {block.line}: {module}"
