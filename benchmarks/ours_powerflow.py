@@ -67,7 +67,7 @@ def request_of(
     `fields` are further fields of the request.
     """
     single = lambda x: jnp.asarray(x, net.dtype)
-    return solve_lib.request_of(
+    return solve_lib.base_request(
         net, p, q, vm_setpoint_pu=single(problem.setpoint_pu),
         participation=single(np.eye(net.n_bus)[problem.reference]),
         vm_start_pu=single(problem.vm_pu), va_start_rad=single(problem.va_rad), **fields,
@@ -136,13 +136,13 @@ def _balance_flops(net: Network) -> float:
 
 METHODS = {
     "chord": Method(
-        _by("chord", lambda net: 2.0 * (net.n_bus + net.n_free) ** 2 + _balance_flops(net)),
+        _by("chord", lambda net: 2.0 * (net.n_bus + net.n_pq) ** 2 + _balance_flops(net)),
         lambda grid: _LARGEST,
     ),
     "fast_decoupled": Method(
         _by(
             "fast_decoupled",
-            lambda net: 2.0 * (net.n_bus**2 + net.n_free**2) + 2 * _balance_flops(net),
+            lambda net: 2.0 * (net.n_bus**2 + net.n_pq**2) + 2 * _balance_flops(net),
         ),
         lambda grid: _LARGEST,
     ),

@@ -140,8 +140,8 @@ class GridEnv:
         assessed |= options.confirmed_outages > 0
         plant = solve_and_protect.plant(grid, fleet, net, options.tolerance_pu, flows=assessed)
         self._assess = security.Assessor(grid, plant, options) if assessed else None
-        self._begin = lanes.of_one_grid(functools.partial(solve_and_protect.begin, plant))
-        self._settle = lanes.of_one_grid(
+        self._begin = lanes.per_grid(functools.partial(solve_and_protect.begin, plant))
+        self._settle = lanes.per_grid(
             functools.partial(solve_and_protect.settle, plant, options.protection)
         )
         self._vm_base = net.vm_base[net.position, 0]

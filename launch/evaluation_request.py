@@ -81,7 +81,7 @@ def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
         jax.eval_shape(lambda key, of=series: of(key, env.grid, env.fleet), jax.random.PRNGKey(0))
     identity = {
         "environment": dataclasses.asdict(options), "split": plan.split, "seed": plan.seed,
-        "grid": digest.of(env.grid), "fleet": digest.of(env.fleet),
+        "grid": digest.hexdigest(env.grid), "fleet": digest.hexdigest(env.fleet),
     }  # fmt: skip
     learned = restored = None
     if LEARNED in plan.controllers:
@@ -98,7 +98,11 @@ def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str)
     checkpoints = checkpoint.Checkpoints(run.path, which, create=False)
     restored = checkpoints.read(nets)
     bundle = jax.tree.map(jax.numpy.asarray, restored.bundle)
-    policy = {"run": run.path.name, "update": restored.version, "parameters": digest.of(bundle)}
+    policy = {
+        "run": run.path.name,
+        "update": restored.version,
+        "parameters": digest.hexdigest(bundle),
+    }
     return controllers.learned(nets, bundle), policy
 
 

@@ -355,7 +355,7 @@ def _late_reads_ignored() -> Iterator[None]:
 
 def _digest(name: str, part: Any) -> str:
     # Text counts in the run's record, which is JSON.
-    return digest.of(np.array(json.dumps(part, sort_keys=True)) if name == "run" else part)
+    return digest.hexdigest(np.array(json.dumps(part, sort_keys=True)) if name == "run" else part)
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -258,7 +258,7 @@ def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> aco
     gen, bus, n = grid.gen, grid.bus, grid.n_bus
     on = np.asarray(row.gen_on, bool)
     load_p, load_q = (np.bincount(grid.loads, x, n) for x in (row.load_p_mw, row.load_q_mvar))
-    energised = connectivity.living(grid, row.closed, on, load_p)
+    energised = connectivity.energised(grid, row.closed, on, load_p)
     given = np.bincount(gen.bus, row.given_mw, n)
     if not site.curtailed:
         given += np.bincount(site.plant_bus, row.available_mw, n)

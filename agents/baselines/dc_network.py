@@ -25,7 +25,7 @@ class DcNetwork:
 
         The loads `load_mw` `[n_bus]` decide which island lives.
         """
-        energised = connectivity.living(self._grid, closed, gen_on, load_mw)
+        energised = connectivity.energised(self._grid, closed, gen_on, load_mw)
         key = np.packbits(np.concatenate([closed, energised])).tobytes()
         if key not in self._known:
             if len(self._known) >= _KEPT:

@@ -50,30 +50,30 @@ class Reader:
         """Returns the text kept as `name`."""
         value = self.data.get(name, default)
         if not isinstance(value, str):
-            raise self.wrong(f"{name} is {_shown(value)}, it must be text")
+            raise self.wrong(f"{name} is {_as_text(value)}, it must be text")
         return value
 
     def number(self, name: str) -> float:
         """Returns the number kept as `name`."""
         value = self.data.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.wrong(f"{name} is {_shown(value)}, it must be a number")
+            raise self.wrong(f"{name} is {_as_text(value)}, it must be a number")
         if not abs(value) <= np.finfo(float).max:
-            raise self.wrong(f"{name} is {_shown(value)}, it must be finite")
+            raise self.wrong(f"{name} is {_as_text(value)}, it must be finite")
         return float(value)
 
     def table(self, name: str, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:
         """Returns the columns of table `name` as lists of one length, those present."""
         table = self.data.get(name)
         if not isinstance(table, dict):
-            raise self.wrong(f"there is no table {name} (it is {_shown(table)})")
+            raise self.wrong(f"there is no table {name} (it is {_as_text(table)})")
         self.known(name, table, (*columns, *optional))
         for column in columns:
             if column not in table:
                 raise self.refuse(name, None, f"the column {column} is missing")
         for column, values in table.items():
             if not isinstance(values, list):
-                raise self.refuse(name, None, f"{column} is {_shown(values)}, it must be a list")
+                raise self.refuse(name, None, f"{column} is {_as_text(values)}, it must be a list")
         lengths = {column: len(values) for column, values in table.items()}
         if len(set(lengths.values())) > 1:
             raise self.refuse(name, None, f"columns differ in length: {lengths}")
@@ -100,19 +100,19 @@ class Reader:
           whole: only whole numbers that fit 32 bits are accepted.
           null: what JSON's null stands for; by default it is refused.
         """
-        found = []
+        column = []
         for row, value in enumerate(values):
             if value is None and null is not None:
                 value = null
             elif isinstance(value, bool) or not isinstance(value, int | float):
-                raise self.refuse(table, row, f"{name} is {_shown(value)}, it must be a number")
+                raise self.refuse(table, row, f"{name} is {_as_text(value)}, it must be a number")
             elif whole and not (abs(value) <= _LARGEST_WHOLE and float(value).is_integer()):
                 rule = "it must be a whole number below 2^31"
-                raise self.refuse(table, row, f"{name} is {_shown(value)}, {rule}")
+                raise self.refuse(table, row, f"{name} is {_as_text(value)}, {rule}")
             elif not abs(value) <= np.finfo(float).max:
-                raise self.refuse(table, row, f"{name} is {_shown(value)}, it must be finite")
-            found.append(value)
-        return np.array(found, np.int32 if whole else float)
+                raise self.refuse(table, row, f"{name} is {_as_text(value)}, it must be finite")
+            column.append(value)
+        return np.array(column, np.int32 if whole else float)
 
     def choices(self, table: str, name: str, values: list, allowed: tuple[str, ...]) -> np.ndarray:
         """Returns a column of texts, each one of `allowed`."""
@@ -120,7 +120,7 @@ class Reader:
             if value not in allowed:
                 near = difflib.get_close_matches(str(value), allowed, 1)
                 hint = f"did you mean {near[0]}?" if near else f"it may be {', '.join(allowed)}"
-                raise self.refuse(table, row, f"{name} is {_shown(value)}; {hint}")
+                raise self.refuse(table, row, f"{name} is {_as_text(value)}; {hint}")
         width = max(map(len, allowed))
         return np.array(values, f"<U{width}")
 
@@ -139,8 +139,8 @@ def written(values) -> str:
     return json.dumps([short(value) for value in np.asarray(values).tolist()])
 
 
-def _shown(value) -> str:
-    """Returns a value as a message shows it."""
+def _as_text(value) -> str:
+    """Returns a value as a message has it."""
     try:
         text = json.dumps(value)
     except ValueError:  # A whole number of thousands of digits.

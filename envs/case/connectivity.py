@@ -1,4 +1,4 @@
-"""Which buses hang together, and which branches hold them."""
+"""Which buses branches connect, and which branches divide the grid."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def islands(grid: grid_lib.Grid, closed: np.ndarray) -> np.ndarray:
     return csgraph.connected_components(links(grid, closed), directed=False)[1]
 
 
-def living(
+def energised(
     grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray, load_mw: np.ndarray
 ) -> np.ndarray:
-    """Returns the buses of the island that serves most load, bool `[n_bus]`.
+    """Returns the buses of the energised island, that which serves most load, bool `[n_bus]`.
 
     As in `powerflow.islands`: load as far as the Pmax of units in service goes, and of equals the
-    one with most Pmax; no bus lives where no unit is in service.
+    one with most Pmax; no bus is energised where no unit is in service.
 
     Args:
       grid: the grid.
@@ -53,7 +53,7 @@ def classes(grid: grid_lib.Grid) -> np.ndarray:
     """Returns a class `[n_branch]` for each branch: 0 for a bridge, whose loss divides the grid.
 
     Of the others, two in one class divide the grid when both are out, and two of different classes
-    do not. Found with random labels of the cycle space (Pritchard and Thurimella, ACM Trans.
+    do not. By random labels of the cycle space (Pritchard and Thurimella, ACM Trans.
     Algorithms 7, 2011): branches outside a spanning tree get random words, a branch of the tree
     the exclusive or of those whose cycles pass through it; equal words are a cut.
     """
@@ -63,18 +63,18 @@ def classes(grid: grid_lib.Grid) -> np.ndarray:
         at_bus[a].append(branch)
         at_bus[b].append(branch)
     parent = np.full(grid.n_bus, -1)  # the branch through which the tree reached the bus
-    seen = np.zeros(grid.n_bus, bool)
+    visited = np.zeros(grid.n_bus, bool)
     order = []
     for root in range(grid.n_bus):
-        stack = [] if seen[root] else [root]
-        seen[root] = True
+        stack = [] if visited[root] else [root]
+        visited[root] = True
         while stack:
             bus = stack.pop()
             order.append(bus)
             for branch in at_bus[bus]:
                 other = ends[branch].sum() - bus
-                if not seen[other]:
-                    seen[other], parent[other] = True, branch
+                if not visited[other]:
+                    visited[other], parent[other] = True, branch
                     stack.append(other)
     labels = np.random.default_rng(_LABEL_SEED).integers(1, 2**63, grid.n_branch, dtype=np.int64)
     labels[parent[parent >= 0]] = 0

@@ -12,18 +12,18 @@ import numpy as np
 _DIGITS = 12
 
 
-def of(value: Any) -> str:
-    """Returns 12 hexadecimal digits of what a nest of dataclasses, mappings and arrays holds.
+def hexdigest(value: Any) -> str:
+    """Returns 12 hexadecimal digits of the arrays in a nest of dataclasses and mappings.
 
     Text by itself, as a name or a source, does not count; text in arrays does.
     """
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for path, array in _leaves(value, ""):
         text = array.dtype.kind in "OSU"
         content = repr(array.tolist()).encode() if text else array.tobytes()
         kind = "text" if text else array.dtype.str
-        found.update(f"{path} {kind} {array.shape} {len(content)} ".encode() + content)
-    return found.hexdigest()[:_DIGITS]
+        sha.update(f"{path} {kind} {array.shape} {len(content)} ".encode() + content)
+    return sha.hexdigest()[:_DIGITS]
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -117,11 +117,11 @@ class _FleetReader(columns.Reader):
 
     def positive(self, table: str, name: str, values: list, high: float = _LARGEST) -> np.ndarray:
         """Returns a column of numbers above zero and not above `high`."""
-        found = self.numbers(table, name, values)
-        for row in np.flatnonzero(~((found > 0) & (found <= high)))[:1]:
+        column = self.numbers(table, name, values)
+        for row in np.flatnonzero(~((column > 0) & (column <= high)))[:1]:
             rule = f"it must be above 0 and at most {high:g}"
             raise self.refuse(table, row, f"{name} is {values[row]:g}, {rule}")
-        return found
+        return column
 
     def areas(self) -> np.ndarray:
         """Returns the area of each bus; without the table those of the case."""
@@ -170,17 +170,19 @@ class _FleetReader(columns.Reader):
                 "dispatchable loads those that can only draw it"
             )
             raise self.refuse("units", row, why)
-        given = {name: self.unit_numbers(name, table[name]) for name in table.keys() - _UNIT_TEXT}
-        return dataclasses.replace(fleet_lib.typical_units(grid, kinds), **given)
+        stated = {name: self.unit_numbers(name, table[name]) for name in table.keys() - _UNIT_TEXT}
+        return dataclasses.replace(fleet_lib.typical_units(grid, kinds), **stated)
 
     def unit_numbers(self, name: str, values: list) -> np.ndarray:
         """Returns a column of the units: not negative; droop above zero, null for no governor."""
-        found = self.numbers("units", name, values, null=np.inf if name == "droop" else None)
+        column = self.numbers("units", name, values, null=np.inf if name == "droop" else None)
         low = _LEAST_DROOP if name == "droop" else 0.0
-        for row in np.flatnonzero(~((found >= low) & ((found <= _LARGEST) | np.isinf(found))))[:1]:
+        for row in np.flatnonzero(~((column >= low) & ((column <= _LARGEST) | np.isinf(column))))[
+            :1
+        ]:
             rule = f"it must be between {low:g} and {_LARGEST:g}"
             raise self.refuse("units", row, f"{name} is {values[row]:g}, {rule}")
-        return found
+        return column
 
     def renewables(self) -> fleet_lib.Renewables:
         """Returns the wind and solar plants."""
@@ -239,6 +241,6 @@ class _FleetReader(columns.Reader):
 
 def _first(values: np.ndarray) -> np.ndarray:
     """Returns where a value appears for the first time, bool."""
-    found = np.zeros(len(values), bool)
-    found[np.unique(values, return_index=True)[1]] = True
-    return found
+    first = np.zeros(len(values), bool)
+    first[np.unique(values, return_index=True)[1]] = True
+    return first

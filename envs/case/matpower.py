@@ -145,12 +145,12 @@ def _tables(path: pathlib.Path) -> tuple[float, dict[str, dict[str, np.ndarray]]
     text = _statements(path)
     needed = ("version", "baseMVA", *_COLUMNS)
     for name in needed:
-        given = len(re.findall(rf"\bmpc\.{name}\s*=(?!=)", text))
-        if given == 0:
+        count = len(re.findall(rf"\bmpc\.{name}\s*=(?!=)", text))
+        if count == 0:
             raise validate.CaseError(
                 f"{path}: no {_title(name)}: not a MATPOWER case file of format version 2"
             )
-        if given > 1 or re.search(rf"\bmpc\.{name}\s*[({{]", text):
+        if count > 1 or re.search(rf"\bmpc\.{name}\s*[({{]", text):
             raise validate.CaseError(
                 f"{path}: {_title(name)} is assigned more than once or computed; only literal "
                 "data are read: write the case from MATPOWER with `savecase`"

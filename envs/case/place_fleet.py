@@ -55,7 +55,7 @@ class Recipe:
     renewable_share: float  # of nominal load, prosumers' aside, where branches allow
     batteries: int
     prosumers: int
-    areas: int  # found by cutting the grid where it is weakest, if the case names none
+    areas: int  # by cutting the grid where it is weakest, if the case names none
 
 
 RECIPES = {
@@ -149,7 +149,7 @@ def areas(grid: grid_lib.Grid, recipe: Recipe) -> dict[str, list[int]]:
 
 
 def _halves(grid: grid_lib.Grid, buses: np.ndarray) -> list[np.ndarray]:
-    """Returns two connected parts of `buses`, joined by as little admittance as can be found.
+    """Returns two connected parts of `buses`, joined by as little admittance as can be.
 
     Spectral bisection (Fiedler, 1973): buses in order of the second eigenvector of the Laplacian
     of |1/z|, cut where the admittance cut over that of the smaller part is least, each part with a
@@ -166,21 +166,21 @@ def _halves(grid: grid_lib.Grid, buses: np.ndarray) -> list[np.ndarray]:
         np.add.at(laplacian, (rows, cols), sign * weight)
     order = np.argsort(np.linalg.eigh(laplacian)[1][:, 1].round(9), kind="stable")
     rank = np.argsort(order)
-    best, found = np.inf, None
+    least, halves = np.inf, None
     for size in range(buses.size // 4, buses.size - buses.size // 4 + 1):
         # What a cut by rank leaves in pieces goes to the other side, whole pieces at a time.
         second = _largest_piece(~_largest_piece(rank < size, f, t), f, t)
         cut = weight[second[f] != second[t]].sum()
         inner = min(weight[second[f] & second[t]].sum(), weight[~second[f] & ~second[t]].sum())
-        if 4 * min(second.sum(), (~second).sum()) >= buses.size and cut < best * inner:
-            best, found = cut / inner, second
-    if found is None:
+        if 4 * min(second.sum(), (~second).sum()) >= buses.size and cut < least * inner:
+            least, halves = cut / inner, second
+    if halves is None:
         raise ValueError(f"{grid.name}: no cut leaves areas of a quarter of the buses or more")
-    return [buses[~found], buses[found]]
+    return [buses[~halves], buses[halves]]
 
 
 def _largest_piece(part: np.ndarray, f: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Returns the most buses of `part`, bool, that hang together by the branches between them."""
+    """Returns the most buses of `part`, bool, that the branches between them connect."""
     keep = part[f] & part[t]
     graph = sparse.coo_matrix((np.ones(keep.sum()), (f[keep], t[keep])), (part.size, part.size))
     label = csgraph.connected_components(graph, directed=False)[1]

@@ -25,7 +25,7 @@ class Factors(NamedTuple):
     respond: np.ndarray  # `[n_branch, n_branch]`
     bridge: np.ndarray  # bool `[n_branch]`, outages that cut a part off
     cut_off: np.ndarray  # bool `[n_branch, n_bus]`, the buses that an outage cuts off
-    dead: np.ndarray  # bool `[n_branch, n_branch]`, branches (rows) that carry nothing then
+    de_energised: np.ndarray  # bool `[n_branch, n_branch]`, branches (rows) that carry nothing then
     rate_pu: np.ndarray  # `[n_branch]`
 
     @property
@@ -36,9 +36,9 @@ class Factors(NamedTuple):
         Generation, Operation and Control, appendix 11A). The column of a bridge is what the units
         that remain do about the power it carried.
         """
-        found = self.respond / self.divisor
-        np.fill_diagonal(found, -1.0)
-        return found
+        lodf = self.respond / self.divisor
+        np.fill_diagonal(lodf, -1.0)
+        return lodf
 
     @property
     def divisor(self) -> np.ndarray:
@@ -53,7 +53,7 @@ def build(grid: grid_lib.Grid) -> Factors:
 
     A bridge has H_kk = 1: nothing can take over its flow. What it cuts off is the side that serves
     less of the file's load, as in `powerflow.islands`; the imbalance p that it leaves at its
-    surviving end m is taken by the units of the side that lives in proportion to Pmax, and changes
+    surviving end m is taken by the units of the energised side in proportion to Pmax, and changes
     flows by ±p (PTDF_m − PTDF w).
     """
     m, branch = grid.n_branch, grid.branch
@@ -69,18 +69,18 @@ def build(grid: grid_lib.Grid) -> Factors:
         side = connectivity.islands(grid, others)
         if side[f[k]] == side[t[k]]:
             continue
-        lives = connectivity.living(grid, others, every, grid.bus.load_p_mw)
-        share = np.where(lives, capacity, 0.0)
-        end, sign = (f[k], 1.0) if lives[f[k]] else (t[k], -1.0)
+        energised = connectivity.energised(grid, others, every, grid.bus.load_p_mw)
+        share = np.where(energised, capacity, 0.0)
+        end, sign = (f[k], 1.0) if energised[f[k]] else (t[k], -1.0)
         if share.sum() > 0:
             respond[:, k] = sign * (ptdf[:, end] - ptdf @ (share / share.sum()))
         else:
             respond[:, k] = 0.0
-        bridge[k], cut_off[k] = True, ~lives
-    dead = (cut_off[:, f] | cut_off[:, t]).T
-    np.fill_diagonal(dead, True)
+        bridge[k], cut_off[k] = True, ~energised
+    de_energised = (cut_off[:, f] | cut_off[:, t]).T
+    np.fill_diagonal(de_energised, True)
     rate = branch.rate_mva / grid.base_mva
-    return Factors(ptdf, transfer, respond, bridge, cut_off, dead, rate)
+    return Factors(ptdf, transfer, respond, bridge, cut_off, de_energised, rate)
 
 
 def power_transfer(grid: grid_lib.Grid) -> np.ndarray:

@@ -1,8 +1,8 @@
 """N−1 screening: how loaded the grid would be after the outage of each of its branches.
 
-    screen = contingency.screener(contingency_factors.build(grid))
-    found = screen(solution, closed)  # of `powerflow.solve`, one grid; `jax.vmap` for a batch
-    sure = contingency.confirmer(net)(request, solution, found.worst)
+    screen = screening.screener(distribution_factors.build(grid))
+    screened = screen(solution, closed)  # of `powerflow.solve`, one grid; `jax.vmap` for a batch
+    confirmed = screening.confirmer(net)(request, solution, screened.worst)
 
 `docs/contingency.md` has formulas, agreement with AC outages, and cost.
 """
@@ -29,7 +29,9 @@ _SINGULAR = 1e-3  # what is left of 1 − h where an outage cuts a part off, sin
 class Screening(NamedTuple):
     """What the outages of one grid would do; sorted so that nothing else is needed of them."""
 
-    loading: chex.Array  # `[n_branch]` of the fullest branch left, by outage; 0 where already out
+    loading: (
+        chex.Array
+    )  # `[n_branch]` of the most loaded branch left, by outage; 0 where already out
     margin: chex.Array  # 1 − the largest of them
     insecure: chex.Array  # int, outages that overload something
     worst: chex.Array  # int `[k]`, outages, the worst first
@@ -40,16 +42,16 @@ class Screening(NamedTuple):
 class Confirmation(NamedTuple):
     """The AC power flow after some outages of one grid."""
 
-    loading: chex.Array  # `[k]` of the fullest branch; infinite where there is no solution
+    loading: chex.Array  # `[k]` of the most loaded branch; infinite where there is no solution
     converged: chex.Array  # bool `[k]`
 
 
 class _Table(NamedTuple):
-    """Factors as screening wants them."""
+    """Factors in the form that screening multiplies by."""
 
     # By outage and watched branch, `[n_branch, n_branch]`:
     response: chex.Array  # over the rating of the watched branch
-    barred: chex.Array  # −1e9 where the watched branch does not live through the outage
+    barred: chex.Array  # −1e9 where the outage de-energises the watched branch
     transfer: chex.Array  # `[n_branch, n_branch]` H
     respond: chex.Array  # `[n_branch, n_branch]`
     divisor: chex.Array  # `[n_branch, 1]`
@@ -63,7 +65,7 @@ def screener(
     """Returns `screen(solution, closed [n_branch]) → Screening` for one grid.
 
     Of every outage k the flow p_k that the branch carried is shared by the others,
-    p_l + L_lk p_k, reactive power stays, and the loading is that of the branch's fuller end.
+    p_l + L_lk p_k, reactive power stays, and the loading is that of the branch's more loaded end.
     Where branches in O are out already, factors are corrected by the rank of O, exactly:
 
         H' = H + H_O (I − H_OO)⁺ H_O·
@@ -79,7 +81,7 @@ def screener(
     def screen(solution, closed):
         closed = closed.astype(dtype)
         chex.assert_shape([solution.p_from_pu, closed], (n, None))
-        p, q = (x.astype(dtype) for x in _fuller_end(solution))
+        p, q = (x.astype(dtype) for x in _more_loaded_end(solution))
         out = closed < 0.5
         intact = _worst_of(table, p * table.inverse_rate, q * table.inverse_rate,
                            p / table.divisor)  # fmt: skip
@@ -102,8 +104,8 @@ def screener(
             sound=sound,
         )
 
-    of_one = lanes.of_one_grid(lambda *flows: screen(_Flows(*flows[:4]), flows[4]))
-    return lambda solution, closed: of_one(
+    screen_grid = lanes.per_grid(lambda *flows: screen(_Flows(*flows[:4]), flows[4]))
+    return lambda solution, closed: screen_grid(
         solution.p_from_pu, solution.q_from_pu, solution.p_to_pu, solution.q_to_pu, closed
     )
 
@@ -113,31 +115,30 @@ def confirmer(
 ) -> Callable[[solve.Request, solve.Solution, chex.Array], Confirmation]:
     """Returns `confirm(request, solution, outages [k]) → Confirmation` for one grid.
 
-    Solves the AC power flow with each of the outages on its own besides what is out already, from
-    the voltages of `solution`.
+    Solves the AC power flow with each of the outages, one at a time, on top of what is out already,
+    from the voltages of `solution`.
 
     Args:
       net: the network.
-      method: of `solve.solve_lanes`.
-      fallback: whether Newton tries where the method gives up.
-      **options: further ones of `solve.solve_lanes`.
+      method: as in `solve.SolverOptions`.
+      fallback: as in `solve.SolverOptions`.
+      **options: further ones of `solve.SolverOptions`.
     """
+    solver_options = solve.SolverOptions(method=method, fallback=fallback, **options)
 
     def confirm(request, vm, va, outages):
-        k, n_lanes = outages.shape
+        k, batch = outages.shape
         request = request._replace(vm_start_pu=vm, va_start_rad=va)
-        many = jax.tree.map(
-            lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], k, n_lanes)), request
-        )
+        many = jax.tree.map(lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], k, batch)), request)
         opened = jnp.arange(net.n_branch)[:, None, None] == outages
         many = many._replace(closed=jnp.where(opened, 0, many.closed))
-        flat = jax.tree.map(lambda x: x.reshape(x.shape[0], k * n_lanes), many)
-        found = solve.solve_lanes(net, flat, method=method, fallback=fallback, **options)
-        loading = jnp.where(found.converged, found.rho.max(0), jnp.inf)
-        return Confirmation(*(x.reshape(k, n_lanes) for x in (loading, found.converged)))
+        flat = jax.tree.map(lambda x: x.reshape(x.shape[0], k * batch), many)
+        after = solve.solve_batch(net, flat, solver_options)
+        loading = jnp.where(after.converged, after.rho.max(0), jnp.inf)
+        return Confirmation(*(x.reshape(k, batch) for x in (loading, after.converged)))
 
-    of_one = lanes.of_one_grid(confirm)
-    return lambda request, solution, outages: of_one(
+    confirm_grid = lanes.per_grid(confirm)
+    return lambda request, solution, outages: confirm_grid(
         request, solution.vm_pu, solution.va_rad, outages
     )
 
@@ -154,7 +155,7 @@ def _table(factors: Factors, dtype) -> _Table:
     cast = lambda x: jnp.asarray(x, dtype)
     return _Table(
         response=cast((factors.respond * inverse).T),
-        barred=cast(np.where(factors.dead, -1e9, 0.0).T),
+        barred=cast(np.where(factors.de_energised, -1e9, 0.0).T),
         transfer=cast(factors.transfer),
         respond=cast(factors.respond),
         divisor=cast(factors.divisor[:, None]),
@@ -163,7 +164,7 @@ def _table(factors: Factors, dtype) -> _Table:
     )
 
 
-def _fuller_end(flows) -> tuple[chex.Array, chex.Array]:
+def _more_loaded_end(flows) -> tuple[chex.Array, chex.Array]:
     """Returns P, from the from side to the to side, and |Q| at the end with more apparent power."""
     at_from = flows.p_from_pu**2 + flows.q_from_pu**2
     at_to = flows.p_to_pu**2 + flows.q_to_pu**2
@@ -175,16 +176,16 @@ def _fuller_end(flows) -> tuple[chex.Array, chex.Array]:
 
 
 def _worst_of(table: _Table, p, q, carried, spread=None, toward=None, closed=None) -> chex.Array:
-    """Returns the largest loading that each outage leaves, `[n_branch, lanes]`.
+    """Returns the largest loading that each outage leaves, `[n_branch, batch]`.
 
     Args:
       table: the factors.
-      p: `[n_branch, lanes]` active flows over the ratings.
-      q: `[n_branch, lanes]` reactive flows over the ratings.
-      carried: `[n_branch, lanes]` what multiplies the columns of the table, by outage.
-      spread: `[n_branch, slots, lanes]` a correction of low rank: its factor by watched branch,
-      toward: `[slots, n_branch, lanes]` and by outage.
-      closed: `[n_branch, lanes]` 0 for branches that are not watched.
+      p: `[n_branch, batch]` active flows over the ratings.
+      q: `[n_branch, batch]` reactive flows over the ratings.
+      carried: `[n_branch, batch]` what multiplies the columns of the table, by outage.
+      spread: `[n_branch, slots, batch]` a correction of low rank: its factor by watched branch,
+      toward: `[slots, n_branch, batch]` and by outage.
+      closed: `[n_branch, batch]` 0 for branches that are not watched.
     """
     square = q * q
 
@@ -203,20 +204,20 @@ def _worst_of(table: _Table, p, q, carried, spread=None, toward=None, closed=Non
 
 
 def _with_outages(table: _Table, p, q, closed) -> tuple[chex.Array, chex.Array]:
-    """Returns loadings and islanded power where some branches are out, `[n_branch, lanes]`."""
+    """Returns loadings and islanded power where some branches are out, `[n_branch, batch]`."""
     n = p.shape[0]
     slots = min(BRANCH_SLOTS, n)
     value, out = jax.lax.top_k((closed < 0.5).T.astype(jnp.float32), slots)
-    used = (value > 0).astype(p.dtype)  # [lanes, slots]
+    used = (value > 0).astype(p.dtype)  # [batch, slots]
     both = used[:, :, None] * used[:, None, :]
     core = jnp.eye(slots, dtype=p.dtype) - both * table.transfer[out[:, :, None], out[:, None, :]]
     # Singular where what is out has cut something off; then any solution is one.
     inverse = jnp.linalg.pinv(core, rtol=_SINGULAR) * both
     # In full precision on accelerators, too: what is left of one minus `own` may be little.
     product = functools.partial(jnp.einsum, precision="highest")
-    toward = product("mij,mjk->imk", inverse, table.respond[out])  # [slots, lanes, n]
+    toward = product("mij,mjk->imk", inverse, table.respond[out])  # [slots, batch, n]
     toward = jnp.moveaxis(toward, 1, -1)
-    spread = jnp.moveaxis(table.transfer[:, out] * used, 1, -1)  # [n, slots, lanes]
+    spread = jnp.moveaxis(table.transfer[:, out] * used, 1, -1)  # [n, slots, batch]
     own = product("nsm,snm->nm", spread, toward) + jnp.diag(table.transfer)[:, None]
     left = 1.0 - own
     radial = table.bridge | (left < _SINGULAR)

@@ -17,13 +17,13 @@ _TANGENT = (1.0, 0.33333144, 0.13339072, 0.053391859, 0.02449155, 0.0030309258, 
 
 
 class Voltages(NamedTuple):
-    """Deviations from the base point, `[n_bus, lanes]`, and what the slack took, `[lanes]` pu."""
+    """Deviations from the base point, `[n_bus, batch]`, and what the slack took, `[batch]` pu."""
 
     vm: chex.Array
     va: chex.Array
     slack: chex.Array
     # What rounding left out of `vm` and `va`: across a branch of 5,000 pu the last digit of an
-    # angle is 1e-4 pu of power. None where no branch is that stiff (`Network.compensated`).
+    # angle is 1e-4 pu of power. None where no admittance is that large (`Network.compensated`).
     vm_low: chex.Array | None = None
     va_low: chex.Array | None = None
 
@@ -39,7 +39,7 @@ class Voltages(NamedTuple):
 
 
 class Powers(NamedTuple):
-    """Complex power entering each branch at its ends, `[n_branch, lanes]` pu."""
+    """Complex power entering each branch at its ends, `[n_branch, batch]` pu."""
 
     p_from: chex.Array
     q_from: chex.Array
@@ -48,7 +48,7 @@ class Powers(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """What flows from each bus into the network, `[n_bus, lanes]` pu."""
+    """What flows from each bus into the network, `[n_bus, batch]` pu."""
 
     p: chex.Array
     q: chex.Array
@@ -68,7 +68,7 @@ def branch_powers(net: Network, x: Voltages, closed: chex.Array | None) -> Power
     Args:
       net: the network.
       x: deviations from the base point.
-      closed: `[n_branch, lanes]`, 1 for a branch in service and 0 for one that is not; none when
+      closed: `[n_branch, batch]`, 1 for a branch in service and 0 for one that is not; none when
         all are.
     """
     branch = net.branch
@@ -103,7 +103,7 @@ def bus_balance(net: Network, x: Voltages, powers: Powers) -> Balance:
 
 
 def within_clip(net: Network, x: Voltages, closed: chex.Array | None) -> chex.Array:
-    """Returns whether no branch in service is beyond a quarter turn, bool `[lanes]`.
+    """Returns whether no branch in service is beyond a quarter turn, bool `[batch]`.
 
     There `branch_powers` are those of other voltages, so that an iterate is no solution.
 
@@ -119,7 +119,7 @@ def within_clip(net: Network, x: Voltages, closed: chex.Array | None) -> chex.Ar
 
 
 def loading(net: Network, powers: Powers) -> chex.Array:
-    """Returns ρ `[n_branch, lanes]`: apparent power of the fuller end over the limit."""
+    """Returns ρ `[n_branch, batch]`: apparent power of the more loaded end over the limit."""
     square = jnp.maximum(
         powers.p_from**2 + powers.q_from**2, powers.p_to**2 + powers.q_to**2
     )  # fmt: skip

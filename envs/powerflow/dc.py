@@ -15,9 +15,9 @@ _REPEATS = 12
 def solve(
     net: Network,
     problem: iteration.Problem,
-    changes: fast_decoupled.Changes | None = None,
+    changes: fast_decoupled.NetworkChanges | None = None,
 ) -> tuple[Voltages, Powers, chex.Array]:
-    """Returns voltages (1 pu everywhere), active flows and the mismatch `[lanes]` pu."""
+    """Returns voltages (1 pu everywhere), active flows and the mismatch `[batch]` pu."""
     branch, vm = net.branch, jnp.zeros_like(problem.p)
     closed = 1.0 if problem.closed is None else problem.closed
     energised = 1.0 if problem.energised is None else problem.energised
@@ -33,7 +33,7 @@ def solve(
         return (left - problem.p - x.slack * problem.participation) * energised
 
     x = Voltages(vm + 1.0 - net.vm_base, vm, vm[0])
-    # B′ of the fast decoupled method leaves the taps out; repeating makes up for it.
+    # B′ of the fast decoupled method leaves the taps out, which repeating makes up for.
     for _ in range(_REPEATS):
         dp = residual(x)
         total = dp.sum(0)

@@ -1,9 +1,9 @@
 """The fast decoupled method (Stott and Alsac, IEEE Trans. PAS-93, 1974), with outages.
 
 Angles follow active power through B′, magnitudes follow reactive power through B″, both constant:
-an iteration is two matrix products. Branches out of service and buses whose generator has stopped
-holding the voltage change B′ and B″ in few places, so that the solution is corrected instead of
-the matrix being factorised again (Alsac, Stott and Tinney, IEEE Trans. PAS-102, 1983).
+an iteration is two matrix products. Branches out of service and PV buses turned PQ change
+B′ and B″ in few places, so that the solution is corrected instead of the matrix being factorised
+again (Alsac, Stott and Tinney, IEEE Trans. PAS-102, 1983).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs.powerflow import iteration
-from envs.powerflow.balance import Voltages
 from envs.powerflow.islands import Islands
 from envs.powerflow.network import GROUND_PU, Network
 
-BRANCH_SLOTS = 10  # branches out of service that a lane may have
-ISLAND_SLOTS = 3  # islands besides the reference bus's own
+BRANCH_SLOTS = 10  # branches out of service that a grid may have
+MAX_ITERATIONS = 20  # pairs of corrections
+ISLAND_SLOTS = 3  # islands that it may have beyond the reference bus's own
 
 
 class LowRank(NamedTuple):
@@ -30,52 +30,41 @@ class LowRank(NamedTuple):
     (A + U C Uᵀ)⁻¹ = A⁻¹ − W (C⁻¹ + Uᵀ W)⁻¹ Uᵀ A⁻¹ with W = A⁻¹ U (Woodbury).
     """
 
-    i: chex.Array  # `[slots, lanes]` row, or the number of rows for none
+    i: chex.Array  # `[slots, batch]` row, or the number of rows for none
     j: chex.Array
-    scale: chex.Array  # `[slots, lanes]`
-    spread: chex.Array  # W `[slots, n, lanes]`
-    core: chex.Array  # (C⁻¹ + Uᵀ W)⁻¹ `[slots, slots, lanes]`
+    scale: chex.Array  # `[slots, batch]`
+    spread: chex.Array  # W `[slots, n, batch]`
+    core: chex.Array  # (C⁻¹ + Uᵀ W)⁻¹ `[slots, slots, batch]`
 
 
-class Freed(NamedTuple):
-    """The buses whose generators hold the voltage no more, and what follows of `Decoupled.held`."""
+class PvToPq(NamedTuple):
+    """The PV buses turned PQ, and what follows of `Decoupled.pv`."""
 
-    row: chex.Array  # `[slots, lanes]` of the held buses
-    inverse: chex.Array  # over these rows `[slots, slots, lanes]`, zero in slots that are not used
+    row: chex.Array  # `[slots, batch]` among the PV buses
+    inverse: chex.Array  # over these rows `[slots, slots, batch]`, zero in slots that are not used
 
 
-class Changes(NamedTuple):
-    """How lanes differ from the intact network."""
+class NetworkChanges(NamedTuple):
+    """How grids differ from the intact network."""
 
     angle: LowRank
     magnitude: LowRank
-    freed: Freed
+    pv_to_pq: PvToPq
 
 
-def solve(
-    net: Network,
-    problem: iteration.Problem,
-    start: Voltages,
-    *,
-    tolerance_pu: float,
-    max_iterations: int = 20,
-    changes: Changes | None = None,
-    wanted: chex.Array | None = None,
-) -> iteration.Progress:
-    """Solves lanes by alternating angle and magnitude corrections.
+def correction(
+    net: Network, problem: iteration.Problem, changes: NetworkChanges | None = None
+) -> iteration.Correct:
+    """Returns the step of the method: a correction of angles, and one of magnitudes.
 
     Args:
       net: the network.
       problem: what to solve.
-      start: the first iterate.
-      tolerance_pu: largest mismatch accepted.
-      max_iterations: pairs of corrections before giving up.
-      changes: what `changes_of` says of the problem; none for an intact network.
-      wanted: bool `[lanes]`, lanes that matter; by default all.
+      changes: what `network_changes` says of the problem; none for an intact network.
     """
-    matrices, n_free = net.decoupled, net.n_free
+    matrices, n_pq = net.decoupled, net.n_pq
 
-    def angles(x, dp):
+    def correct_angles(x, dp):
         # Without losses the slack moves by the sum of mismatches, and the rest sums to zero.
         total = dp.sum(0)
         rhs = (dp - problem.participation * total) / (net.vm_base + x.vm)
@@ -84,63 +73,60 @@ def solve(
             step = corrected(changes.angle, step)
         return x.moved(jnp.zeros_like(step), -step, total)
 
-    def magnitudes(x, dq):
+    def correct_magnitudes(x, dq):
         rhs = dq / (net.vm_base + x.vm)
-        step = matrices.magnitude @ rhs[:n_free]
+        step = matrices.magnitude @ rhs[:n_pq]
         if changes is None:
-            return up(x, -step, jnp.zeros_like(rhs[n_free:]))
+            return moved(x, -step, jnp.zeros_like(rhs[n_pq:]))
         step = corrected(changes.magnitude, step)
-        step, held = jax.lax.cond(problem.freed.any(), with_freed, without_freed, step, rhs)
-        return up(x, -step, -held)
+        step, of_pv = jax.lax.cond(problem.pv_to_pq.any(), with_pv_to_pq, all_pv, step, rhs)
+        return moved(x, -step, -of_pv)
 
-    def up(x, free, held):
-        vm = jnp.concatenate([free, held])
+    def moved(x, of_pq, of_pv):
+        vm = jnp.concatenate([of_pq, of_pv])
         return x.moved(vm, jnp.zeros_like(vm), jnp.zeros_like(x.slack))
 
-    def with_freed(step, rhs):
-        row, inverse = changes.freed
-        rest = rhs[n_free:] - matrices.follow.T @ rhs[:n_free]
+    def with_pv_to_pq(step, rhs):
+        row, inverse = changes.pv_to_pq
+        rest = rhs[n_pq:] - matrices.follow.T @ rhs[:n_pq]
         moves = (inverse * jnp.take_along_axis(rest, row, 0)).sum(1)
-        held = jnp.zeros_like(rest).at[row, jnp.arange(row.shape[1])].add(moves)
-        return step - matrices.follow @ held, held
+        of_pv = jnp.zeros_like(rest).at[row, jnp.arange(row.shape[1])].add(moves)
+        return step - matrices.follow @ of_pv, of_pv
 
-    def without_freed(step, rhs):
-        return step, jnp.zeros_like(rhs[n_free:])
+    def all_pv(step, rhs):
+        return step, jnp.zeros_like(rhs[n_pq:])
 
     def correct(x, dp, dq):
-        x = angles(x, dp)
+        x = correct_angles(x, dp)
         between = iteration.evaluate(net, problem, x)
         _, dq = iteration.mismatch(net, problem, x, between.balance)
-        return magnitudes(x, dq)
+        return correct_magnitudes(x, dq)
 
-    return iteration.iterate(
-        net, problem, start, correct,
-        tolerance_pu=tolerance_pu, max_iterations=max_iterations, wanted=wanted,
-    )  # fmt: skip
+    return correct
 
 
-def changes_of(
+def network_changes(
     net: Network,
     closed: chex.Array,
-    freed: chex.Array,
+    pv_to_pq: chex.Array,
     islands: Islands,
-    freed_slots: int | None = None,
-) -> tuple[Changes, chex.Array]:
-    """Returns what corrects the matrices, and which lanes it suffices for, bool `[lanes]`.
+    pv_to_pq_slots: int | None = None,
+) -> tuple[NetworkChanges, chex.Array]:
+    """Returns what corrects the matrices, and which grids it suffices for, bool `[batch]`.
 
     Args:
       net: the network.
-      closed: `[n_branch, lanes]` 1 in service, 0 not.
-      freed: `[n_held, lanes]` 1 where no generator holds the voltage.
+      closed: `[n_branch, batch]` 1 in service, 0 not.
+      pv_to_pq: `[n_pv, batch]` 1 for PV buses turned PQ.
       islands: what `islands.find` says of `closed`.
-      freed_slots: freed buses that a lane may have, at least 1, by default all: fewer cost less.
+      pv_to_pq_slots: such buses that a grid may have, at least 1, by default all: fewer cost less.
     """
-    n, n_free, dtype = net.n_bus, net.n_free, net.dtype
-    out, branch, n_out = _chosen(closed < 0.5, BRANCH_SLOTS)
+    n, n_pq, dtype = net.n_bus, net.n_pq, net.dtype
+    out, branch, n_out = _first_rows(closed < 0.5, BRANCH_SLOTS)
     # Every island but the reference bus's own needs an angle tied to zero.
     rows = jnp.arange(n)[:, None]
     elsewhere = (islands.label == rows) & (islands.label != islands.label[net.reference])
-    tied, bus, n_tied = _chosen(elsewhere, ISLAND_SLOTS)
+    tied, bus, n_tied = _first_rows(elsewhere, ISLAND_SLOTS)
 
     f, t = jnp.asarray(net.branch.from_bus)[branch], jnp.asarray(net.branch.to_bus)[branch]
     none = jnp.full_like(bus, n)
@@ -156,44 +142,44 @@ def changes_of(
     ones = jnp.ones_like(by_reactance)
     scale = jnp.concatenate([tap, jnp.ones_like(ground)])
     angle = _low_rank(net.decoupled.angle, i, j, ones, by_reactance, used)
-    to_free = lambda index: jnp.where(index < n_free, index, n_free)
-    any_free = used & ((i < n_free) | (j < n_free))
+    to_pq = lambda index: jnp.where(index < n_pq, index, n_pq)
+    any_pq = used & ((i < n_pq) | (j < n_pq))
     magnitude = _low_rank(
-        net.decoupled.magnitude, to_free(i), to_free(j), scale, by_susceptance, any_free
+        net.decoupled.magnitude, to_pq(i), to_pq(j), scale, by_susceptance, any_pq
     )
-    released, n_freed = _freed(net, freed, freed_slots)
+    turned, n_turned = _pv_to_pq(net, pv_to_pq, pv_to_pq_slots)
     enough = (n_out <= BRANCH_SLOTS) & (n_tied <= ISLAND_SLOTS)
-    return Changes(angle, magnitude, released), enough & (n_freed <= len(released.row))
+    return NetworkChanges(angle, magnitude, turned), enough & (n_turned <= len(turned.row))
 
 
-def _freed(net: Network, freed: chex.Array, slots: int | None) -> tuple[Freed, chex.Array]:
-    """Returns the freed buses, in `slots` or all, and how many there are `[lanes]`."""
-    n_held = len(freed)
-    used, row, count = _chosen(freed > 0.5, n_held if slots is None else slots)
+def _pv_to_pq(net: Network, pv_to_pq: chex.Array, slots: int | None) -> tuple[PvToPq, chex.Array]:
+    """Returns the PV buses turned PQ, in `slots` or all, and how many there are `[batch]`."""
+    n_pv = len(pv_to_pq)
+    used, row, count = _first_rows(pv_to_pq > 0.5, n_pv if slots is None else slots)
     both = used[:, None] & used[None]
 
     def inverse():
         eye = np.eye(len(row), dtype=net.dtype)[..., None]
-        matrices = jnp.where(both, net.decoupled.held[row[:, None], row[None]], eye)
-        if len(row) == n_held:  # However many: LAPACK does not mind.
-            found = jnp.moveaxis(jnp.linalg.inv(jnp.moveaxis(matrices, -1, 0)), 0, -1)
+        matrices = jnp.where(both, net.decoupled.pv[row[:, None], row[None]], eye)
+        if len(row) == n_pv:  # However many: LAPACK does not mind.
+            inverses = jnp.moveaxis(jnp.linalg.inv(jnp.moveaxis(matrices, -1, 0)), 0, -1)
         else:
-            found = _inverses(matrices, _count(used))
-        return jnp.where(both, found, 0.0)
+            inverses = _inverses(matrices, _count(used))
+        return jnp.where(both, inverses, 0.0)
 
     blank = lambda: jnp.zeros(both.shape, net.dtype)
-    return Freed(row, jax.lax.cond(freed.any(), inverse, blank)), count
+    return PvToPq(row, jax.lax.cond(pv_to_pq.any(), inverse, blank)), count
 
 
-def _chosen(marked: chex.Array, slots: int):
-    """Returns (used, index) `[slots, lanes]` of marked rows, and how many there are `[lanes]`."""
+def _first_rows(marked: chex.Array, slots: int):
+    """Returns (used, index) `[slots, batch]` of marked rows, and how many are marked `[batch]`."""
     slots = min(slots, marked.shape[0])
     value, index = jax.lax.top_k(marked.T.astype(jnp.float32), slots)
     return value.T > 0, index.T, marked.sum(0)
 
 
 def _count(used: chex.Array) -> chex.Array:
-    """Returns how many slots there are up to the last that any lane uses."""
+    """Returns how many slots there are up to the last that any grid uses."""
     number = 1 + jnp.arange(len(used))
     return jnp.where(used.any(1), number, 0).max()
 
@@ -202,7 +188,7 @@ def _low_rank(inverse, i, j, scale, weight, used) -> LowRank:
     """Returns the correction of `inverse` `[n, n]` for changes `weight · a aᵀ` in used slots."""
     n = inverse.shape[0]
     padded = jnp.concatenate([inverse, jnp.zeros((1, n), inverse.dtype)])
-    wide = scale[..., None] * padded[i] - padded[j]  # [slots, lanes, n]; the inverse is symmetric
+    wide = scale[..., None] * padded[i] - padded[j]  # [slots, batch, n]; the inverse is symmetric
     spread = jnp.where(used[..., None], wide, 0.0).transpose(0, 2, 1)
     slots = i.shape[0]
     projected = jax.vmap(lambda w: _difference(w, i, j, scale, used), out_axes=1)(spread)
@@ -212,10 +198,10 @@ def _low_rank(inverse, i, j, scale, weight, used) -> LowRank:
 
 
 def _inverses(matrices: chex.Array, count: chex.Array) -> chex.Array:
-    """Returns the inverses of small `matrices` `[n, n, lanes]`, by Gauss and Jordan with pivots.
+    """Returns the inverses of small `matrices` `[n, n, batch]`, by Gauss and Jordan with pivots.
 
-    All lanes at once and lanes last, where LAPACK takes one after another and lanes first, and no
-    farther than `count`, beyond which they are the identity's.
+    The whole batch at once and the batch last, where LAPACK takes one after another and the batch
+    first, and no farther than `count`, beyond which they are the identity's.
     """
     n = len(matrices)
     rows = jnp.arange(n)[:, None]
@@ -235,15 +221,15 @@ def _inverses(matrices: chex.Array, count: chex.Array) -> chex.Array:
 
 
 def _difference(values, i, j, scale, used):
-    """Returns sₖ values[i] − values[j] `[slots, lanes]` of `values` `[n, lanes]`."""
+    """Returns sₖ values[i] − values[j] `[slots, batch]` of `values` `[n, batch]`."""
     padded = jnp.concatenate([values, jnp.zeros((1, values.shape[1]), values.dtype)])
     difference = scale * jnp.take_along_axis(padded, i, 0) - jnp.take_along_axis(padded, j, 0)
     return jnp.where(used, difference, 0.0)
 
 
 def corrected(change: LowRank, step: chex.Array) -> chex.Array:
-    """Returns the changed matrix's solution from the unchanged one's, `[n, lanes]`."""
-    seen = _difference(step, change.i, change.j, change.scale, change.scale != 0)
-    # Written out, as products of small matrices lane by lane would be transposed first.
-    share = (change.core * seen).sum(1)
+    """Returns the changed matrix's solution from the unchanged one's, `[n, batch]`."""
+    across = _difference(step, change.i, change.j, change.scale, change.scale != 0)
+    # Written out, as products of small matrices one by one would be transposed first.
+    share = (change.core * across).sum(1)
     return step - (change.spread * share[:, None]).sum(0)

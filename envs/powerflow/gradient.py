@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from envs.powerflow import iteration, newton, solve
+from envs.powerflow import request as request_lib
 from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
-from envs.powerflow.solve import Request, Solution
+from envs.powerflow.request import Request, Solution
 
-# What of a solution has a derivative, and with respect to what of a request.
+# Fields of a solution that have a derivative, and those of a request with respect to which.
 OUTPUTS = (
     "vm_pu", "va_rad", "p_pu", "q_pu", "p_from_pu", "q_from_pu", "p_to_pu", "q_to_pu", "rho",
     "slack_pu",
@@ -33,14 +34,14 @@ def solver(net: Network, **options) -> Callable[[Request], Solution]:
     `jax.grad`, `jax.vjp` and `jax.jacrev` of it work, under `jax.vmap` and `jax.jit` as well; what
     it returns is `solve.solver`'s. Derivatives of OUTPUTS exist with respect to INPUTS, all others
     are zero. `closed` counts as a factor of a branch's powers, so that its derivative says what
-    a branch a little weaker would do. Which buses live, and where voltages are held, is
-    taken as fixed. Where `converged` is false the derivatives mean nothing.
+    a branch a little weaker would do. Which buses are energised, and which are PV, is taken as
+    fixed. Where `converged` is false the derivatives mean nothing.
 
-    A derivative costs one dense factorisation of `2 n_bus` equations for each lane.
+    A derivative costs one dense factorisation of `2 n_bus` equations for each grid.
 
     Args:
       net: the network.
-      **options: as in `solve.solve_lanes`; not the DC method, whose equations are others.
+      **options: those of `solve.SolverOptions`; not the DC method, whose equations are others.
 
     Raises:
       ValueError: `method` is `dc`, or `reactive_limits` are on, where derivatives may jump.
@@ -49,70 +50,72 @@ def solver(net: Network, **options) -> Callable[[Request], Solution]:
         raise ValueError("method 'dc': has no derivatives here, which are of the AC equations")
     if options.get("reactive_limits"):
         raise ValueError(
-            "reactive_limits: free the buses at a limit by `pv` and set their `q_pu` instead"
+            "reactive_limits: make buses at a limit PQ by `pv` and set their `q_pu` instead"
         )
     plain = solve.solver(net, **options)
     differentiable = jax.custom_vjp(plain)
 
     def forward(request):
-        found = plain(request)
-        return found, (request, found)
+        solution = plain(request)
+        return solution, (request, solution)
 
     def backward(kept, cotangent):
-        request, found = kept
-        wanted = {name: getattr(cotangent, name) for name in OUTPUTS}
-        given = {name: getattr(request, name) for name in INPUTS}
-        return (_pull_back(net, request, found, given, wanted),)
+        request, solution = kept
+        of_outputs = {name: getattr(cotangent, name) for name in OUTPUTS}
+        return (_pull_back(net, request, solution, of_outputs),)
 
     differentiable.defvjp(forward, backward)
     return differentiable
 
 
-def _pull_back(net, request, found, given, wanted) -> Request:
-    """Returns the cotangent of the request from that of the solution's OUTPUTS, `wanted`."""
-    at = _Point(net, request, found)
-    _, by_output = jax.vjp(at.outputs, at.unknown, given)
-    at_unknown, at_given = by_output(wanted)
-    matrix = newton.jacobian(net, at.problem(given), at.voltages(at.unknown))[0]
-    adjoint = jnp.linalg.solve(matrix.T, at_unknown[:, None])
-    _, by_residual = jax.vjp(lambda given: at.residual(at.unknown, given), given)
+def _pull_back(
+    net: Network, request: Request, solution: Solution, of_outputs: dict[str, chex.Array]
+) -> Request:
+    """Returns the cotangent of the request from that of the solution's OUTPUTS."""
+    at = _Equations(net, request, solution)
+    inputs = {name: getattr(request, name) for name in INPUTS}
+    _, by_output = jax.vjp(at.outputs, at.unknown, inputs)
+    of_unknown, of_inputs = by_output(of_outputs)
+    matrix = newton.jacobian(net, at.problem(inputs), at.voltages(at.unknown))[0]
+    adjoint = jnp.linalg.solve(matrix.T, of_unknown[:, None])
+    _, by_residual = jax.vjp(lambda inputs: at.residual(at.unknown, inputs), inputs)
     (through_unknown,) = by_residual(-adjoint[:, 0])
     zeros = jax.tree.map(jnp.zeros_like, request)
-    return zeros._replace(**jax.tree.map(jnp.add, at_given, through_unknown))
+    return zeros._replace(**jax.tree.map(jnp.add, of_inputs, through_unknown))
 
 
-class _Point:
-    """The equations around one solution; internal bus order, one lane.
+class _Equations:
+    """The equations about one solution; the solvers' order of buses, a batch of one.
 
     The unknown `[2 n_bus]` is the one of `newton.jacobian`: deviations of angles and magnitudes,
     with the slack in the place of the angle that is kept.
     """
 
-    def __init__(self, net: Network, request: Request, found: Solution):
+    def __init__(self, net: Network, request: Request, solution: Solution):
         self.net = net
-        self.energised = found.energised[net.order].astype(net.dtype)[:, None]
+        self.energised = solution.energised[net.order].astype(net.dtype)[:, None]
         self.pv = request.pv[net.order].astype(net.dtype)[:, None]
         self.capacity = request.capacity[net.order].astype(net.dtype)[:, None]
         column = lambda leaf: leaf[net.order].astype(net.dtype)[:, None]
         self.base = Voltages(
-            column(found.vm_pu) - net.vm_base,
-            (column(found.va_rad) - net.va_base) * self.energised,
-            found.slack_pu.astype(net.dtype)[None],
+            column(solution.vm_pu) - net.vm_base,
+            (column(solution.va_rad) - net.va_base) * self.energised,
+            solution.slack_pu.astype(net.dtype)[None],
         )
-        given = {name: getattr(request, name) for name in INPUTS}
-        self.anchor = newton.anchor(net, self.problem(given), self.base)
+        inputs = {name: getattr(request, name) for name in INPUTS}
+        self.anchor = newton.anchor(net, self.problem(inputs), self.base)
         angle = jnp.where(self.anchor, self.base.slack, self.base.va)
         self.unknown = jnp.concatenate([angle, self.base.vm])[:, 0]
 
-    def problem(self, given: dict[str, chex.Array]) -> iteration.Problem:
-        """Returns the problem for what may vary of a request."""
+    def problem(self, inputs: dict[str, chex.Array]) -> iteration.Problem:
+        """Returns the problem for INPUTS."""
         net = self.net
-        column = lambda name: given[name][net.order].astype(net.dtype)[:, None]
+        column = lambda name: inputs[name][net.order].astype(net.dtype)[:, None]
         share = iteration.energised_shares(column("participation"), self.capacity, self.energised)
         return iteration.Problem(
             column("p_pu"), column("q_pu"), share,
-            closed=given["closed"].astype(net.dtype)[:, None],
-            freed=1.0 - self.pv[net.n_free :], energised=self.energised,
+            closed=inputs["closed"].astype(net.dtype)[:, None],
+            pv_to_pq=1.0 - self.pv[net.n_pq :], energised=self.energised,
         )  # fmt: skip
 
     def voltages(self, unknown: chex.Array) -> Voltages:
@@ -125,22 +128,22 @@ class _Point:
             jnp.where(self.anchor, angle, 0.0).sum(0),
         )
 
-    def residual(self, unknown: chex.Array, given: dict[str, chex.Array]) -> chex.Array:
+    def residual(self, unknown: chex.Array, inputs: dict[str, chex.Array]) -> chex.Array:
         """Returns F `[2 n_bus]`: balances, or else what fixes an unknown."""
-        net, x, problem = self.net, self.voltages(unknown), self.problem(given)
+        net, x, problem = self.net, self.voltages(unknown), self.problem(inputs)
         at = iteration.evaluate(net, problem, x).balance
         dp, dq = iteration.mismatch(net, problem, x, at)
-        setpoint = given["vm_setpoint_pu"][net.order].astype(net.dtype)[:, None] - net.vm_base
-        is_free = jnp.arange(net.n_bus)[:, None] < net.n_free
-        held = (self.energised > 0) & ~is_free & (self.pv > 0)
-        # A held magnitude follows its set-point. What is dead has no mismatch and never moves.
-        return jnp.concatenate([dp, jnp.where(held, x.vm - setpoint, dq)])[:, 0]
+        setpoint = inputs["vm_setpoint_pu"][net.order].astype(net.dtype)[:, None] - net.vm_base
+        has_generator = jnp.arange(net.n_bus)[:, None] >= net.n_pq
+        pv = (self.energised > 0) & has_generator & (self.pv > 0)
+        # A PV magnitude follows its set-point; what is de-energised never moves.
+        return jnp.concatenate([dp, jnp.where(pv, x.vm - setpoint, dq)])[:, 0]
 
-    def outputs(self, unknown: chex.Array, given: dict[str, chex.Array]) -> dict[str, chex.Array]:
+    def outputs(self, unknown: chex.Array, inputs: dict[str, chex.Array]) -> dict[str, chex.Array]:
         """Returns OUTPUTS at an unknown."""
-        net, problem = self.net, self.problem(given)
+        net, problem = self.net, self.problem(inputs)
         last = iteration.evaluate(net, problem, self.voltages(unknown))
         none = jnp.zeros(1, jnp.int32)
-        state = solve.State(last, self.energised > 0, none, none > 0)
-        shown = solve.solution_of(net, state, net.tolerance_pu)
-        return {name: getattr(shown, name)[..., 0] for name in OUTPUTS}
+        result = request_lib.MethodResult(last, self.energised > 0, none, none > 0)
+        solution = request_lib.in_case_order(net, result, net.tolerance_pu)
+        return {name: getattr(solution, name)[..., 0] for name in OUTPUTS}

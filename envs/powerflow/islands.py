@@ -1,4 +1,4 @@
-"""Which buses a set of closed branches connects, for every lane of a batch."""
+"""Which buses a set of closed branches connects, for every grid of a batch."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from envs.powerflow.network import Network
 class Islands(NamedTuple):
     """The parts that a network falls into."""
 
-    label: chex.Array  # int32 `[n_bus, lanes]` lowest bus of the island that a bus is on
-    energised: chex.Array  # bool `[n_bus, lanes]`, true on the island that serves most load
+    label: chex.Array  # int32 `[n_bus, batch]` lowest bus of the island that a bus is on
+    energised: chex.Array  # bool `[n_bus, batch]`, true on the island that serves most load
 
 
 def find(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array) -> Islands:
-    """Returns the islands, of which the one that serves most load lives.
+    """Returns the islands, of which the one that serves most load is energised.
 
-    An island serves its load as far as the Pmax of its units goes. Of those that serve as much the
-    one with most Pmax lives, and none does where no unit is in service.
+    An island serves its load as far as the Pmax of its units goes. Of those that serve as much it
+    is the one with most Pmax, and none is energised where no unit is in service.
 
     Args:
       net: the network.
-      closed: `[n_branch, lanes]` 1 for a branch in service, 0 otherwise.
-      capacity: `[n_bus, lanes]` Pmax of the units in service at each bus.
-      load: `[n_bus, lanes]` active power that loads draw at each bus, in the unit of `capacity`.
+      closed: `[n_branch, batch]` 1 for a branch in service, 0 otherwise.
+      capacity: `[n_bus, batch]` Pmax of the units in service at each bus.
+      load: `[n_bus, batch]` active power that loads draw at each bus, in the unit of `capacity`.
     """
     shape = (net.n_bus, closed.shape[1])
     whole = Islands(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
@@ -40,7 +40,7 @@ def find(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Arra
 
 
 def _may_split(net: Network, closed: chex.Array) -> chex.Array:
-    """Returns whether the branches that are out may divide the grid, bool `[lanes]`."""
+    """Returns whether the branches that are out may divide the grid, bool `[batch]`."""
     out = (closed < 0.5).astype(jnp.int32)
     count = jnp.zeros((net.cut_class.max() + 1, closed.shape[1]), jnp.int32)
     count = count.at[net.cut_class].add(out)
@@ -50,9 +50,9 @@ def _may_split(net: Network, closed: chex.Array) -> chex.Array:
 
 def _search(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array) -> Islands:
     """Returns the islands by spreading the lowest bus along closed branches."""
-    n, lanes = net.n_bus, closed.shape[1]
+    n, batch = net.n_bus, closed.shape[1]
     f, t = net.branch.from_bus, net.branch.to_bus
-    start = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32)[:, None], (n, lanes))
+    start = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32)[:, None], (n, batch))
 
     def spread(carry):
         label, _ = carry
@@ -63,8 +63,8 @@ def _search(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.A
         return grown, (grown != label).any()
 
     label, _ = jax.lax.while_loop(lambda carry: carry[1], spread, (start, jnp.bool_(True)))
-    at = (label, jnp.broadcast_to(jnp.arange(lanes), (n, lanes)))
-    total = lambda values: jnp.zeros((n, lanes), values.dtype).at[at].add(values)
+    at = (label, jnp.broadcast_to(jnp.arange(batch), (n, batch)))
+    total = lambda values: jnp.zeros((n, batch), values.dtype).at[at].add(values)
     capacity = total(capacity)
     served = jnp.clip(total(load), 0.0, capacity)
     main = jnp.where(served == served.max(0), capacity, -1.0).argmax(0)

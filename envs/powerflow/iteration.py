@@ -1,4 +1,4 @@
-"""A power-flow problem for a batch of lanes, and the loop that every iterative method runs."""
+"""A power-flow problem for a batch of grids, and the loop that every iterative method runs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from envs.powerflow.network import Network
 class Problem(NamedTuple):
     """What is to be solved, internal bus order. None stands for "all in service"."""
 
-    p: chex.Array  # `[n_bus, lanes]` scheduled net active injection, pu
-    q: chex.Array  # `[n_bus, lanes]` net reactive injection, pu; used where the voltage is free
-    participation: chex.Array  # `[n_bus, lanes]` shares of the slack, summing to one
-    closed: chex.Array | None = None  # `[n_branch, lanes]` 1 in service, 0 not
-    freed: chex.Array | None = None  # `[n_held, lanes]` 1 where no generator holds the voltage
-    energised: chex.Array | None = None  # `[n_bus, lanes]` 1 on the island that is solved, 0 off it
+    p: chex.Array  # `[n_bus, batch]` scheduled net active injection, pu
+    q: chex.Array  # `[n_bus, batch]` net reactive injection, pu; used at PQ buses
+    participation: chex.Array  # `[n_bus, batch]` shares of the slack, summing to one
+    closed: chex.Array | None = None  # `[n_branch, batch]` 1 in service, 0 not
+    pv_to_pq: chex.Array | None = None  # `[n_pv, batch]` 1 for PV buses turned PQ
+    energised: chex.Array | None = None  # `[n_bus, batch]` 1 on the island that is solved, 0 off it
 
 
 def energised_shares(
     participation: chex.Array, capacity: chex.Array, energised: chex.Array
 ) -> chex.Array:
-    """Returns the shares of the slack on what is energised, summing to one, all `[n_bus, lanes]`.
+    """Returns the shares of the slack on what is energised, summing to one, all `[n_bus, batch]`.
 
     Where no participating unit is left energised, those with capacity take part.
     """
@@ -43,36 +43,36 @@ class Iterate(NamedTuple):
     x: Voltages
     powers: Powers
     balance: Balance
-    worst: chex.Array  # `[lanes]` largest absolute mismatch, pu; not finite where it diverged
+    worst: chex.Array  # `[batch]` largest absolute mismatch, pu; not finite where it diverged
 
 
 class Progress(NamedTuple):
     """Where a method stopped."""
 
     last: Iterate
-    iterations: chex.Array  # `[lanes]`
+    iterations: chex.Array  # `[batch]`
 
 
 Correct = Callable[[Voltages, chex.Array, chex.Array], Voltages]
 
 
 def mismatch(net: Network, problem: Problem, x: Voltages, at: Balance):
-    """Returns (ΔP, ΔQ) `[n_bus, lanes]` pu, zero where there is nothing to balance."""
+    """Returns (ΔP, ΔQ) `[n_bus, batch]` pu, zero where there is nothing to balance."""
     dp = at.p - problem.p - x.slack * problem.participation
     dq = at.q - problem.q
-    freed = jnp.zeros((), dp.dtype) if problem.freed is None else problem.freed
-    held = dq[net.n_free :] * freed
-    dq = jnp.concatenate([dq[: net.n_free], jnp.broadcast_to(held, dq[net.n_free :].shape)])
+    pv_to_pq = jnp.zeros((), dp.dtype) if problem.pv_to_pq is None else problem.pv_to_pq
+    of_pv = dq[net.n_pq :] * pv_to_pq
+    dq = jnp.concatenate([dq[: net.n_pq], jnp.broadcast_to(of_pv, dq[net.n_pq :].shape)])
     return (
         (dp, dq) if problem.energised is None else (dp * problem.energised, dq * problem.energised)
     )
 
 
 def in_service(net: Network, problem: Problem) -> chex.Array | None:
-    """Returns which branches carry power `[n_branch, lanes]`, 1 or 0; none where all do."""
+    """Returns which branches carry power `[n_branch, batch]`, 1 or 0; none where all do."""
     if problem.energised is None:
         return problem.closed
-    # A branch between dead buses carries nothing.
+    # A branch between de-energised buses carries nothing.
     return problem.closed * problem.energised[net.branch.from_bus]
 
 
@@ -95,11 +95,11 @@ def iterate(
     *,
     tolerance_pu: float,
     max_iterations: int,
-    wanted: chex.Array | None = None,
+    selected: chex.Array | None = None,
 ) -> Progress:
-    """Applies `correct(x, ΔP, ΔQ)` to each lane until it is within tolerance, or given up.
+    """Applies `correct(x, ΔP, ΔQ)` to each grid until it is within tolerance, or given up.
 
-    A lane stops where it is done, so that its result does not depend on the lanes beside it.
+    A grid stops where it is done, so that its result does not depend on the others of the batch.
 
     Args:
       net: the network.
@@ -108,13 +108,13 @@ def iterate(
       correct: the method's step.
       tolerance_pu: largest mismatch accepted.
       max_iterations: steps before giving up.
-      wanted: bool `[lanes]`, lanes that matter; by default all. The others stay at the start.
+      selected: bool `[batch]`, grids to solve; by default all. The others stay at the start.
     """
 
     def unfinished(progress):
         worst = progress.last.worst
         open_ = ~(worst <= tolerance_pu) & (worst < jnp.inf)
-        open_ = open_ if wanted is None else open_ & wanted
+        open_ = open_ if selected is None else open_ & selected
         return open_ & (progress.iterations < max_iterations)
 
     def body(carry):

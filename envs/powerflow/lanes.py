@@ -1,10 +1,13 @@
-"""Functions of a whole batch that look, from outside, like functions of one grid."""
+"""Functions of a whole batch that look, from outside, like functions of one grid.
+
+The batch is the last axis of every array. A place on that axis is a lane; lanes are cut into tiles
+and gathered here, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import chex
 import jax
@@ -14,10 +17,10 @@ import numpy as np
 _TILE = 128  # lanes worked on together on a CPU, so that a step's arrays stay in its cache
 _LEAST_TILE = 32  # in smaller ones the calls cost more than the work
 
-Tree = Any  # a pytree of arrays
+Tree = chex.ArrayTree
 
 
-def of_one_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
+def per_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
     """Returns `batched` as a function of one grid, whose `jax.vmap` is `batched` itself.
 
     Args:
@@ -50,7 +53,7 @@ def of_one_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
 
         # Apart from the primals, which `jax.jacfwd` needs to be the same for all columns.
         slopes = [slope for v, slope in zip(varies, slopes) if v]
-        slopes = iter(of_one_grid(batched_slopes)(leaves, slopes))
+        slopes = iter(per_grid(batched_slopes)(leaves, slopes))
         out = single(*primals)
         of_leaf = lambda leaf: (
             next(slopes)
@@ -126,8 +129,8 @@ def on_selected(
     """
 
     def once(_, *args):
-        found = function(*args)
-        return found, jnp.zeros(jax.tree.leaves(found)[0].shape[-1], bool)
+        few = function(*args)
+        return few, jnp.zeros(jax.tree.leaves(few)[0].shape[-1], bool)
 
     return until_done(once, selected, args, results, share=share, least=least)
 
@@ -169,9 +172,9 @@ def until_done(
         take = lambda tree: last(
             jax.tree.map(lambda leaf: leaf[jnp.minimum(index, lanes - 1)], tree)
         )
-        found, more = function(take(state), *take(args))
+        new_state, more = function(take(state), *take(args))
         put = lambda old, new: old.at[index].set(new, mode="drop")
-        return put(going, more), jax.tree.map(put, state, first(found))
+        return put(going, more), jax.tree.map(put, state, first(new_state))
 
     return last(jax.lax.while_loop(lambda carry: carry[0].any(), body, (going, first(state)))[1])
 

@@ -1,8 +1,8 @@
 """What the solvers need of a grid: branches as deviations from a base point, and constant matrices.
 
-Inside `envs.powerflow` buses are ordered with those whose voltage is free first, and every array
-has the lanes of a batch as its last axis: `[n_bus, lanes]`. Rows are then contiguous, gathers and
-sums over branches move whole rows, and a correction of all lanes is one matrix product.
+Inside `envs.powerflow` buses are ordered PQ first, then PV with the reference bus among them, and
+every array has the batch as its last axis: `[n_bus, batch]`. Rows are then contiguous, gathers and
+sums over branches move whole rows, and a correction of the whole batch is one matrix product.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from envs.powerflow import admittance, base_point
 _TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
 _ROUNDING_PU = 5e-5  # of the mismatch, beyond which voltages keep what rounding leaves out
 _COMPENSATED_PU = 2e-5  # the rounding of large flows themselves
-GROUND_PU = 10.0  # ties an angle that nothing else fixes to zero; any size will do
+GROUND_PU = 10.0  # ties to zero an angle that nothing else fixes; any size will do
 
 
 class Branches(NamedTuple):
@@ -43,24 +43,24 @@ class Branches(NamedTuple):
 class Chord(NamedTuple):
     """The inverse Jacobian of the base point."""
 
-    inverse: chex.Array  # `[n_bus + n_free, n_bus + n_free]`
+    inverse: chex.Array  # `[n_bus + n_pq, n_bus + n_pq]`
 
 
 class Decoupled(NamedTuple):
-    """Inverses of the decoupled method's matrices, symmetric, with the effect of freed buses."""
+    """Inverses of the decoupled method's matrices, symmetric, and what PV buses turned PQ need."""
 
     angle: chex.Array  # (B′ + ground)⁻¹ `[n_bus, n_bus]`
-    magnitude: chex.Array  # (B″)⁻¹ over free buses `[n_free, n_free]`
-    follow: chex.Array  # (B″)⁻¹ B″ between free and held buses `[n_free, n_held]`
-    held: chex.Array  # what B″ of held buses is, free buses following `[n_held, n_held]`
+    magnitude: chex.Array  # (B″)⁻¹ over PQ buses `[n_pq, n_pq]`
+    follow: chex.Array  # (B″)⁻¹ B″ between PQ and PV buses `[n_pq, n_pv]`
+    pv: chex.Array  # what B″ of PV buses is where PQ buses follow `[n_pv, n_pv]`
 
 
 class Network(NamedTuple):
     """A grid as its solvers see it."""
 
-    order: np.ndarray  # `[n_bus]` case index of each internal bus: free first, then held
+    order: np.ndarray  # `[n_bus]` case index of each internal bus: PQ first, then PV
     position: np.ndarray  # `[n_bus]` internal index of each bus of the case
-    n_free: int  # buses whose voltage no generator holds
+    n_pq: int  # buses without a generator; the others are PV, the reference bus among them
     reference: int  # internal index
     cut_class: (
         np.ndarray
@@ -122,10 +122,10 @@ def build(
     if p_pu is None or q_pu is None:
         p_pu, q_pu = base_point.nominal_injections(grid)
     point = base_point.solve(grid, p_pu, q_pu, participation)
-    held = np.isin(np.arange(grid.n_bus), grid.gen.bus)
-    order = np.concatenate([np.flatnonzero(~held), np.flatnonzero(held)])
+    pv = np.isin(np.arange(grid.n_bus), grid.gen.bus)
+    order = np.concatenate([np.flatnonzero(~pv), np.flatnonzero(pv)])
     position = np.argsort(order)
-    n_free = int((~held).sum())
+    n_pq = int((~pv).sum())
 
     column = lambda x: jnp.asarray(np.asarray(x, float)[:, None], dtype)
     branch = grid.branch
@@ -146,20 +146,20 @@ def build(
         angle_base=column(point.va_rad[f] - point.va_rad[t] - branch.shift_rad),
         rate_pu=column(branch.rate_mva / grid.base_mva),
     )
-    # Free magnitudes are already in the case's order among themselves.
-    rows = np.concatenate([order, grid.n_bus + np.arange(n_free)])
+    # The magnitudes of PQ buses are already in the case's order among themselves.
+    rows = np.concatenate([order, grid.n_bus + np.arange(n_pq)])
     jacobian = base_point.jacobian(grid, point)[np.ix_(rows, rows)]
     # The mismatch is a sum of branch powers, each as inexact as the differences it is made of: a
     # deviation from the base of one half is rounded at half of the precision of one.
-    stiffness = np.zeros(grid.n_bus)
-    np.add.at(stiffness, f, np.abs(series))
-    np.add.at(stiffness, t, np.abs(series))
-    rounding = 0.5 * float(jnp.finfo(dtype).eps) * stiffness.max()
+    admittance_sum = np.zeros(grid.n_bus)  # |y| of the branches at each bus
+    np.add.at(admittance_sum, f, np.abs(series))
+    np.add.at(admittance_sum, t, np.abs(series))
+    rounding = 0.5 * float(jnp.finfo(dtype).eps) * admittance_sum.max()
     tolerance = max(_TOLERANCE_PU, rounding)
     return Network(
         order=order,
         position=position,
-        n_free=n_free,
+        n_pq=n_pq,
         reference=int(position[grid.reference_bus]),
         cut_class=connectivity.classes(grid),
         base=point,
@@ -172,13 +172,13 @@ def build(
         load=column(grid.bus.load_p_mw[order] / grid.base_mva),
         branch=branches,
         chord=Chord(jnp.asarray(_inverse(jacobian), dtype)),
-        decoupled=_decoupled(grid, position, n_free, dtype),
+        decoupled=_decoupled(grid, position, n_pq, dtype),
         tolerance_pu=_COMPENSATED_PU if rounding > _ROUNDING_PU else tolerance,
         rounding_pu=rounding,
     )
 
 
-def _decoupled(grid, position, n_free, dtype) -> Decoupled:
+def _decoupled(grid, position, n_pq, dtype) -> Decoupled:
     """Returns the inverses of B′ (reactances alone) and B″ (Stott and Alsac 1974, XB version)."""
     n, branch = grid.n_bus, grid.branch
     f, t = position[branch.from_bus], position[branch.to_bus]
@@ -192,22 +192,22 @@ def _decoupled(grid, position, n_free, dtype) -> Decoupled:
     shunt = np.zeros(n)
     shunt[position] = grid.bus.shunt_q_mvar / grid.base_mva
     magnitude[np.arange(n), np.arange(n)] -= shunt
-    free, between = magnitude[:n_free, :n_free], magnitude[:n_free, n_free:]
-    inverse = _inverse(free)
+    pq, between = magnitude[:n_pq, :n_pq], magnitude[:n_pq, n_pq:]
+    inverse = _inverse(pq)
     follow = inverse @ between
     cast = lambda x: jnp.asarray(x, dtype)
     return Decoupled(
         angle=cast(_inverse(angle)),
         magnitude=cast(inverse),
         follow=cast(follow),
-        held=cast(magnitude[n_free:, n_free:] - between.T @ follow),
+        pv=cast(magnitude[n_pq:, n_pq:] - between.T @ follow),
     )
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     """Returns the inverse; the pseudo-inverse of a matrix that has none.
 
-    Such a grid has no power flow to find, and every method says so by not converging.
+    Such a grid has no power flow, and every method says so by not converging.
     """
     try:
         return np.linalg.inv(matrix)

@@ -1,12 +1,12 @@
 """AC power flow by Newton's method in polar coordinates, with a distributed slack.
 
-The unknowns are the angles but one, the magnitudes where no generator holds them, and one number
-that scales how far all participating units move together to close the active balance. The
-equations are the active balance at every bus and the reactive balance where the magnitude is free,
-as many as unknowns. The Jacobian is Tinney and Hart's (IEEE Trans. PAS-86, 1967), with the column
-of an angle that is kept as reference replaced by the participation factors, as in
-distributed-slack power flow (Tong and Miu, IEEE Trans. Power Systems 20, 2005). It is dense and
-factorised in every iteration: the reference that the faster methods fall back on.
+The unknowns are the angles but one, the magnitudes of PQ buses, and one number that scales how far
+all participating units move together to close the active balance. The equations are the active
+balance at every bus and the reactive balance at PQ buses, as many as unknowns. The Jacobian is
+Tinney and Hart's (IEEE Trans. PAS-86, 1967), with the column of an angle that is kept as reference
+replaced by the participation factors, as in distributed-slack power flow (Tong and Miu, IEEE Trans.
+Power Systems 20, 2005). It is dense and factorised in every iteration: the reference that the
+faster methods fall back on.
 """
 
 from __future__ import annotations
@@ -19,17 +19,11 @@ from envs.powerflow import iteration
 from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
 
+MAX_ITERATIONS = 10
 
-def solve(
-    net: Network,
-    problem: iteration.Problem,
-    start: Voltages,
-    *,
-    tolerance_pu: float,
-    max_iterations: int = 10,
-    wanted: chex.Array | None = None,
-) -> iteration.Progress:
-    """Solves any lanes; arguments as in `iteration.iterate`."""
+
+def correction(net: Network, problem: iteration.Problem) -> iteration.Correct:
+    """Returns the step of the method, for grids in any state."""
     n = net.n_bus
 
     def correct(x, dp, dq):
@@ -42,19 +36,16 @@ def solve(
         angle = jnp.where(kept, 0.0, angle)
         return x.moved(step[n:], angle, slack)
 
-    return iteration.iterate(
-        net, problem, start, correct,
-        tolerance_pu=tolerance_pu, max_iterations=max_iterations, wanted=wanted,
-    )  # fmt: skip
+    return correct
 
 
 def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Array:
-    """Returns d(ΔP, ΔQ) / d(angles, magnitudes), `[lanes, 2 n_bus, 2 n_bus]`.
+    """Returns d(ΔP, ΔQ) / d(angles, magnitudes), `[batch, 2 n_bus, 2 n_bus]`.
 
-    The angle of the reference (or of the first live bus where the reference is dead) stands for
-    the slack. Rows of magnitudes that are held, and of dead buses, fix their unknown.
+    The angle of the reference bus (or of the first energised bus where that one is not) stands for
+    the slack. Rows of PV magnitudes, and of de-energised buses, fix their unknown.
     """
-    n, lanes, branch = net.n_bus, x.vm.shape[1], net.branch
+    n, batch, branch = net.n_bus, x.vm.shape[1], net.branch
     f, t = branch.from_bus, branch.to_bus
     v1 = branch.v1_base + x.vm[f] * branch.inverse_tap
     vt = branch.vt_base + x.vm[t]
@@ -79,7 +70,7 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     ]  # fmt: skip
     size = 2 * n
     place = np.concatenate([row * size + column for row, column, _ in entries])
-    value = jnp.concatenate([jnp.broadcast_to(v, (net.n_branch, lanes)) for _, _, v in entries])
+    value = jnp.concatenate([jnp.broadcast_to(v, (net.n_branch, batch)) for _, _, v in entries])
     closed = problem.closed
     if closed is not None:
         value = value * jnp.tile(closed, (len(entries), 1))
@@ -87,24 +78,24 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     rows = np.arange(n)
     place = np.concatenate([place, rows * size + n + rows, (n + rows) * size + n + rows])
     value = jnp.concatenate([value, 2 * net.shunt_g * vm, -2 * net.shunt_b * vm])
-    matrix = jnp.zeros((size * size, lanes), vm.dtype).at[place].add(value)
-    matrix = matrix.T.reshape(lanes, size, size)
+    matrix = jnp.zeros((size * size, batch), vm.dtype).at[place].add(value)
+    matrix = matrix.T.reshape(batch, size, size)
 
-    kept = anchor(net, problem, x).T  # [lanes, n]
+    kept = anchor(net, problem, x).T  # [batch, n]
     slack_column = jnp.concatenate([-problem.participation, jnp.zeros_like(vm)]).T
     is_slack = jnp.concatenate([kept, jnp.zeros_like(kept)], axis=1)
     matrix = jnp.where(is_slack[:, None, :], slack_column[:, :, None], matrix)
     solved = jnp.ones_like(vm) if problem.energised is None else problem.energised
-    freed = 0.0 if problem.freed is None else problem.freed
-    free = jnp.concatenate(
-        [jnp.ones((net.n_free, lanes)), jnp.broadcast_to(freed, (n - net.n_free, lanes))]
+    pv_to_pq = 0.0 if problem.pv_to_pq is None else problem.pv_to_pq
+    pq = jnp.concatenate(
+        [jnp.ones((net.n_pq, batch)), jnp.broadcast_to(pv_to_pq, (n - net.n_pq, batch))]
     )
-    keep = jnp.concatenate([solved, solved * free]).T > 0
+    keep = jnp.concatenate([solved, solved * pq]).T > 0
     return jnp.where(keep[:, :, None], matrix, jnp.eye(size, dtype=vm.dtype))
 
 
 def anchor(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Array:
-    """Returns which bus's angle is kept, bool `[n_bus, lanes]`: one live bus, or none."""
+    """Returns which bus's angle is kept, bool `[n_bus, batch]`: one energised bus, or none."""
     rows = jnp.arange(net.n_bus)[:, None]
     is_reference = rows == net.reference
     if problem.energised is None:

@@ -1,16 +1,16 @@
-"""Reactive limits of generators: buses that reach one stop holding their voltage.
+"""Reactive limits of generators: PV buses that reach one become PQ buses.
 
 The usual outer loop around a power flow (MATPOWER manual, section 4.1; PV-PQ switching): a bus
 whose generators would have to give more reactive power than they can gives its limit instead, and
-its voltage floats. It returns to holding the set-point when the floating voltage shows that less
-than the limit would do. Lanes without a violation are left alone. Programs that never let a bus
-return, pandapower among them, may end with voltages above the set-point at a maximum.
+its voltage floats. It becomes a PV bus again when the floating voltage shows that less than the
+limit would do. Grids without a violation are left alone. Programs that never let a bus return,
+pandapower among them, may end with voltages above the set-point at a maximum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import chex
 import jax
@@ -19,80 +19,86 @@ import numpy as np
 
 from envs.case import grid as grid_lib
 from envs.powerflow import lanes
+from envs.powerflow.request import Request, Solution
 
 MAX_ROUNDS = 12
 _MARGIN = 2.0  # tolerances by which a limit may be passed: a solution is no more exact
 
 
-def limits_of(grid: grid_lib.Grid) -> dict[str, np.ndarray]:
+def limits(grid: grid_lib.Grid) -> dict[str, np.ndarray]:
     """Returns `q_min_pu` and `q_max_pu` `[n_bus]` of a grid, the sums over a bus's generators."""
-    found = {"q_min_pu": np.zeros(grid.n_bus), "q_max_pu": np.zeros(grid.n_bus)}
-    np.add.at(found["q_min_pu"], grid.gen.bus, grid.gen.q_min_mvar / grid.base_mva)
-    np.add.at(found["q_max_pu"], grid.gen.bus, grid.gen.q_max_mvar / grid.base_mva)
-    return found
+    at_bus = lambda q_mvar: np.bincount(grid.gen.bus, q_mvar / grid.base_mva, grid.n_bus)
+    return {"q_min_pu": at_bus(grid.gen.q_min_mvar), "q_max_pu": at_bus(grid.gen.q_max_mvar)}
 
 
 class _Round(NamedTuple):
-    """Where the loop is, leaves `[…, lanes]`."""
+    """Where the loop is, leaves `[…, batch]`."""
 
-    at_limit: chex.Array  # int8 `[n_bus, lanes]`
-    solution: Any  # `envs.powerflow.solve.Solution`
-    busy: chex.Array  # bool `[lanes]`, whether some bus has yet to switch
+    at_limit: chex.Array  # int8 `[n_bus, batch]`
+    solution: Solution
+    busy: chex.Array  # bool `[batch]`, whether some bus has yet to switch
     count: chex.Array  # scalar
 
 
-def solve(plain: Callable, request, *, tolerance_pu: float, max_rounds: int = MAX_ROUNDS):
+def solve(
+    plain: Callable[[Request], Solution],
+    request: Request,
+    *,
+    tolerance_pu: float,
+    max_rounds: int = MAX_ROUNDS,
+) -> Solution:
     """Returns the solution of `request` within its `q_min_pu` and `q_max_pu`.
 
     Args:
-      plain: solves a request without limits, leaves `[…, lanes]`.
-      request: as in `envs.powerflow.solve`, with limits.
+      plain: solves a request without limits, leaves `[…, batch]`.
+      request: leaves `[…, batch]`, with limits.
       tolerance_pu: of `plain`.
-      max_rounds: solutions per lane before a lane that still switches counts as not converged.
+      max_rounds: solutions of a grid before one that still switches counts as not converged.
     """
     dtype = request.p_pu.dtype
     at_limit = jnp.zeros(request.p_pu.shape, jnp.int8)
     first = plain(request)._replace(at_limit=at_limit)
     margin = _MARGIN * tolerance_pu
-    wanted = _switched(request, at_limit, first, margin)
-    busy = (wanted != at_limit).any(0) & first.converged
+    busy = (_switched(request, at_limit, first, margin) != at_limit).any(0) & first.converged
 
     def again(request, at_limit, last):
-        """Solves anew with the buses at a limit freed, from the last voltages."""
-        freed = at_limit != 0
+        """Solves anew with the buses at a limit turned PQ, from the last voltages."""
+        pv_to_pq = at_limit != 0
         limit = jnp.where(at_limit > 0, request.q_max_pu, request.q_min_pu)
         changed = request._replace(
-            q_pu=jnp.where(freed, request.q_pu + limit, request.q_pu).astype(dtype),
-            pv=jnp.where(freed, 0.0, request.pv).astype(dtype),
+            q_pu=jnp.where(pv_to_pq, request.q_pu + limit, request.q_pu).astype(dtype),
+            pv=jnp.where(pv_to_pq, 0.0, request.pv).astype(dtype),
             vm_start_pu=jnp.where(last.energised, last.vm_pu, request.vm_start_pu).astype(dtype),
             va_start_rad=jnp.where(last.energised, last.va_rad, request.va_start_rad).astype(dtype),
         )
-        found = plain(changed)
-        return found._replace(at_limit=at_limit, fell_back=found.fell_back | last.fell_back)
+        solution = plain(changed)
+        return solution._replace(at_limit=at_limit, fell_back=solution.fell_back | last.fell_back)
 
     def body(at):
         at_limit = jnp.where(at.busy, _switched(request, at.at_limit, at.solution, margin),
                              at.at_limit)  # fmt: skip
         args = (request, at_limit, at.solution)
-        found = lanes.on_selected(again, at.busy, args, at.solution)
-        moves = (_switched(request, at_limit, found, margin) != at_limit).any(0)
-        return _Round(at_limit, found, at.busy & moves & found.converged, at.count + 1)
+        solution = lanes.on_selected(again, at.busy, args, at.solution)
+        moves = (_switched(request, at_limit, solution, margin) != at_limit).any(0)
+        return _Round(at_limit, solution, at.busy & moves & solution.converged, at.count + 1)
 
     start = _Round(at_limit, first, busy, jnp.int32(0))
     end = jax.lax.while_loop(lambda at: at.busy.any() & (at.count < max_rounds), body, start)
     return end.solution._replace(converged=end.solution.converged & ~end.busy)
 
 
-def _switched(request, at_limit, found, margin):
-    """Returns which limit each bus should be at, given a solution: int8, `[n_bus, lanes]`."""
-    pv = (request.pv > 0) & found.energised
-    generated = found.q_pu - request.q_pu
+def _switched(
+    request: Request, at_limit: chex.Array, solution: Solution, margin: float
+) -> chex.Array:
+    """Returns which limit each bus should be at, by a solution: int8, `[n_bus, batch]`."""
+    pv = (request.pv > 0) & solution.energised
+    generated = solution.q_pu - request.q_pu
     over = pv & (at_limit == 0)
     to_max = over & (generated > request.q_max_pu + margin)
     to_min = over & (generated < request.q_min_pu - margin)
-    # A bus whose voltage does not need its limit any more holds it again.
-    higher = found.vm_pu > request.vm_setpoint_pu + margin
-    lower = found.vm_pu < request.vm_setpoint_pu - margin
+    # A bus whose voltage does not need its limit any more is PV again.
+    higher = solution.vm_pu > request.vm_setpoint_pu + margin
+    lower = solution.vm_pu < request.vm_setpoint_pu - margin
     back = ((at_limit > 0) & higher) | ((at_limit < 0) & lower) | ~pv
     kept = jnp.where(back, 0, at_limit)
     return jnp.where(to_max, 1, jnp.where(to_min, -1, kept)).astype(jnp.int8)

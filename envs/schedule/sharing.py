@@ -19,11 +19,11 @@ def share(
     participation factors produce when units that reach a limit stop moving.
 
     Args:
-      target: wanted values `[n]`, or `[n, lanes]` for a batch.
+      target: values before the move `[n]`, or `[n, batch]`.
       low: lower limits, shaped alike.
       high: upper limits.
       weight: participation, not negative; a unit of weight zero stays at its target.
-      total: the sum to reach, `[]` or `[lanes]`.
+      total: the sum to reach, `[]` or `[batch]`.
 
     Returns:
       The values, and what no unit could take: positive when the limits leave a shortage,
@@ -52,7 +52,7 @@ def share(
         newton = multiplier + lack / jnp.where(slope > 0, slope, 1.0)
         inside = (slope > 0) & (newton >= lower) & (newton <= upper)
         better = jnp.where(inside, newton, 0.5 * (lower + upper))
-        # Each lane stops where it is near, so that it does not depend on those beside it.
+        # Each grid of a batch stops where it is near, so that it does not depend on the others.
         open_ &= jnp.abs(lack) > near
         return jnp.where(open_, better, multiplier), lower, upper, open_, step + 1
 
@@ -64,11 +64,11 @@ def share(
     multiplier, *_ = jax.lax.while_loop(
         lambda state: state[3].any() & (state[4] < _STEPS), narrow, (first, bottom, top, open_, 0)
     )
-    found = values(multiplier)
+    x = values(multiplier)
     # What is left, the units between their limits take.
-    inside = moves & (found > low) & (found < high)
+    inside = moves & (x > low) & (x < high)
     slope = jnp.where(inside, weight, 0.0)
-    correction = (total - found.sum(0)) / jnp.where(inside.any(0), slope.sum(0), 1.0)
-    found = jnp.where(inside, jnp.clip(found + correction * slope, low, high), found)
-    rest = total - found.sum(0)
-    return found, jnp.where(jnp.abs(rest) > 1e-4 * jnp.maximum(1.0, jnp.abs(total)), rest, 0.0)
+    correction = (total - x.sum(0)) / jnp.where(inside.any(0), slope.sum(0), 1.0)
+    x = jnp.where(inside, jnp.clip(x + correction * slope, low, high), x)
+    rest = total - x.sum(0)
+    return x, jnp.where(jnp.abs(rest) > 1e-4 * jnp.maximum(1.0, jnp.abs(total)), rest, 0.0)

@@ -22,7 +22,7 @@ from envs.step.options import ProtectionOptions
 
 MAX_ROUNDS = 8  # of a cascade before the grid counts as lost; a choice
 _MARGIN = 0.01  # of Pmax: a unit this near to a limit does not share the change of losses
-_FREED_SLOTS = 6  # where more buses have lost their generators, Newton solves the lane
+_PV_TO_PQ_SLOTS = 6  # where more buses have lost their generators, Newton solves the lane
 
 
 class Order(NamedTuple):
@@ -234,10 +234,11 @@ def _attempt(plant: Plant, order: Order, *, intact: bool) -> Settled:
         capacity=capacity / base,
         load_pu=load / base,
     )
-    solution = powerflow.solve_lanes(
-        net, request, tolerance_pu=plant.tolerance_pu,
-        intact=intact, found=found, fallback=not intact, freed_slots=_FREED_SLOTS,
-    )  # fmt: skip
+    options = powerflow.SolverOptions(
+        tolerance_pu=plant.tolerance_pu, fallback=not intact, pv_to_pq_slots=_PV_TO_PQ_SLOTS
+    )
+    known = powerflow.KnownTopology(intact, found)
+    solution = powerflow.solve_batch(net, request, options, known)
     slack = jnp.where(solution.converged, solution.slack_pu * base, 0.0)
     moved = gen_p + slack * weight
     angle = solution.va_rad[plant.from_bus] - solution.va_rad[plant.to_bus]

@@ -156,7 +156,11 @@ def test_of_the_bound_less_is_needed(tmp_path):
 
 
 def test_what_files_held_is_part_of_an_evaluation(env, tmp_path):
-    of = lambda grid: {**IDENTITY, "grid": digest.of(grid), "fleet": digest.of(env.fleet)}
+    of = lambda grid: {
+        **IDENTITY,
+        "grid": digest.hexdigest(grid),
+        "fleet": digest.hexdigest(env.fleet),
+    }
     folder = results.Folder(tmp_path)
     folder.open(of(env.grid), {})
     folder.open(of(dataclasses.replace(env.grid, source="another text")), {})
@@ -165,7 +169,7 @@ def test_what_files_held_is_part_of_an_evaluation(env, tmp_path):
         folder.open(of(dataclasses.replace(env.grid, bus=bus)), {})
     kinds = np.where(env.fleet.units.kind == "gas", "coal", env.fleet.units.kind)
     units = dataclasses.replace(env.fleet.units, kind=np.roll(kinds, 1))
-    other = digest.of(dataclasses.replace(env.fleet, units=units))
+    other = digest.hexdigest(dataclasses.replace(env.fleet, units=units))
     with pytest.raises(results.FolderError, match="with another fleet: what the fleet's file hold"):
         folder.open({**of(env.grid), "fleet": other}, {})
     with pytest.raises(results.FolderError, match="with policy None, and {'update': 1} is asked"):
@@ -173,11 +177,11 @@ def test_what_files_held_is_part_of_an_evaluation(env, tmp_path):
 
     learned = results.Folder(tmp_path / "learned")
     parameters = {"layer": {"kernel": jnp.ones((2, 3)), "bias": np.zeros(3, np.float32)}}
-    identity = {"policy": {"update": 7, "parameters": digest.of(parameters)}}
+    identity = {"policy": {"update": 7, "parameters": digest.hexdigest(parameters)}}
     learned.open(identity, {})
     parameters["layer"]["bias"][1] = 1e-6
     with pytest.raises(results.FolderError, match="the checkpoint's parameters have changed since"):
-        learned.open({"policy": {"update": 7, "parameters": digest.of(parameters)}}, {})
+        learned.open({"policy": {"update": 7, "parameters": digest.hexdigest(parameters)}}, {})
 
     manifest = json.loads((tmp_path / "evaluation.json").read_text())
     manifest["identity"]["format"] = 1

@@ -145,7 +145,7 @@ def solve_all(net, grid, at, closed=None, pv=None, method="newton", warm=False, 
     @jax.jit
     @jax.vmap
     def run(p, q, varied):
-        request = solve.request_of(net, p, q, participation=alone, capacity=alone)
+        request = solve.base_request(net, p, q, participation=alone, capacity=alone)
         return solver(request._replace(**varied))
 
     if method == "newton":

@@ -58,7 +58,7 @@ def _random_requests(grid, net, count, seed, spread=0.3):
         np.add.at(made, grid.gen.bus, unit / unit.sum() * (load * scale).sum())
         ps.append(made - load * scale)
         qs.append(q * scale)
-    together = jax.vmap(lambda p, q: solve.request_of(net, p, q))
+    together = jax.vmap(lambda p, q: solve.base_request(net, p, q))
     return together(jnp.asarray(np.array(ps)), jnp.asarray(np.array(qs)))
 
 
@@ -150,7 +150,7 @@ def test_confirmation_equals_pandapower(case14):
     net = network.build(case14)
     p, q = base_point.nominal_injections(case14)
     slack = np.eye(case14.n_bus)[case14.reference_bus]
-    request = solve.request_of(net, p, q, participation=jnp.asarray(slack, jnp.float32))
+    request = solve.base_request(net, p, q, participation=jnp.asarray(slack, jnp.float32))
     base = jax.jit(solve.solver(net))(request)
     outages = jnp.array([2, 6, 11])
     sure = jax.jit(screening.confirmer(net))(request, base, outages)

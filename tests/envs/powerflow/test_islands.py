@@ -78,7 +78,7 @@ def test_the_island_that_lives_is_the_one_that_serves_most_load(name, request):
     energised = np.asarray(found.energised)[net.position].T
     exact = [_serving_most(grid, *case) for case in zip(closed, capacity, load)]
     np.testing.assert_array_equal(energised, exact)
-    on_host = [connectivity.living(grid, *case) for case in zip(closed, gen_on, load)]
+    on_host = [connectivity.energised(grid, *case) for case in zip(closed, gen_on, load)]
     np.testing.assert_array_equal(on_host, exact)
     # Not merely the island with most Pmax, nor that with most load.
     largest = [_serving_most(grid, *case) for case in zip(closed, capacity, capacity)]
@@ -94,7 +94,7 @@ def test_a_power_flow_keeps_the_loads_where_the_largest_unit_is_cut_off_alone(ca
     closed[_cut(case14, [0])] = 0
     small = 0.2 * p * (np.arange(14) > 0)
     found = jax.jit(solve.solver(net))(
-        solve.request_of(net, small, 0.2 * q, closed=jnp.asarray(closed, jnp.float32))
+        solve.base_request(net, small, 0.2 * q, closed=jnp.asarray(closed, jnp.float32))
     )
     assert found.converged and found.energised.tolist() == [False] + [True] * 13
 

@@ -62,7 +62,7 @@ def _root(power, x, count):
 
 
 def test_forward_derivatives_hold_however_they_are_mapped():
-    single = lanes.of_one_grid(_root)
+    single = lanes.per_grid(_root)
     count = jnp.int32(30)
     root = lambda x, power=2.0: single(jnp.full(3, power), x, count)["root"]
     x = jnp.array([1.0, 2.0, 5.0])

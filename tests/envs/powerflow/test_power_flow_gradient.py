@@ -19,7 +19,7 @@ def _point(case, out=()):
     grid = case_file.load(case)
     net = network.build(grid, jnp.float64)
     (at,) = comparison.points(grid, 1)
-    request = solve.request_of(net, at.p, at.q)
+    request = solve.base_request(net, at.p, at.q)
     return net, request._replace(closed=request.closed.at[np.array(out, int)].set(0.0))
 
 
@@ -72,7 +72,7 @@ def test_a_weaker_branch_moves_flows_as_the_derivative_says():
         net = network.build(dataclasses.replace(grid, branch=rows), jnp.float64)
         run = solve.solver(net, method="newton", tolerance_pu=1e-12)
         (at,) = comparison.points(grid, 1)
-        return float(jax.jit(lambda p, q: run(solve.request_of(net, p, q)).slack_pu)(at.p, at.q))
+        return float(jax.jit(lambda p, q: run(solve.base_request(net, p, q)).slack_pu)(at.p, at.q))
 
     with jax.experimental.enable_x64():
         net, request = _point("case14")
@@ -110,7 +110,7 @@ def test_derivatives_of_a_batch_equal_its_members(case14):
     run = gradient.solver(net)
 
     def losses(scale, out):
-        request = solve.request_of(net, scale * at.p, scale * at.q)
+        request = solve.base_request(net, scale * at.p, scale * at.q)
         found = run(request._replace(closed=request.closed.at[13].set(1 - out)))
         return (found.p_from_pu + found.p_to_pu).sum() + found.rho.sum()
 

@@ -34,7 +34,7 @@ def _solve(net, p, q, method="chord", options=None, batched=True, **fields):
     key = (id(net), method, *(options or {}).items())
     if key not in _compiled:
         solver = solve.solver(net, method=method, **(options or {}))
-        one = lambda p, q, fields: solver(solve.request_of(net, p, q, **fields))
+        one = lambda p, q, fields: solver(solve.base_request(net, p, q, **fields))
         _compiled[key] = jax.jit(one), jax.jit(jax.vmap(one)), net
     return jax.tree.map(np.asarray, _compiled[key][batched](p, q, fields))
 
@@ -195,15 +195,15 @@ def test_newton_solves_what_the_method_gives_up():
 @pytest.mark.parametrize("slots", [2, 4, 5])
 def test_slots_for_freed_buses_change_the_effort_and_no_result(net, slots):
     held = np.flatnonzero(np.arange(14) != net.order[net.reference])
-    held = held[np.asarray(net.position)[held] >= net.n_free]  # four buses besides the reference
+    held = held[np.asarray(net.position)[held] >= net.n_pq]  # four buses besides the reference
     lanes = 6  # of which lane k frees the first k
     p, q = _injections(net, lanes, seed=5, spread=0.1)
-    pv = np.tile((np.asarray(net.position) >= net.n_free) * 1.0, (lanes, 1))
+    pv = np.tile((np.asarray(net.position) >= net.n_pq) * 1.0, (lanes, 1))
     for lane in range(lanes):
         pv[lane, held[:lane]] = 0.0
     pv = jnp.asarray(pv)
     every, few = (
-        _solve(net, p, q, "fast_decoupled", {"tolerance_pu": 1e-5, "freed_slots": k}, pv=pv)
+        _solve(net, p, q, "fast_decoupled", {"tolerance_pu": 1e-5, "pv_to_pq_slots": k}, pv=pv)
         for k in (None, slots)
     )
     assert every.converged.all() and few.converged.all() and not every.fell_back.any()
@@ -212,8 +212,8 @@ def test_slots_for_freed_buses_change_the_effort_and_no_result(net, slots):
 
 
 def test_slots_that_hold_nothing_are_refused(net):
-    with pytest.raises(ValueError, match="freed_slots=0: must be at least 1"):
-        solve.solve_lanes(net, None, freed_slots=0)
+    with pytest.raises(ValueError, match="pv_to_pq_slots=0: must be at least 1"):
+        solve.SolverOptions(pv_to_pq_slots=0)
 
 
 def test_a_method_that_does_not_exist_is_refused(net):
@@ -225,7 +225,7 @@ def test_the_jacobian_is_the_derivative_of_the_mismatch(case14):
     with jax.experimental.enable_x64():
         net = network.build(case14, jnp.float64)
         rng = np.random.default_rng(3)
-        n, n_held = net.n_bus, net.n_bus - net.n_free
+        n, n_held = net.n_bus, net.n_bus - net.n_pq
         closed = np.ones((net.n_branch, 1))
         closed[[3, 13], 0] = 0  # The second cuts a bus off.
         energised = np.ones((n, 1))
@@ -249,7 +249,7 @@ def test_the_jacobian_is_the_derivative_of_the_mismatch(case14):
         x = balance.Voltages(jnp.asarray(vm), jnp.asarray(va), at[net.reference][None])
         found, expected = np.asarray(newton.jacobian(net, problem, x)[0]), np.asarray(expected)
     solved = np.concatenate(
-        [energised, energised * np.concatenate([np.ones((net.n_free, 1)), freed])]
+        [energised, energised * np.concatenate([np.ones((net.n_pq, 1)), freed])]
     )
     solved = solved[:, 0] > 0
     np.testing.assert_allclose(found[solved], expected[solved], atol=1e-10)

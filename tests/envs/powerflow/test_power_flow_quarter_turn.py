@@ -48,7 +48,7 @@ def _mismatch_pu(grid, net, p, q, found):
 
 def _solve(net, p, q, **options):
     run = solve.solver(net, **options)
-    one = lambda p, q: run(solve.request_of(net, p, q))
+    one = lambda p, q: run(solve.base_request(net, p, q))
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(jnp.asarray(p), jnp.asarray(q)))
 
 

@@ -13,7 +13,7 @@ from evaluation import pandapower_grid
 
 def _limits(grid):
     """The grid's limits; none at the reference, whose voltage pandapower always holds."""
-    limits = reactive.limits_of(grid)
+    limits = reactive.limits(grid)
     limits["q_min_pu"][grid.reference_bus] = -np.inf
     limits["q_max_pu"][grid.reference_bus] = np.inf
     return limits
@@ -29,7 +29,7 @@ def _solve(grid, at, double, method, limits):
 
         def one(p, q):
             fields = {"participation": alone, "capacity": alone, **limits}
-            return run(solve.request_of(net, p, q, **fields))
+            return run(solve.base_request(net, p, q, **fields))
 
         stack = lambda name: jnp.asarray(np.stack([getattr(x, name) for x in at]), net.dtype)
         found = jax.jit(jax.vmap(one))(stack("p"), stack("q"))
@@ -102,6 +102,6 @@ def test_limits_that_do_not_bind_change_nothing(case14):
 
 def test_limits_have_to_be_given(case14):
     net = network.build(case14)
-    request = solve.request_of(net, np.zeros(14), np.zeros(14))
+    request = solve.base_request(net, np.zeros(14), np.zeros(14))
     with pytest.raises(ValueError, match="q_min_pu and q_max_pu"):
         solve.solver(net, reactive_limits=True)(request)

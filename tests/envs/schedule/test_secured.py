@@ -28,7 +28,7 @@ def _flows_mw(grid, plan, demand):
     p = (np.bincount(grid.gen.bus, plan, grid.n_bus) - load) / grid.base_mva
     with jax.experimental.enable_x64():
         net = network.build(grid, p_pu=p, q_pu=np.zeros_like(p), dtype=np.float64)
-        found = solve.solver(net, method="dc")(solve.request_of(net, p, np.zeros_like(p)))
+        found = solve.solver(net, method="dc")(solve.base_request(net, p, np.zeros_like(p)))
         assert found.converged and abs(float(found.slack_pu)) < 0.02  # of shunts
         return np.asarray(found.p_from_pu) * grid.base_mva
 

@@ -53,7 +53,7 @@ def settle(case14):
     def settled(rate_pu, orders, protection):
         branch = plant.net.branch._replace(rate_pu=rate_pu)
         limited = plant._replace(net=plant.net._replace(branch=branch))
-        one = lanes.of_one_grid(functools.partial(solve_and_protect.settle, limited, protection))
+        one = lanes.per_grid(functools.partial(solve_and_protect.settle, limited, protection))
         return jax.vmap(one)(orders)
 
     def run(rate_mva, overloaded, **options):

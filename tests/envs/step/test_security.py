@@ -26,7 +26,7 @@ def tight(case14):
 def point(tight):
     p, q = base_point.nominal_injections(tight)
     net = network.build(tight, p_pu=p, q_pu=q)
-    found = jax.jit(solve.solver(net))(solve.request_of(net, p, q))
+    found = jax.jit(solve.solver(net))(solve.base_request(net, p, q))
     assert found.converged
     return net, found
 
@@ -76,7 +76,7 @@ def test_a_dead_bus_makes_no_outage_worse(tight):
     closed = jnp.ones(tight.n_branch).at[out].set(0.0)
     p, q = base_point.nominal_injections(tight)
     net = network.build(tight, p_pu=p, q_pu=q)
-    request = solve.request_of(net, p, q, closed=closed)
+    request = solve.base_request(net, p, q, closed=closed)
     request = request._replace(pv=request.pv.at[bus].set(0.0))
     found = jax.jit(solve.solver(net))(request)
     assert found.converged and not found.energised[bus]
