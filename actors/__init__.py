@@ -1,1 +1,1 @@
-"""Processes that step grids: unrolls, the actor and the evaluator."""
+"""What steps grids: unrolls, and the loops of actor and evaluator."""

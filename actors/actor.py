@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 
+from actors import monitor as monitor_lib
 from actors import unroll as unroll_lib
-from replay import schema
-
-Report = Callable[[Mapping[str, float]], None]
+from agents import bundle as bundle_lib
+from replay import queue, schema
 
 
 def run(
     unroller: unroll_lib.Unroller,
-    variables: Any,
-    writer: Any,
-    report: Report,
-    stopping: Callable[[], bool],
-    progress: Callable[..., None] = lambda doing, limited=True: None,
+    source: bundle_lib.Source,
+    writer: queue.Writer,
+    monitor: monitor_lib.Monitor,
     *,
     actor: int,
     incarnation: int,
     seed: int,
     synchronous: bool,
 ) -> None:
-    """Acts until `stopping()`.
+    """Acts until the monitor says to stop.
 
     Args:
       unroller: the compiled work.
-      variables: where bundles come from; has `newest(at_least, timeout_s)`.
-      writer: where unrolls go; has `write(unroll, stopping)`.
-      report: takes the actor's figures after each unroll.
-      stopping: says when to stop.
-      progress: told what the loop does next, as `launch.nodes.heartbeat.Heartbeat.progress` is.
+      source: where bundles come from.
+      writer: where unrolls go.
+      monitor: takes the actor's figures after each unroll.
       actor: number of this actor.
       incarnation: how often it has been restarted.
       seed: seed of the run; every actor and incarnation draws its own numbers from it.
@@ -50,47 +47,60 @@ def run(
     # A day lasts `horizon` steps, so every grid needs a new one once in as many.
     renew_every = max(1, unroller.env.horizon // unroller.length)
 
-    bundle = None
-    index = 0
-    acting = queueing = asking = 0.0
-    while not stopping():
-        progress("waiting for parameters")
-        before = time.monotonic()
+    bundle, index, seconds = None, 0, _Seconds()
+    while not monitor.stopping():
+        monitor.progress("waiting for parameters")
         version = -1 if bundle is None else int(bundle.version)
         patience = 1.0 if bundle is None or synchronous else 0.0
-        newer = variables.newest(version + 1, patience)
-        asking += time.monotonic() - before
+        with seconds.spent("variable_wait"):
+            newer = source.newest(version + 1, patience)
         if newer is not None:
             bundle = newer
         elif patience:
             continue
 
-        # The second call may compile again, as the first has placed what it is given.
-        progress("stepping grids" if index > 1 else "compiling", limited=index > 1)
-        before = time.monotonic()
+        # The second call may compile again, as the first has placed what it takes.
+        monitor.progress("stepping grids" if index > 1 else "compiling", limited=index > 1)
         origin = schema.Origin(*(jnp.int32(n) for n in (actor, incarnation, index, bundle.version)))
-        carry, unroll = step(bundle, carry, days, origin)
-        jax.block_until_ready(unroll)
-        acting += time.monotonic() - before
+        with seconds.spent("acting"):
+            carry, unroll = step(bundle, carry, days, origin)
+            jax.block_until_ready(unroll)
 
-        progress("waiting for room in the queue")
-        before = time.monotonic()
-        if not writer.write(unroll, stopping):
+        monitor.progress("waiting for room in the queue")
+        with seconds.spent("queue_wait"):
+            written = writer.write(unroll, monitor.stopping)
+        if not written:
             break
-        queueing += time.monotonic() - before
         index += 1
         if index % renew_every == 0:
-            progress("drawing days", limited=index > renew_every)
+            monitor.progress("drawing days", limited=index > renew_every)
             carry, days = unroller.renew(carry, days)
-        total = acting + queueing + asking
-        report(
+        steps = index * unroller.steps
+        monitor.report(
             {
                 "unrolls": index,
-                "steps": index * unroller.steps,
+                "steps": steps,
                 "version": int(bundle.version),
-                "acting_share": acting / total,
-                "queue_wait_share": queueing / total,
-                "variable_wait_share": asking / total,
-                "steps_per_second_acting": index * unroller.steps / max(acting, 1e-9),
+                **seconds.shares(),
+                "steps_per_second_acting": steps / max(seconds.of_work["acting"], 1e-9),
             }
         )
+
+
+class _Seconds:
+    """Seconds that the loop has spent on each of its works."""
+
+    def __init__(self):
+        self.of_work: collections.Counter[str] = collections.Counter()
+
+    @contextlib.contextmanager
+    def spent(self, work: str) -> Iterator[None]:
+        """Counts the block's seconds as spent on `work`."""
+        before = time.monotonic()
+        yield
+        self.of_work[work] += time.monotonic() - before
+
+    def shares(self) -> dict[str, float]:
+        """Returns the share of each work."""
+        total = sum(self.of_work.values())
+        return {f"{work}_share": spent / total for work, spent in self.of_work.items()}

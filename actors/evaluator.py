@@ -4,51 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from actors import monitor as monitor_lib
 from agents import bundle as bundle_lib
 
 _POLL_S = 0.5
 
 
 def run(
-    variables: Any,
+    source: bundle_lib.Source,
     evaluate: Callable[[bundle_lib.Bundle], Mapping[str, float]],
     keep_best: Callable[[bundle_lib.Bundle, Mapping[str, float]], None],
-    report: Callable[[int, Mapping[str, float]], None],
-    stopping: Callable[[], bool],
-    progress: Callable[..., None] = lambda doing, limited=True: None,
+    record: Callable[[int, Mapping[str, float]], None],
+    monitor: monitor_lib.Monitor,
     *,
     period_s: float,
     best: float = float("-inf"),
 ) -> None:
-    """Evaluates until `stopping()`.
+    """Evaluates until the monitor says to stop.
 
     Args:
-      variables: where bundles come from; has `newest(at_least, timeout_s)`.
+      source: where bundles come from.
       evaluate: returns a bundle's scores; `"return"` decides which is best.
       keep_best: called with every bundle better than all before, and its scores.
-      report: takes the version and its scores.
-      stopping: says when to stop.
-      progress: told what the loop does next, as `launch.nodes.heartbeat.Heartbeat.progress` is.
+      record: takes the version and its scores.
+      monitor: watches the loop.
       period_s: time between the starts of two evaluations.
       best: the return to beat.
     """
     version, due = -1, time.monotonic()
-    while not stopping():
-        progress("waiting for its turn")
+    while not monitor.stopping():
+        monitor.progress("waiting for its turn")
         if time.monotonic() < due:
             time.sleep(min(_POLL_S, max(due - time.monotonic(), 0.0)))
             continue
-        bundle = variables.newest(version + 1, _POLL_S)
+        bundle = source.newest(version + 1, _POLL_S)
         if bundle is None:
             continue
         due = time.monotonic() + period_s
         version = int(bundle.version)
-        progress("evaluating")
+        monitor.progress("evaluating")
         scores = evaluate(bundle)
         if scores["return"] > best:
             best = scores["return"]
-            progress("saving the best")
+            monitor.progress("saving the best")
             keep_best(bundle, scores)
-        report(version, {**scores, "best_return": best})
+        record(version, {**scores, "best_return": best})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import chex
 import flax.struct
@@ -16,7 +16,7 @@ from agents import normaliser
 class Bundle:
     """Parameters with the statistics they were trained on."""
 
-    params: Any  # of `networks.TeamNetworks`
+    params: networks_lib.Params
     statistics: normaliser.ObservationStatistics
     value_statistics: normaliser.ValueStatistics
     version: chex.Array  # how many updates made it
@@ -30,3 +30,10 @@ def initial(networks: networks_lib.TeamNetworks, key: chex.PRNGKey) -> Bundle:
         normaliser.initial_value(networks.team.size),
         jnp.int32(0),
     )
+
+
+class Source(Protocol):
+    """Where those who act get the newest bundle."""
+
+    def newest(self, at_least: int, timeout_s: float) -> Bundle | None:
+        """Returns the newest bundle, or nothing if no version `at_least` comes in time."""

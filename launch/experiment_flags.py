@@ -14,13 +14,14 @@ from launch import option_fields
 _CONFIG = flags.DEFINE_string(
     "config", "case14", f"Experiment to start from; there are {', '.join(registry.names())}."
 )
+_PATHS = [path for path, *_ in option_fields.fields(Experiment)]
 
 
 def _define() -> None:
-    for path, kind, text, default in option_fields.of(Experiment):
+    for path, kind, text, default in option_fields.fields(Experiment):
         if default is not dataclasses.MISSING:
-            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-            text = f"{text} (usually {shown})"
+            usual = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            text = f"{text} (usually {usual})"
         if kind is bool:
             flags.DEFINE_boolean(f"config.{path}", None, text)
         else:
@@ -46,9 +47,9 @@ def continued(former: Experiment) -> Experiment:
     Raises:
       ValueError: a flag would change what the run has been so far.
     """
-    given = [f"config.{path}" for path, *_ in option_fields.of(Experiment)]
-    given = [name for name in ["config", *given] if flags.FLAGS[name].present]
-    fixed = [name for name in given if not name.startswith("config.run.")]
+    names = ["config", *(f"config.{path}" for path in _PATHS)]
+    typed = [name for name in names if flags.FLAGS[name].present]
+    fixed = [name for name in typed if not name.startswith("config.run.")]
     if fixed:
         raise ValueError(
             f"--{fixed[0]} cannot be given with --resume: the run goes on as it was configured, "
@@ -58,8 +59,8 @@ def continued(former: Experiment) -> Experiment:
 
 
 def _override(chosen: Experiment) -> Experiment:
-    given = {path: flags.FLAGS[f"config.{path}"].value for path, *_ in option_fields.of(Experiment)}
-    values = {path: value for path, value in given.items() if value is not None}
+    values = {path: flags.FLAGS[f"config.{path}"].value for path in _PATHS}
+    values = {path: value for path, value in values.items() if value is not None}
     try:
         return option_fields.replaced(chosen, values)
     except ValueError as error:
@@ -70,5 +71,5 @@ def name_flags(message: str) -> str:
     """Returns `message` with fields spelt as the flags that set them."""
     # A name of one word could be any word, but not where a refusal begins with it.
     message = re.sub(r"^(name|seed)(?==)", r"--config.\1", message)
-    paths = "|".join(re.escape(path) for path, *_ in option_fields.of(Experiment) if "." in path)
+    paths = "|".join(re.escape(path) for path in _PATHS if "." in path)
     return re.sub(rf"(?<![\w.-])({paths})(?==|\b)", r"--config.\1", message)

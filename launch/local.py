@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
         from agents import team as team_lib
         from envs import grid_env
 
-        # A wrong name is found here, not in five processes.
+        # A wrong name is refused here, not in five processes.
         team_lib.make(grid_env.check(experiment.env).layout, experiment.team)
         if _RESUME.value:
             _check_budget(folder, experiment)
@@ -117,7 +117,7 @@ def _run(
     from launch import silence
     from launch import supervisor as supervisor_lib
 
-    _say(f"run folder  {_shown(folder)}\nplacement   {placement.spec}\nnetwork     {network}")
+    _say(f"run folder  {_as_typed(folder)}\nplacement   {placement.spec}\nnetwork     {network}")
     program, resources = program_lib.make(
         experiment, placement, _BIND.value, str(folder.path), folder.incarnation()
     )
@@ -176,7 +176,7 @@ def _check_budget(folder: run_folder.RunFolder, experiment) -> None:
 def _before_first_update(folder: run_folder.RunFolder) -> str:
     return (
         "interrupted before the first update; go on with "
-        f"python -m launch.local --workdir={_shown(folder)} --resume"
+        f"python -m launch.local --workdir={_as_typed(folder)} --resume"
     )
 
 
@@ -210,19 +210,19 @@ def _conclude(folder: run_folder.RunFolder, outcome, first_update_s: float | Non
         sys.stdout.write(f"first training log after {first_update_s:.0f} s\n")
     sys.stdout.write(
         f"{outcome.kind} after {learner['steps']:,} steps and {learner['version']} updates; "
-        f"checkpoint in {_shown(folder)}/checkpoints\n"
-        f"evaluate it  python -m launch.evaluate --workdir={_shown(folder)}\n"
+        f"checkpoint in {_as_typed(folder)}/checkpoints\n"
+        f"evaluate it  python -m launch.evaluate --workdir={_as_typed(folder)}\n"
     )
     if outcome.kind == "interrupted":
         sys.stdout.write(
-            f"go on        python -m launch.local --workdir={_shown(folder)} --resume\n"
+            f"go on        python -m launch.local --workdir={_as_typed(folder)} --resume\n"
         )
     return exit_codes.OK
 
 
 def _end_without_storage(folder: run_folder.RunFolder, number: int, who: str) -> int:
     """Says why the folder cannot be written, and returns the exit code."""
-    sys.stderr.write(f"error: {storage.explain(folder, number, who, _shown(folder))}\n")
+    sys.stderr.write(f"error: {storage.explain(folder, number, who, _as_typed(folder))}\n")
     return exit_codes.FAILED
 
 
@@ -231,7 +231,7 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _shown(folder: run_folder.RunFolder) -> str:
+def _as_typed(folder: run_folder.RunFolder) -> str:
     """Returns the folder as a user would type it."""
     here = pathlib.Path.cwd()
     return str(folder.path.relative_to(here) if folder.path.is_relative_to(here) else folder.path)

@@ -44,7 +44,7 @@ def parser(kind: Any) -> flags.ArgumentParser:
     return _PARSERS.get(kind, IntegersParser())
 
 
-def of(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
+def fields(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
     """Yields (path, type, help, default) of every field that is not itself a group of options.
 
     The help ends with the range of a number.
@@ -53,7 +53,7 @@ def of(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
     for field in dataclasses.fields(cls):
         hint, path = hints[field.name], prefix + field.name
         if dataclasses.is_dataclass(hint):
-            yield from of(hint, f"{path}.")
+            yield from fields(hint, f"{path}.")
         else:
             kind, *notes = typing.get_args(hint)
             yield path, kind, "; ".join(map(str, notes)), field.default
@@ -70,8 +70,8 @@ def assigned(flag: str, texts: Sequence[str], cls: type) -> dict[str, Any]:
     Raises:
       ValueError: there is no such field, or no such value of it.
     """
-    kinds = {path: kind for path, kind, *_ in of(cls)}
-    found = {}
+    kinds = {path: kind for path, kind, *_ in fields(cls)}
+    values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         near = [path for path in kinds if path.endswith(f".{name}")]
@@ -81,7 +81,7 @@ def assigned(flag: str, texts: Sequence[str], cls: type) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"{flag}={name}: has no value; give {flag}={name}=VALUE")
         try:
-            found[name] = parser(kinds[name]).parse(value)
+            values[name] = parser(kinds[name]).parse(value)
         except ValueError as error:
             kind = (
                 bounds.rule(kinds[name])
@@ -89,7 +89,7 @@ def assigned(flag: str, texts: Sequence[str], cls: type) -> dict[str, Any]:
                 else IntegersParser.syntactic_help
             )
             raise ValueError(f"{flag}={text}: {value!r} is not {kind}") from error
-    return found
+    return values
 
 
 def replaced(options: Any, values: Mapping[str, Any]) -> Any:
@@ -110,8 +110,8 @@ def replaced(options: Any, values: Mapping[str, Any]) -> Any:
 
 def _replaced(options: Any, changes: Mapping[str, Any]) -> Any:
     """Returns `options` with `changes`, where the change of a group of options is a dict itself."""
-    fields = {
+    values = {
         name: _replaced(getattr(options, name), value) if isinstance(value, dict) else value
         for name, value in changes.items()
     }
-    return dataclasses.replace(options, **fields)
+    return dataclasses.replace(options, **values)

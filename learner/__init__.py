@@ -1,1 +1,1 @@
-"""The PPO update and the process that runs it."""
+"""The PPO update, the loop that runs it, its checkpoints and the variable server."""

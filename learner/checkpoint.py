@@ -1,4 +1,4 @@
-"""Checkpoints: what a policy needs, what a learner needs besides, and what the run was.
+"""Checkpoints: what a policy needs, what a learner needs as well, and what the run was.
 
 A checkpoint carries a digest of each of its parts, taken before they are written and compared when
 they are read: a byte that a disk changes would otherwise give other parameters without a word.
@@ -108,7 +108,7 @@ class Checkpoints:
           version: updates made.
           bundle: what acts.
           run: how far the run is, as JSON.
-          learner: what learning needs besides the bundle; only learners have it.
+          learner: what learning needs except the bundle; only learners have it.
           wait: return only when it is on the disk.
 
         Raises:
@@ -288,20 +288,20 @@ class Checkpoints:
             number = int(code[1])
             raise OSError(number, os.strerror(number), str(self.folder)) from error
 
-    def _check_shapes(self, version: int, wanted: Any) -> None:
+    def _check_shapes(self, version: int, expected: Any) -> None:
         """Raises if the saved policy has other shapes: Orbax would cut or fill it silently."""
         try:
             with _late_reads_ignored():
-                found = self._manager.item_metadata(version)["policy"].tree
+                saved = self._manager.item_metadata(version)["policy"].tree
         except Exception as error:  # The folder is there, its description is not.
             raise self._unreadable(version, error) from error
-        found = {path: leaf.shape for path, leaf in _by_path(found).items()}
-        wanted = {path: leaf.shape for path, leaf in _by_path(wanted).items()}
-        for path in sorted(found.keys() | wanted.keys()):
-            if found.get(path) != wanted.get(path):
+        saved = {path: leaf.shape for path, leaf in _by_path(saved).items()}
+        expected = {path: leaf.shape for path, leaf in _by_path(expected).items()}
+        for path in sorted(saved.keys() | expected.keys()):
+            if saved.get(path) != expected.get(path):
                 raise CheckpointError(
                     f"{self.folder / str(version)}: was made for another case, layout or network: "
-                    f"{path} is {_shape(found, path)} there and {_shape(wanted, path)} here"
+                    f"{path} is {_shape(saved, path)} there and {_shape(expected, path)} here"
                 )
 
     def _unreadable(self, version: int, error: Exception) -> CheckpointError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +13,25 @@ import numpy as np
 from agents import bundle as bundle_lib
 from agents import networks as networks_lib
 from learner import checkpoint as checkpoint_lib
+from learner import clock as clock_lib
 from learner import ingest as ingest_lib
 from learner import options as options_lib
 from learner import ppo
 from learner import variables as variables_lib
-from replay import schema
+from replay import queue, schema
 
 Log = Callable[[int, Mapping[str, float]], None]
+
+
+class Monitor(Protocol):
+    """Watches the learner's loop; a node's heartbeat is one."""
+
+    def stopping(self) -> bool:
+        """Returns whether the loop is to stop."""
+
+    def progress(self, doing: str, limited: bool = True) -> None:
+        """Is told what the loop does next, and whether it may be taken for hung if that lasts."""
+
 
 _MAX_BAD_UPDATES = 10  # that are not finite, before the run is ended
 _PATIENCE_S = 0.5  # How long the learner waits for data before it looks whether to stop.
@@ -66,6 +77,7 @@ class Learner:
         )
         self.version = 0
         self._seconds_before = 0.0
+        self._known_from: int | None = None  # the first version that has observation statistics
         self._state = self._replicate(self._ppo.init(jax.random.PRNGKey(seed)))
 
     @property
@@ -91,6 +103,7 @@ class Learner:
         self._state = self._replicate(state)
         self.version = restored.version
         self._seconds_before = float(restored.run["seconds"])
+        self._known_from = 0 if bundle.statistics.count > 0 else None
         return set_aside
 
     def save(
@@ -102,29 +115,24 @@ class Learner:
 
     def run(
         self,
-        reader: Any,
+        reader: queue.Reader,
         variables: variables_lib.Variables,
         checkpoints: checkpoint_lib.Checkpoints,
         log: Log,
-        stopping: Callable[[], bool],
-        progress: Callable[..., None] = lambda doing, limited=True: None,
+        monitor: Monitor,
         *,
         max_lag: int,
         max_seconds: float,
         checkpoint_seconds: float,
     ) -> str:
-        """Learns until the budget is spent or `stopping()`; returns which of the two it was.
-
-        Compilation and the wait for the first data are not learning: seconds count from the end of
-        this call's first update.
+        """Learns until the budget is spent or the monitor says to stop; returns which it was.
 
         Args:
-          reader: where unrolls come from; has `read()` and `size()`.
+          reader: where unrolls come from.
           variables: where bundles go.
           checkpoints: where the state is saved.
           log: takes the step and its scalars after each update.
-          stopping: says when to stop.
-          progress: told what the loop does next, as `launch.nodes.heartbeat.Heartbeat.progress` is.
+          monitor: watches the loop.
           max_lag: unrolls older than so many updates are dropped.
           max_seconds: seconds of learning in the budget, former launches included.
           checkpoint_seconds: time between two checkpoints.
@@ -132,93 +140,90 @@ class Learner:
         Raises:
           FloatingPointError: too many updates were not finite.
         """
-        published = self.bundle()
-        variables.publish(published)
-        # The first version that knew what observations look like.
-        known_from = 0 if published.statistics.count > 0 else None
+        self._publish(variables)
         ingest = ingest_lib.Ingest(
             reader.read(), self.options.unrolls_per_update, self.devices, max_lag,
             lambda: self.version,
         )  # fmt: skip
-        saved = time.monotonic()
-        saved_version = self.version
-        waited, unnormalised = 0.0, 0
-        began: float | None = None
-        # Rates and shares are of the last updates, so that compiling does not colour them.
-        recent: collections.deque = collections.deque([(saved, self.steps, waited)], maxlen=20)
+        clock = clock_lib.Clock(self._seconds_before, self.steps)
+        saved, saved_version = time.monotonic(), self.version
+        unnormalised = 0
         outcome = "stopped"
-        while not stopping():
-            seconds = self._seconds(began)
-            if self.version >= self.updates or seconds >= max_seconds:
+        while not monitor.stopping():
+            if self.version >= self.updates or clock.seconds >= max_seconds:
                 outcome = "finished"
                 break
-            progress("waiting for data")
-            before = time.monotonic()
-            batch = ingest.next(_PATIENCE_S)
-            waited += time.monotonic() - before
+            monitor.progress("waiting for data")
+            with clock.waiting():
+                batch = ingest.next(_PATIENCE_S)
             if batch is None:
                 continue
-
-            if known_from is not None and min(batch.versions) < known_from:
+            if self._known_from is not None and min(batch.versions) < self._known_from:
                 # That policy saw observations that were not normalised yet: another policy.
                 unnormalised += len(batch.versions)
                 continue
 
-            progress("compiling" if began is None else "updating", limited=began is not None)
+            monitor.progress("updating" if clock.started else "compiling", limited=clock.started)
             before = time.monotonic()
             lags = [self.version - version for version in batch.versions]
-            self._state, metrics = self._update(self._state, batch.unroll)
-            metrics = {name: float(value[0]) for name, value in metrics.items()}
-            self.version += 1
-            published = self.bundle()
-            progress("publishing")
-            variables.publish(published)
-            if known_from is None and published.statistics.count > 0:
-                known_from = self.version
-            now = time.monotonic()
-
-            bad = int(self._one().bad_updates)
-            if bad >= _MAX_BAD_UPDATES:
-                raise FloatingPointError(
-                    f"{bad} updates were not finite; try a lower learner.learning_rate"
-                )
-            then, steps_then, waited_then = recent[0]
-            if began is None:
-                began = now
-                recent.clear()
-            recent.append((now, self.steps, waited))
+            metrics = self._learn(batch)
+            monitor.progress("publishing")
+            self._publish(variables)
+            update_seconds = time.monotonic() - before
+            bad_updates = self._bad_updates()
             log(
                 self.steps,
                 {
                     **metrics,
                     **_mean_summaries(batch.summaries),
+                    **clock.updated(self.steps),
                     "run/updates": self.version,
-                    "run/seconds": self._seconds_before + now - began,
-                    "run/steps_per_second": (self.steps - steps_then) / (now - then),
                     "run/bytes_per_transition": self._bytes_per_transition,
                     "run/lag_mean": float(np.mean(lags)),
                     "run/lag_max": float(max(lags)),
                     "run/queue_size": float(reader.size()),
                     "run/repeats_dropped": float(ingest.repeats),
                     "run/stale_dropped": float(ingest.stale + unnormalised),
-                    "run/bad_updates": float(bad),
-                    "run/learner_wait_share": (waited - waited_then) / (now - then),
-                    "run/update_seconds": now - before,
+                    "run/bad_updates": float(bad_updates),
+                    "run/update_seconds": update_seconds,
                 },
             )
-            if now - saved >= checkpoint_seconds:
-                progress("saving a checkpoint")
-                self.save(checkpoints, self._seconds(began))
-                saved, saved_version = now, self.version
-        progress("saving the last checkpoint")
+            if time.monotonic() - saved >= checkpoint_seconds:
+                monitor.progress("saving a checkpoint")
+                self.save(checkpoints, clock.seconds)
+                saved, saved_version = time.monotonic(), self.version
+        monitor.progress("saving the last checkpoint")
         if self.version != saved_version:
-            self.save(checkpoints, self._seconds(began), wait=True)
+            self.save(checkpoints, clock.seconds, wait=True)
         checkpoints.wait()
         return outcome
 
-    def _seconds(self, began: float | None) -> float:
-        """Returns the seconds of learning, of former launches too."""
-        return self._seconds_before + (0.0 if began is None else time.monotonic() - began)
+    def _learn(self, batch: ingest_lib.TrainingBatch) -> dict[str, float]:
+        """Makes an update, and returns its metrics."""
+        self._state, metrics = self._update(self._state, batch.unroll)
+        metrics = {name: float(value[0]) for name, value in metrics.items()}
+        self.version += 1
+        return metrics
+
+    def _publish(self, variables: variables_lib.Variables) -> None:
+        """Hands the newest bundle on; remembers the first that knew what observations look like."""
+        bundle = self.bundle()
+        variables.publish(bundle)
+        if self._known_from is None and bundle.statistics.count > 0:
+            self._known_from = self.version
+
+    def _bad_updates(self) -> int:
+        """Returns how many updates were not finite.
+
+        Raises:
+          FloatingPointError: too many.
+        """
+        bad = int(self._one().bad_updates)
+        if bad >= _MAX_BAD_UPDATES:
+            raise FloatingPointError(
+                f"{bad} updates were not finite; try a lower learner.learning_rate"
+            )
+        return bad
 
     def _one(self) -> ppo.TrainingState:
         """Returns one device's copy of the state."""

@@ -68,5 +68,5 @@ def check_batch(options: LearnerOptions, length: int, batch: int) -> None:
         )
 
 
-def _next_multiple(value: int, of: int) -> int:
-    return -(-value // of) * of
+def _next_multiple(value: int, divisor: int) -> int:
+    return -(-value // divisor) * divisor

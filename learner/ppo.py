@@ -212,7 +212,7 @@ class PPO:
         """Returns the optimiser with its step size moved so that updates diverge by `target_kl`.
 
         The step size is divided by 1.5 when an update moved the policy more than twice as far as
-        wanted and multiplied by it when less than half as far (Schulman et al. 2017, section 4,
+        that and multiplied by it when less than half as far (Schulman et al. 2017, section 4,
         applied to the step size as in Rudin et al. 2022).
         """
         target, start = self.options.target_kl, self.options.learning_rate

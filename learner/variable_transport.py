@@ -44,12 +44,17 @@ class Server:
     """Lets callers that know the token reach a `VariableServer`."""
 
     def __init__(
-        self, held: variables.VariableServer, host: str, port: int, token: str, callers: int
+        self,
+        variable_server: variables.VariableServer,
+        host: str,
+        port: int,
+        token: str,
+        callers: int,
     ):
         """Starts to serve.
 
         Args:
-          held: what is served.
+          variable_server: what is served.
           host: IP address to listen on.
           port: to listen on, 0 for any that is free.
           token: of the run; who does not send it is refused before their request is read.
@@ -60,7 +65,7 @@ class Server:
         """
         self._server = grpc.server(
             futures.ThreadPoolExecutor(2 * callers, "variables"),
-            handlers=[_handlers(held)],
+            handlers=[_handlers(variable_server)],
             interceptors=[_TokenCheck(token)],
             # Without the first, another process could listen on the same port.
             options=[("grpc.so_reuseport", 0), *_SIZES],
@@ -148,15 +153,15 @@ def _refuse(_, context):
     )
 
 
-def _handlers(held: variables.VariableServer) -> grpc.GenericRpcHandler:
+def _handlers(variable_server: variables.VariableServer) -> grpc.GenericRpcHandler:
     def publish(request: bytes, context) -> bytes:
         (version,) = _unpack(_PUBLISH, request, context)
-        held.publish(request[_PUBLISH.size :], version)
+        variable_server.publish(request[_PUBLISH.size :], version)
         return b""
 
     def newest(request: bytes, context) -> bytes:
         at_least, timeout_s = _unpack(_NEWEST, request, context)
-        message = held.newest(at_least, min(max(0.0, timeout_s), _LONGEST_WAIT_S))
+        message = variable_server.newest(at_least, min(max(0.0, timeout_s), _LONGEST_WAIT_S))
         return message or b""
 
     methods = {"publish": publish, "newest": newest}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import reverb
@@ -26,12 +26,12 @@ def table(spec: schema.Spec, max_size: int) -> reverb.Table:
 
 
 class Writer:
-    """Sends unrolls. Waiting for room in the queue is what holds actors back."""
+    """Sends unrolls. Waiting while the queue is full is what holds actors back."""
 
     def __init__(self, client: reverb.Client):
         self._writer = client.trajectory_writer(num_keep_alive_refs=1)
 
-    def write(self, unroll: schema.Unroll, stopping=lambda: False) -> bool:
+    def write(self, unroll: schema.Unroll, stopping: Callable[[], bool]) -> bool:
         """Adds `unroll`, waiting while the queue is full; false if `stopping()` came first."""
         self._writer.append(schema.to_arrays(unroll))
         self._writer.create_item(TABLE, 1.0, [column[-1] for column in self._writer.history])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import launchpad as lp
+import reverb
 
 from actors import actor
 from launch.nodes import shell
@@ -13,7 +12,9 @@ from replay import reverb_queue
 
 
 @storage.reported()
-def actor_node(settings: shell.NodeSettings, index: int, queue: Any, server: lp.Address) -> None:
+def actor_node(
+    settings: shell.NodeSettings, index: int, queue: reverb.Client, server: lp.Address
+) -> None:
     """Steps grids and sends unrolls."""
     heartbeat = shell.begin(settings)
     experiment = settings.experiment
@@ -22,9 +23,7 @@ def actor_node(settings: shell.NodeSettings, index: int, queue: Any, server: lp.
         unroller,
         shell.variables(settings, server, networks, heartbeat.stopping),
         reverb_queue.Writer(queue),
-        heartbeat.report,
-        heartbeat.stopping,
-        heartbeat.progress,
+        heartbeat,
         actor=index,
         incarnation=settings.incarnation,
         seed=experiment.seed,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import launchpad as lp
+import reverb
 from absl import logging
 
 from launch.nodes import shell
@@ -18,7 +18,7 @@ _STREAM = 2  # The learner's random numbers are not the actors'.
 
 
 @storage.reported(checkpoint.CheckpointError)
-def learner_node(settings: shell.NodeSettings, queue: Any, server: lp.Address) -> None:
+def learner_node(settings: shell.NodeSettings, queue: reverb.Client, server: lp.Address) -> None:
     """Learns until the budget is spent."""
     heartbeat = shell.begin(settings)
     experiment, run = settings.experiment, settings.experiment.run
@@ -49,8 +49,7 @@ def learner_node(settings: shell.NodeSettings, queue: Any, server: lp.Address) -
         shell.variables(settings, server, networks, heartbeat.stopping),
         checkpoints,
         record,
-        heartbeat.stopping,
-        heartbeat.progress,
+        heartbeat,
         max_lag=experiment.replay.max_lag,
         max_seconds=max_seconds,
         checkpoint_seconds=run.checkpoint_seconds,
@@ -59,7 +58,7 @@ def learner_node(settings: shell.NodeSettings, queue: Any, server: lp.Address) -
     shell.end(settings, heartbeat, outcome=outcome, version=service.version, steps=service.steps)
 
 
-def queue_tables(settings: shell.NodeSettings) -> list[Any]:
+def queue_tables(settings: shell.NodeSettings) -> list[reverb.Table]:
     """Returns the Reverb tables; called where the queue lives."""
     shell.serve(settings)
     _, _, unroller = shell.build(settings.experiment)

@@ -1,7 +1,7 @@
 """The shell around every node: what a process does before and after its work.
 
-A node is a function that Launchpad calls in a process of its own (`actor_process`,
-`learner_process`, `evaluator_process`). It begins by pinning the process and checking that it sees
+A node is a function that Launchpad calls in a process of its own (`actor_node`,
+`learner_node`, `evaluator_node`). It begins by pinning the process and checking that it sees
 the devices it was promised, builds the heavy objects, runs a loop from `actors` or `learner` until
 the program is stopped, and ends.
 
@@ -67,17 +67,17 @@ def begin(settings: NodeSettings) -> heartbeat_lib.Heartbeat:
     heartbeat = _heartbeat(settings)
     memory.keep()
     compilation.use_cache()
-    found = jax.local_devices()
-    if found[0].platform != place.platform or len(found) != place.devices:
+    devices = jax.local_devices()
+    if devices[0].platform != place.platform or len(devices) != place.devices:
         raise RuntimeError(
             f"{settings.name}: promised {place.devices} {place.platform} device(s), but jax sees "
-            f"{len(found)} of {found[0].platform}: check --placement, and that jax is installed "
-            f"for {place.platform} (BUILD.md)"
+            f"{len(devices)} of {devices[0].platform}: check --placement, and that jax is "
+            f"installed for {place.platform} (BUILD.md)"
         )
     where = f"cores {','.join(map(str, place.cores))}" if place.cores else "any core"
     logging.info(
         "%s: %d %s device(s), %s, process %d",
-        settings.name, len(found), found[0].platform, where, os.getpid(),
+        settings.name, len(devices), devices[0].platform, where, os.getpid(),
     )  # fmt: skip
     return heartbeat
 

@@ -46,8 +46,8 @@ def test_the_spec_is_what_an_unroll_is(short, run):
     spec = short.spec()
     actual = done[0][1]
     assert jax.tree.structure(spec) == jax.tree.structure(actual)
-    for name, wanted, found in zip(schema.names(spec), *map(jax.tree.leaves, (spec, actual))):
-        assert (wanted.shape, wanted.dtype) == (found.shape, found.dtype), name
+    for name, described, computed in zip(schema.names(spec), *map(jax.tree.leaves, (spec, actual))):
+        assert (described.shape, described.dtype) == (computed.shape, computed.dtype), name
 
 
 def test_grids_start_at_different_hours(run):

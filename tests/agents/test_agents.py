@@ -41,10 +41,10 @@ def test_networks_keep_the_order_of_actions_when_agents_interleave():
     bias = jnp.array([10.0, 20.0])
     for agent, factor in (("odd", 1.0), ("even", -1.0)):
         params["policy"][agent]["mean"]["bias"] = factor * bias
-    found = nets.policy(params, normaliser.initial(4), jnp.zeros(4)).mean
-    np.testing.assert_allclose(found, [-10, 10, -20, 20], atol=1e-5)
+    mean = nets.policy(params, normaliser.initial(4), jnp.zeros(4)).mean
+    np.testing.assert_allclose(mean, [-10, 10, -20, 20], atol=1e-5)
     assert nets.value(params, normaliser.initial(4), jnp.zeros((7, 4))).shape == (7, 2)
-    log_prob = nets.log_prob(networks_lib.Distribution(found, jnp.zeros(4)), found + 1.0)
+    log_prob = nets.log_prob(networks_lib.Distribution(mean, jnp.zeros(4)), mean + 1.0)
     np.testing.assert_allclose(log_prob, 2 * scipy.stats.norm.logpdf(1.0) * np.ones(2), rtol=1e-6)
 
 
@@ -57,8 +57,8 @@ def test_log_prob_entropy_and_kl_equal_scipy_and_quadrature():
     x = np.linspace(-6, 6, 200_001)
     by_hand = np.trapezoid if hasattr(np, "trapezoid") else np.trapz
     kl = by_hand(normal.pdf(x) * (normal.logpdf(x) - other.logpdf(x)), x)
-    found = distributions.kl(mean, log_std, jnp.array(-0.2), jnp.array(0.1))
-    assert float(found) == pytest.approx(kl, rel=1e-4)
+    divergence = distributions.kl(mean, log_std, jnp.array(-0.2), jnp.array(0.1))
+    assert float(divergence) == pytest.approx(kl, rel=1e-4)
 
 
 def test_the_squash_reaches_its_limits_and_keeps_zero():
@@ -77,8 +77,8 @@ def test_normalised_observations_are_centred_scaled_and_clipped():
     statistics = normaliser.ObservationStatistics(
         jnp.array(10.0), jnp.array([100.0, 1.0]), jnp.array([25.0, 0.0])
     )
-    found = normaliser.normalise(statistics, jnp.array([[110.0, 1.0], [1000.0, 1.0 + 1e-7]]))
-    np.testing.assert_allclose(found, [[2.0, 0.0], [10.0, 0.0]], atol=0.02)
+    scaled = normaliser.normalise(statistics, jnp.array([[110.0, 1.0], [1000.0, 1.0 + 1e-7]]))
+    np.testing.assert_allclose(scaled, [[2.0, 0.0], [10.0, 0.0]], atol=0.02)
 
 
 def test_a_fresh_policy_is_close_to_doing_nothing(env, networks, key):

@@ -11,31 +11,31 @@ def _make(spec, actors=2, devices=2, cores=(0, 1)):
 
 def test_cpu_pins_each_actor_and_gives_the_learner_virtual_devices(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
-    found = _make("cpu")
-    assert found.spec == "cpu:a0,1-l0,1"
-    assert [place.cores for place in found.actors] == [(0,), (1,)]
-    assert found.learner.devices == 2
-    flags = found.learner.env["XLA_FLAGS"]
+    placed = _make("cpu")
+    assert placed.spec == "cpu:a0,1-l0,1"
+    assert [place.cores for place in placed.actors] == [(0,), (1,)]
+    assert placed.learner.devices == 2
+    flags = placed.learner.env["XLA_FLAGS"]
     assert flags.startswith("--xla_cpu_enable_fast_math=false ")
     assert "--xla_force_host_platform_device_count=2" in flags
-    assert all(place.env["JAX_PLATFORMS"] == "cpu" for place in found.actors)
+    assert all(place.env["JAX_PLATFORMS"] == "cpu" for place in placed.actors)
 
 
 def test_tpu_gives_each_process_its_chips_and_a_port_of_its_own():
-    found = _make("tpu:a0,1-l2,3")
-    chips = [place.env["TPU_VISIBLE_CHIPS"] for place in (*found.actors, found.learner)]
+    placed = _make("tpu:a0,1-l2,3")
+    chips = [place.env["TPU_VISIBLE_CHIPS"] for place in (*placed.actors, placed.learner)]
     assert chips == ["0", "1", "2,3"]
-    assert found.learner.env["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,2,1"
-    assert found.actors[0].env["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
-    ports = {p.env["TPU_MESH_CONTROLLER_PORT"] for p in (*found.actors, found.learner)}
+    assert placed.learner.env["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,2,1"
+    assert placed.actors[0].env["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
+    ports = {p.env["TPU_MESH_CONTROLLER_PORT"] for p in (*placed.actors, placed.learner)}
     assert len(ports) == 3
-    assert found.elsewhere.env["JAX_PLATFORMS"] == "cpu" and found.elsewhere.platform == "cpu"
+    assert placed.elsewhere.env["JAX_PLATFORMS"] == "cpu" and placed.elsewhere.platform == "cpu"
 
 
 def test_roles_that_share_a_card_share_its_memory():
-    found = _make("gpu:a0,0-l0", devices=1)
-    assert found.actors[0].env["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.30"
-    assert found.learner.env["CUDA_VISIBLE_DEVICES"] == "0"
+    placed = _make("gpu:a0,0-l0", devices=1)
+    assert placed.actors[0].env["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.30"
+    assert placed.learner.env["CUDA_VISIBLE_DEVICES"] == "0"
     apart = _make("gpu:a0,0-l1", devices=1)
     assert apart.learner.env["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.90"
 

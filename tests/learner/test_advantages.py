@@ -33,12 +33,12 @@ def test_equal_brute_force_with_endings_of_both_kinds():
         assert terminated.any() and truncated.any()
         discounts = np.array([0.9, 0.99, 0.0], np.float32)
         args = (rewards, values, following, terminated, truncated, discounts)
-        found = jax.jit(advantages.generalised_advantages, static_argnums=6)(*args, decay)
-        np.testing.assert_allclose(found, _brute_force(*args, decay), rtol=1e-4, atol=1e-4)
+        estimates = jax.jit(advantages.generalised_advantages, static_argnums=6)(*args, decay)
+        np.testing.assert_allclose(estimates, _brute_force(*args, decay), rtol=1e-4, atol=1e-4)
 
 
 def test_worked_by_hand():
-    found = advantages.generalised_advantages(
+    estimates = advantages.generalised_advantages(
         rewards=jnp.array([[1.0], [2.0]]),
         values=jnp.array([[0.5], [1.0]]),
         next_values=jnp.array([[1.0], [4.0]]),
@@ -48,4 +48,4 @@ def test_worked_by_hand():
         decay=0.5,
     )
     # δ1 = 2 + 0.5·4 − 1 = 3; δ0 = 1 + 0.5·1 − 0.5 = 1; Â0 = 1 + 0.25·3.
-    np.testing.assert_allclose(found, [[1.75], [3.0]])
+    np.testing.assert_allclose(estimates, [[1.75], [3.0]])

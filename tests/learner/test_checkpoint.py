@@ -51,15 +51,15 @@ def test_a_flipped_bit_anywhere_is_named_or_changes_nothing(saved, networks, fli
             damaged[position] ^= 1 << int(rng.integers(8))
             file.write_bytes(damaged)
             try:
-                found = checkpoint.Checkpoints(folder, "newest", create=False).read(
+                restored = checkpoint.Checkpoints(folder, "newest", create=False).read(
                     networks, learner
                 )
             except checkpoint.CheckpointError as error:
                 assert "newest/7: " in str(error) and "\n" not in str(error)
                 outcomes["refused"] += 1
                 continue
-            same = _same((found.bundle, found.learner), (bundle, learner))
-            if same and found.run == RUN:
+            same = _same((restored.bundle, restored.learner), (bundle, learner))
+            if same and restored.run == RUN:
                 outcomes["same"] += 1
             else:
                 outcomes["other numbers"].append((str(file), int(position)))
@@ -114,8 +114,8 @@ def test_one_that_is_replaced_while_it_is_read_is_left_for_the_next(
     reader = checkpoint.Checkpoints(tmp_path, kind, create=False)
     before = reader._check_shapes
 
-    def replaced_here(version, wanted):
-        before(version, wanted)
+    def replaced_here(version, expected):
+        before(version, expected)
         monkeypatch.undo()
         next_one = bundle.replace(version=np.int32(successor + 10))
         writer.save(successor, next_one, {**RUN, "return": 2.0}, wait=True)
@@ -132,8 +132,8 @@ def test_one_that_is_replaced_again_and_again_is_given_up(saved, networks, monke
     reader = checkpoint.Checkpoints(folder, "newest", create=False)
     before = reader._check_shapes
 
-    def replaced(version, wanted):
-        before(version, wanted)
+    def replaced(version, expected):
+        before(version, expected)
         writer.save(version, bundle, RUN, learner, wait=True)
 
     monkeypatch.setattr(reader, "_check_shapes", replaced)

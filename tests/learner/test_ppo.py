@@ -88,9 +88,9 @@ def test_rewards_beyond_the_limit_count_as_the_limit():
     far = unroll.replace(rewards=unroll.rewards.at[0, 0].set(-1e5))
     at_limit = unroll.replace(rewards=jnp.clip(far.rewards, -20.0, 20.0))
     results = []
-    for limit, given in ((20.0, far), (0.0, at_limit)):
+    for limit, unroll in ((20.0, far), (0.0, at_limit)):
         algorithm = ppo.PPO(nets, options_lib.LearnerOptions(reward_limit=limit))
-        after, _ = _mapped(algorithm, 1)(_replicated(state, 1), _split(given, 1))
+        after, _ = _mapped(algorithm, 1)(_replicated(state, 1), _split(unroll, 1))
         results.append(after.params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *results)
 

@@ -7,6 +7,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from support import local_queue
 
 from actors import actor
 from actors import unroll as unroll_lib
@@ -14,9 +15,21 @@ from configs import registry
 from learner import checkpoint
 from learner import learner as learner_lib
 from learner import variables as variables_lib
-from replay import local
 
 UPDATES = 4
+
+
+class Monitor:
+    """Ends a loop when `stopping` says so, and keeps what it reports."""
+
+    def __init__(self, stopping):
+        self.stopping, self.reports = stopping, []
+
+    def progress(self, doing, limited=True):
+        pass
+
+    def report(self, figures):
+        self.reports.append(figures)
 
 
 def _run(folder, env, networks, *, seed=0):
@@ -25,14 +38,13 @@ def _run(folder, env, networks, *, seed=0):
     options = dataclasses.replace(experiment.learner, epochs=1)
     unrollers = [unroll_lib.Unroller(env, networks, 8, 4) for _ in range(2)]
     spec = unrollers[0].spec()
-    queue, server = local.LocalQueue(2), variables_lib.VariableServer()
+    queue, server = local_queue.LocalQueue(2), variables_lib.VariableServer()
     stop = threading.Event()
-    rows, reports = [], []
+    rows, monitor = [], Monitor(stop.is_set)
     threads = [
         threading.Thread(
             target=actor.run,
-            args=(unroller, variables_lib.Variables(server, networks), queue, reports.append,
-                  stop.is_set),
+            args=(unroller, variables_lib.Variables(server, networks), queue, monitor),
             kwargs={"actor": index, "incarnation": 0, "seed": seed, "synchronous": True},
         )
         for index, unroller in enumerate(unrollers)
@@ -45,7 +57,7 @@ def _run(folder, env, networks, *, seed=0):
     try:
         outcome = service.run(
             queue, variables_lib.Variables(server, networks), checkpoints,
-            lambda step, scalars: rows.append({"step": step, **scalars}), stop.is_set,
+            lambda step, scalars: rows.append({"step": step, **scalars}), monitor,
             max_lag=0, max_seconds=300.0, checkpoint_seconds=1e9,
         )  # fmt: skip
     finally:
@@ -53,7 +65,7 @@ def _run(folder, env, networks, *, seed=0):
         for thread in threads:
             thread.join(30)
     assert outcome == "finished" and not any(thread.is_alive() for thread in threads)
-    return service, rows, reports
+    return service, rows, monitor.reports
 
 
 @pytest.mark.slow
@@ -84,19 +96,19 @@ def test_a_checkpoint_continues_where_it_was_left(tmp_path, env, networks):
 def test_what_acted_before_observations_were_known_is_not_learned_from(tmp_path, env, networks):
     spec = unroll_lib.Unroller(env, networks, 8, 4).spec()
     rng = np.random.default_rng(0)
-    queue, rows = local.LocalQueue(8), []
+    queue, rows = local_queue.LocalQueue(8), []
     for index, version in enumerate((0, 0, 0, 0, 1, 1)):  # two make a batch
         item = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), spec)
         origin = item.origin.replace(index=np.int32(index), version=np.int32(version))
         seen = rng.normal(size=spec.observations.shape).astype(np.float32)
-        queue.write(item.replace(observations=seen, origin=origin))
+        queue.write(item.replace(observations=seen, origin=origin), lambda: False)
     service = learner_lib.Learner(
         networks, dataclasses.replace(registry.load("case14").learner, epochs=1), spec, 1000, 0
     )
     service.run(
         queue, variables_lib.Variables(variables_lib.VariableServer(), networks),
         checkpoint.Checkpoints(tmp_path, "newest"),
-        lambda step, scalars: rows.append(scalars), lambda: len(rows) == 2,
+        lambda step, scalars: rows.append(scalars), Monitor(lambda: len(rows) == 2),
         max_lag=8, max_seconds=300.0, checkpoint_seconds=1e9,
     )  # fmt: skip
     assert service.version == 2

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 import reverb
+from support import local_queue
 
 from learner import ingest as ingest_lib
-from replay import local, reverb_queue, schema
+from replay import reverb_queue, schema
 
 T, B, O, U = 3, 4, 5, 2
 
@@ -24,6 +25,7 @@ def make(actor=0, index=0, version=0, fill=0.0):
     )  # fmt: skip
 
 
+never = lambda: False
 SPEC = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), make())
 
 
@@ -31,7 +33,7 @@ SPEC = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), make())
 def ends(request):
     """A writer and a reader of a queue of two unrolls."""
     if request.param == "local":
-        queue = local.LocalQueue(2)
+        queue = local_queue.LocalQueue(2)
         yield queue, queue
     else:
         server = reverb.Server([reverb_queue.table(SPEC, 2)], port=None)
@@ -43,18 +45,19 @@ def ends(request):
 def test_unrolls_arrive_in_order_and_unchanged(ends):
     writer, reader = ends
     threading.Thread(
-        target=lambda: [writer.write(make(index=i, fill=float(i))) for i in range(5)], daemon=True
+        target=lambda: [writer.write(make(index=i, fill=float(i)), never) for i in range(5)],
+        daemon=True,
     ).start()
     stream = reader.read()
     for index in range(5):
-        found = next(stream)
-        jax.tree.map(np.testing.assert_array_equal, found, make(index=index, fill=float(index)))
+        unroll = next(stream)
+        jax.tree.map(np.testing.assert_array_equal, unroll, make(index=index, fill=float(index)))
 
 
 def test_a_full_queue_holds_the_writer_until_told_to_stop(ends):
     writer, reader = ends
     for index in range(2):
-        assert writer.write(make(index=index))
+        assert writer.write(make(index=index), never)
     assert reader.size() == 2
     started = time.monotonic()
     stop_at = started + 0.7

@@ -17,7 +17,7 @@ from evaluation import results
 from launch import option_fields
 from launch.run import run_folder
 
-FIELDS = {path: (kind, text) for path, kind, text, _ in option_fields.of(Experiment)}
+FIELDS = {path: (kind, text) for path, kind, text, _ in option_fields.fields(Experiment)}
 COMMANDS = (
     "launch.local",
     "launch.evaluate",

@@ -1,9 +1,9 @@
-"""An in-process queue with the interface of the Reverb one: actor and learner in one process."""
+"""An in-process queue, for actors and learner on threads of one process."""
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from replay import schema
 
@@ -14,7 +14,7 @@ class LocalQueue:
     def __init__(self, max_size: int):
         self._items: queue.Queue = queue.Queue(max_size)
 
-    def write(self, unroll: schema.Unroll, stopping=lambda: False) -> bool:
+    def write(self, unroll: schema.Unroll, stopping: Callable[[], bool]) -> bool:
         """Adds `unroll`, waiting while the queue is full; false if `stopping()` came first."""
         while not stopping():
             try:
