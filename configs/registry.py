@@ -13,14 +13,14 @@ from typing import Any
 import configs
 from configs.experiment import Experiment
 from envs import options as env_options
-from envs.inputs import bounds, json_file
+from envs.inputs import bounds, earlier_fields, json_file
 
 _NOT_EXPERIMENTS = ("experiment", "registry")
 
 # What fields of earlier versions are called now, by path.
 _RENAMED = {"team.horizon": "team.effective_horizon"}
-# Fields of earlier versions that are constants now, and the value that all runs have now.
-_REMOVED: dict[str, Any] = {
+# What were options in earlier versions and are constants of a module now; `envs.options` has more.
+_CONSTANTS = {
     "learner.value_cost": 0.5,
     "learner.max_gradient_norm": 0.5,
     "learner.max_bad_updates": 10,
@@ -70,28 +70,7 @@ def build(values: Any) -> Experiment:
     Raises:
       ValueError: it is none; the message names the field, its value and what it accepts.
     """
-    return _build(Experiment, _updated(values, ""), "")
-
-
-def _updated(values: Any, path: str) -> Any:
-    """Returns what an earlier version wrote at `path` with the names and fields of this one."""
-    if not isinstance(values, dict):
-        return values
-    updated = {}
-    for name, value in values.items():
-        field = path + name
-        if field in _REMOVED:
-            if value != _REMOVED[field]:
-                raise ValueError(
-                    f"{field}={bounds.shown(value)}: this version has no such field, it is always "
-                    f"{bounds.shown(_REMOVED[field])}; use the version that wrote it"
-                )
-            continue
-        name = _RENAMED.get(field, field).removeprefix(path)
-        if name in updated:
-            raise ValueError(f"{path}{name}: is given twice, as {field} too")
-        updated[name] = _updated(value, f"{field}.")
-    return updated
+    return _build(Experiment, earlier_fields.updated(values, "", _CONSTANTS, _RENAMED), "")
 
 
 def _build(cls, values, path: str):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from envs.inputs import bounds
+from envs.inputs import bounds, earlier_fields
 from envs.step import frequency_options
 from envs.step.options import StepOptions
 
@@ -44,17 +44,9 @@ def of_any_version(values: Mapping[str, Any]) -> dict[str, Any]:
       ValueError: what is no option any more had another value than it has now; the message names
         it.
     """
+    constants = {f"env.{path}": constant for path, constant in CONSTANTS.items()}
+    values = earlier_fields.updated(values, "env.", constants)
     today = {**dataclasses.asdict(EnvOptions()), **values}
-    if isinstance(today.get("protection"), Mapping):
-        today["protection"] = dict(today["protection"])
-    for path, constant in CONSTANTS.items():
-        group, _, name = path.rpartition(".")
-        inner = today.get(group) if group else today
-        if isinstance(inner, dict) and name in inner and (value := inner.pop(name)) != constant:
-            raise ValueError(
-                f"env.{path}={bounds.shown(value)}: this version has no such field, it is always "
-                f"{constant}; use the version that wrote it"
-            )
     if isinstance(today.get("frequency"), Mapping):
         today["frequency"] = _preset(today["frequency"])
     return today

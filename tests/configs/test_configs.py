@@ -14,6 +14,7 @@ from configs.experiment import Experiment, RunOptions
 from envs import grid_env
 from envs.options import EnvOptions
 from launch import option_fields
+from learner import learner, ppo
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -46,6 +47,14 @@ def test_fields_of_earlier_versions_are_read_or_refused_by_name():
     twice = earlier.replace('"horizon"', '"effective_horizon": 20.0, "horizon"')
     with pytest.raises(ValueError, match="team.effective_horizon: is given twice, as team.horizon"):
         registry.from_json(twice)
+
+
+def test_what_were_options_are_the_constants_of_their_modules():
+    assert registry._CONSTANTS == {
+        "learner.value_cost": ppo._VALUE_COST,
+        "learner.max_gradient_norm": ppo._MAX_GRADIENT_NORM,
+        "learner.max_bad_updates": learner._MAX_BAD_UPDATES,
+    }
 
 
 def test_fields_that_contradict_each_other_are_refused():
