@@ -148,7 +148,7 @@ def _solved(path: pathlib.Path, limit_s: float) -> dict:
 
 def _solve(path: pathlib.Path, send) -> None:
     """Sends the optimum of the case at `path` as it stands in the file, or why there is none."""
-    from agents.baselines import acopf_model
+    from agents.baselines import acopf_model, acopf_problem
 
     try:
         model = acopf_model.Model(matpower.read(path))
@@ -156,11 +156,11 @@ def _solve(path: pathlib.Path, send) -> None:
         why = str(error).removeprefix(f"{path}: ")
         send.send({"status": "refused", "why": why})
         return
-    optimum = model.solve(model.nominal())
+    optimum = model.solve(acopf_problem.nominal(model.grid))
     effort = {"seconds": optimum.seconds, "iterations": optimum.iterations}
     if optimum.optimal:
         send.send({"status": "optimal", "objective": optimum.cost_per_h, **effort})
         return
     why = "no point that keeps every limit was found"
-    why += f"; broken at a price, {optimum.cost_per_h:,.0f} $/h" if optimum.found else ""
+    why += f"; broken at a price, {optimum.cost_per_h:,.0f} $/h" if optimum.solved else ""
     send.send({"status": "not optimal", "why": why, **effort})

@@ -1,4 +1,4 @@
-"""Plays whole episodes of a controller on given time series, and keeps what happened."""
+"""Plays whole episodes of a controller on time series, and keeps their outcomes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from envs.time_series import series as series_lib
 _CUT_MW, _CUT_PU = 1e-2, 1e-4  # what projection cuts below these is rounding
 
 
-class Happened(NamedTuple):
+class EpisodeOutcomes(NamedTuple):
     """One step of a batch, every array `[B, …]`; over an episode `[T, B, …]`."""
 
     counted: chex.Array  # bool, whether the episode was still going on
@@ -29,11 +29,11 @@ class Happened(NamedTuple):
     metrics: Mapping[str, chex.Array]  # of the state
     frequency_hz: chex.Array  # at the end of the step
     shed_share: chex.Array  # of load that frequency relays hold off at its end
-    overridden: chex.Array  # bool, whether projection changed what was asked for
+    overridden: chex.Array  # bool, whether projection changed the requested action
 
 
-class Seen(NamedTuple):
-    """What a report shows of one step besides, `[B, …]`; over an episode `[T, B, …]`."""
+class Recording(NamedTuple):
+    """What only a report needs of one step, `[B, …]`; over an episode `[T, B, …]`."""
 
     action: chex.Array
     vm_pu: chex.Array
@@ -41,15 +41,15 @@ class Seen(NamedTuple):
     energy_mwh: chex.Array
     trip_round: chex.Array
     why: chex.Array  # of branches, see `envs.step.switching`
-    available: chex.Array  # bool, branches that the time series has not taken away
+    available: chex.Array  # bool, branches that the time series leaves in service
     detail: grid_env.Detail
 
 
 class Episodes(NamedTuple):
     """Episodes of one controller, numpy arrays `[T, B, …]`."""
 
-    happened: Happened
-    seen: Seen | None
+    outcomes: EpisodeOutcomes
+    recording: Recording | None
 
 
 def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> series_lib.TimeSeries:
@@ -61,9 +61,9 @@ def held_out(env: grid_env.GridEnv, split: str, episodes: int, seed: int) -> ser
 class Player:
     """Plays episodes in one environment; a batch size is compiled once, for every controller."""
 
-    def __init__(self, env: grid_env.GridEnv, *, see: bool = False):
-        """Takes the environment, and whether to keep what only a report shows."""
-        self._env, self._see = env, see
+    def __init__(self, env: grid_env.GridEnv, *, record: bool = False):
+        """Takes the environment, and whether to keep what only a report needs."""
+        self._env, self._record = env, record
         self._start = jax.jit(jax.vmap(lambda series: restart.strong(env.start(series))))
         self._step = jax.jit(self._advance)
         self._acts: dict[controllers.Act, controllers.Act] = {}  # compiled
@@ -77,7 +77,7 @@ class Player:
         memory: controllers.Memory | None = None,
         progress: Callable[[int], None] = lambda steps: None,
         watch: Callable[[grid_env.State], None] = lambda state: None,
-        wanted: np.ndarray | None = None,
+        active: np.ndarray | None = None,
     ) -> Episodes:
         """Returns the episodes on `days`, leaves `[B, …]`; nothing is counted after an end.
 
@@ -86,21 +86,21 @@ class Player:
           days: one for each episode.
           seed: of controllers that draw random numbers.
           memory: for the controller to begin with, instead of what its `start` returns.
-          progress: told how many steps were played since it was last told.
-          watch: shown every state that a decision is made in.
-          wanted: bool `[B]`, which episodes are, usually all; the others have ended before they
-            begin, so that nobody has to decide in them.
+          progress: called with the number of steps played since its last call.
+          watch: called with every state that a decision is made in.
+          active: bool `[B]`, which episodes are played, usually all; the others have ended before
+            they begin, so that nobody has to decide in them.
         """
         days = jax.tree.map(jnp.asarray, days)
         act = self.compiled(controller)
         state = self._start(days)
-        if wanted is not None:
-            state = state.replace(terminated=state.terminated | ~jnp.asarray(wanted))
+        if active is not None:
+            state = state.replace(terminated=state.terminated | ~jnp.asarray(active))
         start, carry = state, (state, state.terminated)
         memory = controller.start(days, seed) if memory is None else memory
         rows = []
         for _ in range(self._env.horizon):
-            if rows and not rows[-1].happened.counted.any():
+            if rows and not rows[-1].outcomes.counted.any():
                 rows.append(rows[-1])  # All have ended.
                 progress(1)
                 continue
@@ -127,7 +127,7 @@ class Player:
         after, detail = jax.vmap(self._env.detailed)(before, action, days)
         metrics = after.metrics
         cut = metrics["projected_mw"] + metrics["projected_storage_mw"]
-        happened = Happened(
+        outcomes = EpisodeOutcomes(
             counted=~ended,
             reward=after.reward,
             terminated=after.terminated,
@@ -140,14 +140,14 @@ class Player:
             | (metrics["projected_voltage_pu"] > _CUT_PU)
             | (metrics["refused_switches"] > 0),
         )
-        seen = None
-        if self._see:
-            seen = Seen(
+        recording = None
+        if self._record:
+            recording = Recording(
                 action, after.vm_pu, after.va_rad, after.energy_mwh, after.trip_round,
                 after.branch.why, after.branch.available, detail,
             )  # fmt: skip
         kept = jax.tree.map(functools.partial(_where, ended), state, after)
-        return (restart.strong(kept), ended | after.terminated), Episodes(happened, seen)
+        return (restart.strong(kept), ended | after.terminated), Episodes(outcomes, recording)
 
 
 def _where(ended, old, new):

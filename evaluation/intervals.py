@@ -20,12 +20,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def of_mean(samples: np.ndarray, seed: int = 0) -> Interval:
-    """Returns the mean of `[n]` samples with its 95 % percentile-bootstrap interval."""
-    return of_strata([samples], seed)
-
-
-def of_strata(strata: Sequence[np.ndarray], seed: int = 0) -> Interval:
+def mean_over_strata(strata: Sequence[np.ndarray], seed: int = 0) -> Interval:
     """Returns the mean over strata of their means, with its 95 % percentile-bootstrap interval.
 
     Each stratum is drawn from by itself, so that every resample has all of them, as Agarwal et al.
@@ -35,8 +30,8 @@ def of_strata(strata: Sequence[np.ndarray], seed: int = 0) -> Interval:
       strata: samples `[n]` of each scenario.
       seed: of the draws.
     """
-    found = describe(strata, seed)
-    return Interval(found["mean"], found["low"], found["high"])
+    described = describe(strata, seed)
+    return Interval(described["mean"], described["low"], described["high"])
 
 
 def describe(strata: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from envs.case import grid as grid_lib
-from evaluation.episodes import Happened
+from evaluation.episodes import EpisodeOutcomes
 
 _BEST_LOSSES = 0.8
 BEST, UNTRIPPED, NOTHING, WORST = 100.0, 80.0, 0.0, -100.0
@@ -31,43 +31,43 @@ class Cost(NamedTuple):
 
     operation: np.ndarray  # with the blackout that followed an end
     losses: np.ndarray  # of the losses alone
-    blackout: np.ndarray  # of a day in the dark
+    blackout: np.ndarray  # of a day without any load served
 
 
-def cost(happened: Happened, load_mwh: np.ndarray, grid: grid_lib.Grid) -> Cost:
+def cost(outcomes: EpisodeOutcomes, load_mwh: np.ndarray, grid: grid_lib.Grid) -> Cost:
     """Returns what the days cost as the challenges count it.
 
     Args:
-      happened: the episodes.
+      outcomes: the episodes.
       load_mwh: `[T, B]` load of every step, whether it was played or not.
       grid: says what the dearest unit costs.
     """
     gen = grid.gen
     price = float((gen.cost_c1 + 2 * gen.cost_c2 * gen.p_max_mw)[gen.capacity_mw > 0].max())
-    counted = np.asarray(happened.counted)
+    counted = np.asarray(outcomes.counted)
     # The step that ended an episode was no step of operation.
-    played = counted & ~np.asarray(happened.terminated)
-    of = lambda name: np.where(played, np.asarray(happened.terms[name], np.float64), 0.0)
-    moved = of("losses") + of("redispatch") + of("curtailment") + of("storage_throughput")
-    moved += of("energy_not_served")
-    dark = np.where(played, 0.0, load_mwh)
-    return Cost(price * (moved + dark).sum(0), price * of("losses").sum(0), price * load_mwh.sum(0))
+    played = counted & ~np.asarray(outcomes.terminated)
+    played_term = lambda name: np.where(played, np.asarray(outcomes.terms[name], np.float64), 0.0)
+    names = ("losses", "redispatch", "curtailment", "storage_throughput", "energy_not_served")
+    operation_mwh = sum(played_term(name) for name in names) + np.where(played, 0.0, load_mwh)
+    energies = operation_mwh, played_term("losses"), load_mwh
+    return Cost(*(price * energy.sum(0) for energy in energies))
 
 
-def score(of: np.ndarray, nothing: Cost, untripped: Cost) -> np.ndarray:
+def score(operation: np.ndarray, nothing: Cost, untripped: Cost) -> np.ndarray:
     """Returns the score of each day `[B]`, −100 to 100.
 
     Args:
-      of: the controller's `Cost.operation` `[B]`.
+      operation: the controller's `Cost.operation` `[B]`.
       nothing: of doing nothing on the same days.
       untripped: of doing nothing where overloads disconnect nothing.
     """
     best = _BEST_LOSSES * untripped.losses
-    found = []
-    for day in range(len(of)):
+    scores_by_day = []
+    for day in range(len(operation)):
         at = [best[day], untripped.operation[day], nothing.operation[day], nothing.blackout[day]]
         scores = [BEST, UNTRIPPED, NOTHING, WORST]
         if at[2] <= at[1]:  # doing nothing lost nothing to disconnections
             del at[1], scores[1]
-        found.append(np.interp(of[day], np.maximum.accumulate(at), scores))
-    return np.array(found)
+        scores_by_day.append(np.interp(operation[day], np.maximum.accumulate(at), scores))
+    return np.array(scores_by_day)

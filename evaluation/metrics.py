@@ -10,7 +10,7 @@ import numpy as np
 from envs import grid_env
 from envs.step import rewards
 from envs.step.termination import Reason
-from evaluation.episodes import Happened
+from evaluation.episodes import EpisodeOutcomes
 
 _RESTORED_MINUTES = 120.0  # within which an emergency is to be over
 _CLEAN_PU = 1e-3  # or rad: violations up to this, summed, are rounding of single precision
@@ -57,7 +57,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
+def compute(outcomes: EpisodeOutcomes, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     """Returns every metric of every episode, `{name: [B]}`, in double precision.
 
     A step is feasible where no limit of branches, voltages, reactive power and angles is broken,
@@ -70,18 +70,18 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
       ValueError: an episode could not begin, so that there is nothing to measure.
     """
     dt_h, horizon = env.dt_h, env.horizon
-    counted = np.asarray(happened.counted)
+    counted = np.asarray(outcomes.counted)
     exact = lambda x: np.where(counted, np.asarray(x, np.float64), 0.0)
-    terms = {name: exact(values) for name, values in happened.terms.items()}
+    terms = {name: exact(values) for name, values in outcomes.terms.items()}
     total = {name: values.sum(0) for name, values in terms.items()}
     steps = counted.sum(0)
-    dead = np.flatnonzero(steps == 0)
-    if dead.size:
+    unsolvable = np.flatnonzero(steps == 0)
+    if unsolvable.size:
         raise ValueError(
-            f"{dead.size} of {steps.size} days have no power flow solution to begin with (the "
-            f"first is day {dead[0]}): the case cannot carry these loads"
+            f"{unsolvable.size} of {steps.size} days have no power flow solution to begin with "
+            f"(the first is day {unsolvable[0]}): the case cannot carry these loads"
         )
-    ends = np.asarray(happened.terminated) & counted
+    ends = np.asarray(outcomes.terminated) & counted
     fatal = ends.any(0)
     played = steps / horizon
     powers = ("overload", "reactive_violation", "energy_not_served", "surplus")
@@ -89,11 +89,11 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
         np.stack([terms[name] for name in powers]).max(0) / env.grid.base_mva,
         np.maximum(terms["voltage_violation"], terms["angle_violation"]),
     ) / dt_h  # fmt: skip
-    feasible = counted & (broken <= _CLEAN_PU) & ~np.asarray(happened.terminated)
-    secure = counted & (terms["insecurity"] == 0) & ~np.asarray(happened.terminated)
+    feasible = counted & (broken <= _CLEAN_PU) & ~np.asarray(outcomes.terminated)
+    secure = counted & (terms["insecurity"] == 0) & ~np.asarray(outcomes.terminated)
     band = env.frequency.band_hz
-    off = np.abs(np.asarray(happened.frequency_hz, np.float64) - env.frequency.nominal_hz)
-    emergency = counted & ((off > band) | (np.asarray(happened.shed_share) > 1e-6))
+    off = np.abs(np.asarray(outcomes.frequency_hz, np.float64) - env.frequency.nominal_hz)
+    emergency = counted & ((off > band) | (np.asarray(outcomes.shed_share) > 1e-6))
     lasted = _longest(emergency) * dt_h * 60.0
     # What an episode that ended early had not restored, it never does.
     lasted = np.where(fatal, horizon * dt_h * 60.0, lasted)
@@ -103,7 +103,7 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
     blackout = env.options.lost_load_price * (terms["energy_not_served"] * ends).sum(0)
     capacity = env.fleet.storage.energy_mwh.sum()
     return {
-        "return": exact(happened.reward).sum(0),
+        "return": exact(outcomes.reward).sum(0),
         "survival": 100.0 * (steps - fatal) / horizon,
         "energy_not_served": total["energy_not_served"],
         "cost": (total["generation_cost"] + total["load_control_cost"]) * per_day,
@@ -123,25 +123,25 @@ def compute(happened: Happened, env: grid_env.GridEnv) -> dict[str, np.ndarray]:
         # Energy through the terminals, both ways, over what a full cycle takes.
         "storage_cycles": total["storage_throughput"] * per_day / max(2.0 * capacity, 1e-9)
         if capacity > 0 else np.zeros(steps.size),
-        "nadir": np.where(counted, happened.metrics["nadir_hz"], nominal).min(0).astype(float),
-        "rocof": np.abs(exact(happened.metrics["rocof_hz_per_s"])).max(0),
-        "frequency_outside": exact(happened.metrics["seconds_off_nominal"]).sum(0) / 60.0,
+        "nadir": np.where(counted, outcomes.metrics["nadir_hz"], nominal).min(0).astype(float),
+        "rocof": np.abs(exact(outcomes.metrics["rocof_hz_per_s"])).max(0),
+        "frequency_outside": exact(outcomes.metrics["seconds_off_nominal"]).sum(0) / 60.0,
         "restored_after": lasted,
         "restored": 100.0 * (lasted <= _RESTORED_MINUTES),
         "co2": total["co2"] * per_day,
-        "override": 100.0 * (np.asarray(happened.overridden) & counted).sum(0) / steps,
+        "override": 100.0 * (np.asarray(outcomes.overridden) & counted).sum(0) / steps,
     }  # fmt: skip
 
 
-def endings_of_each(happened: Happened) -> list[str]:
+def endings_of_each(outcomes: EpisodeOutcomes) -> list[str]:
     """Returns why each episode ended early, by name, `NONE` where it did not."""
-    reason = np.where(happened.counted & happened.terminated, happened.reason, 0).max(0)
+    reason = np.where(outcomes.counted & outcomes.terminated, outcomes.reason, 0).max(0)
     return [Reason(int(r)).name for r in reason]
 
 
-def endings(happened: Happened) -> dict[str, int]:
+def endings(outcomes: EpisodeOutcomes) -> dict[str, int]:
     """Returns how many episodes ended early, by reason; empty when none did."""
-    return tally(endings_of_each(happened))
+    return tally(endings_of_each(outcomes))
 
 
 def tally(names: Sequence[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The same grid in pandapower, an independent judge of power flow.
+"""The same grid in pandapower, an independent reference for power flow.
 
 The one file here that imports pandapower; everything else runs without it.
 """
@@ -14,15 +14,15 @@ from envs.powerflow import base_point
 
 
 @dataclasses.dataclass
-class Answer:
-    """What pandapower says; voltages are not numbers where it finds a bus cut off."""
+class Solution:
+    """A power flow by pandapower; voltages are NaN at buses that it finds cut off."""
 
     converged: bool
     vm: np.ndarray = None  # [n_bus]
     va: np.ndarray = None  # [n_bus] rad
     flows: np.ndarray = None  # [n_branch, 4] P, Q at the from and at the to end, MW and MVAr
     slack_mw: float = None  # what the reference unit produces
-    gen_q: np.ndarray = None  # [n_bus] MVAr of the generators at each bus that holds its voltage
+    gen_q: np.ndarray = None  # [n_bus] MVAr of the generators at each PV bus
 
 
 class Oracle:
@@ -35,17 +35,17 @@ class Oracle:
             self.net = from_ppc(tables(grid), f_hz=60)
         self.net.load.drop(self.net.load.index, inplace=True)
         pp.create_loads(self.net, np.arange(grid.n_bus), 0.0)
-        # In for the reference unit, so that its bus holds its voltage, where another balances.
+        # In for the reference unit, so that its bus is a PV bus where another balances.
         self._stand_in = pp.create_gen(self.net, grid.reference_bus, p_mw=0.0)
         self._branches = self.net._from_ppc_lookups["branch"]
 
     def solve(
-        self, p_pu, q_pu, vm_setpoint=None, out=(), start=None, freed=(), dc=False, slack=None,
+        self, p_pu, q_pu, vm_setpoint=None, out=(), start=None, pv_to_pq=(), dc=False, slack=None,
         **options,
-    ) -> Answer:  # fmt: skip
+    ) -> Solution:  # fmt: skip
         """Solves for net injections `[n_bus]` pu with the branches `out` out of service.
 
-        Generators at the buses `freed` are out as well. With `dc` the power flow is the DC one.
+        Generators at the buses `pv_to_pq` are out as well. With `dc` the power flow is the DC one.
         `slack` is the bus that balances the grid, usually the reference bus; another must have a
         generator.
         """
@@ -57,7 +57,7 @@ class Oracle:
             table["p_mw"] = 0.0
         net.sgen["q_mvar"] = 0.0
         elsewhere = slack is not None and slack != grid.reference_bus
-        net.gen["in_service"] = ~net.gen.bus.isin(freed)
+        net.gen["in_service"] = ~net.gen.bus.isin(pv_to_pq)
         net.gen.loc[self._stand_in, "in_service"] &= elsewhere
         net.gen["vm_pu"] = setpoint[net.gen.bus.to_numpy()]
         net.ext_grid["vm_pu"] = setpoint[net.ext_grid.bus.to_numpy()]
@@ -74,16 +74,16 @@ class Oracle:
             settings["init_vm_pu"], settings["init_va_degree"] = start[0], np.rad2deg(start[1])
         if dc:
             pp.rundcpp(net, numba=False, trafo_model="pi", calculate_voltage_angles=True)
-            return Answer(True, va=np.deg2rad(net.res_bus.va_degree.to_numpy()),
+            return Solution(True, va=np.deg2rad(net.res_bus.va_degree.to_numpy()),
                           flows=self._flows())  # fmt: skip
         try:
             pp.runpp(net, numba=False, trafo_model="pi", calculate_voltage_angles=True, **settings)
         except pp.LoadflowNotConverged:
-            return Answer(False)
+            return Solution(False)
         gen_q = np.zeros(grid.n_bus)
         for table, result in ((net.gen, net.res_gen), (net.ext_grid, net.res_ext_grid)):
             np.add.at(gen_q, table.bus.to_numpy(), np.nan_to_num(result.q_mvar.to_numpy()))
-        return Answer(
+        return Solution(
             True,
             net.res_bus.vm_pu.to_numpy(),
             np.deg2rad(net.res_bus.va_degree.to_numpy()),
@@ -103,11 +103,11 @@ class Oracle:
                 continue
             index = self._branches.element.iloc[rows].astype(int)
             columns = [f"p_{one}_mw", f"q_{one}_mvar", f"p_{other}_mw", f"q_{other}_mvar"]
-            found = net[f"res_{kind}"].loc[index, columns].to_numpy()
+            powers = net[f"res_{kind}"].loc[index, columns].to_numpy()
             first = net[kind].loc[index, f"{one}_bus"].to_numpy()
             turned = first != branch.from_bus[rows]
-            found[turned] = found[turned][:, [2, 3, 0, 1]]
-            flows[rows] = found
+            powers[turned] = powers[turned][:, [2, 3, 0, 1]]
+            flows[rows] = powers
         return flows
 
 

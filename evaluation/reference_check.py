@@ -1,22 +1,26 @@
-"""Plays recorded episodes again in another simulator, step by step, to check our physics.
+"""Solves recorded episodes again in another simulator, step by step, to check our physics.
 
-What is handed over is what went in: injections, voltage set-points, and what is in service. What is
-compared is what came out: voltages, apparent power of branches, and what the slack makes of costs.
+Its inputs are those of our power flow: injections, voltage set-points, and what is in service.
+Its results are compared with ours: voltages, apparent power of branches, and what the slack costs.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from envs.case import grid as grid_lib
 from evaluation import results, runner
 
+if TYPE_CHECKING:
+    from evaluation import pandapower_grid
 
-class Absent(RuntimeError):
+
+class SimulatorMissing(RuntimeError):
     """The other simulator is not installed; the message says how to install it."""
 
 
@@ -27,14 +31,14 @@ class Disagreement(NamedTuple):
     unsolved: int  # that only we solved
     vm_pu: float
     va_rad: float
-    flow_mva: float  # apparent power of a branch, at its fuller end
+    flow_mva: float  # apparent power of a branch, at its more loaded end
     flow_share: float  # the same over the branch's limit
     cost_usd: float  # of generation in a step
     cost_share: float  # the same over the step's cost
     worst_step: int  # of the voltages
 
 
-def worst(
+def worst_episodes(
     folder: results.Folder, plan: runner.Plan, n_bus: int
 ) -> Iterator[tuple[results.Task, dict[str, np.ndarray]]]:
     """Yields the worst episode of each controller in each scenario, where it can be read."""
@@ -44,7 +48,7 @@ def worst(
             yield task, arrays
 
 
-def each(
+def check_episodes(
     recorded: Iterable[tuple[results.Task, Mapping[str, np.ndarray]]],
     grid: grid_lib.Grid,
     dt_h: float,
@@ -53,23 +57,23 @@ def each(
     """Returns the disagreement on every episode that was recorded, and whose it is.
 
     Args:
-      recorded: from `worst` or from `Runner.again`.
+      recorded: from `worst_episodes` or from `Runner.play_day`.
       grid: the grid.
       dt_h: length of a step.
-      progress: told of every step that is done.
+      progress: called for every step that is done.
 
     Raises:
-      Absent: pandapower is not installed.
+      SimulatorMissing: pandapower is not installed.
     """
-    judge, found = _pandapower(grid), []
+    reference, rows = _pandapower(grid), []
     for task, arrays in recorded:
-        difference = episode(judge, arrays, grid, dt_h, lambda n, t=task: progress(t, n))
-        found.append({**task._asdict(), "episode": int(arrays["episode"]), **difference._asdict()})
-    return found
+        difference = check_episode(reference, arrays, grid, dt_h, lambda n, t=task: progress(t, n))
+        rows.append({**task._asdict(), "episode": int(arrays["episode"]), **difference._asdict()})
+    return rows
 
 
-def episode(
-    judge: Any,
+def check_episode(
+    reference: pandapower_grid.Oracle,
     arrays: Mapping[str, np.ndarray],
     grid: grid_lib.Grid,
     dt_h: float,
@@ -78,11 +82,11 @@ def episode(
     """Returns how far another simulator disagrees on an episode.
 
     Args:
-      judge: a `pandapower_grid.Oracle` of the grid.
-      arrays: what `exemplar.of` returns.
+      reference: the grid in the other simulator.
+      arrays: from `report_arrays.extract`.
       grid: the grid.
       dt_h: length of a step.
-      progress: told of every step that is done.
+      progress: called for every step that is done.
     """
     largest = dict.fromkeys(("vm_pu", "va_rad", "flow_mva", "flow_share", "cost_usd"), 0.0)
     steps = unsolved = worst_step = 0
@@ -92,7 +96,7 @@ def episode(
         if arrays["reason"][t] != 0:
             continue  # The step that ended the episode may have no operating point.
         row = {name: arrays[name][t] for name in _NEEDED}
-        compared = _step(judge, row, grid, dt_h)
+        compared = _step(reference, row, grid, dt_h)
         if compared is None:
             unsolved += 1
             continue
@@ -112,8 +116,8 @@ _NEEDED = (
 )  # fmt: skip
 
 
-def _step(judge, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float):
-    """Returns the differences of one operating point, or none where the judge finds none."""
+def _step(reference, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float):
+    """Returns the differences of one operating point, or none without a reference solution."""
     energised, pv = row["energised"].astype(bool), row["pv"].astype(bool)
     gen = grid.gen
     # The largest unit that runs takes what is left over; by how much says how losses differ.
@@ -122,31 +126,32 @@ def _step(judge, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float
     slack = int(gen.bus[slack_gen])
     ends = energised[grid.branch.from_bus] & energised[grid.branch.to_bus]
     out = np.flatnonzero(~(row["closed"].astype(bool) & ends))
-    held = np.unique(gen.bus)
-    answer = judge.solve(
+    pv_buses = np.unique(gen.bus)
+    solution = reference.solve(
         row["bus_p_mw"].astype(float) / grid.base_mva,
         row["bus_q_mvar"].astype(float) / grid.base_mva,
-        row["setpoint_pu"].astype(float), out=out, freed=held[~(pv & energised)[held]], slack=slack,
+        row["setpoint_pu"].astype(float), out=out, pv_to_pq=pv_buses[~(pv & energised)[pv_buses]],
+        slack=slack,
     )  # fmt: skip
-    if not answer.converged or not np.isfinite(answer.vm[energised]).all():
-        return None  # It finds no solution, or a bus cut off that we say lives.
+    if not solution.converged or not np.isfinite(solution.vm[energised]).all():
+        return None  # Without a solution, or with a bus cut off that is energised in ours.
     ours = row["va_rad"] - row["va_rad"][slack]
-    theirs = answer.va - answer.va[slack]
+    theirs = solution.va - solution.va[slack]
     turn = np.angle(np.exp(1j * (ours - theirs)))
     limit = grid.branch.rate_mva
     flow = np.maximum(
-        np.hypot(answer.flows[:, 0], answer.flows[:, 1]),
-        np.hypot(answer.flows[:, 2], answer.flows[:, 3]),
+        np.hypot(solution.flows[:, 0], solution.flows[:, 1]),
+        np.hypot(solution.flows[:, 2], solution.flows[:, 3]),
     )
     inside = np.flatnonzero(row["closed"].astype(bool) & ends & np.isfinite(limit))
     apart = np.abs(row["rho"][inside] * limit[inside] - flow[inside])
-    # What it takes the slack unit to balance the judge's losses, beyond what we gave it.
+    # What the slack unit produces to balance the losses of the reference, beyond ours.
     unit = gen.cost_c1[slack_gen] + 2 * gen.cost_c2[slack_gen] * row["gen_p_mw"][slack_gen]
     p = row["gen_p_mw"].astype(float)
     cost = (gen.cost_c2 * p**2 + gen.cost_c1 * p)[gen.is_unit].sum() + gen.cost_c0.sum()
-    money = abs(unit * answer.slack_mw)
+    money = abs(unit * solution.slack_mw)
     return {
-        "vm_pu": float(np.abs(row["vm_pu"] - answer.vm)[energised].max()),
+        "vm_pu": float(np.abs(row["vm_pu"] - solution.vm)[energised].max()),
         "va_rad": float(np.abs(turn)[energised].max()),
         "flow_mva": float(apart.max(initial=0.0)),
         "flow_share": float((apart / limit[inside]).max(initial=0.0)),
@@ -155,25 +160,25 @@ def _step(judge, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float
     }
 
 
-def simulator() -> Any:
+def simulator() -> ModuleType:
     """Returns the module `pandapower_grid`.
 
     Raises:
-      Absent: pandapower is not installed.
+      SimulatorMissing: pandapower is not installed.
     """
     try:
         from evaluation import pandapower_grid
 
         return pandapower_grid
     except ImportError as error:
-        raise Absent(
+        raise SimulatorMissing(
             f"--replay=pandapower: pandapower is not installed ({error}); "
             "pip install pandapower, or use an environment made by make test"
         ) from error
 
 
-def _pandapower(grid: grid_lib.Grid):
-    judge = simulator()
-    # It tells of every transformer between equal voltages, which here all are.
+def _pandapower(grid: grid_lib.Grid) -> pandapower_grid.Oracle:
+    module = simulator()
+    # It warns of every transformer between equal voltages, which here all are.
     logging.getLogger("pandapower").setLevel(logging.ERROR)
-    return judge.Oracle(grid)
+    return module.Oracle(grid)

@@ -1,10 +1,10 @@
-"""The folder of an evaluation: one small file for each batch of time series, so that none is lost.
+"""The folder of an evaluation: one small file for each batch of days, so that none is lost.
 
 FOLDER/evaluation.json                          what is evaluated: options, split, seed, policy,
                                                 and digests of grid, fleet and parameters
 FOLDER/lock                                     which process evaluates, while it does
-FOLDER/results/peak-hard/mpc/000-024.json       metrics of 25 time series
-FOLDER/results/peak-hard/mpc/000-024.npz        what a report shows of them
+FOLDER/results/peak-hard/mpc/000-024.json       metrics of 25 days
+FOLDER/results/peak-hard/mpc/000-024.npz        what a report draws of them
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT = 3  # of the files; another one is another evaluation
 BOUND = "bound"  # in place of a controller: the least that days cost
 _NOTED = ("commit", "platform")  # results may depend on them, but by rounding or on purpose
 
-# How an evaluation differs whose options are the same, by what of the identity does.
+# How an evaluation differs whose options are the same, by the entry of its identity.
 _CONTENT = {
     "grid": "on another grid: what the case file holds has changed since",
     "fleet": "with another fleet: what the fleet's file holds has changed since",
@@ -63,25 +63,25 @@ class _Manifest(TypedDict):
 _Latency = TypedDict("_Latency", dict.fromkeys(latency.Latency._fields, float))
 
 
-class _First(TypedDict, total=False):
+class _FirstBatch(TypedDict, total=False):
     latency: _Latency | None  # only the first batch has it
 
 
-class _Batch(_First):
+class _Batch(_FirstBatch):
     metrics: TypedDict("_Metrics", dict.fromkeys(metrics.METRICS, list[float]))
     endings: list[str]
     l2rpn: TypedDict("_Cost", dict.fromkeys(l2rpn.Cost._fields, list[float]))
     seconds: float
 
 
-class _OfBound(TypedDict):
+class _BoundMetrics(TypedDict):
     total_cost: list[float]
     operating_rows: list[list[float]]
     optimal_rows: list[float]
 
 
 class _Bound(TypedDict):
-    metrics: _OfBound
+    metrics: _BoundMetrics
     seconds: float
     seconds_per_row: float
 
@@ -94,12 +94,12 @@ class Folder:
     """The results of one evaluation."""
 
     def __init__(self, path: str | os.PathLike, say: Callable[[str], None] = lambda text: None):
-        """Takes the folder, and who is told of files that cannot be read."""
+        """Takes the folder, and what is called with messages about files that cannot be read."""
         self.path, self._say = pathlib.Path(path), say
         self._manifest = self.path / "evaluation.json"
 
     def hold(self) -> None:
-        """Makes the folder, and keeps other processes from evaluating into it while this one lives.
+        """Makes the folder, and keeps other processes from evaluating into it while this one runs.
 
         Raises:
           FolderError: another one does, or the folder cannot be written.
@@ -118,7 +118,7 @@ class Folder:
 
         Args:
           identity: what results depend on; a folder holds results of one.
-          about: what a reader wants to know besides: versions, commit, machine.
+          about: what else a reader wants to know: versions, commit, machine.
 
         Raises:
           FolderError: it holds another evaluation.
@@ -168,7 +168,7 @@ class Folder:
             ) from error
 
     def batch(self, task: Task, first: int, count: int) -> dict[str, Any] | None:
-        """Returns the results of time series `first` on, or none where they are yet to be had.
+        """Returns the results of days `first` on, or none where they are yet to be played.
 
         A file that cannot be read is named, set aside as `….corrupt`, and counts as none.
         """
@@ -176,9 +176,9 @@ class Folder:
         if not path.exists():
             return None
         try:
-            found = json_file.read(path, _Bound if task.controller == BOUND else _Batch)
-            _check(found, count)
-            return found
+            batch = json_file.read(path, _Bound if task.controller == BOUND else _Batch)
+            _check(batch, count)
+            return batch
         except ValueError as error:
             aside = path.with_suffix(".json.corrupt")
             path.replace(aside)
@@ -190,7 +190,7 @@ class Folder:
     def save(
         self, task: Task, first: int, results: Mapping[str, Any], arrays: Mapping | None = None
     ) -> None:
-        """Writes the results of a batch of time series, whole or not at all."""
+        """Writes the results of a batch of days, whole or not at all."""
         count = len(next(iter(results["metrics"].values())))
         path = self._path(task, first, count)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,11 +201,11 @@ class Folder:
         _write(path, results)
 
     def arrays(self, task: Task, first: int, count: int) -> dict[str, np.ndarray] | None:
-        """Returns what a report shows of a batch, or none where it is not there or broken."""
+        """Returns what a report draws of a batch, or none where it is not there or broken."""
         path = self._path(task, first, count).with_suffix(".npz")
         try:
-            with np.load(path) as found:
-                return dict(found)
+            with np.load(path) as stored:
+                return dict(stored)
         except FileNotFoundError:
             return None
         except (
@@ -216,8 +216,8 @@ class Folder:
 
     def worst(self, task: Task, batches: Sequence[tuple[int, int]]) -> dict[str, np.ndarray] | None:
         """Returns the arrays of the batch with the worst episode, none where none can be read."""
-        found = [self.arrays(task, first, count) for first, count in batches]
-        return worst([arrays for arrays in found if arrays is not None])
+        read = [self.arrays(task, first, count) for first, count in batches]
+        return worst([arrays for arrays in read if arrays is not None])
 
     def _path(self, task: Task, first: int, count: int) -> pathlib.Path:
         folder = self.path / "results" / f"{task.scenario}-{task.level}" / task.controller
@@ -227,7 +227,7 @@ class Folder:
 def worst(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray] | None:
     """Returns of the arrays of batches those with the worst episode, or none where there are none.
 
-    That is one that ended, the earliest; otherwise that with the fullest branch.
+    That is one that ended, the earliest; otherwise that with the most loaded branch.
     """
     steps = lambda arrays: arrays["counted"].sum() if arrays["reason"].any() else np.inf
     return min(batches, key=lambda a: (steps(a), -a["rho"].max()), default=None)
@@ -255,12 +255,12 @@ def writable(path: str | os.PathLike) -> pathlib.Path:
     return path
 
 
-def _check(found: Mapping[str, Any], count: int) -> None:
-    """Raises where the columns of a batch are not as long as it has time series."""
-    columns = {**found["metrics"], **found.get("l2rpn", {}), "endings": found.get("endings")}
+def _check(batch: Mapping[str, Any], count: int) -> None:
+    """Raises where the columns of a batch are not as long as it has days."""
+    columns = {**batch["metrics"], **batch.get("l2rpn", {}), "endings": batch.get("endings")}
     for name, values in columns.items():
         if values is not None and len(values) != count:
-            raise ValueError(f"{len(values)} values of {name} for {count} time series")
+            raise ValueError(f"{len(values)} values of {name} for {count} days")
 
 
 def _updated(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,22 +270,22 @@ def _updated(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {**identity, "environment": options.of_any_version(identity["environment"])}
 
 
-def _difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
-    """Returns how the identity of what is there differs from what is asked for, in a line."""
+def _difference(there: Mapping[str, Any], requested: Mapping[str, Any]) -> str | None:
+    """Returns how the identity of what is there differs from what is requested, in a line."""
     if there.get("format") != FORMAT:
         return f"in format {there.get('format')}, and this version writes format {FORMAT}"
-    names = dict.fromkeys(["environment", "grid", *sorted({*there, *asked})])
+    names = dict.fromkeys(["environment", "grid", *sorted({*there, *requested})])
     for name in names:
-        if there.get(name) != asked.get(name):
-            path, a, b = _first(name, there.get(name), asked.get(name))
-            return _CONTENT.get(path) or f"with {path} {a!r}, and {b!r} is asked for"
+        if there.get(name) != requested.get(name):
+            path, a, b = _first(name, there.get(name), requested.get(name))
+            return _CONTENT.get(path) or f"with {path} {a!r}, and {b!r} is requested"
     return None
 
 
-def _first(name: str, there: Any, asked: Any) -> tuple[str, Any, Any]:
+def _first(name: str, there: Any, requested: Any) -> tuple[str, Any, Any]:
     """Returns the name and both values of the first entry in which two values differ."""
-    if isinstance(there, dict) and isinstance(asked, dict):
-        for inner in sorted({*there, *asked}):
-            if there.get(inner) != asked.get(inner):
-                return _first(f"{name} {inner}", there.get(inner), asked.get(inner))
-    return name, there, asked
+    if isinstance(there, dict) and isinstance(requested, dict):
+        for inner in sorted({*there, *requested}):
+            if there.get(inner) != requested.get(inner):
+                return _first(f"{name} {inner}", there.get(inner), requested.get(inner))
+    return name, there, requested

@@ -17,16 +17,19 @@ from agents import controllers
 from agents.baselines import acopf
 from envs import grid_env
 from envs.time_series import series as series_lib
-from evaluation import episodes, exemplar, l2rpn, latency, metrics, results
+from evaluation import episodes, l2rpn, latency, metrics, report_arrays, results
 from evaluation.scenarios import suite
 
-BATCH = 25  # time series that are played together
-_LARGE, _LARGE_BATCH = 500, 8  # on more buses than this fewer: what is seen of them takes memory
+BATCH = 25  # days that are played together
+_LARGE, _LARGE_BATCH = (
+    500,
+    8,
+)  # on more buses than this fewer: what is recorded of them takes memory
 
-# What every comparison rests on, measured besides the controllers that are asked for.
+# What every comparison rests on, measured as well as the requested controllers.
 NOTHING, UNTRIPPED, BOUND = "do_nothing", "untripped", results.BOUND
-UNSEEN = (UNTRIPPED, BOUND)  # of these, those that are no controllers to show
-OPTIMAL = "acopf"  # the controller that others are compared with besides, where it plays
+REFERENCES = (UNTRIPPED, BOUND)  # of these, those that are no controllers
+OPTIMAL = "acopf"  # the other controller that all are compared with, where it plays
 
 Progress = Callable[[results.Task, int], None]  # the task, and steps of episodes that are done
 
@@ -52,11 +55,11 @@ class Plan:
         ]
 
     def played_tasks(self) -> list[results.Task]:
-        """Returns the tasks of controllers, without what is only measured beside them."""
-        return [task for task in self.tasks() if task.controller not in UNSEEN]
+        """Returns the tasks of controllers, without the references."""
+        return [task for task in self.tasks() if task.controller not in REFERENCES]
 
     def batches(self, n_bus: int) -> list[tuple[int, int]]:
-        """Returns (first time series, number) of every batch."""
+        """Returns (first day, number of days) of every batch."""
         size = _LARGE_BATCH if n_bus > _LARGE else BATCH
         return [
             (first, min(size, self.episodes - first)) for first in range(0, self.episodes, size)
@@ -79,7 +82,7 @@ class Runner:
         self._players: dict[bool, tuple[grid_env.GridEnv, episodes.Player]] = {}
 
     def left(self) -> list[tuple[results.Task, int, int]]:
-        """Returns (task, first day, number) of every batch that is not in the folder yet."""
+        """Returns (task, first day, number of days) of every batch not in the folder yet."""
         batches = self._plan.batches(self._env.grid.n_bus)
         return [
             (task, first, count)
@@ -109,27 +112,26 @@ class Runner:
                     try:
                         self._batch(task, days, first, count, lambda n, t=task: progress(t, n))
                     except (RuntimeError, ValueError) as error:
-                        if task.controller in (NOTHING, *UNSEEN):
+                        if task.controller in (NOTHING, *REFERENCES):
                             raise RuntimeError(f"{task}: {error}") from error
                         failed[task.controller] = task, error
         finally:
             self._close()
         return dict(failed.values())
 
-    def again(
-        self, series: int, progress: Progress = lambda task, steps: None
+    def play_day(
+        self, day: int, progress: Progress = lambda task, steps: None
     ) -> Iterator[tuple[results.Task, dict[str, np.ndarray]]]:
-        """Plays one time series of every scenario once more, and yields what `exemplar.of` says
-        of it.
+        """Plays one day of every scenario once more, and yields its `report_arrays.extract`.
 
-        Nothing goes into the folder; a time series is the same as it was in its batch.
+        Nothing goes into the folder; a day is the same as it was in its batch.
 
         Args:
-          series: its number among those of the plan.
-          progress: told of every step.
+          day: its number among those of the plan.
+          progress: called for every step.
         """
-        first, size = next(b for b in self._plan.batches(self._env.grid.n_bus) if series < sum(b))
-        wanted = np.arange(size) == series - first
+        first, size = next(b for b in self._plan.batches(self._env.grid.n_bus) if day < sum(b))
+        active = np.arange(size) == day - first
         try:
             for place in self._plan.scenarios:
                 days = self._days(*place)
@@ -137,9 +139,9 @@ class Runner:
                 for task in self._plan.played_tasks():
                     if task[:2] != place:
                         continue
-                    told = lambda n, t=task: progress(t, n)
-                    played = self._play(task, days, first, wanted, told)
-                    yield task, exemplar.of(played, mine, self._env, first, series - first)
+                    advance = lambda n, t=task: progress(t, n)
+                    played = self._play(task, days, first, active, advance)
+                    yield task, report_arrays.extract(played, mine, self._env, first, day - first)
         finally:
             self._close()
 
@@ -163,18 +165,18 @@ class Runner:
         mine = jax.tree.map(lambda leaf: leaf[first : first + count], days)
         begun, horizon = time.perf_counter(), self._env.horizon
         if task.controller == BOUND:
-            found = acopf.bound(self._env, mine, lambda days: progress(days * horizon))
+            bound = acopf.bound(self._env, mine, lambda days: progress(days * horizon))
             self._folder.save(task, first, {
                 "metrics": {
-                    # A day with a row that Ipopt finds no point of has no bound.
+                    # A day with a row that Ipopt does not solve has no bound.
                     "total_cost": np.where(
-                        np.isfinite(found.cost), found.cost, np.nan
+                        np.isfinite(bound.cost), bound.cost, np.nan
                     ).sum(1).tolist(),
-                    "operating_rows": np.round(found.operating, 4).tolist(),
-                    "optimal_rows": (100.0 * found.optimal_share).tolist(),
+                    "operating_rows": np.round(bound.operating, 4).tolist(),
+                    "optimal_rows": (100.0 * bound.optimal_share).tolist(),
                 },
                 "seconds": time.perf_counter() - begun,
-                "seconds_per_row": float(found.seconds.mean()),
+                "seconds_per_row": float(bound.seconds.mean()),
             })  # fmt: skip
             return
         if task.controller == UNTRIPPED:
@@ -192,11 +194,11 @@ class Runner:
         env, player = self._player(task.controller != UNTRIPPED)
         load = env.dt_h * np.asarray(mine.load_p_mw, np.float64)[:, 1:].sum(2).T
         report: dict[str, Any] = {
-            "metrics": {n: v.tolist() for n, v in metrics.compute(played.happened, env).items()},
-            "endings": metrics.endings_of_each(played.happened),
+            "metrics": {n: v.tolist() for n, v in metrics.compute(played.outcomes, env).items()},
+            "endings": metrics.endings_of_each(played.outcomes),
             "l2rpn": {
                 name: values.tolist()
-                for name, values in l2rpn.cost(played.happened, load, env.grid)._asdict().items()
+                for name, values in l2rpn.cost(played.outcomes, load, env.grid)._asdict().items()
             },
             "seconds": taken,
         }
@@ -205,21 +207,21 @@ class Runner:
             act = player.compiled(controller)
             timed = latency.measure(controller, act, recorder.states, mine, self._plan.seed)
             report["latency"] = timed and timed._asdict()
-        self._folder.save(task, first, report, exemplar.of(played, mine, env, first))
+        self._folder.save(task, first, report, report_arrays.extract(played, mine, env, first))
 
-    def _play(self, task, days, first: int, wanted: np.ndarray, progress, watch=lambda state: None):
-        """Returns the episodes of the batch from time series `first` on, of which some are wanted.
+    def _play(self, task, days, first: int, active: np.ndarray, progress, watch=lambda state: None):
+        """Returns the episodes of the batch from day `first` on; only the active are played.
 
-        The last batch may be smaller: it is filled up with time series that are left out below, as
-        another size would have to be compiled.
+        The last batch may be smaller: it is filled up with days that are left out below, as another
+        size would have to be compiled.
         """
         _, player = self._player(task.controller != UNTRIPPED)
-        count, size = wanted.size, self._plan.batches(self._env.grid.n_bus)[0][1]
+        count, size = active.size, self._plan.batches(self._env.grid.n_bus)[0][1]
         rows = np.arange(first, first + size) % self._plan.episodes
         played = player.play(
             self._controller(task.controller), jax.tree.map(lambda leaf: leaf[rows], days),
             self._plan.seed + first, progress=progress, watch=watch,
-            wanted=np.pad(wanted, (0, size - count)),
+            active=np.pad(active, (0, size - count)),
         )  # fmt: skip
         return jax.tree.map(lambda leaf: leaf[:, :count], played)
 
@@ -240,7 +242,7 @@ class Runner:
             if not protected:
                 off = dataclasses.replace(env.options.protection, enabled=False)
                 env = grid_env.make(dataclasses.replace(env.options, protection=off))
-            self._players[protected] = env, episodes.Player(env, see=True)
+            self._players[protected] = env, episodes.Player(env, record=True)
         return self._players[protected]
 
 

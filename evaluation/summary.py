@@ -1,4 +1,4 @@
-"""What an evaluation says: every controller in every scenario, and how sure one can be of it."""
+"""The summary of an evaluation: every controller in every scenario, with its intervals."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _MORE = {
 METRICS = {**metrics.METRICS, **_MORE}
 COMPARED = (runner.NOTHING, runner.OPTIMAL)  # controllers that differences are told to
 
+Summary = Mapping[str, Any]  # what summary.json holds
 Samples = dict[results.Task, dict[str, np.ndarray]]
 Strata = Sequence[np.ndarray]  # of each scenario `[n]`
 _DECIDED = ("better", "worse")
@@ -36,40 +37,40 @@ class Unfinished(RuntimeError):
 
 
 def collect(folder: results.Folder, plan: runner.Plan, n_bus: int) -> tuple[Samples, dict]:
-    """Returns every metric of every episode, `{task: {metric: [episodes]}}`, and what is besides.
+    """Returns every metric of every episode, `{task: {metric: [episodes]}}`, and notes.
 
-    Besides, by task: `endings` by reason, `latency`, `seconds` that playing took, and of the bound
-    `seconds_per_row`.
+    Notes are, by task: `endings` by reason, `latency`, `seconds` that playing took, and of the
+    bound `seconds_per_row`.
 
     Raises:
       Unfinished: a batch is missing.
     """
     samples: Samples = {}
-    besides: dict[results.Task, dict[str, Any]] = {}
+    notes: dict[results.Task, dict[str, Any]] = {}
     costs: dict[results.Task, l2rpn.Cost] = {}
     ended: dict[results.Task, np.ndarray] = {}
     batches = plan.batches(n_bus)
     for task in plan.tasks():
-        found = [folder.batch(task, first, count) for first, count in batches]
-        if None in found:
-            raise Unfinished(f"{task}: {found.count(None)} of {len(found)} batches are missing")
-        names = found[0]["metrics"]
+        played = [folder.batch(task, first, count) for first, count in batches]
+        if None in played:
+            raise Unfinished(f"{task}: {played.count(None)} of {len(played)} batches are missing")
+        names = played[0]["metrics"]
         samples[task] = {
-            name: np.concatenate([np.asarray(b["metrics"][name], float) for b in found])
+            name: np.concatenate([np.asarray(b["metrics"][name], float) for b in played])
             for name in names
         }
-        reasons = [reason for batch in found for reason in batch.get("endings", [])]
+        reasons = [reason for batch in played for reason in batch.get("endings", [])]
         ended[task] = np.array([reason != "NONE" for reason in reasons])
-        besides[task] = {
+        notes[task] = {
             "endings": metrics.tally(reasons),
-            "seconds": sum(batch["seconds"] for batch in found),
-            "latency": found[0].get("latency"),
-            "seconds_per_row": found[0].get("seconds_per_row"),
+            "seconds": sum(batch["seconds"] for batch in played),
+            "latency": played[0].get("latency"),
+            "seconds_per_row": played[0].get("seconds_per_row"),
         }
-        if "l2rpn" in found[0]:
+        if "l2rpn" in played[0]:
             costs[task] = l2rpn.Cost(
                 *(
-                    np.concatenate([np.asarray(b["l2rpn"][name], float) for b in found])
+                    np.concatenate([np.asarray(b["l2rpn"][name], float) for b in played])
                     for name in l2rpn.Cost._fields
                 )
             )
@@ -81,7 +82,7 @@ def collect(folder: results.Folder, plan: runner.Plan, n_bus: int) -> tuple[Samp
         bound = samples.get(reference(runner.BOUND))
         if bound is not None:
             _over_bound(samples[task], bound, ended[task])
-    return samples, besides
+    return samples, notes
 
 
 def _over_bound(
@@ -101,7 +102,7 @@ def _over_bound(
     mine[DISPATCH_GAP] = over(mine["cost"] * steps / horizon, least)
 
 
-def summarise(samples: Samples, besides: Mapping, plan: runner.Plan) -> dict[str, Any]:
+def summarise(samples: Samples, notes: Mapping, plan: runner.Plan) -> Summary:
     """Returns the summary as JSON has it.
 
     `rows` has one entry for each scenario, level and controller, and one for all scenarios of a
@@ -110,11 +111,11 @@ def summarise(samples: Samples, besides: Mapping, plan: runner.Plan) -> dict[str
     evaluated, with a verdict.
     """
     rows = []
-    shown = [runner.NOTHING, *plan.controllers]
-    for name in dict.fromkeys(shown):
+    names = list(dict.fromkeys([runner.NOTHING, *plan.controllers]))
+    for name in names:
         for scenario, level in plan.scenarios:
             task = results.Task(scenario, level, name)
-            rows.append(_row(scenario, level, name, [task], samples, plan, besides[task]))
+            rows.append(_row(scenario, level, name, [task], samples, plan, notes[task]))
         for level in dict.fromkeys(level for _, level in plan.scenarios):
             tasks = [results.Task(s, v, name) for s, v in plan.scenarios if v == level]
             if len(tasks) > 1:
@@ -124,15 +125,15 @@ def summarise(samples: Samples, besides: Mapping, plan: runner.Plan) -> dict[str
             "total_cost": _known(samples[task]["total_cost"]),
             "unsolved": int(np.isnan(samples[task]["total_cost"]).sum()),
             "optimal_rows": float(samples[task]["optimal_rows"].mean()),
-            "seconds_per_row": besides[task]["seconds_per_row"],
-            "seconds": besides[task]["seconds"],
+            "seconds_per_row": notes[task]["seconds_per_row"],
+            "seconds": notes[task]["seconds"],
         }
         for task in samples
         if task.controller == runner.BOUND
     }
     return {
         "metrics": {name: metric._asdict() for name, metric in METRICS.items()},
-        "controllers": list(dict.fromkeys(shown)),
+        "controllers": names,
         "scenarios": [list(pair) for pair in plan.scenarios],
         "episodes": plan.episodes,
         "rows": rows,
@@ -143,7 +144,7 @@ def summarise(samples: Samples, besides: Mapping, plan: runner.Plan) -> dict[str
 def differences(
     mine: Mapping[str, Strata], theirs: Mapping[str, Strata], seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Returns by metric how one controller differs from another on the same time series.
+    """Returns by metric how one controller differs from another on the same days.
 
     Each has `mean`, `low`, `high` and a `verdict`: "better", "worse" or "same"; "few" where there
     are too few days to say; "unequal" where one of the two survives longer, of metrics that then
@@ -151,23 +152,25 @@ def differences(
 
     Args:
       mine: by metric, samples `[n]` of each scenario.
-      theirs: of the other, on the same time series; metrics that it lacks are left out.
+      theirs: of the other, on the same days; metrics that it lacks are left out.
       seed: of the bootstrap.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_metric: dict[str, dict[str, Any]] = {}
     names = sorted(set(mine) & set(theirs), key=lambda name: name != "survival")  # it comes first
     for name in names:
         paired = [a - b for a, b in zip(mine[name], theirs[name], strict=True)]
-        found[name] = intervals.of_strata(paired, seed)._asdict()
+        by_metric[name] = intervals.mean_over_strata(paired, seed)._asdict()
         if sum(map(len, paired)) < _FEWEST:
             word = "few"
-        elif not METRICS[name].whole_day and found.get("survival", {}).get("verdict") in _DECIDED:
+        elif (
+            not METRICS[name].whole_day and by_metric.get("survival", {}).get("verdict") in _DECIDED
+        ):
             word = "unequal"
         else:
             mean = float(np.mean([values.mean() for values in mine[name]]))
-            word = verdict(METRICS[name], found[name], mean)
-        found[name]["verdict"] = word
-    return found
+            word = verdict(METRICS[name], by_metric[name], mean)
+        by_metric[name]["verdict"] = word
+    return by_metric
 
 
 def verdict(metric: metrics.Metric, difference: Mapping[str, float], mean: float) -> str:
@@ -185,12 +188,12 @@ def strata(
     tasks: Sequence[results.Task], samples: Samples, names: Iterable[str] = METRICS
 ) -> dict[str, Strata]:
     """Returns by metric, of `names` those that are known of all tasks, the samples of each."""
-    found = {}
+    samples_by_metric = {}
     for metric in names:
         values = [samples[task].get(metric) for task in tasks]
         if not any(each is None or np.isnan(each).any() for each in values):
-            found[metric] = values
-    return found
+            samples_by_metric[metric] = values
+    return samples_by_metric
 
 
 def write_csv(path: pathlib.Path, samples: Samples) -> None:
@@ -199,29 +202,27 @@ def write_csv(path: pathlib.Path, samples: Samples) -> None:
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["scenario", "level", "controller", "day", *names])
-        for task, found in samples.items():
-            if task.controller in runner.UNSEEN:
+        for task, by_metric in samples.items():
+            if task.controller in runner.REFERENCES:
                 continue
-            columns = [found.get(name) for name in names]
-            for series in range(len(found["return"])):
-                cells = [
-                    "" if c is None or np.isnan(c[series]) else repr(c[series]) for c in columns
-                ]
-                table.writerow([*task, series, *cells])
+            columns = [by_metric.get(name) for name in names]
+            for day in range(len(by_metric["return"])):
+                cells = ["" if c is None or np.isnan(c[day]) else repr(c[day]) for c in columns]
+                table.writerow([*task, day, *cells])
 
 
-def _row(scenario, level, name, tasks: Sequence[results.Task], samples, plan, besides):
+def _row(scenario, level, name, tasks: Sequence[results.Task], samples, plan, notes):
     mine = strata(tasks, samples)
-    found = {metric: intervals.describe(values, plan.seed) for metric, values in mine.items()}
+    entries = {metric: intervals.describe(values, plan.seed) for metric, values in mine.items()}
     for other in COMPARED:
         rivals = [task._replace(controller=other) for task in tasks]
         if other != name and all(rival in samples for rival in rivals):
             differing = differences(mine, strata(rivals, samples), plan.seed)
             for metric, difference in differing.items():
-                found[metric][f"less_{other}"] = difference
+                entries[metric][f"less_{other}"] = difference
     return {
-        "scenario": scenario, "level": level, "controller": name, "metrics": found,
-        **(besides or {}),
+        "scenario": scenario, "level": level, "controller": name, "metrics": entries,
+        **(notes or {}),
     }  # fmt: skip
 
 

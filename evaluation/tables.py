@@ -1,4 +1,4 @@
-"""What an evaluation found, as tables for the console, 80 columns wide."""
+"""The summary of an evaluation as tables for the console, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import rich.box
 import rich.markup
 import rich.table
 
-from evaluation import metrics, runner, summary, wording
+from evaluation import metrics, runner, wording
+from evaluation import summary as summary_lib
 
 _COLOURS = {"better": "green", "worse": "red", "same": "dim"}
 _NAME_WIDTH = 13  # of a controller; longer names are cut
 _HEADINGS = {
-    "survival": "surv.\n%", "total_cost": "cost\n$/day", summary.GAP: "over\nOPF %",
+    "survival": "surv.\n%", "total_cost": "cost\n$/day", summary_lib.GAP: "over\nOPF %",
     "energy_not_served": "ENS\nMWh", "overload": "overl.\nMVAh", "feasible": "feas.\n%",
-    "secure": "N-1\n%", summary.SCORE: "L2RPN\nscore",
+    "secure": "N-1\n%", summary_lib.SCORE: "L2RPN\nscore",
 }  # fmt: skip
 _MEANING = (
     "surv. part of the day survived; cost with every price; over OPF: that cost over AC-OPF's "
@@ -25,13 +26,13 @@ _MEANING = (
 )
 
 
-def of(found: Mapping[str, Any]) -> list[rich.table.Table]:
+def summary_tables(summary: summary_lib.Summary) -> list[rich.table.Table]:
     """Returns the tables of a summary: every metric of a pair, else one table for each scenario."""
-    others = [name for name in found["controllers"] if name != runner.NOTHING]
-    if len(others) == 1 and len(found["scenarios"]) == 1:
-        name, level = found["scenarios"][0]
+    others = [name for name in summary["controllers"] if name != runner.NOTHING]
+    if len(others) == 1 and len(summary["scenarios"]) == 1:
+        name, level = summary["scenarios"][0]
         nothing, other = (
-            wording.row(found, name, level, controller)["metrics"]
+            wording.row(summary, name, level, controller)["metrics"]
             for controller in (runner.NOTHING, others[0])
         )
         differences = {
@@ -41,34 +42,34 @@ def of(found: Mapping[str, Any]) -> list[rich.table.Table]:
         }
         titles = (wording.title(runner.NOTHING), wording.title(others[0]), "difference, paired")
         return [_pair(wording.scenario(name, level), titles, nothing, other, differences)]
-    tables = [_place(found, *place) for place in wording.places(found)]
+    tables = [_place(summary, *place) for place in wording.scenario_levels(summary)]
     tables[-1].caption = _MEANING
     return tables
 
 
-def notes(found: Mapping[str, Any]) -> list[str]:
+def notes(summary: summary_lib.Summary) -> list[str]:
     """Returns lines on what ended early, on AC-OPF, and on what another simulator says."""
     return [
         rich.markup.escape(line)
-        for line in (*_endings(found), *_bound(found), *_replayed(found))
+        for line in (*_endings(summary), *_bound(summary), *_replayed(summary))
     ]  # fmt: skip
 
 
-def compared(found: Mapping[str, Any]) -> list[rich.table.Table]:
+def compared(comparison: Mapping[str, Any]) -> list[rich.table.Table]:
     """Returns the tables of two evaluations that `report.compare.load` put side by side."""
-    pairs = sum(len(place["controllers"]) for place in found["places"])
-    tables, headings = [], ("A", "B", "B less A, paired" if found["paired"] else "")
-    for place in found["places"]:
+    pairs = sum(len(place["controllers"]) for place in comparison["places"])
+    tables, headings = [], ("A", "B", "B less A, paired" if comparison["paired"] else "")
+    for place in comparison["places"]:
         where = wording.scenario(place["scenario"], place["level"])
         if pairs > 1:
-            tables.append(_sides(where, place["controllers"], found["paired"]))
+            tables.append(_sides(where, place["controllers"], comparison["paired"]))
             continue
         for name, entry in place["controllers"].items():
             title = f"{wording.title(name)}: {where}"
             tables.append(_pair(title, headings, entry["a"], entry["b"], entry["difference"]))
-    said = [f"{side}: {path}" for side, path in zip("AB", found["folders"])]
-    said += [f"{what}: A {a}, B {b}" for what, a, b in found["differs"]]
-    if not found["paired"]:
+    said = [f"{side}: {path}" for side, path in zip("AB", comparison["folders"])]
+    said += [f"{what}: A {a}, B {b}" for what, a, b in comparison["differs"]]
+    if not comparison["paired"]:
         said.append("The days differ: each is told by itself, and who is better is not said.")
     elif pairs > 1:
         said.append("B less A on the same days; green is better, red worse (95 %).")
@@ -80,14 +81,14 @@ def _sides(title: str, pairs: Mapping[str, Mapping], paired: bool) -> rich.table
     """Returns the main metrics of every controller: B less A, or both where days differ."""
     out = _table(title)
     out.add_column("", no_wrap=True, max_width=_NAME_WIDTH)
-    shown = [m for m in wording.MAIN if any(m in entry["a"] for entry in pairs.values())]
+    columns = [m for m in wording.MAIN if any(m in entry["a"] for entry in pairs.values())]
     if not paired:
         out.add_column("")
-    for metric in shown:
+    for metric in columns:
         out.add_column(_HEADINGS[metric], justify="right", no_wrap=True)
     for name, entry in pairs.items():
         for side in ("difference",) if paired else ("a", "b"):
-            cells = [_coloured(entry[side].get(metric), signed=paired) for metric in shown]
+            cells = [_coloured(entry[side].get(metric), signed=paired) for metric in columns]
             named = rich.markup.escape(wording.title(name))
             out.add_row(named, *([] if paired else [side.upper()]), *cells)
     return out
@@ -102,7 +103,7 @@ def _pair(
     for heading in headings:
         if heading:
             out.add_column(rich.markup.escape(heading), justify="right", no_wrap=True)
-    for name, metric in summary.METRICS.items():
+    for name, metric in summary_lib.METRICS.items():
         if name not in left or name not in right or _idle(left[name], right[name]):
             continue
         cells = [_cell(left[name]), _cell(right[name])]
@@ -112,19 +113,19 @@ def _pair(
     return out
 
 
-def _place(found: Mapping[str, Any], name: str, level: str) -> rich.table.Table:
+def _place(summary: summary_lib.Summary, name: str, level: str) -> rich.table.Table:
     out = _table(wording.scenario(name, level))
     out.add_column("", no_wrap=True, max_width=_NAME_WIDTH)
-    shown = wording.known(found, name, level)
-    timed = name != summary.ALL
-    for heading in [*(_HEADINGS[metric] for metric in shown), *(["p50\nms"] if timed else [])]:
+    columns = wording.available_metrics(summary, name, level)
+    timed = name != summary_lib.ALL
+    for heading in [*(_HEADINGS[metric] for metric in columns), *(["p50\nms"] if timed else [])]:
         out.add_column(heading, justify="right", no_wrap=True)
-    for controller in found["controllers"]:
-        row = wording.row(found, name, level, controller)
+    for controller in summary["controllers"]:
+        row = wording.row(summary, name, level, controller)
         if row is None:
             continue
         cells = []
-        for metric in shown:
+        for metric in columns:
             entry = row["metrics"].get(metric)
             word = (entry or {}).get(f"less_{runner.NOTHING}", {}).get("verdict")
             cells.append(_coloured(entry and {**entry, "verdict": word}))
@@ -173,12 +174,12 @@ def _difference(entry: Mapping[str, Any] | None) -> str:
     return _cell(entry, "+", f"  [{_COLOURS.get(word, 'dim')}]{wording.VERDICTS[word]}[/]")
 
 
-def _endings(found: Mapping[str, Any]) -> Iterator[str]:
-    for controller in found["controllers"]:
+def _endings(summary: summary_lib.Summary) -> Iterator[str]:
+    for controller in summary["controllers"]:
         total, days = {}, 0
-        for name, level in found["scenarios"]:
-            row = wording.row(found, name, level, controller)
-            days += found["episodes"]
+        for name, level in summary["scenarios"]:
+            row = wording.row(summary, name, level, controller)
+            days += summary["episodes"]
             for reason, count in (row or {}).get("endings", {}).items():
                 total[reason] = total.get(reason, 0) + count
         said = wording.ended(total, days)
@@ -186,8 +187,8 @@ def _endings(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{wording.title(controller)}: {said}"
 
 
-def _bound(found: Mapping[str, Any]) -> Iterator[str]:
-    rows = list(found["bound"].values())
+def _bound(summary: summary_lib.Summary) -> Iterator[str]:
+    rows = list(summary["bound"].values())
     if rows:
         low, *_, high = sorted([1e3 * row["seconds_per_row"] for row in rows] * 2)
         taken = wording.number(high)
@@ -196,22 +197,22 @@ def _bound(found: Mapping[str, Any]) -> Iterator[str]:
         kept = sum(row["optimal_rows"] for row in rows) / len(rows)
         unsolved = sum(row["unsolved"] for row in rows)
         yield (
-            f"AC-OPF's bound: {taken} ms for each {wording.step(found)} on one core; every limit "
+            f"AC-OPF's bound: {taken} ms for each {wording.step(summary)} on one core; every limit "
             f"could be kept in {wording.number(kept)} % of them"
             + (f"; {unsolved} days have none, as Ipopt failed" if unsolved else "")
         )
 
 
-def _replayed(found: Mapping[str, Any]) -> Iterator[str]:
-    if found.get("replay"):
-        largest = lambda name: max(each[name] for each in found["replay"])
-        steps = sum(each["steps"] for each in found["replay"])
-        unsolved = sum(each["unsolved"] for each in found["replay"])
+def _replayed(summary: summary_lib.Summary) -> Iterator[str]:
+    if summary.get("replay"):
+        largest = lambda name: max(each[name] for each in summary["replay"])
+        steps = sum(each["steps"] for each in summary["replay"])
+        unsolved = sum(each["unsolved"] for each in summary["replay"])
         yield (
-            f"pandapower, given {steps:,} steps of {len(found['replay'])} days, disagrees by at "
+            f"pandapower, for {steps:,} steps of {len(summary['replay'])} days, disagrees by at "
             f"most {largest('vm_pu'):.1e} pu, {largest('va_rad'):.1e} rad, "
             f"{wording.number(largest('flow_mva'))} MVA "
             f"({wording.number(100 * largest('flow_share'))} % of a limit) and "
             f"{wording.number(100 * largest('cost_share'))} % of a step's cost"
-            + (f"; it found no solution of {unsolved:,} steps" if unsolved else "")
+            + (f"; it has no solution of {unsolved:,} steps" if unsolved else "")
         )

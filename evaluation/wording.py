@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from envs.step.termination import Reason
-from evaluation import summary
+from evaluation import summary as summary_lib
 from evaluation.scenarios import suite
 
 _ROUNDING = 1e-7  # what is smaller is that of single precision or of a solver
@@ -29,8 +28,8 @@ ENDINGS = {
 }
 # What an overview shows of the metrics.
 MAIN = (
-    "survival", "total_cost", summary.GAP, "energy_not_served", "overload", "feasible", "secure",
-    summary.SCORE,
+    "survival", "total_cost", summary_lib.GAP, "energy_not_served", "overload", "feasible",
+    "secure", summary_lib.SCORE,
 )  # fmt: skip
 
 
@@ -42,12 +41,12 @@ def title(controller: str) -> str:
 def scenario(name: str, level: str = "") -> str:
     """Returns the title of a scenario, or of all of them, at a level if one is given."""
     known = suite.SCENARIOS.get(name)
-    titled = "All scenarios" if name == summary.ALL else known.title if known else name
+    titled = "All scenarios" if name == summary_lib.ALL else known.title if known else name
     return f"{titled}, {level}" if level else titled
 
 
 def sentence(name: str, level: str) -> str:
-    """Returns what happens in a scenario, or nothing where it is not known here."""
+    """Returns what happens in a scenario, or nothing where its name is unknown."""
     known = suite.SCENARIOS.get(name)
     return getattr(known, level, "") if known else ""
 
@@ -142,29 +141,29 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def step(found: Mapping[str, Any]) -> str:
+def step(summary: summary_lib.Summary) -> str:
     """Returns how long a step of the environment is: "five minutes"."""
-    minutes = found["identity"]["environment"]["step_minutes"]
+    minutes = summary["identity"]["environment"]["step_minutes"]
     return "five minutes" if minutes == 5 else f"{minutes:g} minutes"
 
 
-def row(found: Mapping[str, Any], name: str, level: str, controller: str) -> dict | None:
+def row(summary: summary_lib.Summary, name: str, level: str, controller: str) -> dict | None:
     """Returns the row of a summary, or none."""
-    for each in found["rows"]:
+    for each in summary["rows"]:
         if (each["scenario"], each["level"], each["controller"]) == (name, level, controller):
             return each
     return None
 
 
-def known(found: Mapping[str, Any], name: str, level: str) -> list[str]:
+def available_metrics(summary: summary_lib.Summary, name: str, level: str) -> list[str]:
     """Returns the main metrics that anybody has in a scenario."""
-    there = [row(found, name, level, controller) for controller in found["controllers"]]
+    there = [row(summary, name, level, controller) for controller in summary["controllers"]]
     return [m for m in MAIN if any(each is not None and m in each["metrics"] for each in there)]
 
 
-def places(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def scenario_levels(summary: summary_lib.Summary) -> list[tuple[str, str]]:
     """Returns (scenario, level) of every row, "all" first of each level that has it."""
-    levels = dict.fromkeys(level for _, level in found["scenarios"])
-    there = {(each["scenario"], each["level"]) for each in found["rows"]}
-    whole = [(summary.ALL, level) for level in levels if (summary.ALL, level) in there]
-    return whole + [tuple(pair) for pair in found["scenarios"]]
+    levels = dict.fromkeys(level for _, level in summary["scenarios"])
+    there = {(each["scenario"], each["level"]) for each in summary["rows"]}
+    whole = [(summary_lib.ALL, level) for level in levels if (summary_lib.ALL, level) in there]
+    return whole + [tuple(pair) for pair in summary["scenarios"]]

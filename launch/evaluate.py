@@ -8,11 +8,10 @@
     python -m launch.evaluate --case=case14 --env=protection.recloses=false --env=horizon_steps=144
 
 Writes a folder: `report.html` (one page that needs no network), `summary.json`, `episodes.csv`, and
-the results of every 25 time series, so that what is interrupted goes on where it was. Doing
-nothing is
-always there to compare with, and so is, unless --bound=false, the least that AC optimal power flow
-says each day costs. A run may still be going on; its policy is restored in this process, whatever
-devices it was trained on.
+the results of every 25 days, so that an interrupted evaluation goes on where it was. Doing nothing
+is always there to compare with, and so is, unless --bound=false, the least that AC optimal power
+flow says each day costs. A run may still be going on; its policy is restored in this process,
+whatever devices it was trained on.
 """
 
 from __future__ import annotations
@@ -86,8 +85,8 @@ _COMPARE = flags.DEFINE_list(
 )
 _REPLAY = flags.DEFINE_enum(
     "replay", None, ["pandapower"],
-    "Play the worst episode of each controller and scenario again in this simulator, and tell how "
-    "far it disagrees.",
+    "Solve the worst episode of each controller and scenario again in this simulator, and report "
+    "how far it disagrees.",
 )  # fmt: skip
 _REPLAY_DAY = command_line.define_number(
     "replay_day", None,
@@ -121,14 +120,16 @@ def main(argv: list[str]) -> int:
         machine.check_platform(_PLATFORM.value)
         _check_replay()
         run = run_folder.RunFolder(_WORKDIR.value) if _WORKDIR.value else None
-        request = evaluation_request.of(evaluation_request.Asked(**_asked()), run)
+        request = evaluation_request.from_flags(
+            evaluation_request.EvaluationFlags(**_flag_values()), run
+        )
         say = lambda text: console.print(text, markup=False, soft_wrap=True)
         folder = results.Folder(request.folder, say)
         folder.hold()
         folder.open(request.identity, _about(request.restored))
     except (
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
-        results.FolderError, reference_check.Absent,
+        results.FolderError, reference_check.SimulatorMissing,
     ) as error:  # fmt: skip
         return command_line.refuse(error)
     interrupt.raise_error()  # From here on there is something to go on from.
@@ -148,18 +149,18 @@ def main(argv: list[str]) -> int:
     return exit_codes.FAILED
 
 
-def _asked() -> dict:
-    """Returns what flags say of an evaluation, by the names of `evaluation_request.Asked`."""
-    given = (
+def _flag_values() -> dict:
+    """Returns the flags of an evaluation by the names of `EvaluationFlags`."""
+    named = (
         _CONTROLLERS, _SCENARIOS, _LEVEL, _EPISODES, _SPLIT, _SEED, _BOUND, _CASE, _FLEET, _LAYOUT,
         _ENV, _TEAM, _OUT,
     )  # fmt: skip
     checkpoint = _CHECKPOINT.value if flags.FLAGS["checkpoint"].present else None
-    return {"checkpoint": checkpoint, **{flag.name: flag.value for flag in given}}
+    return {"checkpoint": checkpoint, **{flag.name: flag.value for flag in named}}
 
 
 def _evaluate(console, folder, request, run) -> int:
-    """Plays what is left of a request, writes what was found, and returns the exit code."""
+    """Plays what is left of a request, writes the results, and returns the exit code."""
     from evaluation import runner, summary, tables
     from evaluation.report import page
 
@@ -173,19 +174,19 @@ def _evaluate(console, folder, request, run) -> int:
             "again\n"
         )
     plan = _with_earlier(plan, work, {task.controller for task in failed})
-    samples, besides = summary.collect(folder, plan, env.grid.n_bus)
-    found = summary.summarise(samples, besides, plan)
-    knows = {name: make(name).knows for name in found["controllers"]}
-    found = {**folder.manifest(), **found, "knows": knows}
+    samples, notes = summary.collect(folder, plan, env.grid.n_bus)
+    content = summary.summarise(samples, notes, plan)
+    knows = {name: make(name).knows for name in content["controllers"]}
+    content = {**folder.manifest(), **content, "knows": knows}
 
     def write() -> pathlib.Path:
-        (folder.path / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
-        return page.write(folder, found, plan, env, run.path if run else None)
+        (folder.path / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
+        return page.write(folder, content, plan, env, run.path if run else None)
 
     summary.write_csv(folder.path / "episodes.csv", samples)
     report = write()
     if _REPLAY.value:
-        found["replay"] = _replayed(console, folder, plan, request)
+        content["replay"] = _replay(console, folder, plan, request)
         write()
 
     whose = f"{request.restored} beside doing nothing" if request.restored else "controllers"
@@ -193,9 +194,9 @@ def _evaluate(console, folder, request, run) -> int:
         f"{env.grid.name}, layout {env.options.layout}: {whose} on the same {plan.episodes} "
         f"{plan.split} days of each scenario; means with 95 % bootstrap intervals\n"
     )
-    for table in tables.of(found):
+    for table in tables.summary_tables(content):
         console.print(table)
-    for line in tables.notes(found):
+    for line in tables.notes(content):
         console.print(line)
     console.print(
         f"written to {os.path.relpath(folder.path)}; open {os.path.relpath(report)}", soft_wrap=True
@@ -214,37 +215,34 @@ def _with_earlier(plan, work, failed: set[str]):
 
 
 def _check_replay() -> None:
-    """Refuses to begin what could not be played again at the end, maybe after hours."""
+    """Refuses to begin what could not be replayed at the end, maybe after hours."""
     from evaluation import reference_check
 
-    series = _REPLAY_DAY.value
+    day = _REPLAY_DAY.value
     if _REPLAY.value:
         reference_check.simulator()
-    elif series is not None:
-        raise ValueError(f"--replay_day={series}: says what --replay=pandapower replays; give both")
-    if series is not None and series >= _EPISODES.value:
+    elif day is not None:
+        raise ValueError(f"--replay_day={day}: says what --replay=pandapower replays; give both")
+    if day is not None and day >= _EPISODES.value:
         raise ValueError(
-            f"--replay_day={series}: time series are 0 to {_EPISODES.value - 1} (--episodes="
+            f"--replay_day={day}: days are 0 to {_EPISODES.value - 1} (--episodes="
             f"{_EPISODES.value})"
         )
 
 
-def _replayed(console, folder, plan, request) -> list[dict]:
+def _replay(console, folder, plan, request) -> list[dict]:
     from evaluation import reference_check, runner
 
-    env, series = request.env, _REPLAY_DAY.value
-    rounds = (
-        1 if series is None else 2
-    )  # A time series is played again before the other simulator has it.
+    env, day = request.env, _REPLAY_DAY.value
+    rounds = 1 if day is None else 2  # A chosen day is played again before it is checked.
     days = rounds * len(plan.played_tasks())
     with _Progress(console, [(None, 0, days)], env.horizon) as progress:
-        if series is None:
-            recorded = reference_check.worst(folder, plan, env.grid.n_bus)
+        if day is None:
+            recorded = reference_check.worst_episodes(folder, plan, env.grid.n_bus)
         else:
-            recorded = runner.Runner(env, folder, request.make, plan).again(
-                series, progress.advance
-            )
-        return reference_check.each(recorded, env.grid, env.dt_h, progress.advance)
+            work = runner.Runner(env, folder, request.make, plan)
+            recorded = work.play_day(day, progress.advance)
+        return reference_check.check_episodes(recorded, env.grid, env.dt_h, progress.advance)
 
 
 def _about(restored: str | None) -> dict:
@@ -272,14 +270,14 @@ def _compare(folders: list[str]) -> int:
             raise ValueError(
                 f"--compare={','.join(folders)}: give two folders that launch.evaluate wrote"
             )
-        found = compare.load(*folders)
+        comparison = compare.load(*folders)
         out = results.writable(_OUT.value or folders[0])
     except (ValueError, OSError, results.FolderError) as error:
         return command_line.refuse(error)
-    for table in tables.compared(found):
+    for table in tables.compared(comparison):
         console.print(table)
     try:
-        page = compare.write(found, out)
+        page = compare.write(comparison, out)
     except OSError as error:
         sys.stderr.write(
             f"error: {os.path.relpath(out)}: the comparison is not written ({error})\n"

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for: its environment, plan and controllers, or a clear refusal."""
+"""The request of an evaluation: its environment, plan and controllers, or a clear refusal."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from learner import checkpoint
 LEARNED, ALL = "learned", "all"
 
 
-class Mistake(ValueError):
-    """What was asked for cannot be; the message names the flag, the value and the remedy."""
+class FlagError(ValueError):
+    """A flag cannot be met; the message names the flag, the value and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What the flags of the same names say; none where they were not given."""
+class EvaluationFlags:
+    """The values of the flags of the same names; none where they are not set."""
 
     controllers: list[str] | None
     scenarios: list[str]
@@ -62,35 +62,35 @@ class Request:
     folder: pathlib.Path  # where results go
 
 
-def of(asked: Asked, run: run_folder.RunFolder | None) -> Request:
-    """Returns what `asked` amounts to, with the policy of `run` where there is one.
+def from_flags(flags: EvaluationFlags, run: run_folder.RunFolder | None) -> Request:
+    """Returns the request that `flags` make, with the policy of `run` where there is one.
 
     Raises:
-      ValueError: it cannot be; `Mistake` where a flag is at fault.
+      ValueError: it cannot be met; `FlagError` where a flag is at fault.
       OSError: a file cannot be read.
     """
-    options = _environment(asked, run)
-    plan = _plan(asked, run)
+    options = _environment(flags, run)
+    plan = _plan(flags, run)
     try:
         env = grid_env.make(options)
     except ValueError as error:
-        raise Mistake(str(error) if run else _name_flags(str(error), asked)) from error
+        raise FlagError(str(error) if run else _name_flags(str(error), flags)) from error
     for scenario, level in plan.scenarios:
         # Traced, not drawn: refuses what does not go with the grid or its fleet.
         series = suite.make(scenario, level, options, plan.split)
-        jax.eval_shape(lambda key, of=series: of(key, env.grid, env.fleet), jax.random.PRNGKey(0))
+        jax.eval_shape(lambda key, s=series: s(key, env.grid, env.fleet), jax.random.PRNGKey(0))
     identity = {
         "environment": dataclasses.asdict(options), "split": plan.split, "seed": plan.seed,
         "grid": digest.hexdigest(env.grid), "fleet": digest.hexdigest(env.fleet),
     }  # fmt: skip
     learned = restored = None
     if LEARNED in plan.controllers:
-        which, experiment = asked.checkpoint or "newest", run.experiment()
+        which, experiment = flags.checkpoint or "newest", run.experiment()
         learned, policy = _learned(run, networks.make(env.layout, experiment.team), which)
         identity["policy"] = policy
         restored = f"the {which} checkpoint of {experiment.name} (update {policy['update']})"
     make = lambda name: learned if name == LEARNED else registry.make(name, env)
-    return Request(env, plan, make, identity, restored, _folder(asked, run, env, identity))
+    return Request(env, plan, make, identity, restored, _folder(flags, run, env, identity))
 
 
 def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
@@ -106,107 +106,107 @@ def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str)
     return controllers.learned(nets, bundle), policy
 
 
-def _environment(asked: Asked, run: run_folder.RunFolder | None) -> EnvOptions:
+def _environment(flags: EvaluationFlags, run: run_folder.RunFolder | None) -> EnvOptions:
     """Returns the options of the environment; a run's are its own."""
-    options = _without_run(asked) if run is None else _of_run(asked, run)
+    options = _without_run(flags) if run is None else _of_run(flags, run)
     # Every evaluation says how secure steps were; the reward stays as it is.
     return dataclasses.replace(options, screen_outages=True)
 
 
-def _without_run(asked: Asked) -> EnvOptions:
+def _without_run(flags: EvaluationFlags) -> EnvOptions:
     for flag, remedy in (
         ("team", "it is the team of a checkpoint"),
         ("checkpoint", "it says which of a run's checkpoints"),
     ):
-        if getattr(asked, flag) is not None:
-            raise Mistake(
-                f"--{flag}={getattr(asked, flag)}: {remedy}, so it needs --workdir, the folder "
+        if getattr(flags, flag) is not None:
+            raise FlagError(
+                f"--{flag}={getattr(flags, flag)}: {remedy}, so it needs --workdir, the folder "
                 "of a run; give that, or leave it out"
             )
-    fields = option_fields.assigned("--env", asked.env, EnvOptions)
-    named = _named(asked)
+    fields = option_fields.assigned("--env", flags.env, EnvOptions)
+    named = _named(flags)
     for name in named.keys() & fields.keys():
-        raise Mistake(
+        raise FlagError(
             f"--env={name}={fields[name]}: --{name}={named[name]} is given too; leave one out"
         )
     if not fields.get("screen_outages", True):
-        raise Mistake(
+        raise FlagError(
             "--env=screen_outages=false: every evaluation screens outages, to say how secure steps "
             "were; leave it out"
         )
     try:
         return option_fields.replaced(EnvOptions(layout="full"), {**fields, **named})
     except ValueError as error:
-        raise Mistake(_name_flags(str(error), asked)) from error
+        raise FlagError(_name_flags(str(error), flags)) from error
 
 
-def _of_run(asked: Asked, run: run_folder.RunFolder) -> EnvOptions:
+def _of_run(flags: EvaluationFlags, run: run_folder.RunFolder) -> EnvOptions:
     where = os.path.relpath(run.path)
-    if asked.env:
-        raise Mistake(
-            f"--env={asked.env[0]}: the environment of the run in {where} is its own; "
+    if flags.env:
+        raise FlagError(
+            f"--env={flags.env[0]}: the environment of the run in {where} is its own; "
             "leave --env out, or --workdir to evaluate baselines in another"
         )
     experiment = run.experiment()
-    for name, value in _named(asked).items():
+    for name, value in _named(flags).items():
         own = getattr(experiment.env, name)
         if own != value:
-            raise Mistake(
+            raise FlagError(
                 f"--{name}={value}: the checkpoint in {where} is of {name} {own}; leave "
                 f"--{name} out to evaluate it there, or --workdir to evaluate baselines on {value}"
             )
-    if asked.team not in (None, experiment.team.kind):
-        raise Mistake(
-            f"--team={asked.team}: the checkpoint in {where} is of a team "
+    if flags.team not in (None, experiment.team.kind):
+        raise FlagError(
+            f"--team={flags.team}: the checkpoint in {where} is of a team "
             f"{experiment.team.kind}; leave --team out"
         )
     return experiment.env
 
 
-def _name_flags(message: str, asked: Asked) -> str:
+def _name_flags(message: str, flags: EvaluationFlags) -> str:
     """Returns `message` with fields of the environment spelt as the flags that set them."""
-    flag = lambda field: f"--{field[1]}" if field[1] in _named(asked) else f"--env={field[1]}"
+    flag = lambda field: f"--{field[1]}" if field[1] in _named(flags) else f"--env={field[1]}"
     return re.sub(r"(?<![\w.-])env\.([\w.]+)(?==)", flag, message)
 
 
-def _named(asked: Asked) -> dict[str, str]:
+def _named(flags: EvaluationFlags) -> dict[str, str]:
     """Returns what flags of their own say of the environment."""
-    named = {"case": asked.case, "fleet": asked.fleet, "layout": asked.layout}
+    named = {"case": flags.case, "fleet": flags.fleet, "layout": flags.layout}
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _plan(asked: Asked, run: run_folder.RunFolder | None) -> runner.Plan:
+def _plan(flags: EvaluationFlags, run: run_folder.RunFolder | None) -> runner.Plan:
     baselines = list(registry.BASELINES)
     for flag, known in (
         ("controllers", [LEARNED, *baselines]),
         ("scenarios", suite.SCENARIOS),
         ("level", suite.LEVELS),
     ):
-        if getattr(asked, flag) == []:
-            raise Mistake(f"--{flag}=: names none; give one or more of {', '.join(known)}")
-        for name in getattr(asked, flag) or ():
+        if getattr(flags, flag) == []:
+            raise FlagError(f"--{flag}=: names none; give one or more of {', '.join(known)}")
+        for name in getattr(flags, flag) or ():
             if name != ALL or flag == "level":
                 choices.require(f"--{flag}", name, known)
-    names = asked.controllers or ([LEARNED] if run else [ALL])
+    names = flags.controllers or ([LEARNED] if run else [ALL])
     if ALL in names:
         names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
     if LEARNED in names and run is None:
-        raise Mistake("--controllers=learned: needs --workdir, the folder of a run")
-    scenarios = list(suite.SCENARIOS) if ALL in asked.scenarios else asked.scenarios
-    places = [(scenario, level) for level in asked.level for scenario in scenarios]
+        raise FlagError("--controllers=learned: needs --workdir, the folder of a run")
+    scenarios = list(suite.SCENARIOS) if ALL in flags.scenarios else flags.scenarios
+    places = [(scenario, level) for level in flags.level for scenario in scenarios]
     return runner.Plan(
         tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),
-        asked.episodes, asked.split, asked.seed, asked.bound,
+        flags.episodes, flags.split, flags.seed, flags.bound,
     )  # fmt: skip
 
 
-def _folder(asked: Asked, run, env, identity) -> pathlib.Path:
-    if asked.out:
-        return pathlib.Path(asked.out)
-    tail = f"{asked.split}-seed{asked.seed}"
+def _folder(flags: EvaluationFlags, run, env, identity) -> pathlib.Path:
+    if flags.out:
+        return pathlib.Path(flags.out)
+    tail = f"{flags.split}-seed{flags.seed}"
     if run is not None:
         if "policy" not in identity:
             return run.evaluation / f"baselines-{tail}"
         version = identity["policy"]["update"]
-        return run.evaluation / f"{asked.checkpoint or 'newest'}-{version}-{tail}"
+        return run.evaluation / f"{flags.checkpoint or 'newest'}-{version}-{tail}"
     return pathlib.Path("evaluations") / f"{env.grid.name}-{env.options.layout}-{tail}"

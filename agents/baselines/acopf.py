@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import controllers
-from agents.baselines import acopf_model, workers
+from agents.baselines import acopf_model, acopf_problem, workers
 from envs import grid_env
 from envs.case import connectivity
 from envs.case import grid as grid_lib
@@ -19,7 +19,7 @@ from envs.step import layout as layout_lib
 from envs.step import switching
 from envs.time_series import series as series_lib
 
-# Left free for what the step does besides: the change of losses, and what loads draw by then.
+# Left free for what else the step does: the change of losses, and what loads draw by then.
 _RATE_SHARE, _VOLTAGE_MARGIN_PU = 0.995, 5e-4
 
 
@@ -27,12 +27,12 @@ class _Site(NamedTuple):
     """What a worker needs of an environment."""
 
     grid: grid_lib.Grid
-    prices: acopf_model.Prices
-    controls: acopf_model.Controls
+    prices: acopf_problem.Prices
+    controls: acopf_problem.Controls
     movable: np.ndarray  # indices into the loads, of those that may be moved
     curtailed: bool  # whether plants may be; otherwise they feed in what there is
     plant_bus: np.ndarray
-    voltage_held: np.ndarray  # bool `[n_bus]`, a generator holds it and nobody moves its set-point
+    fixed_setpoint: np.ndarray  # bool `[n_bus]`, a generator's bus whose set-point nobody moves
     load_share: float
 
 
@@ -42,7 +42,7 @@ class Situation(NamedTuple):
     load_p_mw: np.ndarray  # `[n_load]`
     load_q_mvar: np.ndarray  # `[n_load]`
     available_mw: np.ndarray  # `[n_plant]`
-    given_mw: np.ndarray  # `[n_gen]` what condensers draw, negative
+    condenser_mw: np.ndarray  # `[n_gen]` what condensers draw, negative
     gen_on: np.ndarray  # bool `[n_gen]`
     p_low_mw: np.ndarray  # `[n_gen]`
     p_high_mw: np.ndarray  # `[n_gen]`
@@ -73,11 +73,11 @@ def acopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
         going = np.flatnonzero(~np.asarray(state.terminated))
         ahead = jax.tree.map(np.asarray, situation(state, series))
         problems = [(jax.tree.map(lambda x, i=i: x[i], ahead), memory[i]) for i in going]
-        found = dict(zip(going, pool.map(problems)))
-        memory = [found[i].warm if i in found else None for i in range(len(memory))]
-        found = {i: solution for i, solution in found.items() if solution.found}
-        action = np.array(translate(state, series, _targets(site, ahead, found)))
-        action[[i for i in range(len(action)) if i not in found]] = 0.0  # as planned
+        solutions = dict(zip(going, pool.map(problems)))
+        memory = [solutions[i].warm if i in solutions else None for i in range(len(memory))]
+        solved = {i: solution for i, solution in solutions.items() if solution.solved}
+        action = np.array(translate(state, series, _targets(site, ahead, solved)))
+        action[[i for i in range(len(action)) if i not in solved]] = 0.0  # as planned
         return action, memory
 
     return controllers.Controller(
@@ -90,7 +90,7 @@ class Bound(NamedTuple):
     """What AC optimal power flow, free in time, says of days `[B]`; infinite where it fails."""
 
     cost: np.ndarray  # `[B, rows]` $, every price included
-    operating: np.ndarray  # `[B, rows]` $ of generation and of moving loads alone, at that point
+    operating: np.ndarray  # `[B, rows]` $ of generation and of moving loads alone, at that optimum
     optimal_share: np.ndarray  # of rows in which every limit can be kept
     seconds: np.ndarray  # that a row took in the mean
 
@@ -112,7 +112,7 @@ def bound(
     Args:
       env: the environment.
       series: leaves `[B, rows, …]`.
-      progress: told how many more days are done.
+      progress: called with the number of days just done.
       count: processes to solve in; 0 for one a core.
     """
     site = _site(env, every_control=True)
@@ -122,16 +122,16 @@ def bound(
     rows = jax.tree.map(lambda leaf: leaf[:, 1:] if leaf.ndim > 1 else leaf, series)
     rows = rows.replace(day=jnp.repeat(series.day[:, None], rows.load_p_mw.shape[1], 1))
     situations = jax.tree.map(np.asarray, free(rows))
-    found = []
+    bounds = []
     try:
         for begin in range(0, days, pool.count):
             chosen = range(begin, min(begin + pool.count, days))
             problems = [jax.tree.map(lambda x, d=d: x[d], situations) for d in chosen]
-            found += pool.map(problems)
+            bounds += pool.map(problems)
             progress(len(chosen))
     finally:
         pool.close()
-    cost, operating, optimal, seconds = (np.array(column) for column in zip(*found))
+    cost, operating, optimal, seconds = (np.array(column) for column in zip(*bounds))
     return Bound(env.dt_h * cost, env.dt_h * operating, optimal, seconds)
 
 
@@ -145,22 +145,22 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
         movable = movable if "load" in action else np.zeros(0, int)
         moved = moved[layout_lib.voltage_controls(env.layout, grid)]
     curtailed = every_control or "curtailment" in action
-    held = np.isin(np.arange(grid.n_bus), grid.gen.bus)
+    pv = np.isin(np.arange(grid.n_bus), grid.gen.bus)
     return _Site(
         grid,
-        acopf_model.Prices(
+        acopf_problem.Prices(
             options.load_control_price, options.curtailment_price, options.lost_load_price,
             options.surplus_price,
             # What is overloaded for long trips, which a step by itself does not see.
             options.overload_price if every_control else options.lost_load_price,
             options.voltage_price, options.reactive_price,
             # Limits of angles are kept where nothing is charged for them, too.
-            options.angle_price or acopf_model.Prices.angle,
+            options.angle_price or acopf_problem.Prices.angle,
         ),
-        acopf_model.Controls(
+        acopf_problem.Controls(
             grid.loads[movable], plants if curtailed else np.zeros(0, int)
         ),
-        movable, curtailed, plants, held & ~np.isin(np.arange(grid.n_bus), moved),
+        movable, curtailed, plants, pv & ~np.isin(np.arange(grid.n_bus), moved),
         options.load_control_share,
     )  # fmt: skip
 
@@ -170,20 +170,21 @@ def _next(env: grid_env.GridEnv, state: grid_env.State, series: series_lib.TimeS
     now, limits = series.at(state.t + 1), env.limits
     gen_on = now.gen_status == series_lib.IN_SERVICE
     idle = actions_lib.read(env.layout, env.site, jnp.zeros(env.layout.action_size))
-    asked = actions_lib.project(
+    feasible = actions_lib.project(
         limits, idle, now, state.gen_p_mw, gen_on, state.vm_pu, state.energy_mwh
     )
     branch = switching.advance(
         state.branch, now.branch_status, recloses=env.options.protection.recloses
     )
-    dead = state.vm_pu <= 0
+    off = state.vm_pu <= 0  # de-energised
     connected = 1.0 - state.frequency.shed_share
     return Situation(
         now.load_p_mw * connected, now.load_q_mvar * connected, now.renewable_mw,
-        jnp.where(gen_on, state.condenser_mw, 0.0), gen_on, asked.gen_low_mw, asked.gen_high_mw,
-        asked.vm_setpoint_pu,
-        jnp.where(dead, limits.vm_min_pu, state.vm_pu - limits.voltage_ramp),
-        jnp.where(dead, limits.vm_max_pu, state.vm_pu + limits.voltage_ramp),
+        jnp.where(gen_on, state.condenser_mw, 0.0), gen_on,
+        feasible.gen_low_mw, feasible.gen_high_mw,
+        feasible.vm_setpoint_pu,
+        jnp.where(off, limits.vm_min_pu, state.vm_pu - limits.voltage_ramp),
+        jnp.where(off, limits.vm_max_pu, state.vm_pu + limits.voltage_ramp),
         branch.closed, connected,
     )  # fmt: skip
 
@@ -201,15 +202,15 @@ def _anywhere(env: grid_env.GridEnv, now: series_lib.TimeSeries) -> Situation:
     )  # fmt: skip
 
 
-def _targets(site: _Site, ahead: Situation, found: dict[int, acopf_model.Solution]):
-    """Returns what the solutions ask for, `[B, …]`; rows without one are left as they come."""
+def _targets(site: _Site, ahead: Situation, solutions: dict[int, acopf_problem.Solution]):
+    """Returns the targets of the solutions `[B, …]`; rows without one are left as they come."""
     shape = ahead.load_p_mw.shape[:1]
     unit = np.zeros((*shape, site.grid.n_gen))
-    # Loads are asked for as they would be whole: relays hold off the same share of what is asked.
+    # Of loads as they would be whole: relays hold off the same share of their target.
     connected = np.asarray(ahead.connected)[:, None]
     voltage, load = np.array(ahead.setpoint_pu), np.array(ahead.load_p_mw / connected)
     renewable = np.array(ahead.available_mw)
-    for i, solution in found.items():
+    for i, solution in solutions.items():
         unit[i], voltage[i] = solution.p_mw, solution.vm_pu
         load[i, site.movable] += solution.moved_mw / connected[i]
         if site.curtailed:
@@ -223,8 +224,7 @@ def _step_solver(site: _Site):
 
     def solve(problem):
         situation, warm = problem
-        point = _point(site, situation, _RATE_SHARE, _VOLTAGE_MARGIN_PU)
-        return model.solve(point, warm)
+        return model.solve(_problem(site, situation, _RATE_SHARE, _VOLTAGE_MARGIN_PU), warm)
 
     return solve
 
@@ -237,46 +237,52 @@ def _day_solver(site: _Site):
         costs, operating, optimal, seconds, warm = [], [], [], [], None
         for index in range(len(situations.closed)):
             row = Situation(*(leaf[index] for leaf in situations))
-            point = _point(site, row, 1.0, 0.0)
-            found = model.cheapest(point, warm)
-            warm = found.warm
+            problem = _problem(site, row, 1.0, 0.0)
+            solution = model.cheapest(problem, warm)
+            warm = solution.warm
             # What is cut off from every unit nobody can serve.
-            dead = point.energised[site.grid.loads] == 0.0
-            cut_off = max(float(row.load_p_mw[dead].sum()), 0.0)
-            costs.append(found.cost_per_h + site.prices.lost_load * cut_off)
-            operating.append(found.operating_per_h)
-            optimal.append(found.optimal and cut_off == 0.0)
-            seconds.append(found.seconds)
+            off = problem.energised[site.grid.loads] == 0.0
+            cut_off = max(float(row.load_p_mw[off].sum()), 0.0)
+            costs.append(solution.cost_per_h + site.prices.lost_load * cut_off)
+            operating.append(solution.operating_per_h)
+            optimal.append(solution.optimal and cut_off == 0.0)
+            seconds.append(solution.seconds)
         return costs, operating, np.mean(optimal), np.mean(seconds)
 
     return solve
 
 
-def _point(site: _Site, row: Situation, rate_share: float, margin: float) -> acopf_model.Point:
-    """Returns a situation as an operating point to optimise."""
+def _problem(
+    site: _Site, row: Situation, rate_share: float, margin: float
+) -> acopf_problem.Problem:
+    """Returns the optimal power flow of a situation."""
     grid = site.grid
     gen, bus, n = grid.gen, grid.bus, grid.n_bus
     on = np.asarray(row.gen_on, bool)
     load_p, load_q = (np.bincount(grid.loads, x, n) for x in (row.load_p_mw, row.load_q_mvar))
     energised = connectivity.energised(grid, row.closed, on, load_p)
-    given = np.bincount(gen.bus, row.given_mw, n)
+    fixed = np.bincount(gen.bus, row.condenser_mw, n)
     if not site.curtailed:
-        given += np.bincount(site.plant_bus, row.available_mw, n)
+        fixed += np.bincount(site.plant_bus, row.available_mw, n)
     pv = np.isin(np.arange(n), gen.bus[on])
     low, high = bus.vm_min_pu + margin, bus.vm_max_pu - margin
-    moved = pv & ~site.voltage_held
+    moved = pv & ~site.fixed_setpoint
     low = np.where(moved, np.clip(row.vm_low_pu, bus.vm_min_pu, bus.vm_max_pu), low)
     high = np.where(moved, np.clip(row.vm_high_pu, bus.vm_min_pu, bus.vm_max_pu), high)
-    fixed = pv & site.voltage_held
-    low, high = np.where(fixed, row.setpoint_pu, low), np.where(fixed, row.setpoint_pu, high)
-    movable = row.load_p_mw[site.movable], row.load_q_mvar[site.movable]
-    return acopf_model.Point(
-        load_p * energised, load_q * energised, given * energised,
-        np.minimum(row.p_low_mw, row.p_high_mw) * on, row.p_high_mw * on,
-        np.where(on, gen.q_min_mvar, 0.0), np.where(on, gen.q_max_mvar, 0.0), low, high, pv,
-        np.asarray(row.closed, float)
-        * (energised[grid.branch.from_bus] & energised[grid.branch.to_bus]),
-        energised.astype(float), *movable, site.load_share,
-        row.available_mw * energised[site.controls.plant_bus] if site.curtailed else np.zeros(0),
-        rate_share,
+    stays = pv & site.fixed_setpoint
+    low, high = np.where(stays, row.setpoint_pu, low), np.where(stays, row.setpoint_pu, high)
+    ends = energised[grid.branch.from_bus] & energised[grid.branch.to_bus]
+    available = (
+        row.available_mw * energised[site.controls.plant_bus] if site.curtailed else np.zeros(0)
+    )
+    return acopf_problem.Problem(
+        load_p_mw=load_p * energised, load_q_mvar=load_q * energised, fixed_mw=fixed * energised,
+        p_low_mw=np.minimum(row.p_low_mw, row.p_high_mw) * on, p_high_mw=row.p_high_mw * on,
+        q_low_mvar=np.where(on, gen.q_min_mvar, 0.0),
+        q_high_mvar=np.where(on, gen.q_max_mvar, 0.0),
+        vm_low_pu=low, vm_high_pu=high, pv=pv,
+        closed=np.asarray(row.closed, float) * ends, energised=energised.astype(float),
+        movable_p_mw=row.load_p_mw[site.movable], movable_q_mvar=row.load_q_mvar[site.movable],
+        movable_share=site.load_share, available_mw=available,
+        rate_share=rate_share,
     )  # fmt: skip

@@ -10,7 +10,8 @@ import numpy as np
 from envs.case import grid as grid_lib
 from envs.powerflow import admittance
 
-# Of every program: no word from Ipopt, and what it found is asked for and not raised.
+PASSED_RAD = 1e-5  # beyond a limit of angles from where on it counts as passed
+# Of every program: no word from Ipopt, and its success is asked for, not raised.
 QUIET = {"print_time": False, "error_on_fail": False, "ipopt.print_level": 0, "ipopt.sb": "yes"}
 
 
@@ -53,3 +54,11 @@ def at_bus(grid: grid_lib.Grid, bus: np.ndarray) -> casadi.DM:
     """Returns the matrix `[n_bus, n]` that adds up, at each bus, what stands at `bus` `[n]`."""
     rows, columns = [int(b) for b in bus], list(range(len(bus)))
     return casadi.DM(casadi.Sparsity.triplet(grid.n_bus, len(columns), rows, columns), 1)
+
+
+def beyond_angle(
+    branch: grid_lib.Branches, va_rad: np.ndarray, limits: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Returns how far θ_from − θ_to is beyond its limits `[n_branch]` rad, negative within."""
+    (low, high), angle = limits, va_rad[branch.from_bus] - va_rad[branch.to_bus]
+    return np.maximum(low - angle, angle - high)

@@ -10,8 +10,7 @@ import numpy as np
 from agents.baselines import acopf_equations
 from envs.case import grid as grid_lib
 
-_MOST = 20.0  # times what is given; more is no load at all
-_PASSED_RAD = 1e-5  # beyond a limit of angles from where on it counts as passed
+_MOST = 20.0  # times the loads; more is no load at all
 # By identity of the grid, and whether limits of angles are kept.
 _programs: dict[tuple[int, bool], tuple[weakref.ref, casadi.Function]] = {}
 
@@ -50,7 +49,7 @@ def factor(
             limit if angles else np.zeros(0)
             for limit in (branch.angle_min_rad, branch.angle_max_rad)
         )  # fmt: skip
-        found = program(
+        answer = program(
             x0=start, lbx=np.concatenate(lower), ubx=np.concatenate(upper),
             lbg=np.concatenate([np.zeros(2 * n), np.full(2 * limited, -np.inf), least]),
             ubg=np.concatenate([np.zeros(2 * n + 2 * limited), most]),
@@ -61,17 +60,19 @@ def factor(
                 f"{grid.name}: no factor on the loads makes AC optimal power flow feasible (Ipopt: "
                 f"{program.stats()['return_status']})"
             )
-        va = np.asarray(found["x"]).ravel()[:n]
-        across = va[branch.from_bus] - va[branch.to_bus]
-        beyond = np.maximum(branch.angle_min_rad - across, across - branch.angle_max_rad)
-        if beyond.max() <= _PASSED_RAD:
+        values = np.asarray(answer["x"]).ravel()
+        limits = branch.angle_min_rad, branch.angle_max_rad
+        if (
+            acopf_equations.beyond_angle(branch, values[:n], limits).max()
+            <= acopf_equations.PASSED_RAD
+        ):
             break
-    return float(found["x"][-1])
+    return float(values[-1])
 
 
 def _program(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
-    of, program = _programs.get((id(grid), angles), (None, None))
-    if of is None or of() is not grid:
+    owner, program = _programs.get((id(grid), angles), (None, None))
+    if owner is None or owner() is not grid:
         program = _build(grid, angles)
         _programs[id(grid), angles] = weakref.ref(grid), program
     return program
@@ -81,13 +82,13 @@ def _build(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
     equations, n, g = acopf_equations.of(grid), grid.n_bus, grid.n_gen
     symbol = casadi.SX.sym
     p, q, grown = symbol("p", g), symbol("q", g), symbol("grown")
-    load_p, load_q, given = symbol("load_p", n), symbol("load_q", n), symbol("given", n)
+    load_p, load_q, fixed = symbol("load_p", n), symbol("load_q", n), symbol("fixed", n)
     gen = acopf_equations.at_bus(grid, grid.gen.bus)
     rate = grid.branch.rate_mva / grid.base_mva
     limited = np.flatnonzero(np.isfinite(rate)).tolist()
     square = casadi.DM(rate[limited] ** 2)
     constraints = casadi.vertcat(
-        equations.p_out + grown * load_p - given - gen @ p,
+        equations.p_out + grown * load_p - fixed - gen @ p,
         equations.q_out + grown * load_q - gen @ q,
         equations.from_squared[limited] - square,
         equations.to_squared[limited] - square,
@@ -101,7 +102,7 @@ def _build(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
         "loadability", "ipopt",
         {
             "x": casadi.vertcat(equations.va, equations.vm, p, q, grown), "f": -grown,
-            "g": constraints, "p": casadi.vertcat(load_p, load_q, given),
+            "g": constraints, "p": casadi.vertcat(load_p, load_q, fixed),
         },
         {**acopf_equations.QUIET, "ipopt.tol": 1e-6},
     )  # fmt: skip

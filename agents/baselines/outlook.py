@@ -34,14 +34,14 @@ class Outlook:
         self,
         state: grid_env.State,
         days: series_lib.TimeSeries,
-        answers: list[dc_dispatch.Answer | None],
+        answers: list[dc_dispatch.Setpoints | None],
     ) -> np.ndarray:
         """Returns the actions `[B, action_size]` that ask for `answers`; as planned for None."""
         given = [answer for answer in answers if answer is not None]
         if not given:
             return np.zeros((len(answers), self._env.layout.action_size), np.float32)
         every = [given[0] if answer is None else answer for answer in answers]
-        stacked = dc_dispatch.Answer(*(np.stack(x).astype(np.float32) for x in zip(*every)))
+        stacked = dc_dispatch.Setpoints(*(np.stack(x).astype(np.float32) for x in zip(*every)))
         action = np.array(self._write(state, days, stacked))
         action[[answer is None for answer in answers]] = 0.0
         return action
@@ -80,7 +80,7 @@ class Outlook:
         back &= self._env.options.protection.recloses
         return available & ((why == switching.CLOSED) | back)
 
-    def _action(self, state, series, answer: dc_dispatch.Answer) -> chex.Array:
+    def _action(self, state, series, answer: dc_dispatch.Setpoints) -> chex.Array:
         ahead = series.at(state.t + 1)
         # What plants and loads will do is not known: they are asked for as shares of it.
         targets = actions_lib.Targets(

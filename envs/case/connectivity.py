@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
@@ -26,6 +28,19 @@ def islands(grid: grid_lib.Grid, closed: np.ndarray) -> np.ndarray:
       closed: bool `[n_branch]`, branches in service.
     """
     return csgraph.connected_components(links(grid, closed), directed=False)[1]
+
+
+def is_whole(grid: grid_lib.Grid, out: Iterable[int]) -> bool:
+    """Returns whether the grid is in one piece without the branches `out`."""
+    closed = np.ones(grid.n_branch, bool)
+    closed[list(out)] = False
+    return not islands(grid, closed).any()
+
+
+def distances(grid: grid_lib.Grid) -> np.ndarray:
+    """Returns the least number of branches between buses `[n_bus, n_bus]`, infinite for none."""
+    graph = links(grid, np.ones(grid.n_branch, bool))
+    return csgraph.shortest_path(graph, directed=False, unweighted=True)
 
 
 def energised(

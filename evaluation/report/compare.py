@@ -11,7 +11,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from envs.inputs import bounds, json_file
-from evaluation import intervals, results, summary, wording
+from evaluation import intervals, results, wording
+from evaluation import summary as summary_lib
 from evaluation.report import numbers, page
 
 _NAME = "compare.html"
@@ -28,14 +29,13 @@ class _Summary(TypedDict):
     controllers: list[str]
 
 
-Rows = dict[results.Task, dict[int, dict[str, float]]]  # by time series, by metric
+Rows = dict[results.Task, dict[int, dict[str, float]]]  # by day, by metric
 
 
 def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
     """Returns two evaluations side by side.
 
-    `paired` says whether their days are the same; then differences are B less A on the time
-    series that
+    `paired` says whether their days are the same; then differences are B less A on the days that
     both have. `places` has, by scenario and controller that both have, `a`, `b` and `difference`
     of every metric, the last empty where days differ. `differs` has (what, in A, in B).
 
@@ -49,7 +49,7 @@ def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
     """
     paths = pathlib.Path(a), pathlib.Path(b)
     manifests = [results.Folder(path).manifest() for path in paths]
-    found = [_summary(path) for path in paths]
+    summaries = [_summary(path) for path in paths]
     rows = [_episodes(path) for path in paths]
     identities = [manifest["identity"] for manifest in manifests]
     paired = _days(identities[0]) == _days(identities[1])
@@ -72,12 +72,12 @@ def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
     return {
         "folders": [str(path) for path in paths],
         "paired": paired,
-        "differs": [*_differs(manifests), *_missing(found)],
+        "differs": [*_differs(manifests), *_missing(summaries)],
         "places": list(places.values()),
     }
 
 
-def write(found: Mapping[str, Any], out: pathlib.Path) -> pathlib.Path:
+def write(comparison: Mapping[str, Any], out: pathlib.Path) -> pathlib.Path:
     """Writes `compare.html` of what `load` returned into a folder, and returns where it is."""
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -85,14 +85,14 @@ def write(found: Mapping[str, Any], out: pathlib.Path) -> pathlib.Path:
     path.write_text(
         page.template("compare.html").render(
             title="Two evaluations side by side",
-            found=found,
-            main=[_overview(place, found["paired"]) for place in found["places"]],
+            comparison=comparison,
+            main=[_overview(place, comparison["paired"]) for place in comparison["places"]],
             places=[
                 (wording.scenario(place["scenario"], place["level"]), [
-                    _everything(name, entry, found["paired"])
+                    _everything(name, entry, comparison["paired"])
                     for name, entry in place["controllers"].items()
                 ])
-                for place in found["places"]
+                for place in comparison["places"]
             ],
         ),
         encoding="utf-8",
@@ -102,10 +102,10 @@ def write(found: Mapping[str, Any], out: pathlib.Path) -> pathlib.Path:
 
 def _days(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the days of an evaluation follow from."""
-    found = {name: identity.get(name) for name in _DAYS}
-    options = found["environment"] or {}
+    origin = {name: identity.get(name) for name in _DAYS}
+    options = origin["environment"] or {}
     kept = {name: value for name, value in options.items() if name not in _NOT_DAYS}
-    return {**found, "environment": kept}
+    return {**origin, "environment": kept}
 
 
 def _unlike(identities) -> list[str]:
@@ -119,31 +119,31 @@ def _unlike(identities) -> list[str]:
 
 def _without(rows: Mapping[int, Mapping[str, float]], metrics) -> dict[int, dict[str, float]]:
     return {
-        series: {name: value for name, value in row.items() if name not in metrics}
-        for series, row in rows.items()
+        day: {name: value for name, value in row.items() if name not in metrics}
+        for day, row in rows.items()
     }
 
 
 def _summary(path: pathlib.Path) -> dict[str, Any]:
     def parse(path: pathlib.Path) -> dict[str, Any]:
-        found = json_file.contents(path)
-        bounds.accept("", found, _Summary)
-        return found
+        summary = json_file.contents(path)
+        bounds.accept("", summary, _Summary)
+        return summary
 
     return _read(path / "summary.json", parse)
 
 
 def _episodes(path: pathlib.Path) -> Rows:
     def parse(path: pathlib.Path) -> Rows:
-        found: Rows = {}
+        rows: Rows = {}
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
             task = results.Task(row.pop("scenario"), row.pop("level"), row.pop("controller"))
-            series = int(row.pop("day"))
-            values = {name: float(row[name]) for name in summary.METRICS if row.get(name)}
-            found.setdefault(task, {})[series] = values
-        if not found:
+            day = int(row.pop("day"))
+            values = {name: float(row[name]) for name in summary_lib.METRICS if row.get(name)}
+            rows.setdefault(task, {})[day] = values
+        if not rows:
             raise ValueError("no episode in it")
-        return found
+        return rows
 
     return _read(path / "episodes.csv", parse)
 
@@ -163,24 +163,24 @@ def _read(path: pathlib.Path, parse):
 
 
 def _pair(a: Mapping[int, Mapping], b: Mapping[int, Mapping], paired: bool, seed: int):
-    """Returns each metric of both, and B less A where the time series are the same."""
+    """Returns each metric of both, and B less A where the days are the same."""
     days = sorted({*a} & {*b}) if paired else []
     entry: dict[str, Any] = {"a": {}, "b": {}, "difference": {}, "days": len(days)}
     strata: tuple[dict, dict] = {}, {}
-    for name in summary.METRICS:
+    for name in summary_lib.METRICS:
         mine = [_column(side, days or sorted(side), name) for side in (a, b)]
         if any(values is None for values in mine):
             continue
-        for of, side, values in zip("ab", strata, mine):
+        for letter, side, values in zip("ab", strata, mine):
             side[name] = [values]
-            entry[of][name] = intervals.describe([values], seed)
+            entry[letter][name] = intervals.describe([values], seed)
     if days:
-        entry["difference"] = summary.differences(strata[1], strata[0], seed)
+        entry["difference"] = summary_lib.differences(strata[1], strata[0], seed)
     return entry
 
 
 def _column(rows: Mapping[int, Mapping[str, float]], days, name: str) -> np.ndarray | None:
-    values = [rows[series].get(name) for series in days]
+    values = [rows[day].get(name) for day in days]
     return np.array(values, float) if values and None not in values else None
 
 
@@ -193,10 +193,10 @@ def _differs(manifests) -> Iterator[tuple[str, str, str]]:
             yield name, str(a), str(b)
 
 
-def _missing(found) -> Iterator[tuple[str, str, str]]:
+def _missing(summaries) -> Iterator[tuple[str, str, str]]:
     """Returns how many days, which scenarios and which controllers only one of two has."""
     for name in ("episodes", "scenarios", "controllers"):
-        a, b = (side.get(name) for side in found)
+        a, b = (side.get(name) for side in summaries)
         if a != b:
             said = [
                 ", ".join(" ".join(x) if isinstance(x, list) else str(x) for x in side)
@@ -209,26 +209,26 @@ def _missing(found) -> Iterator[tuple[str, str, str]]:
 def _flat(entry: Any, name: str = "") -> dict[str, Any]:
     if not isinstance(entry, Mapping):
         return {name: entry}
-    found = {}
+    flat = {}
     for key, value in entry.items():
         # The first two levels of a manifest are headings.
         inner = key if name in ("", "identity", "about", "environment") else f"{name}.{key}"
-        found |= _flat(value, inner)
-    return found
+        flat |= _flat(value, inner)
+    return flat
 
 
 def _overview(place: Mapping[str, Any], paired: bool) -> numbers.Table:
     """Returns the main metrics of every controller: B less A, or both where days differ."""
-    shown = [
+    metrics = [
         metric for metric in wording.MAIN
         if any(metric in entry["a"] for entry in place["controllers"].values())
     ]  # fmt: skip
-    columns = [(summary.METRICS[m].title, summary.METRICS[m].unit) for m in shown]
+    columns = [(summary_lib.METRICS[m].title, summary_lib.METRICS[m].unit) for m in metrics]
     rows = []
     for name, entry in place["controllers"].items():
         sides = (("B less A", "difference"),) if paired else (("A", "a"), ("B", "b"))
         for said, side in sides:
-            cells = [_cell(entry[side].get(metric), paired) for metric in shown]
+            cells = [_cell(entry[side].get(metric), paired) for metric in metrics]
             rows.append((f"{wording.title(name)}, {said}", "", cells))
     return numbers.Table(wording.scenario(place["scenario"], place["level"]), columns, rows)
 
@@ -242,7 +242,7 @@ def _everything(name: str, entry: Mapping[str, Any], paired: bool) -> numbers.Ta
         if paired:
             cells.append(_cell(entry["difference"][metric], True))
         if any(cell.text != "0" or cell.range for cell in cells):
-            kind = summary.METRICS[metric]
+            kind = summary_lib.METRICS[metric]
             rows.append((kind.title, kind.unit, cells))
     note = f"{entry['days']} days that both have" if paired else ""
     return numbers.Table(wording.title(name), columns, rows, note)

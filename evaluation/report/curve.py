@@ -27,7 +27,7 @@ def read(run_path: pathlib.Path) -> dict[str, list[float]] | None:
 
 
 def _points(path: pathlib.Path) -> dict[float, tuple[float, float]]:
-    found = {}
+    points = {}
     for line in path.read_text(errors="replace").splitlines():
         try:
             row = json_file.parse(line)
@@ -37,5 +37,5 @@ def _points(path: pathlib.Path) -> dict[float, tuple[float, float]]:
             continue
         step, value, nothing = (row.get(name) for name in ("step", _RETURN, _NOTHING))
         if bounds.fits(step, float) and bounds.fits(value, float):
-            found[step] = value, nothing if bounds.fits(nothing, float) else float("nan")
-    return found
+            points[step] = value, nothing if bounds.fits(nothing, float) else float("nan")
+    return points

@@ -1,4 +1,4 @@
-"""What happened to a grid over a day: outages, trips, switching, relays, de-energised buses."""
+"""The events of a day on a grid: outages, trips, switching, relays, de-energised buses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ import numpy as np
 from envs.case import grid as grid_lib
 from envs.step import switching
 
-CLOSED, TAKEN, TRIPPED, OPENED = (
-    0,
-    1,
-    2,
-    3,
-)  # in service, out by the time series, by protection, by choice
+# In service; out of service by the time series, by protection, by the controller.
+CLOSED, OUTAGE, TRIPPED, OPENED = range(4)
 _SHED = 1e-6  # share of load that relays hold off, below which it is rounding
 
 
 class Event(NamedTuple):
-    """Something that happened to a part of the grid."""
+    """One event at one part of the grid."""
 
     step: int
     where: str  # a branch, a unit, load, buses
@@ -29,31 +25,31 @@ class Event(NamedTuple):
     before: str = ""  # what it carried or produced in the step before
 
 
-def of(
+def episode_events(
     arrays: Mapping[str, np.ndarray], grid: grid_lib.Grid, *, recloses: bool = True
 ) -> list[Event]:
-    """Returns the events of an episode; in a step the time series's, then switching, then trips
-    by round.
+    """Returns the events of an episode; in a step outages first, then switching, then trips by
+    round.
 
     Args:
-      arrays: what `exemplar.of` returns of the worst episode.
+      arrays: from `report_arrays.extract`.
       grid: the grid.
       recloses: whether what tripped is closed again by itself.
     """
-    found: list[Event] = []
+    rows: list[Event] = []
     for step in range(int(arrays["counted"].sum())):
-        found += _units(arrays, grid, step)
-        found += _branches(arrays, grid, step, recloses)
-        found += _trips(arrays, grid, step)
-        found += _load(arrays, step)
-    return found
+        rows += _units(arrays, grid, step)
+        rows += _branches(arrays, grid, step, recloses)
+        rows += _trips(arrays, grid, step)
+        rows += _load(arrays, step)
+    return rows
 
 
 def service(arrays: Mapping[str, np.ndarray], step: int) -> np.ndarray:
     """Returns why each branch is in service or out at a step, `CLOSED` to `OPENED` `[n_branch]`."""
     why, available = arrays["why"][step], arrays["available"][step]
     tripped, opened = why == switching.TRIPPED, why == switching.OPENED
-    return np.select([~available, tripped, opened], [TAKEN, TRIPPED, OPENED], CLOSED)
+    return np.select([~available, tripped, opened], [OUTAGE, TRIPPED, OPENED], CLOSED)
 
 
 def branch_name(grid: grid_lib.Grid, branch: int) -> str:
@@ -83,9 +79,9 @@ def _units(arrays, grid: grid_lib.Grid, step: int) -> Iterator[Event]:
     on, was = arrays["gen_on"][step], _before(arrays["gen_on"], step)
     for gen in np.flatnonzero(was & ~on):
         produced = f"{arrays['gen_p_mw'][step - 1][gen]:.0f} MW" if step else ""
-        yield Event(step, unit_name(grid, gen), _gone(step), 0, produced)
+        yield Event(step, unit_name(grid, gen), _outage(step), 0, produced)
     for gen in np.flatnonzero(~was & on):
-        yield Event(step, unit_name(grid, gen), "given back")
+        yield Event(step, unit_name(grid, gen), "returned to service")
 
 
 def _branches(arrays, grid: grid_lib.Grid, step: int, recloses: bool) -> Iterator[Event]:
@@ -94,9 +90,9 @@ def _branches(arrays, grid: grid_lib.Grid, step: int, recloses: bool) -> Iterato
     was = arrays["why"][step - 1] if step else np.full_like(why, switching.CLOSED)
     for branch in np.flatnonzero(was_available & ~available):
         loading = _loading(arrays, step, branch)
-        yield Event(step, f"branch {branch_name(grid, branch)}", _gone(step), 0, loading)
+        yield Event(step, f"branch {branch_name(grid, branch)}", _outage(step), 0, loading)
     for branch in np.flatnonzero(~was_available & available):
-        yield Event(step, f"branch {branch_name(grid, branch)}", "given back")
+        yield Event(step, f"branch {branch_name(grid, branch)}", "returned to service")
     for branch in np.flatnonzero((was != switching.OPENED) & (why == switching.OPENED)):
         yield Event(step, f"branch {branch_name(grid, branch)}", "opened by the controller")
     for branch in np.flatnonzero((was != switching.CLOSED) & (why == switching.CLOSED)):
@@ -120,15 +116,15 @@ def _load(arrays, step: int) -> Iterator[Event]:
         yield Event(step, f"{100 * (shed - was):.1f} % of load", "shed by frequency relays")
     elif shed < was - _SHED:
         yield Event(step, f"{100 * (was - shed):.1f} % of load", "connected again")
-    dark = int((~arrays["energised"][step]).sum())
-    was_dark = int((~arrays["energised"][step - 1]).sum()) if step else 0
-    if dark != was_dark and arrays["reason"][step] == 0:
-        count = abs(dark - was_dark)
-        what = "lost voltage" if dark > was_dark else "given voltage again"
+    out = int((~arrays["energised"][step]).sum())
+    was_out = int((~arrays["energised"][step - 1]).sum()) if step else 0
+    if out != was_out and arrays["reason"][step] == 0:
+        count = abs(out - was_out)
+        what = "de-energised" if out > was_out else "energised again"
         yield Event(step, f"{count} bus" if count == 1 else f"{count} buses", what)
 
 
-def _gone(step: int) -> str:
+def _outage(step: int) -> str:
     return "taken out of service" if step else "out of service from the start"
 
 

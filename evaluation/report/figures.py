@@ -10,17 +10,17 @@ import numpy as np
 from envs import grid_env
 from envs.case import grid as grid_lib
 from evaluation import wording
-from evaluation.report import exemplars, svg
+from evaluation.report import day_records, svg
 
 _LEFT, _RIGHT, _TOP = 44.0, 464.0, 10.0
 _HEIGHT, _BOTTOM = 190.0, 30.0  # of a chart, and what its hours take of it
-_UNITS, _UNIT_HEIGHT, _FEW_HEIGHT = 6, 44.0, 74.0  # units shown; how tall each, and each of few
-_FILLED = 1.06  # of the limit: loadings are shown at least up to here
+_UNITS, _UNIT_HEIGHT, _FEW_HEIGHT = 6, 44.0, 74.0  # units drawn; how tall each, and each of few
+_FILLED = 1.06  # of the limit: the axis of loadings reaches at least up to here
 
 
-def voltage(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Markup:
+def voltage(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.Markup:
     """Returns bus voltages of all days in pu: all, the middle 90 %, and the median; limits."""
-    lowest, p5, median, p95, highest = shown.days["vm_quantiles"].T
+    lowest, p5, median, p95, highest = records.days["vm_quantiles"].T
     low, high = float(env.grid.bus.vm_min_pu.min()), float(env.grid.bus.vm_max_pu.max())
     canvas, x, y = _chart("Bus voltages over the day", env, svg.spread(lowest, highest, low, high))
     svg.frame(canvas, x, y, _hours(env), "{:.2f}".format)
@@ -33,14 +33,14 @@ def voltage(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Mark
     return canvas.markup()
 
 
-def loading(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Markup:
-    """Returns branch loadings of all days in % of the limit: the fullest, 95 % and the median."""
-    median, p95, fullest = 100.0 * shown.days["rho_quantiles"].T
-    top = max(_FILLED * 100.0, float(np.nanmax(fullest, initial=0.0)) * 1.05)
+def loading(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.Markup:
+    """Returns branch loadings of all days, % of the limit: most loaded, 95 % and median."""
+    median, p95, highest = 100.0 * records.days["rho_quantiles"].T
+    top = max(_FILLED * 100.0, float(np.nanmax(highest, initial=0.0)) * 1.05)
     canvas, x, y = _chart("Branch loadings over the day", env, (0.0, top))
     svg.frame(canvas, x, y, _hours(env), wording.compact)
     hours = x(_times(env))
-    canvas.band(hours, y(p95), y(fullest), "wide")
+    canvas.band(hours, y(p95), y(highest), "wide")
     canvas.band(hours, y(median), y(p95), "narrow")
     canvas.line(hours, y(median), "middle")
     _limit(canvas, x, y, 100.0, "limit", above=False)
@@ -50,32 +50,32 @@ def loading(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Mark
     return canvas.markup()
 
 
-def frequency(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Markup:
+def frequency(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.Markup:
     """Returns the lowest frequency of all days, and that of the worst day, in Hz."""
     nominal, options = env.frequency.nominal_hz, env.frequency
-    lowest = shown.days["frequency_low"]
-    steps = shown.steps
-    nadir, held = (shown.worst[name][:steps] for name in ("nadir_hz", "frequency_hz"))
+    lowest = records.days["frequency_low"]
+    steps = records.steps
+    nadir, final = (records.worst[name][:steps] for name in ("nadir_hz", "frequency_hz"))
     band = (nominal - options.band_hz, nominal + options.band_hz)
-    canvas, x, y = _chart("System frequency", env, svg.spread(lowest, nadir, held, band))
+    canvas, x, y = _chart("System frequency", env, svg.spread(lowest, nadir, final, band))
     svg.frame(canvas, x, y, _hours(env), "{:.2f}".format if y.high - y.low < 2 else "{:.1f}".format)
     hours = x(_times(env))
     canvas.line(hours, y(lowest), "aside")
     canvas.line(hours[:steps], y(nadir), "thin")
-    canvas.line(hours[:steps], y(held), "middle")
+    canvas.line(hours[:steps], y(final), "middle")
     for value in band:
         canvas.rule(x.start, float(y(value)), x.stop, float(y(value)), "bound")
     shed = nominal - options.shed_first_hz
     if y.low < shed:
         _limit(canvas, x, y, shed, "relays shed load", above=True)
-    _end(canvas, shown, x, y, env)
+    _end(canvas, records, x, y, env)
     return canvas.markup()
 
 
-def generation(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Markup:
-    """Returns the units that left their plan most, one above the other, in MW, beside the plan."""
-    grid, steps = env.grid, shown.steps
-    chosen = departed(shown, grid)
+def generation(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.Markup:
+    """Returns the units that left their plan most, one above the other, with the plan, in MW."""
+    grid, steps = env.grid, records.steps
+    chosen = departed(records, grid)
     tall = _FEW_HEIGHT if len(chosen) <= _UNITS // 2 else _UNIT_HEIGHT
     bottom = _TOP + tall * max(len(chosen), 1)
     canvas = svg.Canvas(svg.WIDTH, bottom + _BOTTOM, "Units against their plan on the worst day")
@@ -83,7 +83,7 @@ def generation(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.M
     hours = x(_times(env))
     for row, gen in enumerate(chosen):
         floor = _TOP + tall * (row + 1) - 5
-        power, plan = shown.worst["gen_p_mw"][:steps, gen], shown.worst["plan_p_mw"][:, gen]
+        power, plan = records.worst["gen_p_mw"][:steps, gen], records.worst["plan_p_mw"][:, gen]
         top = max(float(grid.gen.p_max_mw[gen]), float(power.max(initial=0.0)))
         least = min(0.0, float(power.min(initial=0.0)), float(grid.gen.p_min_mw[gen]))
         y = svg.Axis(least, top, floor, floor - tall + 14)
@@ -97,22 +97,24 @@ def generation(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.M
         span = f"{wording.compact(least)} to {wording.compact(top)}"
         canvas.text(x.start - 6, middle + 11, span, "small", "end")
     svg.across(canvas, x, bottom, _hours(env))
-    if shown.died:
+    if records.ended_early:
         at = float(x(steps * env.dt_h))
         canvas.rule(at, _TOP, at, bottom, "end")
     return canvas.markup()
 
 
-def departed(shown: exemplars.Exemplar, grid: grid_lib.Grid) -> np.ndarray:
+def departed(records: day_records.DayRecords, grid: grid_lib.Grid) -> np.ndarray:
     """Returns the units that left their plan most on the worst day, in the order of the case."""
-    steps = shown.steps
-    apart = np.abs(shown.worst["gen_p_mw"] - shown.worst["plan_p_mw"])[:steps, grid.units].sum(0)
+    steps = records.steps
+    apart = np.abs(records.worst["gen_p_mw"] - records.worst["plan_p_mw"])[:steps, grid.units].sum(
+        0
+    )
     return np.sort(grid.units[np.argsort(-apart, kind="stable")[:_UNITS]])
 
 
-def balance(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Markup:
+def balance(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.Markup:
     """Returns load, units, wind and sun on the worst day, in MW."""
-    steps, worst = shown.steps, shown.worst
+    steps, worst = records.steps, records.worst
     units = worst["gen_p_mw"][:steps, env.grid.units].sum(1)
     served = (1.0 - worst["shed_share"][:steps]) * worst["load_mw"][:steps]
     used = worst["renewable_mw"][:steps]
@@ -126,35 +128,35 @@ def balance(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Mark
     if env.fleet.n_renewable:
         canvas.band(hours[:steps], y(used), y(worst["available_mw"][:steps]), "spilled")
         canvas.line(hours[:steps], y(used), "renewable")
-    _end(canvas, shown, x, y, env)
+    _end(canvas, records, x, y, env)
     return canvas.markup()
 
 
-def storage(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Markup | None:
+def storage(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.Markup | None:
     """Returns the energy in all batteries on the worst day in MWh, or none without batteries."""
     capacity = float(env.fleet.storage.energy_mwh.sum())
     if not env.fleet.n_storage or capacity <= 0:
         return None
-    stored = shown.worst["energy_mwh"][: shown.steps].sum(1)
+    stored = records.worst["energy_mwh"][: records.steps].sum(1)
     canvas, x, y = _chart("Energy in batteries on the worst day", env, (0.0, 1.08 * capacity), 0.7)
     svg.frame(canvas, x, y, _hours(env), wording.compact, most=4)
-    canvas.line(x(_times(env))[: shown.steps], y(stored), "middle")
+    canvas.line(x(_times(env))[: records.steps], y(stored), "middle")
     _limit(canvas, x, y, capacity, "full", above=False)
-    _end(canvas, shown, x, y, env)
+    _end(canvas, records, x, y, env)
     return canvas.markup()
 
 
-def cost(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> markupsafe.Markup:
+def cost(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.Markup:
     """Returns what the worst day cost an hour, every price included, in $/h."""
-    rate = shown.worst["cost"][: shown.steps] / env.dt_h
+    rate = records.worst["cost"][: records.steps] / env.dt_h
     top = max(float(rate.max(initial=1.0)), 1.0)
     # A step with lost load costs a thousand times one without.
     bent = rate.size > 0 and top > 20.0 * max(float(np.median(rate)), 1.0)
     low = min(0.0, float(rate.min(initial=0.0)))
     canvas, x, y = _chart("Cost of the worst day", env, (low, 1.05 * top), 0.7, bent=bent)
     svg.frame(canvas, x, y, _hours(env), wording.compact, most=4)
-    canvas.line(x(_times(env))[: shown.steps], y(rate), "middle")
-    _end(canvas, shown, x, y, env)
+    canvas.line(x(_times(env))[: records.steps], y(rate), "middle")
+    _end(canvas, records, x, y, env)
     return canvas.markup()
 
 
@@ -211,10 +213,10 @@ def _limit(canvas, x, y, value: float, words: str, *, above: bool) -> None:
     canvas.text(x.stop - 3, at - 4 if above else at + 12, words, "note", "end")
 
 
-def _end(canvas, shown: exemplars.Exemplar, x, y, env: grid_env.GridEnv) -> None:
+def _end(canvas, records: day_records.DayRecords, x, y, env: grid_env.GridEnv) -> None:
     """Marks where the worst day ended early."""
-    if shown.died:
-        at = float(x(shown.steps * env.dt_h))
+    if records.ended_early:
+        at = float(x(records.steps * env.dt_h))
         canvas.rule(at, min(y.start, y.stop), at, max(y.start, y.stop), "end")
         aside, anchor = (-4, "end") if at > 0.75 * x.stop else (4, "start")
         canvas.text(at + aside, y.stop + 10, "ended", "note", anchor)

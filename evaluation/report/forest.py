@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import markupsafe
 import numpy as np
 
-from evaluation import summary, wording
+from evaluation import summary as summary_lib
+from evaluation import wording
 from evaluation.report import palette, svg
 
 _NAME, _VALUE = 100.0, 412.0  # where names end, and where the plot ends and numbers begin
@@ -19,7 +19,7 @@ _SHARES = ("%", "% of day")  # units of metrics that go from 0 to 100
 
 
 def plot(
-    found: Mapping[str, Any],
+    summary: summary_lib.Summary,
     places: Sequence[tuple[str, str]],
     metric: str,
     looks: Mapping[str, palette.Look],
@@ -27,20 +27,20 @@ def plot(
     """Returns the plot of a metric, or none where nobody has it.
 
     Args:
-      found: a summary.
+      summary: of the evaluation.
       places: (scenario, level) in the order they are shown.
       metric: its name.
       looks: of controllers.
     """
     groups = []
     for name, level in places:
-        rows = [(c, wording.row(found, name, level, c)) for c in found["controllers"]]
+        rows = [(c, wording.row(summary, name, level, c)) for c in summary["controllers"]]
         rows = [(c, row["metrics"][metric]) for c, row in rows if row and metric in row["metrics"]]
         if rows:
             groups.append((wording.scenario(name, level), rows))
     if not groups:
         return None
-    kind = summary.METRICS[metric]
+    kind = summary_lib.METRICS[metric]
     values = [entry[end] for _, rows in groups for _, entry in rows for end in ("low", "high")]
     x = _axis(values, kind.unit == "% of day")
     tall = sum(_HEADING + _ROW * len(rows) for _, rows in groups)

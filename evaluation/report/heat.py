@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 
 from envs import grid_env
-from evaluation import exemplar
+from evaluation import report_arrays
 from evaluation.report import svg
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 124.0, 464.0, 6.0, 44.0
@@ -36,7 +36,7 @@ def controls(days: Mapping[str, np.ndarray], env: grid_env.GridEnv) -> markupsaf
       days: has `action_size` `[24, action_size]`, 0 to 1.
       env: names the controls.
     """
-    hours = min(exemplar.HOURS, int(np.ceil(env.horizon * env.dt_h)))
+    hours = min(report_arrays.HOURS, int(np.ceil(env.horizon * env.dt_h)))
     size = days["action_size"][:hours]
     known = np.flatnonzero(np.isfinite(size).any(1))
     size = np.nan_to_num(size[: known.max(initial=-1) + 1])  # later no day went on

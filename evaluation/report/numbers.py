@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation import runner, standing, summary, wording
+from evaluation import ranking, runner, wording
+from evaluation import summary as summary_lib
 
 _MARKS = {"better": "▲", "worse": "▼", "same": "=", "unequal": "◦"}
 
@@ -40,37 +41,39 @@ _NONE = Cell("–")
 
 
 def overview(
-    found: Mapping[str, Any], samples: summary.Samples, name: str, level: str
+    summary: summary_lib.Summary, samples: summary_lib.Samples, name: str, level: str
 ) -> Table:  # fmt: skip
     """Returns the main metrics of every controller in a scenario, or in all of a level."""
-    shown = wording.known(found, name, level)
-    leading = {m: standing.best(found, samples, name, level, m) for m in shown}
-    columns = [_heading(metric) for metric in shown] + [("p50 of a decision", "ms")]
+    metrics = wording.available_metrics(summary, name, level)
+    leading = {m: ranking.best(summary, samples, name, level, m) for m in metrics}
+    columns = [_heading(metric) for metric in metrics] + [("p50 of a decision", "ms")]
     rows = []
-    for controller in found["controllers"]:
-        row = wording.row(found, name, level, controller)
+    for controller in summary["controllers"]:
+        row = wording.row(summary, name, level, controller)
         cells = []
-        for metric in shown:
+        for metric in metrics:
             entry = row["metrics"].get(metric)
             cells.append(_cell(entry, best=leading[metric] == controller) if entry else _NONE)
-        rows.append((wording.title(controller), controller, [*cells, _decision(found, controller)]))
+        rows.append(
+            (wording.title(controller), controller, [*cells, _decision(summary, controller)])
+        )
     return Table(wording.scenario(name, level), columns, rows)
 
 
-def matrix(found: Mapping[str, Any], name: str, level: str) -> Table:
+def matrix(summary: summary_lib.Summary, name: str, level: str) -> Table:
     """Returns every metric of every controller in a scenario, with how it fares to doing nothing.
 
     What is zero for everybody is in the note.
     """
-    by_name = {c: wording.row(found, name, level, c) for c in found["controllers"]}
+    by_name = {c: wording.row(summary, name, level, c) for c in summary["controllers"]}
     columns = [(wording.title(controller), controller) for controller in by_name]
     rows, idle = [], []
-    for metric in summary.METRICS:
+    for metric in summary_lib.METRICS:
         entries = {c: row["metrics"].get(metric) for c, row in by_name.items()}
         if not any(entries.values()):
             continue
         if all(e is not None and e["low"] == e["high"] == 0 for e in entries.values()):
-            idle.append(summary.METRICS[metric].title)
+            idle.append(summary_lib.METRICS[metric].title)
             continue
         title, unit = _heading(metric)
         rows.append((title, unit, [_against(entries[c]) for c in by_name]))
@@ -80,17 +83,19 @@ def matrix(found: Mapping[str, Any], name: str, level: str) -> Table:
         rows.append((f"decision, {which}", "ms", cells))
     ended = [sum(row.get("endings", {}).values()) for row in by_name.values()]
     if any(ended):
-        of = f"of {found['episodes']}"
-        rows.append(("days ended early", of, [Cell(str(count)) for count in ended]))
+        share = f"of {summary['episodes']}"
+        rows.append(("days ended early", share, [Cell(str(count)) for count in ended]))
     note = f"Zero for everybody: {wording.listed(idle)}." if idle else ""
     return Table(wording.scenario(name, level), columns, rows, note)
 
 
-def everything(found: Mapping[str, Any], name: str, level: str, controller: str) -> Table:
+def everything(summary: summary_lib.Summary, name: str, level: str, controller: str) -> Table:
     """Returns every metric of a controller in a scenario: mean, IQM, differences."""
-    row = wording.row(found, name, level, controller)
+    row = wording.row(summary, name, level, controller)
     references = [
-        other for other in summary.COMPARED if other != controller and other in found["controllers"]
+        other
+        for other in summary_lib.COMPARED
+        if other != controller and other in summary["controllers"]
     ]
     columns = [("mean", ""), ("interquartile mean", "")]
     columns += [(f"less {wording.title(other)}", "paired") for other in references]
@@ -111,7 +116,7 @@ def everything(found: Mapping[str, Any], name: str, level: str, controller: str)
 
 
 def _heading(metric: str) -> tuple[str, str]:
-    kind = summary.METRICS[metric]
+    kind = summary_lib.METRICS[metric]
     return kind.title, kind.unit
 
 
@@ -128,10 +133,10 @@ def _against(entry: Mapping[str, Any] | None) -> Cell:
     return Cell(*wording.brief(entry), word=word)
 
 
-def _decision(found: Mapping[str, Any], controller: str) -> Cell:
+def _decision(summary: summary_lib.Summary, controller: str) -> Cell:
     """Returns the median over scenarios of the median time of a decision."""
     taken = [
-        row["latency"]["p50_ms"] for row in found["rows"]
+        row["latency"]["p50_ms"] for row in summary["rows"]
         if row["controller"] == controller and row.get("latency")
     ]  # fmt: skip
     return Cell(wording.number(float(np.median(taken)))) if taken else _NONE

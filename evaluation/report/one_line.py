@@ -16,9 +16,10 @@ _VOLTAGES = (0.25, 0.75)  # of the way from Vmin to Vmax, where the colour chang
 _NUMBERED = 60  # buses up to which every one has its number
 _MOST = {11.0: _NUMBERED, 4.5: 150, 3.0: 400, 1.7: np.inf}  # buses that are drawn in a radius
 _SIZES = {11.0: "large", 4.5: "medium", 3.0: "small", 1.7: "tiny"}  # what the style calls it
-_FULLEST, _EXTREME, _OUT = 3, 1, 6  # labels: fullest branches, lowest and highest bus, outages
+# Labels: most loaded branches, lowest and highest bus, outages.
+_MOST_LOADED, _EXTREME, _OUT = 3, 1, 6
 _WORTH = 0.8  # a loading below this needs no label
-_CLASSES = {events.TAKEN: "taken", events.TRIPPED: "tripped", events.OPENED: "opened"}
+_CLASSES = {events.OUTAGE: "outage", events.TRIPPED: "tripped", events.OPENED: "opened"}
 
 
 def diagram(
@@ -28,8 +29,8 @@ def diagram(
 
     Args:
       grid: the grid.
-      positions: of its buses `[n_bus, 2]`, as `positions.of` returns them.
-      arrays: what `exemplar.of` returns of an episode.
+      positions: of its buses `[n_bus, 2]`, from `positions.bus_positions`.
+      arrays: from `report_arrays.extract`.
       step: which of its steps.
     """
     canvas = svg.Canvas(_WIDTH, _HEIGHT, f"One-line diagram of {grid.name}")
@@ -38,27 +39,30 @@ def diagram(
     why = events.service(arrays, step)
     energised, rho, vm = arrays["energised"][step], arrays["rho"][step], arrays["vm_pu"][step]
     branch = grid.branch
-    dead = ~(energised[branch.from_bus] & energised[branch.to_bus])
+    cut_off = ~(energised[branch.from_bus] & energised[branch.to_bus])
     closed = why == events.CLOSED
-    canvas.rules(ends[closed & dead], "dead")
+    canvas.rules(ends[closed & cut_off], "deenergised")
     level = np.digitize(rho, LOADINGS)
     for number in range(len(LOADINGS) + 1):
-        canvas.rules(ends[closed & ~dead & (level == number)], f"load{number}")
+        canvas.rules(ends[closed & ~cut_off & (level == number)], f"load{number}")
     radius = _radius(grid.n_bus)
     for reason, name in _CLASSES.items():
         canvas.rules(ends[why == reason], name)
         _marks(canvas, ends[why == reason], name, radius)
     _buses(canvas, grid, at, vm, energised, radius)
-    _labels(canvas, grid, at, ends, vm, energised, np.where(closed & ~dead, rho, 0.0), why, radius)
+    _labels(
+        canvas, grid, at, ends, vm, energised, np.where(closed & ~cut_off, rho, 0.0), why, radius
+    )
     return canvas.markup()
 
 
 def extremes(
     grid: grid_lib.Grid, arrays: Mapping[str, np.ndarray], step: int
 ) -> Iterator[str]:  # fmt: skip
-    """Returns, in words, the fullest branch and the lowest and highest voltage of a step."""
+    """Returns, in words, the most loaded branch and the lowest and highest voltage of a step."""
     rho, vm, energised = arrays["rho"][step], arrays["vm_pu"][step], arrays["energised"][step]
-    yield f"fullest branch {events.branch_name(grid, int(rho.argmax()))} at {100 * rho.max():.0f} %"
+    most = events.branch_name(grid, int(rho.argmax()))
+    yield f"most loaded branch {most} at {100 * rho.max():.0f} %"
     if energised.any():
         low = int(np.where(energised, vm, np.inf).argmin())
         high = int(np.where(energised, vm, -np.inf).argmax())
@@ -67,7 +71,7 @@ def extremes(
     for gen in np.flatnonzero(~arrays["gen_on"][step]):
         yield f"{events.unit_name(grid, int(gen))} out of service"
     if not energised.all():
-        yield f"{int((~energised).sum())} buses without voltage"
+        yield f"{int((~energised).sum())} buses de-energised"
 
 
 def _ends(grid: grid_lib.Grid, at: np.ndarray) -> np.ndarray:
@@ -97,7 +101,7 @@ def _marks(canvas: svg.Canvas, ends: np.ndarray, name: str, radius: float) -> No
     shapes = {
         "tripped": f"m{-size:g} {-size:g}l{2 * size:g} {2 * size:g}m0 {-2 * size:g}"
         f"l{-2 * size:g} {2 * size:g}",
-        "taken": f"m{-size:g} {-size:g}h{2 * size:g}v{2 * size:g}h{-2 * size:g}z",
+        "outage": f"m{-size:g} {-size:g}h{2 * size:g}v{2 * size:g}h{-2 * size:g}z",
         "opened": f"m{-size:g} 0a{size:g} {size:g} 0 1 0 {2 * size:g} 0a{size:g} {size:g} 0 1 0 "
         f"{-2 * size:g} 0",
     }
@@ -131,28 +135,28 @@ def _ring(x: float, y: float, r: float) -> str:
 
 
 def _labels(canvas, grid, at, ends, vm, energised, rho, why, radius: float) -> None:
-    """Labels the fullest branches, the extreme voltages and what is out, where there is room."""
+    """Labels the most loaded branches, extreme voltages and outages, where there is room."""
     ids, placed = grid.bus.id, [tuple(point) for point in at] if grid.n_bus <= _NUMBERED else []
-    wanted: list[tuple[np.ndarray, str, str]] = []
+    labels: list[tuple[np.ndarray, str, str]] = []
     called: list[int] = []
-    for branch in np.argsort(-rho)[:_FULLEST]:
+    for branch in np.argsort(-rho)[:_MOST_LOADED]:
         if rho[branch] >= _WORTH:
             middle = 0.5 * (ends[branch, :2] + ends[branch, 2:])
-            wanted.append((middle, f"{100 * rho[branch]:.0f} %", "call"))
+            labels.append((middle, f"{100 * rho[branch]:.0f} %", "call"))
     if energised.any():
         lowest = np.argsort(np.where(energised, vm, np.inf))[:_EXTREME]
         highest = np.argsort(np.where(energised, -vm, np.inf))[:_EXTREME]
         called = [*lowest, *highest]
         for bus in called:
             number = "" if grid.n_bus <= _NUMBERED else f"bus {ids[bus]}: "
-            wanted.append((at[bus], f"{number}{vm[bus]:.3f} pu", "call"))
+            labels.append((at[bus], f"{number}{vm[bus]:.3f} pu", "call"))
     if grid.n_bus > _NUMBERED:
         for branch in np.flatnonzero(why != events.CLOSED)[:_OUT]:
             middle = 0.5 * (ends[branch, :2] + ends[branch, 2:])
-            wanted.append((middle, events.branch_name(grid, int(branch)), "call out"))
+            labels.append((middle, events.branch_name(grid, int(branch)), "call out"))
     rings = [at[number] for number in called]
     canvas.shape("".join(_ring(x, y, radius + 3.5) for x, y in rings), "ring")
-    for point, words, name in wanted:
+    for point, words, name in labels:
         x, y = _free(point, len(words), placed, radius)
         placed.append((x, y))
         canvas.text(x, y + 4.5, words, name, "middle")

@@ -1,4 +1,4 @@
-"""Writes `report.html`: one page with everything an evaluation found."""
+"""Writes `report.html`: one page with the whole of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import jinja2
 
 from envs import grid_env
 from envs.step import reward_terms
-from evaluation import results, runner, standing, summary, wording
+from evaluation import ranking, results, runner, wording
+from evaluation import summary as summary_lib
 from evaluation.report import curve, figures, forest, numbers, palette, positions, sections
 
 _NAME, _NAMED = "report.html", 4  # of the page; controllers that its title has by name
@@ -20,7 +21,7 @@ _MORE_FACTS = ("policy", "commit", "platform")  # as the manifest has them
 
 def write(
     folder: results.Folder,
-    found: Mapping[str, Any],
+    summary: summary_lib.Summary,
     plan: runner.Plan,
     env: grid_env.GridEnv,
     run_path: pathlib.Path | None = None,
@@ -29,55 +30,55 @@ def write(
 
     Args:
       folder: the evaluation's, with the results of every batch.
-      found: its manifest and summary; `knows` by controller and `replay` where there are any.
+      summary: its manifest and summary in one; `knows` by controller and any `replay`.
       plan: what was evaluated.
       env: where.
       run_path: of the run that learned the policy, to show how.
     """
     batches = plan.batches(env.grid.n_bus)
-    samples, _ = summary.collect(folder, plan, env.grid.n_bus)
-    looks = palette.looks(found["controllers"])
-    at = positions.of(env.grid)
-    chosen = standing.shown_first(found, samples)
-    tasks = lambda place: [results.Task(*place, name) for name in found["controllers"]]
+    samples, _ = summary_lib.collect(folder, plan, env.grid.n_bus)
+    looks = palette.looks(summary["controllers"])
+    at = positions.bus_positions(env.grid)
+    chosen = ranking.opened_first(summary, samples)
+    tasks = lambda place: [results.Task(*place, name) for name in summary["controllers"]]
     scenarios = [
         {
             "id": f"{name}-{level}",
             "title": wording.scenario(name, level),
             "sentence": wording.sentence(name, level),
-            "matrix": numbers.matrix(found, name, level),
+            "matrix": numbers.matrix(summary, name, level),
             "parts": [
                 (
-                    sections.part(found, folder, task, batches, env, at),
-                    sections.headline(found, task),
-                    sections.reasons(found, task),
+                    sections.part(summary, folder, task, batches, env, at),
+                    sections.headline(summary, task),
+                    sections.reasons(summary, task),
                 )
                 for task in tasks((name, level))
             ],
         }
-        for name, level in found["scenarios"]
+        for name, level in summary["scenarios"]
     ]
     page = template("page.html").render(
-        title=f"{env.grid.name}: {_who(found)}",
-        facts=_facts(found, env),
-        kinds=_kinds(found),
+        title=f"{env.grid.name}: {_who(summary)}",
+        facts=_facts(summary, env),
+        kinds=_kinds(summary),
         people=[
-            (name, wording.title(name), found.get("knows", {}).get(name, ""), looks[name])
-            for name in found["controllers"]
+            (name, wording.title(name), summary.get("knows", {}).get(name, ""), looks[name])
+            for name in summary["controllers"]
         ],
         looks=looks,
         restoration_hours=reward_terms.RESTORATION_HOURS,
-        titles={name: wording.title(name) for name in found["controllers"]},
+        titles={name: wording.title(name) for name in summary["controllers"]},
         chosen=chosen,
-        overviews=_overviews(found, samples),
-        plots=list(_plots(found, looks)),
+        overviews=_overviews(summary, samples),
+        plots=list(_plots(summary, looks)),
         scenarios=scenarios,
-        bound=_bound(found),
-        replay=_replay(found),
+        bound=_bound(summary),
+        replay=_replay(summary),
         learned=_learned(run_path),
-        found=found,
-        step=wording.step(found),
-        command=found["about"].get("command", ""),
+        summary=summary,
+        step=wording.step(summary),
+        command=summary["about"].get("command", ""),
     )
     path = folder.path / _NAME
     path.write_text(page, encoding="utf-8")
@@ -85,7 +86,7 @@ def write(
 
 
 def template(name: str) -> jinja2.Template:
-    """Returns a template of this package; what it is given is escaped."""
+    """Returns a template of this package; values put into it are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("evaluation.report"), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
@@ -93,23 +94,23 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _who(found: Mapping[str, Any]) -> str:
-    names = [wording.title(name) for name in found["controllers"]]
+def _who(summary: summary_lib.Summary) -> str:
+    names = [wording.title(name) for name in summary["controllers"]]
     if len(names) <= _NAMED:
         return wording.listed(names)
-    return f"{len(names)} controllers, {len(found['scenarios'])} kinds of days"
+    return f"{len(names)} controllers, {len(summary['scenarios'])} kinds of days"
 
 
-def _facts(found: Mapping[str, Any], env: grid_env.GridEnv):
+def _facts(summary: summary_lib.Summary, env: grid_env.GridEnv):
     """Returns what a page is of, as (what, value)."""
-    grid, identity, about = env.grid, found["identity"], found["about"]
+    grid, identity, about = env.grid, summary["identity"], summary["about"]
     facts = [
         ("case", f"{grid.name}: {grid.n_bus} buses, {grid.n_branch} branches, "
                  f"{len(grid.units)} units, {env.fleet.n_renewable} wind and solar plants, "
                  f"{env.fleet.n_storage} batteries"),
         ("layout", f"{env.options.layout}, {env.layout.action_size} controls"),
-        ("days", f"{found['episodes']} of each scenario, split {identity['split']}, "
-                 f"seed {identity['seed']}, {env.horizon} steps of {wording.step(found)} each"),
+        ("days", f"{summary['episodes']} of each scenario, split {identity['split']}, "
+                 f"seed {identity['seed']}, {env.horizon} steps of {wording.step(summary)} each"),
     ]  # fmt: skip
     facts += [(name, str(about[name])) for name in _MORE_FACTS if about.get(name)]
     if about.get("versions"):
@@ -123,46 +124,48 @@ def _facts(found: Mapping[str, Any], env: grid_env.GridEnv):
     return facts
 
 
-def _kinds(found: Mapping[str, Any]) -> dict[str, list[tuple[str, str, str]]]:
+def _kinds(summary: summary_lib.Summary) -> dict[str, list[tuple[str, str, str]]]:
     """Returns by title of a scenario its levels, as (level, id, sentence)."""
     kinds: dict[str, list[tuple[str, str, str]]] = {}
-    for name, level in found["scenarios"]:
+    for name, level in summary["scenarios"]:
         entry = (level, f"{name}-{level}", wording.sentence(name, level))
         kinds.setdefault(wording.scenario(name), []).append(entry)
     return kinds
 
 
-def _overviews(found: Mapping[str, Any], samples: summary.Samples) -> list[numbers.Table]:
+def _overviews(summary: summary_lib.Summary, samples: summary_lib.Samples) -> list[numbers.Table]:
     """Returns a table of each level: of all its scenarios, or of its only one."""
     tables = []
-    for level in dict.fromkeys(level for _, level in found["scenarios"]):
-        names = [name for name, at in found["scenarios"] if at == level]
+    for level in dict.fromkeys(level for _, level in summary["scenarios"]):
+        names = [name for name, at in summary["scenarios"] if at == level]
         tables.append(
-            numbers.overview(found, samples, summary.ALL if len(names) > 1 else names[0], level)
+            numbers.overview(
+                summary, samples, summary_lib.ALL if len(names) > 1 else names[0], level
+            )
         )
     return tables
 
 
-def _plots(found: Mapping[str, Any], looks: Mapping[str, palette.Look]):
+def _plots(summary: summary_lib.Summary, looks: Mapping[str, palette.Look]):
     """Returns cost and survival by scenario, one pair of each level."""
-    bounded = any(summary.GAP in row["metrics"] for row in found["rows"])
-    for level in dict.fromkeys(level for _, level in found["scenarios"]):
-        places = [(name, at) for name, at in found["scenarios"] if at == level]
-        for metric in (summary.GAP if bounded else "total_cost", "survival"):
-            drawn = forest.plot(found, places, metric, looks)
+    bounded = any(summary_lib.GAP in row["metrics"] for row in summary["rows"])
+    for level in dict.fromkeys(level for _, level in summary["scenarios"]):
+        places = [(name, at) for name, at in summary["scenarios"] if at == level]
+        for metric in (summary_lib.GAP if bounded else "total_cost", "survival"):
+            drawn = forest.plot(summary, places, metric, looks)
             if drawn is not None:
-                kind = summary.METRICS[metric]
+                kind = summary_lib.METRICS[metric]
                 yield sections.Figure(
                     f"{kind.title[0].upper()}{kind.title[1:]}, {kind.unit}; {level} days",
                     "mean and its 95 % interval", drawn,
                 )  # fmt: skip
 
 
-def _bound(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _bound(summary: summary_lib.Summary) -> list[tuple[str, str, str, str]]:
     """Returns of each scenario what AC-OPF says a day costs, its time a row and what it solved."""
     rows = []
-    for name, level in found["scenarios"]:
-        entry = found["bound"].get(f"{name}-{level}")
+    for name, level in summary["scenarios"]:
+        entry = summary["bound"].get(f"{name}-{level}")
         if entry:
             rows.append((
                 wording.scenario(name, level),
@@ -173,10 +176,10 @@ def _bound(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _replay(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _replay(summary: summary_lib.Summary) -> list[dict[str, Any]]:
     return [
         {**entry, "place": wording.scenario(entry["scenario"], entry["level"])}
-        for entry in found.get("replay") or []
+        for entry in summary.get("replay") or []
     ]
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import networkx
 import numpy as np
-import scipy.sparse
-import scipy.sparse.csgraph
 import scipy.sparse.linalg
 
+from envs.case import connectivity
 from envs.case import grid as grid_lib
 
 _LARGE = 300  # buses above which springs would take longer than the rest of a report
 
 
-def of(grid: grid_lib.Grid) -> np.ndarray:
+def bus_positions(grid: grid_lib.Grid) -> np.ndarray:
     """Returns the position of each bus `[n_bus, 2]`, within −1 to 1, the wider way first.
 
     Classical scaling of the distances in branches (Torgerson, 1952), then, up to 300 buses, springs
@@ -22,26 +21,24 @@ def of(grid: grid_lib.Grid) -> np.ndarray:
     n_bus = grid.n_bus
     if n_bus < 3:
         return np.stack([np.linspace(-1.0, 1.0, n_bus), np.zeros(n_bus)], 1)
-    ends = (grid.branch.from_bus, grid.branch.to_bus)
-    links = scipy.sparse.coo_matrix((np.ones(grid.n_branch), ends), (n_bus, n_bus)).tocsr()
-    apart = scipy.sparse.csgraph.shortest_path(links, directed=False, unweighted=True)
+    apart = connectivity.distances(grid)
     # A grid in parts: parts are as far from one another as the widest is wide.
     apart = np.where(np.isfinite(apart), apart, apart[np.isfinite(apart)].max() + 1.0)
-    found = _scaled(apart)
+    places = _scaled(apart)
     # Twins, as far from everything as one another, would lie on one spot.
     turn = 2.4 * np.arange(n_bus)
-    found += 0.02 * np.abs(found).max() * np.stack([np.cos(turn), np.sin(turn)], 1)
+    places += 0.02 * np.abs(places).max() * np.stack([np.cos(turn), np.sin(turn)], 1)
     if n_bus <= _LARGE:
-        graph = networkx.Graph(zip(*(end.tolist() for end in ends)))
+        graph = networkx.Graph(zip(grid.branch.from_bus.tolist(), grid.branch.to_bus.tolist()))
         graph.add_nodes_from(range(n_bus))
         distances = {i: dict(enumerate(row)) for i, row in enumerate(apart)}
-        placed = networkx.kamada_kawai_layout(graph, dist=distances, pos=dict(enumerate(found)))
-        found = np.stack([placed[bus] for bus in range(n_bus)])
-    return _turned(found)
+        placed = networkx.kamada_kawai_layout(graph, dist=distances, pos=dict(enumerate(places)))
+        places = np.stack([placed[bus] for bus in range(n_bus)])
+    return _turned(places)
 
 
 def _scaled(apart: np.ndarray) -> np.ndarray:
-    """Returns points whose distances are about those asked for `[n, n]`."""
+    """Returns points whose distances are about `apart` `[n, n]`."""
     squared = apart**2
     middle = squared.mean(0)
     inner = -0.5 * (squared - middle - middle[:, None] + squared.mean())

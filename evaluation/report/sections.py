@@ -1,17 +1,18 @@
-"""What a page shows of one controller in one scenario."""
+"""The part of a page on one controller in one scenario."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import markupsafe
 import numpy as np
 
 from envs import grid_env
 from envs.step.termination import Reason
-from evaluation import results, summary, wording
-from evaluation.report import events, exemplars, figures, heat, numbers, one_line
+from evaluation import results, wording
+from evaluation import summary as summary_lib
+from evaluation.report import day_records, events, figures, heat, numbers, one_line
 
 _MOST_EVENTS = 40  # of a day that are listed
 
@@ -31,7 +32,7 @@ class Part(NamedTuple):
 
     controller: str
     metrics: numbers.Table
-    said: str  # of what is shown below, empty where nothing can be
+    said: str  # what the figures below are of, or why there are none
     days: list[Figure]
     worst: str  # which day it is, and how it ended
     worst_day: list[Figure]
@@ -40,139 +41,142 @@ class Part(NamedTuple):
 
 
 def part(
-    found: Mapping[str, Any],
+    summary: summary_lib.Summary,
     folder: results.Folder,
     task: results.Task,
     batches: Sequence[tuple[int, int]],
     env: grid_env.GridEnv,
     positions: np.ndarray,
 ) -> Part:
-    """Returns what there is to show of a task.
+    """Returns the part of a page on a task.
 
     Args:
-      found: a summary.
+      summary: of the evaluation.
       folder: has the arrays.
       task: the controller and scenario.
-      batches: (first time series, number) of each.
+      batches: (first day, number of days) of each.
       env: the environment.
       positions: of buses, for diagrams.
     """
-    table = numbers.everything(found, task.scenario, task.level, task.controller)
-    shown = exemplars.read(folder, task, batches, env.dt_h)
-    if shown is None:
+    table = numbers.everything(summary, task.scenario, task.level, task.controller)
+    records = day_records.read(folder, task, batches, env.dt_h)
+    if records is None:
         said = "What the days looked like was not kept, or cannot be read; the numbers are whole"
         return Part(task.controller, table, said, [], "", [], [], "")
-    trace, note = _trace(shown, env)
+    trace, note = _trace(records, env)
     return Part(
-        task.controller, table, _said(shown, found), list(_days(shown, env)),
-        _worst(shown, found, env), list(_worst_day(shown, env, positions)), trace, note,
+        task.controller, table, _said(records, summary), list(_days(records, env)),
+        _worst(records, summary, env), list(_worst_day(records, env, positions)), trace, note,
     )  # fmt: skip
 
 
-def _said(shown: exemplars.Exemplar, found: Mapping[str, Any]) -> str:
+def _said(records: day_records.DayRecords, summary: summary_lib.Summary) -> str:
     """Returns what the bands below are of."""
-    days, left = found["episodes"], 100.0 * float(shown.days["going"][-1])
+    days, left = summary["episodes"], 100.0 * float(records.days["going"][-1])
     said = [f"All {days} days" if days > 1 else "The day"]
     if left < 100.0:
         until = f"{left:.0f} % to the end" if left else "none to the end"
         said.append(f"while they go on ({until})")
-    if shown.batches > 1:
-        said.append(f"quantiles averaged over {shown.batches} batches of days")
-    if shown.unread:
-        said.append(f"without {shown.unread} batches that cannot be read")
+    if records.batches > 1:
+        said.append(f"quantiles averaged over {records.batches} batches of days")
+    if records.unread:
+        said.append(f"without {records.unread} batches that cannot be read")
     return ", ".join(said)
 
 
-def _days(shown: exemplars.Exemplar, env: grid_env.GridEnv) -> Iterator[Figure]:
+def _days(records: day_records.DayRecords, env: grid_env.GridEnv) -> Iterator[Figure]:
     bus = env.grid.bus
     alike = np.ptp(bus.vm_min_pu) == np.ptp(bus.vm_max_pu) == 0
     differ = "" if alike else "; limits differ by bus, the widest are drawn"
     yield Figure(
-        "Voltages, pu", f"all live buses, the middle 90 %, and the median{differ}",
-        figures.voltage(shown, env),
+        "Voltages, pu", f"all energised buses, the middle 90 %, and the median{differ}",
+        figures.voltage(records, env),
     )  # fmt: skip
     yield Figure(
-        "Branch loading, % of limit", "from the median to 95 % of branches, and to the fullest",
-        figures.loading(shown, env),
+        "Branch loading, % of limit", "from the median to 95 % of branches, and to the most loaded",
+        figures.loading(records, env),
     )  # fmt: skip
     yield Figure(
         "Frequency, Hz",
         "the worst day: end of each step and, thin, its lowest; dotted: the lowest of all days",
-        figures.frequency(shown, env),
+        figures.frequency(records, env),
     )  # fmt: skip
-    moved = heat.controls(shown.days, env)
+    moved = heat.controls(records.days, env)
     if moved is not None:
         note = "mean size of each by hour of the day; of very many, neighbours share a line"
         yield Figure("Controls", note, moved)
 
 
-def _worst(shown: exemplars.Exemplar, found: Mapping[str, Any], env: grid_env.GridEnv) -> str:
-    series = int(shown.worst["episode"])
-    day = f"Day {series + 1} of {found['episodes']} (time series {series} in episodes.csv)"
-    if not shown.died:
-        return f"{day}, the one with the fullest branch: it was played to its end."
-    reason = wording.ENDINGS[Reason(shown.reason).name]
-    at = events.clock(shown.steps, env.dt_h)
+def _worst(
+    records: day_records.DayRecords, summary: summary_lib.Summary, env: grid_env.GridEnv
+) -> str:
+    number = int(records.worst["episode"])
+    day = f"Day {number + 1} of {summary['episodes']} (day {number} in episodes.csv)"
+    if not records.ended_early:
+        return f"{day}, the one with the most loaded branch: it was played to its end."
+    reason = wording.ENDINGS[Reason(records.reason).name]
+    at = events.clock(records.steps, env.dt_h)
     return f"{day} ended at {at}: {reason}."
 
 
 def _worst_day(
-    shown: exemplars.Exemplar, env: grid_env.GridEnv, positions: np.ndarray
+    records: day_records.DayRecords, env: grid_env.GridEnv, positions: np.ndarray
 ) -> Iterator[Figure]:  # fmt: skip
-    if shown.steps == 0:
+    if records.steps == 0:
         return  # It ended at once, there is no state to show.
-    step = min(int(shown.worst["worst_step"]), shown.steps - 1)
-    words = "; ".join(one_line.extremes(env.grid, shown.worst, step))
+    step = min(int(records.worst["worst_step"]), records.steps - 1)
+    words = "; ".join(one_line.extremes(env.grid, records.worst, step))
     yield Figure(
-        f"The grid at {events.clock(step, env.dt_h)}, when its fullest branch was fullest", words,
-        one_line.diagram(env.grid, positions, shown.worst, step), wide=True, legend="one_line",
+        f"The grid at {events.clock(step, env.dt_h)}, when its most loaded branch was most loaded",
+        words,
+        one_line.diagram(env.grid, positions, records.worst, step), wide=True, legend="one_line",
     )  # fmt: skip
-    of = f"the {len(figures.departed(shown, env.grid))} that left it most"
-    units = len(env.grid.units)
-    which = of if units > len(figures.departed(shown, env.grid)) else "all of them"
+    count = len(figures.departed(records, env.grid))
+    few = len(env.grid.units) > count
+    which = f"the {count} that left it most" if few else "all of them"
     yield Figure(
         "Units against their plan, MW", f"{which}, between Pmin and Pmax; dashed: the plan",
-        figures.generation(shown, env),
+        figures.generation(records, env),
     )  # fmt: skip
-    sources = "units; dashed: load as it came; thin: load left by relays"
+    sources = "units; dashed: load before shedding; thin: load after it"
     if env.fleet.n_renewable:
         sources += "; wind and sun below, shaded where spilled"
-    yield Figure("Balance, MW", sources, figures.balance(shown, env))
-    stored = figures.storage(shown, env)
+    yield Figure("Balance, MW", sources, figures.balance(records, env))
+    stored = figures.storage(records, env)
     if stored is not None:
         yield Figure("Energy in batteries, MWh", "all together", stored)
-    yield Figure("Cost, $/h", "every price included", figures.cost(shown, env))
+    yield Figure("Cost, $/h", "every price included", figures.cost(records, env))
 
 
-def _trace(shown: exemplars.Exemplar, env: grid_env.GridEnv):
+def _trace(records: day_records.DayRecords, env: grid_env.GridEnv):
     """Returns the rows of the table of events, and what was left out of it."""
     recloses = env.options.protection.recloses
-    happened = events.of(shown.worst, env.grid, recloses=recloses)
+    trace = events.episode_events(records.worst, env.grid, recloses=recloses)
     rows = [
         (
             events.clock(event.step, env.dt_h), event.where, event.what, str(event.round or ""),
             event.before,
         )
-        for event in happened[:_MOST_EVENTS]
+        for event in trace[:_MOST_EVENTS]
     ]  # fmt: skip
-    left = len(happened) - len(rows)
+    left = len(trace) - len(rows)
     note = f"and {left} more" if left > 0 else ""
-    if not happened:
+    if not trace:
         note = "Nothing was taken out, tripped, switched or shed."
     return rows, note
 
 
-def reasons(found: Mapping[str, Any], task: results.Task) -> str:
+def reasons(summary: summary_lib.Summary, task: results.Task) -> str:
     """Returns how many days of a task ended early and why, empty where none did."""
-    row = wording.row(found, task.scenario, task.level, task.controller)
-    return wording.ended(row.get("endings", {}), found["episodes"]) if row else ""
+    row = wording.row(summary, task.scenario, task.level, task.controller)
+    return wording.ended(row.get("endings", {}), summary["episodes"]) if row else ""
 
 
-def headline(found: Mapping[str, Any], task: results.Task) -> str:
+def headline(summary: summary_lib.Summary, task: results.Task) -> str:
     """Returns what a controller's line says before it is opened."""
-    row = wording.row(found, task.scenario, task.level, task.controller)["metrics"]
+    row = wording.row(summary, task.scenario, task.level, task.controller)["metrics"]
     said = []
-    for metric in ("survival", summary.GAP if summary.GAP in row else "total_cost"):
-        kind = summary.METRICS[metric]
+    for metric in ("survival", summary_lib.GAP if summary_lib.GAP in row else "total_cost"):
+        kind = summary_lib.METRICS[metric]
         said.append(f"{kind.title} {wording.interval(row[metric])[0]} {kind.unit}")
     return ", ".join(said)

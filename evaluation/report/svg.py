@@ -37,12 +37,12 @@ class Axis(NamedTuple):
         if self.bent:
             reach = int(math.log10(1.0 + max(abs(self.low), abs(self.high)))) + 1
             decades = [10.0**n for n in range(reach)]
-            found = self._within([0.0, *decades, *(-power for power in decades)])
-            if len(found) < 3:
-                found = self._within([k * power for power in decades for k in (1, 2, 5)])
-            if len(found) > most + 1:
-                found = [value for value in found if abs(value) != 1.0]
-            return found[:: math.ceil(len(found) / (most + 2))]
+            ticks = self._within([0.0, *decades, *(-power for power in decades)])
+            if len(ticks) < 3:
+                ticks = self._within([k * power for power in decades for k in (1, 2, 5)])
+            if len(ticks) > most + 1:
+                ticks = [value for value in ticks if abs(value) != 1.0]
+            return ticks[:: math.ceil(len(ticks) / (most + 2))]
         step = nice_step((self.high - self.low) / most)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from envs.case import connectivity
 from envs.case import grid as grid_lib
-from evaluation.scenarios import connectivity
 
 _MOST = 1024  # chains of each length that are looked at: large grids have more than need be
 
@@ -33,15 +33,15 @@ def chains(grid: grid_lib.Grid, area: np.ndarray, length: int) -> np.ndarray:
         at_bus[start[branch]].append(branch)
         at_bus[end[branch]].append(branch)
 
-    found = [(branch,) for branch in inside.tolist()]
+    candidates = [(branch,) for branch in inside.tolist()]
     for _ in range(length - 1):
         beside = lambda branch: {*at_bus[start[branch]], *at_bus[end[branch]]}
-        longer = [(*chain, b) for chain in found for b in sorted(beside(chain[-1]) - {*chain})]
-        found = [longer[i] for i in np.sort(rng.permutation(len(longer))[:_MOST])]
-    if not found:
+        longer = [(*chain, b) for chain in candidates for b in sorted(beside(chain[-1]) - {*chain})]
+        candidates = [longer[i] for i in np.sort(rng.permutation(len(longer))[:_MOST])]
+    if not candidates:
         raise ValueError(
             f"case {grid.name}: no area has {length} branches that share buses in a row, which "
             "scenario cascade needs; use a fleet with larger areas"
         )
-    whole = [chain for chain in found if connectivity.is_whole(grid, chain)]
-    return np.array(whole or found, np.int32)
+    whole = [chain for chain in candidates if connectivity.is_whole(grid, chain)]
+    return np.array(whole or candidates, np.int32)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from envs.case import connectivity
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.powerflow import admittance
-from evaluation.scenarios import connectivity
 
 
 def corridors(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:
@@ -21,7 +21,7 @@ def corridors(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:
     """
     area = areas(grid, fleet)
     ends = np.sort(np.stack([area[grid.branch.from_bus], area[grid.branch.to_bus]]), axis=0)
-    found = []
+    lost = []
     for pair in np.unique(ends[:, ends[0] != ends[1]], axis=1).T:
         tie = np.flatnonzero((ends == pair[:, None]).all(0))
         out = []
@@ -29,13 +29,13 @@ def corridors(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:
             if connectivity.is_whole(grid, [*out, branch]):
                 out.append(branch)
         if out:
-            found.append(np.isin(np.arange(grid.n_branch), out))
-    if not found:
+            lost.append(np.isin(np.arange(grid.n_branch), out))
+    if not lost:
         raise ValueError(
             f"case {grid.name}: no branch between areas can go without dividing the grid, which "
             "scenario emergency (hard) needs; use a meshed case"
         )
-    return np.stack(found)
+    return np.stack(lost)
 
 
 def areas(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:

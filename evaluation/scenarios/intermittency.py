@@ -42,11 +42,11 @@ def series(
     day = days.ordinary(k_day, grid, fleet, setting)
     shift = events(k_events, fleet, setting, day.day)
     times = synthetic.hours(setting.options)
-    found = jax.vmap(
+    weathers = jax.vmap(
         lambda k: renewables.sample(k, fleet, times, day.day, surprise=SURPRISE, shift=shift)
     )(jax.random.split(k_weather, WEATHERS))
-    best = found[2].sum(1).argmax()
-    available, ahead, before = (leaf[best] for leaf in found)
+    best = weathers[2].sum(1).argmax()
+    available, ahead, before = (leaf[best] for leaf in weathers)
     least, most = HARD_SHARE if setting.hard else EASY_SHARE
     share = jax.random.uniform(k_share, minval=least, maxval=most)
     factor = share * day.day_ahead_load_mw.sum() / jnp.maximum(before.sum(), 1e-6)

@@ -43,8 +43,8 @@ def most(series: series_lib.TimeSeries, grid: grid_lib.Grid, fleet: fleet_lib.Fl
     one of the highest load and the one of the highest load less wind and sun. Ipopt runs on the
     host; under `vmap` it takes one time series after the other.
     """
-    load, given = series.load_p_mw.sum(1), series.renewable_mw.sum(1)
-    rows = jnp.stack([load.argmax(), (load - given).argmax()])
+    load, renewable = series.load_p_mw.sum(1), series.renewable_mw.sum(1)
+    rows = jnp.stack([load.argmax(), (load - renewable).argmax()])
     return jax.pure_callback(
         lambda *row: _least(grid, fleet, *map(np.asarray, row)),
         jax.ShapeDtypeStruct((), jnp.float32),
@@ -59,7 +59,7 @@ def _least(grid, fleet, load_p_mw, load_q_mvar, renewable_mw) -> np.float32:
     """Returns the least loadability of rows `[2, …]`; the second is often the first again."""
     n_different = 1 + bool((load_p_mw[0] != load_p_mw[1]).any())
     factors = []
-    for p, q, given in zip(load_p_mw[:n_different], load_q_mvar, renewable_mw):
-        injection = np.bincount(fleet.renewables.bus, given, grid.n_bus)
+    for p, q, renewable in zip(load_p_mw[:n_different], load_q_mvar, renewable_mw):
+        injection = np.bincount(fleet.renewables.bus, renewable, grid.n_bus)
         factors.append(loadability.factor(grid, p, q, injection))
     return np.float32(min(factors))

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs.case import connectivity
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.time_series import renewables, synthetic
 from envs.time_series import series as series_lib
-from evaluation.scenarios import chance, connectivity, days, faults
+from evaluation.scenarios import chance, days, faults
 
 CROSSING_H = (3.0, 6.0)
 LEAST_CROSSING = 0.5  # of the distance from where it starts to the bus that is farthest from there
@@ -80,7 +81,7 @@ def _when(when, how_long, setting: days.Setting) -> tuple[chex.Array, chex.Array
 
 def _near(begin, end, grid, setting, start, length) -> chex.Array:
     """Returns the branches that the storm is near to at each row, bool `[rows, n_branch]`."""
-    static = connectivity.distances(grid)
+    static = connectivity.distances(grid).astype(np.int16)
     distance = jnp.asarray(static)
     begin = chance.whole(begin, 0, grid.n_bus - 1)
     away = distance[begin]

@@ -46,7 +46,7 @@ class _Scorer:
         played = self._player.play(
             self._controller, self._days, memory=memory, progress=lambda steps: beat()
         )
-        values = metrics.compute(played.happened, self._env)
+        values = metrics.compute(played.outcomes, self._env)
         return {name: float(v.mean()) for name, v in values.items() if not np.isnan(v).any()}
 
 

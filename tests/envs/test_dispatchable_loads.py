@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents.baselines import acopf_model, dc_network, dc_program, mpc
+from agents.baselines import acopf_model, acopf_problem, dc_network, dc_program, mpc
 from envs import grid_env
 from envs.case import case_file, fleet_file, matpower, pglib
 from envs.options import EnvOptions
@@ -131,12 +131,12 @@ def test_the_table_of_plans_reaches_from_all_drawn_to_all_produced(grid):
 @pytest.mark.parametrize("benefit, drawn", [(BENEFIT, LEAST), (5.0, 0.0)])
 def test_ac_opf_serves_what_is_worth_more_than_it_costs(tmp_path, case14, benefit, drawn):
     model = acopf_model.Model(matpower.read(_file(tmp_path, benefit)))
-    best = model.solve(model.nominal())
+    best = model.solve(acopf_problem.nominal(model.grid))
     assert best.optimal and best.p_mw[LOAD] == pytest.approx(drawn, abs=0.01)
     load = case14.bus.load_p_mw.copy()
     load[case14.gen.bus[LOAD]] -= drawn
     firm = acopf_model.Model(case14)
-    firm = firm.solve(firm.nominal()._replace(load_p_mw=load))
+    firm = firm.solve(acopf_problem.nominal(firm.grid)._replace(load_p_mw=load))
     assert best.cost_per_h == pytest.approx(firm.cost_per_h + benefit * drawn, abs=0.1)
 
 

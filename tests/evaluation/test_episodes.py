@@ -8,7 +8,7 @@ import pytest
 from agents import controllers
 from envs.step.termination import Reason
 from evaluation import episodes, l2rpn, metrics
-from evaluation.episodes import Happened
+from evaluation.episodes import EpisodeOutcomes
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def idle(env):
 
 @pytest.fixture(scope="module")
 def player(env):
-    return episodes.Player(env, see=True)
+    return episodes.Player(env, record=True)
 
 
 @pytest.fixture(scope="module")
@@ -40,23 +40,23 @@ def test_sums_equal_a_loop_by_hand(env, idle, days, played):
     for _ in range(env.horizon):
         state = step(state)
         reward, losses = reward + float(state.reward), losses + float(state.terms["losses"])
-    found = metrics.compute(played.happened, env)
-    assert found["return"][1] == pytest.approx(reward, rel=1e-4)
-    assert found["losses"][1] == pytest.approx(losses, rel=1e-4)
-    np.testing.assert_array_equal(found["survival"], 100.0)
-    np.testing.assert_allclose(played.seen.vm_pu[-1, 1], state.vm_pu, atol=1e-5)
+    measured = metrics.compute(played.outcomes, env)
+    assert measured["return"][1] == pytest.approx(reward, rel=1e-4)
+    assert measured["losses"][1] == pytest.approx(losses, rel=1e-4)
+    np.testing.assert_array_equal(measured["survival"], 100.0)
+    np.testing.assert_allclose(played.recording.vm_pu[-1, 1], state.vm_pu, atol=1e-5)
 
 
 def test_nothing_is_counted_after_the_end(env, player, idle, days):
     surge = days.replace(load_p_mw=days.load_p_mw.at[:, 51:].multiply(2.5))
-    decisions, told = [], []
-    happened = player.play(idle, surge, progress=told.append, watch=decisions.append).happened
-    assert metrics.endings(happened) == {"LOAD_LOST": 2}
+    decisions, progress = [], []
+    outcomes = player.play(idle, surge, progress=progress.append, watch=decisions.append).outcomes
+    assert metrics.endings(outcomes) == {"LOAD_LOST": 2}
     # Once all have ended nothing is computed any more.
-    assert len(decisions) == 52 and len(happened.counted) == sum(told) == env.horizon
-    assert metrics.endings_of_each(happened) == ["LOAD_LOST"] * 2
-    np.testing.assert_array_equal(happened.counted.sum(0), 51)
-    measured = metrics.compute(happened, env)
+    assert len(decisions) == 52 and len(outcomes.counted) == sum(progress) == env.horizon
+    assert metrics.endings_of_each(outcomes) == ["LOAD_LOST"] * 2
+    np.testing.assert_array_equal(outcomes.counted.sum(0), 51)
+    measured = metrics.compute(outcomes, env)
     np.testing.assert_allclose(measured["survival"], 100 * 50 / 288)
     # A day cut short is not a cheap day: its cost is that of a whole one.
     assert (measured["cost"] > 30_000).all() and (measured["cost"] < 90_000).all()
@@ -72,12 +72,12 @@ def test_nothing_is_counted_after_the_end(env, player, idle, days):
 
 def test_who_goes_on_does_not_notice_who_has_ended(player, idle, days, played):
     surge = days.replace(load_p_mw=days.load_p_mw.at[0, 51:].multiply(2.5))
-    happened = player.play(idle, surge).happened
-    np.testing.assert_array_equal(happened.counted.sum(0), [51, 288])
-    second = lambda found: jax.tree.map(lambda leaf: leaf[:, 1], found)
+    outcomes = player.play(idle, surge).outcomes
+    np.testing.assert_array_equal(outcomes.counted.sum(0), [51, 288])
+    second = lambda results: jax.tree.map(lambda leaf: leaf[:, 1], results)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
-        second(happened), second(played.happened),
+        second(outcomes), second(played.outcomes),
     )  # fmt: skip
 
 
@@ -94,18 +94,20 @@ def test_a_host_controller_plays_as_a_compiled_one(env, player, days, played):
         "host", "host", "nothing", controllers.stateless, lambda s, t, m: (nothing, m),
         traceable=False,
     )  # fmt: skip
-    found = player.play(host, days)
-    np.testing.assert_array_equal(found.happened.reward, played.happened.reward)
+    hosted = player.play(host, days)
+    np.testing.assert_array_equal(hosted.outcomes.reward, played.outcomes.reward)
 
 
 def test_memory_and_progress_go_through_every_step(env, player, days):
     def act(state, series, memory):
         return jnp.full((2, env.layout.action_size), 0.1), memory + 1
 
-    seen, told = [], []
+    seen, progress = [], []
     counting = controllers.Controller("count", "count", "nothing", lambda t, s: jnp.int32(s), act)
-    player.play(counting, days, 5, progress=told.append, watch=lambda s: seen.append(int(s.t[0])))
-    assert sum(told) == env.horizon and seen == list(range(env.horizon))
+    player.play(
+        counting, days, 5, progress=progress.append, watch=lambda s: seen.append(int(s.t[0]))
+    )
+    assert sum(progress) == env.horizon and seen == list(range(env.horizon))
 
 
 def test_actions_that_save_money_cost_less(env, player, days, played):
@@ -114,11 +116,11 @@ def test_actions_that_save_money_cost_less(env, player, days, played):
         "cheap", "cheap", "nothing", controllers.stateless,
         controllers.per_grid(lambda state, series: cheap),
     )  # fmt: skip
-    found = metrics.compute(player.play(controller, days).happened, env)
-    assert (found["cost"] < metrics.compute(played.happened, env)["cost"]).all()
+    measured = metrics.compute(player.play(controller, days).outcomes, env)
+    assert (measured["cost"] < metrics.compute(played.outcomes, env)["cost"]).all()
 
 
-def _happened(env, steps=6, batch=2, **changes):
+def _outcomes(env, steps=6, batch=2, **changes):
     """A day of nothing but zeros, with changes: terms, metrics or fields by name."""
     zero = lambda: np.zeros((steps, batch))
     from envs.step import rewards
@@ -136,7 +138,7 @@ def _happened(env, steps=6, batch=2, **changes):
         "frequency_hz": np.full((steps, batch), nominal),
         "overridden": np.zeros((steps, batch), bool),
     }  # fmt: skip
-    return Happened(terms=terms, metrics=measured, **{**fields, **changes})
+    return EpisodeOutcomes(terms=terms, metrics=measured, **{**fields, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +156,10 @@ def test_cost_counts_generation_and_load_control_per_day_played(short):
     counted = np.ones((6, 2), bool)
     counted[3:, 1] = False
     cost = np.full((6, 2), 10.0)
-    found = metrics.compute(
-        _happened(short, generation_cost=cost, load_control_cost=cost, counted=counted), short
+    measured = metrics.compute(
+        _outcomes(short, generation_cost=cost, load_control_cost=cost, counted=counted), short
     )
-    np.testing.assert_allclose(found["cost"], [120.0, 120.0])
+    np.testing.assert_allclose(measured["cost"], [120.0, 120.0])
 
 
 def test_a_step_is_feasible_only_where_every_limit_is_kept(short):
@@ -165,11 +167,11 @@ def test_a_step_is_feasible_only_where_every_limit_is_kept(short):
     overload[2, 0], unserved[4:, 1] = 0.1, 0.1
     insecure = np.zeros((6, 2))
     insecure[:3, 1] = 1.0
-    found = metrics.compute(
-        _happened(short, overload=overload, energy_not_served=unserved, insecurity=insecure), short
+    measured = metrics.compute(
+        _outcomes(short, overload=overload, energy_not_served=unserved, insecurity=insecure), short
     )
-    np.testing.assert_allclose(found["feasible"], [100 * 5 / 6, 100 * 4 / 6])
-    np.testing.assert_allclose(found["secure"], [100.0, 50.0])
+    np.testing.assert_allclose(measured["feasible"], [100 * 5 / 6, 100 * 4 / 6])
+    np.testing.assert_allclose(measured["secure"], [100.0, 50.0])
 
 
 def test_what_single_precision_cannot_tell_breaks_no_limit(short):
@@ -178,23 +180,23 @@ def test_what_single_precision_cannot_tell_breaks_no_limit(short):
     reactive[:2, 1], voltage[4:, 1] = 0.2 * short.dt_h, 2e-3 * short.dt_h
     angle = np.zeros((6, 2))
     angle[:, 0], angle[2, 1] = 5e-4 * short.dt_h, 2e-3 * short.dt_h  # rad
-    found = metrics.compute(
-        _happened(
+    measured = metrics.compute(
+        _outcomes(
             short, reactive_violation=reactive, voltage_violation=voltage, angle_violation=angle
         ),
         short,
     )
-    np.testing.assert_allclose(found["feasible"], [100.0, 100 * 1 / 6])
-    np.testing.assert_allclose(found["angle_violation"], angle.sum(0))
+    np.testing.assert_allclose(measured["feasible"], [100.0, 100 * 1 / 6])
+    np.testing.assert_allclose(measured["angle_violation"], angle.sum(0))
 
 
 def test_the_longest_emergency_is_one_run_of_steps_out_of_band_or_with_load_off(short):
     hertz, shed = np.full((6, 2), 60.0), np.zeros((6, 2))
     hertz[[0, 2, 3], 0] = 59.5  # one step, then two
     shed[3:, 1] = 0.05
-    found = metrics.compute(_happened(short, frequency_hz=hertz, shed_share=shed), short)
-    np.testing.assert_allclose(found["restored_after"], [10.0, 15.0])
-    np.testing.assert_allclose(found["restored"], 100.0)
+    measured = metrics.compute(_outcomes(short, frequency_hz=hertz, shed_share=shed), short)
+    np.testing.assert_allclose(measured["restored_after"], [10.0, 15.0])
+    np.testing.assert_allclose(measured["restored"], 100.0)
 
 
 def test_storage_cycles_and_overrides(short):
@@ -203,18 +205,18 @@ def test_storage_cycles_and_overrides(short):
     through[0] = 2.0 * energy  # once full and once empty
     overridden = np.zeros((6, 2), bool)
     overridden[:3] = True
-    found = metrics.compute(
-        _happened(short, storage_throughput=through, overridden=overridden), short
+    measured = metrics.compute(
+        _outcomes(short, storage_throughput=through, overridden=overridden), short
     )
-    np.testing.assert_allclose(found["storage_cycles"], 1.0)
-    np.testing.assert_allclose(found["override"], 50.0)
+    np.testing.assert_allclose(measured["storage_cycles"], 1.0)
+    np.testing.assert_allclose(measured["override"], 50.0)
 
 
 def test_a_day_that_cannot_begin_is_an_error(short):
     counted = np.ones((6, 2), bool)
     counted[:, 1] = False
     with pytest.raises(ValueError, match="1 of 2 days have no power flow solution"):
-        metrics.compute(_happened(short, counted=counted), short)
+        metrics.compute(_outcomes(short, counted=counted), short)
 
 
 def test_the_l2rpn_score_is_linear_between_its_four_costs():
@@ -237,18 +239,18 @@ def test_l2rpn_charges_all_load_after_an_end(short):
     ended = np.zeros((6, 1), bool)
     ended[3] = True
     losses = np.full((6, 1), 2.0)
-    happened = _happened(short, batch=1, losses=losses, counted=counted, terminated=ended)
+    outcomes = _outcomes(short, batch=1, losses=losses, counted=counted, terminated=ended)
     load = np.full((6, 1), 50.0)
     gen = short.grid.gen
     price = float((gen.cost_c1 + 2 * gen.cost_c2 * gen.p_max_mw)[short.grid.units].max())
-    found = l2rpn.cost(happened, load, short.grid)
-    assert found.operation[0] == pytest.approx(price * (3 * 2.0 + 3 * 50.0))
-    assert found.losses[0] == pytest.approx(price * 6.0)
-    assert found.blackout[0] == pytest.approx(price * 300.0)
+    cost = l2rpn.cost(outcomes, load, short.grid)
+    assert cost.operation[0] == pytest.approx(price * (3 * 2.0 + 3 * 50.0))
+    assert cost.losses[0] == pytest.approx(price * 6.0)
+    assert cost.blackout[0] == pytest.approx(price * 300.0)
 
 
 def test_reasons_are_named(short):
     reason, ended = np.zeros((6, 2), int), np.zeros((6, 2), bool)
     reason[3, 1], ended[3, 1] = Reason.CASCADE, True
-    happened = _happened(short, reason=reason, terminated=ended)
-    assert metrics.endings(happened) == {"CASCADE": 1}
+    outcomes = _outcomes(short, reason=reason, terminated=ended)
+    assert metrics.endings(outcomes) == {"CASCADE": 1}

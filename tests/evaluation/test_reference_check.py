@@ -1,4 +1,4 @@
-"""Replays: pandapower agrees on recorded episodes, and a tampered record is seen."""
+"""The reference check: pandapower agrees on recorded episodes, and a tampered record is seen."""
 
 import builtins
 
@@ -10,7 +10,7 @@ from agents import controllers
 from envs import grid_env
 from envs.options import EnvOptions
 from envs.powerflow import base_point
-from evaluation import episodes, exemplar, pandapower_grid, reference_check
+from evaluation import episodes, pandapower_grid, reference_check, report_arrays
 from evaluation.scenarios import suite
 
 
@@ -30,33 +30,33 @@ def recorded(env):
             lambda state, series: 0.4 * jnp.sin(state.t + jnp.arange(env.layout.action_size))
         ),
     )  # fmt: skip
-    played = episodes.Player(env, see=True).play(restless, days)
-    return exemplar.of(played, days, env, 0)
+    played = episodes.Player(env, record=True).play(restless, days)
+    return report_arrays.extract(played, days, env, 0)
 
 
 @pytest.fixture(scope="module")
-def judge(env):
+def reference(env):
     return pandapower_grid.Oracle(env.grid)
 
 
-def test_pandapower_agrees_on_every_step(env, judge, recorded):
+def test_pandapower_agrees_on_every_step(env, reference, recorded):
     assert not recorded["available"].all() or not recorded["pv"].all(-1).all()
-    found = reference_check.episode(judge, recorded, env.grid, env.dt_h)
-    assert found.steps >= 20 and found.unsolved == 0
-    assert found.vm_pu < 1e-4 and found.va_rad < 5e-4
-    assert found.flow_share < 1e-3 and found.cost_share < 1e-3
+    difference = reference_check.check_episode(reference, recorded, env.grid, env.dt_h)
+    assert difference.steps >= 20 and difference.unsolved == 0
+    assert difference.vm_pu < 1e-4 and difference.va_rad < 5e-4
+    assert difference.flow_share < 1e-3 and difference.cost_share < 1e-3
 
 
 @pytest.mark.parametrize(
     "name, change, field",
     [("vm_pu", 0.01, "vm_pu"), ("rho", 0.1, "flow_share"), ("bus_p_mw", 1.0, "cost_usd")],
 )
-def test_a_wrong_record_is_seen(env, judge, recorded, name, change, field):
+def test_a_wrong_record_is_seen(env, reference, recorded, name, change, field):
     wrong = {**recorded, name: recorded[name].copy()}
     wrong[name][5] += change
-    right = reference_check.episode(judge, recorded, env.grid, env.dt_h)
-    found = reference_check.episode(judge, wrong, env.grid, env.dt_h)
-    assert getattr(found, field) > 10 * getattr(right, field)
+    right = reference_check.check_episode(reference, recorded, env.grid, env.dt_h)
+    difference = reference_check.check_episode(reference, wrong, env.grid, env.dt_h)
+    assert getattr(difference, field) > 10 * getattr(right, field)
 
 
 def test_an_absent_simulator_is_told_how_to_be_had(env, monkeypatch):
@@ -68,11 +68,11 @@ def test_an_absent_simulator_is_told_how_to_be_had(env, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(reference_check.Absent, match="pip install pandapower"):
+    with pytest.raises(reference_check.SimulatorMissing, match="pip install pandapower"):
         reference_check._pandapower(env.grid)
 
 
-def test_cut_off_buses_are_left_out(env, judge, recorded):
+def test_cut_off_buses_are_left_out(env, reference, recorded):
     # Bus 8 hangs on one branch: with it out, pandapower and we solve the rest.
     grid = env.grid
     bridge = int(np.flatnonzero((grid.branch.from_bus == 6) & (grid.branch.to_bus == 7))[0])
@@ -82,25 +82,27 @@ def test_cut_off_buses_are_left_out(env, judge, recorded):
     energised = recorded["energised"].copy()
     energised[:, 7] = False
     changed = {**recorded, "closed": closed, "energised": energised}
-    found = reference_check.episode(judge, changed, grid, env.dt_h)
+    difference = reference_check.check_episode(reference, changed, grid, env.dt_h)
     # The record itself had the bus energised, so that voltages differ, but all of it is solved.
     steps = int(recorded["counted"].sum())
-    assert (found.steps, found.unsolved) == (steps, 0)
-    # A bus that we say lives and that pandapower cuts off is no agreement.
-    found = reference_check.episode(judge, {**recorded, "closed": closed}, grid, env.dt_h)
-    assert (found.steps, found.unsolved) == (0, steps)
+    assert (difference.steps, difference.unsolved) == (steps, 0)
+    # A bus that is energised in ours and that pandapower cuts off is no agreement.
+    difference = reference_check.check_episode(
+        reference, {**recorded, "closed": closed}, grid, env.dt_h
+    )
+    assert (difference.steps, difference.unsolved) == (0, steps)
 
 
 @pytest.mark.parametrize("case", ["case14", "case118"])
 def test_who_balances_does_not_matter_where_nothing_is_left_over(case, request):
     grid = request.getfixturevalue(case)
-    judge = pandapower_grid.Oracle(grid)
+    reference = pandapower_grid.Oracle(grid)
     p, q = base_point.nominal_injections(grid)
-    first = judge.solve(p, q)
+    first = reference.solve(p, q)
     settled = p.copy()
     settled[grid.reference_bus] += first.slack_mw / grid.base_mva
     for bus in np.unique(grid.gen.bus[grid.units]):
-        other = judge.solve(settled, q, slack=int(bus))
+        other = reference.solve(settled, q, slack=int(bus))
         np.testing.assert_allclose(other.vm, first.vm, atol=1e-7)
         np.testing.assert_allclose(other.flows, first.flows, atol=1e-3)
         assert abs(other.slack_mw) < 1e-3

@@ -21,12 +21,12 @@ from envs.step import switching
 from envs.step.termination import Reason
 from evaluation import (
     episodes,
-    exemplar,
     l2rpn,
     metrics,
+    ranking,
+    report_arrays,
     results,
     runner,
-    standing,
     summary,
     tables,
     wording,
@@ -34,8 +34,8 @@ from evaluation import (
 from evaluation.report import (
     compare,
     curve,
+    day_records,
     events,
-    exemplars,
     figures,
     heat,
     numbers,
@@ -56,7 +56,7 @@ def _metrics(seed, days=DAYS, scale=1.0):
 
 
 def _arrays(env, ended_at=None, seed=0, episode=2):
-    """What `exemplar.of` would keep: a day that ends in a step, or none."""
+    """What `report_arrays.extract` would keep: a day that ends in a step, or none."""
     rng, grid, steps = np.random.default_rng(seed), env.grid, env.horizon
     counted = np.arange(steps) <= (steps if ended_at is None else ended_at)
     closed = np.ones((steps, grid.n_branch), bool)
@@ -85,7 +85,7 @@ def _arrays(env, ended_at=None, seed=0, episode=2):
         "rho_quantiles": loadings,
         "frequency_low": low,
         "going": counted.astype(float),
-        "action_size": draw(exemplar.HOURS, env.layout.action_size),
+        "action_size": draw(report_arrays.HOURS, env.layout.action_size),
         "episode": np.int64(episode),
         "worst_step": np.int64(2),
         "counted": counted,
@@ -147,8 +147,8 @@ def _evaluated(path, env, names=("learned", "acopf"), scenarios=SCENARIOS, shift
             },
             _arrays(env, died, number),
         )  # fmt: skip
-    samples, besides = summary.collect(folder, plan, env.grid.n_bus)
-    found = {**folder.manifest(), **summary.summarise(samples, besides, plan)}
+    samples, notes = summary.collect(folder, plan, env.grid.n_bus)
+    found = {**folder.manifest(), **summary.summarise(samples, notes, plan)}
     (path / "summary.json").write_text(json.dumps(found))
     summary.write_csv(path / "episodes.csv", samples)
     return folder, plan, found, said
@@ -166,9 +166,9 @@ def written(evaluated, env):
     return page.write(folder, found, plan, env).read_text()
 
 
-def _console(shown):
+def _console(parts):
     console = rich.console.Console(width=80, record=True, file=io.StringIO())
-    for each in shown:
+    for each in parts:
         console.print(each)
     text = console.export_text()
     assert max(map(len, text.splitlines()), default=0) <= 80
@@ -199,16 +199,15 @@ def test_the_page_says_who_was_evaluated_in_what(written, evaluated):
 
 def test_the_page_has_the_numbers_of_the_summary(written, evaluated):
     for row in evaluated[2]["rows"]:
-        shown = wording.MAIN if row["scenario"] == summary.ALL else row["metrics"]
-        for metric in shown:
+        listed = wording.MAIN if row["scenario"] == summary.ALL else row["metrics"]
+        for metric in listed:
             mean, ends = wording.brief(row["metrics"][metric])
             assert f">{mean}</b>" in written and ends in written
 
 
 def test_a_worst_day_is_told_to_its_end(written):
     assert (
-        "Day 3 of 10 (time series 2 in episodes.csv) ended at 00:20: branches went on tripping."
-        in written
+        "Day 3 of 10 (day 2 in episodes.csv) ended at 00:20: branches went on tripping." in written
     )
     assert "10 of 10 days ended early because branches went on tripping" in written
     for text in ("2–4", "tripped", "taken out of service", "opened by the controller"):
@@ -258,8 +257,8 @@ def test_days_without_a_bound_are_told(env, evaluated, tmp_path):
             batch = copy.batch(task, 0, DAYS)
             batch["metrics"]["total_cost"] = [float("nan")] * DAYS
             copy.save(task, 0, batch)
-    samples, besides = summary.collect(copy, plan, env.grid.n_bus)
-    found = {**copy.manifest(), **summary.summarise(samples, besides, plan)}
+    samples, notes = summary.collect(copy, plan, env.grid.n_bus)
+    found = {**copy.manifest(), **summary.summarise(samples, notes, plan)}
     json.dumps(found, allow_nan=False)
     assert all(summary.GAP not in row["metrics"] for row in found["rows"])
     assert any(f"{len(SCENARIOS) * DAYS} days have none" in line for line in tables.notes(found))
@@ -288,7 +287,7 @@ def test_only_who_is_better_than_everyone_is_bold(evaluated):
         task("learned"): cost(4.0, 5.1, 6.2),
         task("acopf"): cost(1.0, 1.0, 1.0),
     }
-    best = lambda: standing.best(found, samples, "normal", "easy", "total_cost")
+    best = lambda: ranking.best(found, samples, "normal", "easy", "total_cost")
     assert best() == "learned"  # AC-OPF is told what is yet to come
     samples[task("learned")] = cost(4.0, 6.5, 7.2)
     assert best() is None
@@ -334,11 +333,11 @@ def test_dispatch_is_compared_with_the_bound_over_the_hours_that_were_played():
 @pytest.mark.parametrize("ended_at", [None, 3, 0])
 def test_every_day_can_be_drawn(env, ended_at):
     arrays = _arrays(env, ended_at)
-    shown = exemplars.Exemplar(arrays, arrays, 1, 0)
-    assert shown.steps == (env.horizon if ended_at is None else ended_at)
+    records = day_records.DayRecords(arrays, arrays, 1, 0)
+    assert records.steps == (env.horizon if ended_at is None else ended_at)
     for draw in (figures.voltage, figures.loading, figures.frequency, figures.generation,
                  figures.balance, figures.storage, figures.cost):  # fmt: skip
-        text = draw(shown, env)
+        text = draw(records, env)
         assert text.startswith("<svg") and "nan" not in text and "inf" not in text
     assert "data:image/png;base64" in heat.controls(arrays, env)
 
@@ -348,9 +347,9 @@ def test_days_of_which_nothing_is_known_can_be_drawn(env):
     arrays |= {
         name: np.full_like(arrays[name], np.nan) for name in ("vm_quantiles", "rho_quantiles")
     }
-    shown = exemplars.Exemplar(arrays, arrays, 1, 0)
+    records = day_records.DayRecords(arrays, arrays, 1, 0)
     for draw in (figures.voltage, figures.loading):
-        assert "nan" not in draw(shown, env)
+        assert "nan" not in draw(records, env)
 
 
 def test_grids_without_batteries_or_movable_loads_can_be_drawn(env):
@@ -365,11 +364,11 @@ def test_grids_without_batteries_or_movable_loads_can_be_drawn(env):
         ),
     )  # fmt: skip
     arrays = _arrays(plain)
-    shown = exemplars.Exemplar(arrays, arrays, 1, 0)
-    assert figures.storage(shown, plain) is None
+    records = day_records.DayRecords(arrays, arrays, 1, 0)
+    assert figures.storage(records, plain) is None
     assert "generators (5)" in heat.controls(arrays, plain)
     assert "loads" not in heat.controls(arrays, plain)
-    assert "<svg" in figures.balance(shown, plain)
+    assert "<svg" in figures.balance(records, plain)
     arrays["action_size"][:] = 0.0
     assert heat.controls(arrays, plain) is None
 
@@ -381,17 +380,17 @@ def test_batches_are_merged_and_the_worst_day_is_the_earliest_end(env, tmp_path)
         arrays = _arrays(env, died, first, episode=first)
         arrays["vm_quantiles"] = np.full((env.horizon, 5), 1.0 + 0.01 * first)
         folder.save(task, first, found, arrays)
-    shown = exemplars.read(folder, task, [(0, 4), (4, 2), (6, 1), (7, 1)], env.dt_h)
-    assert (int(shown.worst["episode"]), shown.steps, shown.unread) == (6, 30, 1)
+    records = day_records.read(folder, task, [(0, 4), (4, 2), (6, 1), (7, 1)], env.dt_h)
+    assert (int(records.worst["episode"]), records.steps, records.unread) == (6, 30, 1)
     # At first four days of 1.0, two of 1.04 and one of 1.06; the ends are those of all.
-    np.testing.assert_allclose(shown.days["vm_quantiles"][0], [1.0, 1.02, 1.02, 1.02, 1.06])
-    np.testing.assert_allclose(shown.days["vm_quantiles"][40, 2], (4 * 1.0 + 2 * 1.04) / 6)
-    assert shown.days["going"][-1] == pytest.approx(4 / 7)
+    np.testing.assert_allclose(records.days["vm_quantiles"][0], [1.0, 1.02, 1.02, 1.02, 1.06])
+    np.testing.assert_allclose(records.days["vm_quantiles"][40, 2], (4 * 1.0 + 2 * 1.04) / 6)
+    assert records.days["going"][-1] == pytest.approx(4 / 7)
 
 
 def test_buses_stay_where_they_are(case14, case118):
     for grid in (case14, case118):
-        first, second = positions.of(grid), positions.of(grid)
+        first, second = positions.bus_positions(grid), positions.bus_positions(grid)
         np.testing.assert_array_equal(first, second)
         assert np.abs(first).max() <= 1.0 + 1e-9
         apart = np.linalg.norm(first[:, None] - first[None], axis=-1) + 9 * np.eye(grid.n_bus)
@@ -402,12 +401,12 @@ def test_a_diagram_tells_trips_from_faults_and_choices(env):
     arrays = _arrays(env)
     why = events.service(arrays, 4)
     assert [why[b] for b in (0, 3, 5, 7)] == [
-        events.CLOSED, events.TAKEN, events.TRIPPED, events.OPENED,
+        events.CLOSED, events.OUTAGE, events.TRIPPED, events.OPENED,
     ]  # fmt: skip
-    text = one_line.diagram(env.grid, positions.of(env.grid), arrays, 4)
-    for name in ("trippedmark", "takenmark", "openedmark", "hollow"):
+    text = one_line.diagram(env.grid, positions.bus_positions(env.grid), arrays, 4)
+    for name in ("trippedmark", "outagemark", "openedmark", "hollow"):
         assert text.count(name) == 1
-    before = one_line.diagram(env.grid, positions.of(env.grid), arrays, 0)
+    before = one_line.diagram(env.grid, positions.bus_positions(env.grid), arrays, 0)
     assert "mark" not in before and "hollow" not in before
     place = lambda drawn: re.search(r'halo" d="([^"]*)"', drawn)[1]
     assert place(text) == place(before)
@@ -421,25 +420,31 @@ def test_events_come_in_order_with_the_loading_before(env):
     arrays["gen_on"][7:] = True
     branch, unit = lambda b: f"branch {events.branch_name(grid, b)}", events.unit_name(grid, 1)
     loading = lambda b: f"{100 * arrays['rho'][1, b]:.0f} %"
-    happened = events.of(arrays, grid)
-    assert [tuple(event) for event in happened] == [
+    trace = events.episode_events(arrays, grid)
+    assert [tuple(event) for event in trace] == [
         (1, branch(7), "opened by the controller", 0, ""),
         (2, unit, "taken out of service", 0, f"{arrays['gen_p_mw'][1, 1]:.0f} MW"),
         (2, branch(3), "taken out of service", 0, loading(3)),
         (2, branch(5), "tripped", 1, loading(5)),
-        (2, "1 bus", "lost voltage", 0, ""),
+        (2, "1 bus", "de-energised", 0, ""),
         (3, "10.0 % of load", "shed by frequency relays", 0, ""),
         (5, branch(5), "reclosed by itself", 0, ""),
         (5, branch(7), "closed by the controller", 0, ""),
         (5, "6.0 % of load", "connected again", 0, ""),
-        (6, branch(3), "given back", 0, ""),
+        (6, branch(3), "returned to service", 0, ""),
         (6, "4.0 % of load", "connected again", 0, ""),
-        (7, unit, "given back", 0, ""),
+        (7, unit, "returned to service", 0, ""),
     ]
-    by_hand = events.of(arrays, grid, recloses=False)
+    by_hand = events.episode_events(arrays, grid, recloses=False)
     assert by_hand[6] == (5, branch(5), "closed by the controller", 0, "")
     arrays["available"][0, 2] = False
-    assert events.of(arrays, grid)[0] == (0, branch(2), "out of service from the start", 0, "")
+    assert events.episode_events(arrays, grid)[0] == (
+        0,
+        branch(2),
+        "out of service from the start",
+        0,
+        "",
+    )
     assert events.clock(2, env.dt_h) == "00:15"
 
 
@@ -464,10 +469,10 @@ def test_lines_are_thinned_without_being_moved():
 
 
 def test_all_tables_fit_the_console(evaluated):
-    text = _console(tables.of(evaluated[2])) + _console(tables.notes(evaluated[2]))
+    text = _console(tables.summary_tables(evaluated[2])) + _console(tables.notes(evaluated[2]))
     for name in evaluated[2]["controllers"]:
         assert wording.title(name) in text
-    for place in wording.places(evaluated[2]):
+    for place in wording.scenario_levels(evaluated[2]):
         assert wording.scenario(*place) in text
     assert "All scenarios, hard" in text and "All scenarios, easy" not in text
     assert "AC-OPF's bound: 12 ms for each five minutes" in text
@@ -475,14 +480,14 @@ def test_all_tables_fit_the_console(evaluated):
 
 def test_of_a_pair_every_metric_is_in_the_table(env, tmp_path):
     found = _evaluated(tmp_path, env, ("learned",), SCENARIOS[:1])[2]
-    text = _console(tables.of(found))
+    text = _console(tables.summary_tables(found))
     for metric in (*metrics.METRICS.values(), summary.METRICS[summary.GAP]):
         assert metric.unit in text
         assert metric.title in text.replace("\n ", " ")
     zero = dict.fromkeys(("mean", "low", "high", "iqm", "iqm_low", "iqm_high"), 0.0)
     for row in found["rows"]:
         row["metrics"]["trips"] = zero
-    assert "trips" not in _console(tables.of(found))
+    assert "trips" not in _console(tables.summary_tables(found))
 
 
 @pytest.mark.parametrize("value", [1e7, -1e7, 1e-4, -1e-4, 1.23456e9, 0.0, 123456.0])
@@ -493,9 +498,9 @@ def test_extreme_numbers_fit_the_console(env, tmp_path, value):
             entry |= {"mean": value, "low": value - abs(value) / 7, "high": value + abs(value) / 7}
             for name in [name for name in entry if name.startswith("less_")]:
                 entry[name] = {**entry[name], "mean": value, "low": -value, "high": 2 * value}
-    text = _console(tables.of(found))
+    text = _console(tables.summary_tables(found))
     found["scenarios"] = found["scenarios"][:1]
-    text += _console(tables.of(found))
+    text += _console(tables.summary_tables(found))
     assert "…" not in text and "nan" not in text
 
 
@@ -588,9 +593,7 @@ def test_folders_that_cannot_be_compared_are_named(env, tmp_path):
     _evaluated(bad, env, ("learned",), SCENARIOS[1:2])
     with pytest.raises(results.FolderError, match="no controller was evaluated in the same"):
         compare.load(good, bad)
-    (bad / "episodes.csv").write_text(
-        "scenario,level,controller,time series,cost\nnormal,easy,x,0,much\n"
-    )
+    (bad / "episodes.csv").write_text("scenario,level,controller,day,cost\nnormal,easy,x,0,much\n")
     with pytest.raises(results.FolderError, match=r"bad/episodes.csv: cannot be read"):
         compare.load(good, bad)
     (bad / "summary.json").write_text("{")
@@ -611,7 +614,7 @@ def test_what_was_played_is_what_is_shown(tmp_path):
     act = controllers.per_grid(lambda state, series: cheap)
     saving = dataclasses.replace(nothing, name="saving", act=act)
     days = episodes.held_out(env, "test", 10, seed=0)
-    player = episodes.Player(env, see=True)
+    player = episodes.Player(env, record=True)
     plan = runner.Plan(("saving",), (("normal", "easy"),), 10, "test", 0, bound=False)
     folder = results.Folder(tmp_path)
     folder.open({"environment": dataclasses.asdict(env.options), "split": "test", "seed": 0}, {})
@@ -619,21 +622,21 @@ def test_what_was_played_is_what_is_shown(tmp_path):
     played = {c.name: player.play(c, days) for c in (nothing, saving)}
     for name in (runner.NOTHING, runner.UNTRIPPED, "saving"):
         found = played["saving" if name == "saving" else "do_nothing"]
-        measured = metrics.compute(found.happened, env)
-        arrays = exemplar.of(found, jax.tree.map(np.asarray, days), env, 0)
+        measured = metrics.compute(found.outcomes, env)
+        arrays = report_arrays.extract(found, jax.tree.map(np.asarray, days), env, 0)
         folder.save(
             results.Task("normal", "easy", name), 0,
             {
                 "metrics": {n: v.tolist() for n, v in measured.items()}, "l2rpn": day,
-                "endings": metrics.endings_of_each(found.happened), "seconds": 1.0,
+                "endings": metrics.endings_of_each(found.outcomes), "seconds": 1.0,
             },
             arrays,
         )  # fmt: skip
-    samples, besides = summary.collect(folder, plan, env.grid.n_bus)
-    found = {**folder.manifest(), **summary.summarise(samples, besides, plan)}
+    samples, notes = summary.collect(folder, plan, env.grid.n_bus)
+    found = {**folder.manifest(), **summary.summarise(samples, notes, plan)}
     cost = wording.row(found, "normal", "easy", "saving")["metrics"]["cost"]
     assert cost["less_do_nothing"]["verdict"] == "better"
-    assert re.search(r"operating cost.*better", _console(tables.of(found)))
+    assert re.search(r"operating cost.*better", _console(tables.summary_tables(found)))
     rows = {row[0]: row[2] for row in numbers.matrix(found, "normal", "easy").rows}
     assert rows["operating cost"][1].word == "better"
     text = page.write(folder, found, plan, env).read_text()

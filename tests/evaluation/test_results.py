@@ -30,7 +30,7 @@ def env():
 
 
 def make(env):
-    def of(name):
+    def controller(name):
         if name == "do_nothing":
             return controllers.do_nothing(env)
         part = env.layout.action["load"]
@@ -39,7 +39,7 @@ def make(env):
             name, name, "nothing", controllers.stateless, controllers.per_grid(lower)
         )
 
-    return of
+    return controller
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,9 +76,9 @@ def files(folder):
 
 
 def without_times(text):
-    found = json.loads(text)
-    found.pop("seconds", None), found.pop("latency", None)
-    return found
+    batch = json.loads(text)
+    batch.pop("seconds", None), batch.pop("latency", None)
+    return batch
 
 
 def test_what_was_interrupted_goes_on_and_ends_the_same(env, whole, tmp_path):
@@ -129,17 +129,17 @@ def test_a_file_that_cannot_be_read_is_named_and_only_its_days_are_played_again(
         path.with_suffix(".json.corrupt").unlink()
 
 
-def test_a_series_that_is_played_again_is_the_same(env, whole):
+def test_a_day_that_is_played_again_is_the_same(env, whole):
     work, same = runner.Runner(env, whole, make(env), PLAN), 0
     of_batches = {"vm_quantiles", "rho_quantiles", "frequency_low", "going", "action_size"}
-    for series in range(PLAN.episodes):
-        for task, found in work.again(series):
-            assert int(found["episode"]) == series and found["counted"].any()
-            first = series - series % 2
+    for day in range(PLAN.episodes):
+        for task, arrays in work.play_day(day):
+            assert int(arrays["episode"]) == day and arrays["counted"].any()
+            first = day - day % 2
             recorded = whole.arrays(task, first, min(2, PLAN.episodes - first))
-            if recorded["episode"] == series:
+            if recorded["episode"] == day:
                 for name in recorded.keys() - of_batches:
-                    np.testing.assert_array_equal(found[name], recorded[name], err_msg=name)
+                    np.testing.assert_array_equal(arrays[name], recorded[name], err_msg=name)
                 same += 1
     assert same == 8  # batches of two, with one worst episode each: two of each of four tasks
 
@@ -156,24 +156,22 @@ def test_of_the_bound_less_is_needed(tmp_path):
 
 
 def test_what_files_held_is_part_of_an_evaluation(env, tmp_path):
-    of = lambda grid: {
-        **IDENTITY,
-        "grid": digest.hexdigest(grid),
-        "fleet": digest.hexdigest(env.fleet),
-    }
+    identity_of = lambda grid: {
+        **IDENTITY, "grid": digest.hexdigest(grid), "fleet": digest.hexdigest(env.fleet),
+    }  # fmt: skip
     folder = results.Folder(tmp_path)
-    folder.open(of(env.grid), {})
-    folder.open(of(dataclasses.replace(env.grid, source="another text")), {})
+    folder.open(identity_of(env.grid), {})
+    folder.open(identity_of(dataclasses.replace(env.grid, source="another text")), {})
     bus = dataclasses.replace(env.grid.bus, load_p_mw=1.01 * env.grid.bus.load_p_mw)
     with pytest.raises(results.FolderError, match="what the case file holds has changed since; gi"):
-        folder.open(of(dataclasses.replace(env.grid, bus=bus)), {})
+        folder.open(identity_of(dataclasses.replace(env.grid, bus=bus)), {})
     kinds = np.where(env.fleet.units.kind == "gas", "coal", env.fleet.units.kind)
     units = dataclasses.replace(env.fleet.units, kind=np.roll(kinds, 1))
     other = digest.hexdigest(dataclasses.replace(env.fleet, units=units))
     with pytest.raises(results.FolderError, match="with another fleet: what the fleet's file hold"):
-        folder.open({**of(env.grid), "fleet": other}, {})
-    with pytest.raises(results.FolderError, match="with policy None, and {'update': 1} is asked"):
-        folder.open({**of(env.grid), "policy": {"update": 1}}, {})
+        folder.open({**identity_of(env.grid), "fleet": other}, {})
+    with pytest.raises(results.FolderError, match="with policy None, and {'update': 1} is req"):
+        folder.open({**identity_of(env.grid), "policy": {"update": 1}}, {})
 
     learned = results.Folder(tmp_path / "learned")
     parameters = {"layer": {"kernel": jnp.ones((2, 3)), "bias": np.zeros(3, np.float32)}}
@@ -187,7 +185,7 @@ def test_what_files_held_is_part_of_an_evaluation(env, tmp_path):
     manifest["identity"]["format"] = 1
     (tmp_path / "evaluation.json").write_text(json.dumps(manifest))
     with pytest.raises(results.FolderError, match="in format 1, and this version writes format 3"):
-        folder.open(of(env.grid), {})
+        folder.open(identity_of(env.grid), {})
 
 
 def test_another_commit_or_platform_is_told_and_gone_on_with(tmp_path):
@@ -225,14 +223,14 @@ def test_one_process_at_a_time_holds_a_folder(tmp_path):
 
 
 def failing(env, name, attempts):
-    """Makes controllers as `make`, of which the one called `name` fails whenever it is asked."""
+    """Makes controllers as `make`, of which the one called `name` fails whenever it is to act."""
 
     def act(state, series, memory):
         attempts.append(name)
         raise RuntimeError("no optimum")
 
     bad = dataclasses.replace(make(env)("bad"), act=act, traceable=False)
-    return lambda wanted: bad if wanted == name else make(env)(wanted)
+    return lambda chosen: bad if chosen == name else make(env)(chosen)
 
 
 def test_a_controller_that_fails_does_not_keep_the_others_from_playing(env, whole, tmp_path):
@@ -273,18 +271,18 @@ def test_days_that_fill_up_a_batch_are_not_decided_in(env, tmp_path):
     assert set(ended[: env.horizon]) == {(False, False)}
     assert set(ended[-env.horizon :]) == {(False, True)}
 
-    player, days = episodes.Player(env, see=True), episodes.held_out(env, "test", 2, seed=1)
-    both, first = player.play(idle, days), player.play(idle, days, wanted=np.arange(2) < 1)
-    wanted = lambda found: jax.tree.map(lambda leaf: leaf[:, :1], found)
-    jax.tree.map(np.testing.assert_array_equal, wanted(both), wanted(first))
-    assert both.happened.counted.all() and not first.happened.counted[:, 1].any()
+    player, days = episodes.Player(env, record=True), episodes.held_out(env, "test", 2, seed=1)
+    both, first = player.play(idle, days), player.play(idle, days, active=np.arange(2) < 1)
+    active = lambda played: jax.tree.map(lambda leaf: leaf[:, :1], played)
+    jax.tree.map(np.testing.assert_array_equal, active(both), active(first))
+    assert both.outcomes.counted.all() and not first.outcomes.counted[:, 1].any()
 
 
 def test_a_folder_holds_one_evaluation(whole, tmp_path):
     whole.open(IDENTITY, {"commit": "another"})
     with pytest.raises(results.FolderError, match="environment case 'case14', and 'case118'"):
         whole.open({**IDENTITY, "environment": {"case": "case118"}}, {})
-    with pytest.raises(results.FolderError, match="seed 0, and 1 is asked for"):
+    with pytest.raises(results.FolderError, match="seed 0, and 1 is requested"):
         whole.open({**IDENTITY, "seed": 1}, {})
     with pytest.raises(results.FolderError, match=r"no evaluation here"):
         results.Folder(tmp_path).manifest()
@@ -295,40 +293,40 @@ def test_a_folder_holds_one_evaluation(whole, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def found(env, whole):
-    samples, besides = summary.collect(whole, PLAN, env.grid.n_bus)
-    return samples, besides, summary.summarise(samples, besides, PLAN)
+def summed_up(env, whole):
+    samples, notes = summary.collect(whole, PLAN, env.grid.n_bus)
+    return samples, notes, summary.summarise(samples, notes, PLAN)
 
 
-def row(found, scenario, controller):
-    (one,) = (r for r in found["rows"]
+def row(content, scenario, controller):
+    (one,) = (r for r in content["rows"]
               if (r["scenario"], r["controller"]) == (scenario, controller))  # fmt: skip
     return one["metrics"]
 
 
-def test_the_summary_has_means_intervals_and_paired_differences(found):
-    samples, _, told = found
+def test_the_summary_has_means_intervals_and_paired_differences(summed_up):
+    samples, _, content = summed_up
     for scenario in ("normal", "failure"):
         level = dict(PLAN.scenarios)[scenario]
         mine = samples[results.Task(scenario, level, "lower")]["load_moved"]
         idle = samples[results.Task(scenario, level, "do_nothing")]["load_moved"]
-        told_of = row(told, scenario, "lower")["load_moved"]
-        assert told_of["mean"] == pytest.approx(mine.mean())
-        assert told_of["low"] <= told_of["iqm"] <= told_of["high"] or len(set(mine)) == 1
-        difference = told_of["less_do_nothing"]
+        entry = row(content, scenario, "lower")["load_moved"]
+        assert entry["mean"] == pytest.approx(mine.mean())
+        assert entry["low"] <= entry["iqm"] <= entry["high"] or len(set(mine)) == 1
+        difference = entry["less_do_nothing"]
         assert difference["mean"] == pytest.approx((mine - idle).mean())
         assert difference["low"] > 0.0  # it pays for every load it moves
         assert difference["verdict"] == "few"
     # Over all scenarios of a level there is a row only where there are several.
-    assert not [r for r in told["rows"] if r["scenario"] == summary.ALL]
+    assert not [r for r in content["rows"] if r["scenario"] == summary.ALL]
 
 
-def test_doing_nothing_scores_zero_and_days_are_the_same_for_all(found):
-    samples, besides, _ = found
+def test_doing_nothing_scores_zero_and_days_are_the_same_for_all(summed_up):
+    samples, notes, _ = summed_up
     for scenario, level in PLAN.scenarios:
         idle = samples[results.Task(scenario, level, "do_nothing")]
         np.testing.assert_allclose(idle[summary.SCORE], 0.0, atol=1e-6)
-        assert besides[results.Task(scenario, level, "do_nothing")]["latency"]["p99_ms"] > 0
+        assert notes[results.Task(scenario, level, "do_nothing")]["latency"]["p99_ms"] > 0
 
 
 def test_a_missing_batch_is_told(env, whole):
@@ -337,8 +335,8 @@ def test_a_missing_batch_is_told(env, whole):
         summary.collect(whole, more, env.grid.n_bus)
 
 
-def test_the_table_of_episodes_holds_every_number(found, tmp_path):
-    samples, _, _ = found
+def test_the_table_of_episodes_holds_every_number(summed_up, tmp_path):
+    samples, _, _ = summed_up
     summary.write_csv(tmp_path / "episodes.csv", samples)
     lines = list(csv.DictReader((tmp_path / "episodes.csv").open()))
     assert len(lines) == 2 * 2 * 3
@@ -363,11 +361,11 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
     rng = np.random.default_rng(0)
     covered = 0
     for trial in range(120):
-        interval = intervals.of_mean(rng.exponential(2.0, 50), seed=trial)
+        interval = intervals.mean_over_strata([rng.exponential(2.0, 50)], seed=trial)
         covered += interval.low <= 2.0 <= interval.high
     assert 0.85 < covered / 120 < 1.0
 
 
 def test_constant_samples_have_an_interval_of_no_width():
-    assert intervals.of_mean(np.array([3.0, 3.0, 3.0])) == (3.0, 3.0, 3.0)
-    assert intervals.of_mean(np.array([3.0])) == (3.0, 3.0, 3.0)
+    assert intervals.mean_over_strata([np.array([3.0, 3.0, 3.0])]) == (3.0, 3.0, 3.0)
+    assert intervals.mean_over_strata([np.array([3.0])]) == (3.0, 3.0, 3.0)

@@ -105,9 +105,9 @@ def test_what_is_there_is_not_played_again_and_what_is_broken_is_named(run, eval
     )
 
 
-def asked(**changes):
-    """What the flags' defaults ask for, but for `changes`."""
-    usual = evaluation_request.Asked(
+def flags(**changes):
+    """The flags' defaults, but for `changes`."""
+    usual = evaluation_request.EvaluationFlags(
         controllers=None, scenarios=["normal"], level=["easy"], episodes=3, split="test", seed=0,
         bound=True, case=None, fleet=None, layout=None, env=[], team=None, checkpoint=None,
         out=None,
@@ -131,7 +131,9 @@ def asked(**changes):
 def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
     (value,) = changes.values()
     with pytest.raises((ValueError, checkpoint.CheckpointError)) as refused:
-        evaluation_request.of(asked(**{"checkpoint": "best", **changes}), run_folder.RunFolder(run))
+        evaluation_request.from_flags(
+            flags(**{"checkpoint": "best", **changes}), run_folder.RunFolder(run)
+        )
     assert message in str(refused.value)
     assert (value if isinstance(value, str) else value[0]) in str(refused.value)
 
@@ -165,7 +167,7 @@ def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
 )
 def test_mistakes_without_a_run_are_refused(changes, message):
     with pytest.raises((ValueError, OSError)) as refused:
-        evaluation_request.of(asked(**changes), None)
+        evaluation_request.from_flags(flags(**changes), None)
     assert message in str(refused.value)
 
 
@@ -177,7 +179,7 @@ def test_mistakes_without_a_run_are_refused(changes, message):
         (("--compare", "nowhere", "nowhere"), "no evaluation here"),
         (("--compare", "nowhere"), "give two folders"),
         (("--replay_day=3",), "says what --replay=pandapower replays; give both"),
-        (("--replay=pandapower", "--replay_day=50"), "--replay_day=50: time series are 0 to 49"),
+        (("--replay=pandapower", "--replay_day=50"), "--replay_day=50: days are 0 to 49"),
     ],
 )
 def test_a_refusal_is_a_line_and_leaves_nothing(tmp_path, arguments, message):
@@ -191,7 +193,7 @@ def test_a_folder_of_something_else_is_refused(run, evaluated, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(run / "evaluation" / "best-7-test-seed0", out)
     done = evaluate(f"--workdir={run}", "--checkpoint=best", "--seed=1", f"--out={out}")
-    assert done.returncode == 2 and "seed 0, and 1 is asked for" in done.stderr
+    assert done.returncode == 2 and "seed 0, and 1 is requested" in done.stderr
 
 
 def test_two_evaluations_are_compared(run, evaluated, tmp_path):

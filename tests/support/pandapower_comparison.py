@@ -172,9 +172,9 @@ def ask_all(grid, at, tried):
 
 def ask(oracle, at, out=(), freed=()):
     """Returns pandapower's answer, from a flat start or, where that fails, from the point's."""
-    answer = oracle.solve(at.p, at.q, out=out, freed=freed)
+    answer = oracle.solve(at.p, at.q, out=out, pv_to_pq=freed)
     if not answer.converged:
-        answer = oracle.solve(at.p, at.q, out=out, freed=freed, start=(at.vm, at.va))
+        answer = oracle.solve(at.p, at.q, out=out, pv_to_pq=freed, start=(at.vm, at.va))
     return answer
 
 

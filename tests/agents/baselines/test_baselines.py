@@ -40,7 +40,7 @@ def full():
 
 @pytest.fixture(scope="module")
 def player(full):
-    return episodes.Player(full, see=True)
+    return episodes.Player(full, record=True)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def states(full, days):
 def narrow(full, played):
     """The operator layout on a grid whose branch 0 is overloaded if nothing is done."""
     grid, spec = full.grid, layout_lib.LAYOUTS["operator"]
-    rho, rate = played["do_nothing"].seen.detail.rho[:6, 0, 0], grid.branch.rate_mva.copy()
+    rho, rate = played["do_nothing"].recording.detail.rho[:6, 0, 0], grid.branch.rate_mva.copy()
     rate[0] *= rho.min() / 1.08
     grid = dataclasses.replace(grid, branch=dataclasses.replace(grid.branch, rate_mva=rate))
     site = layout_lib.site(grid, full.fleet, spec)
@@ -69,7 +69,7 @@ def narrow(full, played):
 
 @pytest.fixture(scope="module")
 def narrow_player(narrow):
-    return episodes.Player(narrow, see=True)
+    return episodes.Player(narrow, record=True)
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +109,11 @@ def _foreseen(days):
 def test_every_controller_plays_the_full_layout(full, played):
     assert list(registry.BASELINES) == NAMES
     for name, found in played.items():
-        action = found.seen.action
+        action = found.recording.action
         assert action.shape == (STEPS, 1, full.layout.action_size), name
         assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
         if name != "random":
-            assert not found.happened.terminated.any(), name
+            assert not found.outcomes.terminated.any(), name
 
 
 def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
@@ -123,12 +123,12 @@ def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
         controller = registry.make(name, narrow)
         found = narrow_player.play(controller, _first(days))
         controller.close()
-        action = found.seen.action
+        action = found.recording.action
         assert action.shape == (STEPS, 1, narrow.layout.action_size), name
         assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
         # Those that look at the network keep the branch.
         keeps = name in ("expert", "dcopf", "mpc", "acopf")
-        assert (found.happened.terms["trips"].sum() == 0) == keeps, name
+        assert (found.outcomes.terms["trips"].sum() == 0) == keeps, name
 
 
 def test_unknown_names_are_refused_with_the_known_ones(full):
@@ -150,7 +150,7 @@ def test_random_is_the_same_by_seed_and_episode_whatever_the_batch(full, states,
 
 
 def test_proportional_units_give_one_share_of_pmax_and_what_is_foreseen(full, played, days):
-    target = played["proportional"].seen.detail.asked.gen_target_mw[:, 0]
+    target = played["proportional"].recording.detail.asked.gen_target_mw[:, 0]
     share = target[:, full.grid.units] / full.grid.gen.p_max_mw[full.grid.units]
     np.testing.assert_allclose(share, np.tile(share[:, :1], 2), rtol=1e-4)
     beyond = target.sum(1) / _foreseen(days)[:STEPS]  # losses, and what condensers draw
@@ -158,11 +158,11 @@ def test_proportional_units_give_one_share_of_pmax_and_what_is_foreseen(full, pl
 
 
 def test_merit_order_costs_less_than_proportional(full, played):
-    cost = lambda name: played[name].happened.terms["generation_cost"].sum()
+    cost = lambda name: played[name].outcomes.terms["generation_cost"].sum()
     assert cost("merit_order") < 0.85 * cost("proportional")
     # The dear unit goes down as fast as it may, and stays at nothing.
     dear = full.grid.units[full.grid.gen.cost_c1[full.grid.units].argmax()]
-    target = played["merit_order"].seen.detail.asked.gen_target_mw[:, 0, dear]
+    target = played["merit_order"].recording.detail.asked.gen_target_mw[:, 0, dear]
     assert -np.diff(target).min() == pytest.approx(float(full.limits.ramp_mw[dear]), rel=0.3)
     assert target[-1] == pytest.approx(0.0, abs=1e-3)
 
@@ -187,11 +187,11 @@ def test_reconnect_closes_what_was_opened_by_hand(full, player, days):
         return jnp.where((state.t == 0)[:, None], opening, closing), memory
 
     found = player.play(dataclasses.replace(reconnect, act=act), _first(days))
-    opened = found.seen.why[:, 0, branch] == switching.OPENED
+    opened = found.recording.why[:, 0, branch] == switching.OPENED
     # Three steps of cooldown, then it closes and stays so.
     wait = switching.COOLDOWN_STEPS
     assert opened[:wait].all() and not opened[wait:].any()
-    assert found.happened.metrics["refused_switches"].sum() == 0
+    assert found.outcomes.metrics["refused_switches"].sum() == 0
 
 
 def test_reconnect_closes_what_tripped_only_where_nothing_else_does(full, states, days):
@@ -254,15 +254,17 @@ def _loaded(env, state, rho):
 
 
 def test_expert_relieves_what_would_trip(narrow, narrow_player, operator, overloaded, days):
-    assert overloaded[0].happened.terms["trips"].sum() > 0
+    assert overloaded[0].outcomes.terms["trips"].sum() > 0
     found = narrow_player.play(operator, _first(days))
-    rho = found.seen.detail.rho[:, 0, 0]
-    assert found.happened.terms["trips"].sum() == 0
+    rho = found.recording.detail.rho[:, 0, 0]
+    assert found.outcomes.terms["trips"].sum() == 0
     assert rho[0] > 0.9 and (rho[3:] < 0.97).all()
     # By units in the end: loads only move until units have.
     layout = narrow.layout.action
-    assert not found.seen.action[-1, 0, layout["load"]].any()
-    assert np.abs(found.seen.action[-1, 0, layout["generator"]][narrow.grid.units]).min() > 0.05
+    assert not found.recording.action[-1, 0, layout["load"]].any()
+    assert (
+        np.abs(found.recording.action[-1, 0, layout["generator"]][narrow.grid.units]).min() > 0.05
+    )
 
 
 def test_expert_moves_loads_only_where_units_cannot_help(
@@ -295,7 +297,7 @@ def test_expert_goes_back_to_the_plan_as_far_as_it_is_safe(
 
 
 def test_loadings_read_off_voltages_are_those_of_the_step(full, played):
-    seen, meter = played["random"].seen, sensitivity.Meter(full.grid)
+    seen, meter = played["random"].recording, sensitivity.Meter(full.grid)
     closed = seen.detail.closed[0, 0]
     flows = meter(jnp.asarray(seen.vm_pu[0, 0]), jnp.asarray(seen.va_rad[0, 0]), closed)
     np.testing.assert_allclose(flows.rho, seen.detail.rho[0, 0], atol=2e-4)

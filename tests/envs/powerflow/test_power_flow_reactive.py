@@ -85,7 +85,7 @@ def test_every_bus_is_within_limits_or_has_let_go(double, method):
             vm[pv & (side == 0)], setpoint[pv & (side == 0)], atol=1e-6
         )  # fmt: skip
         q = point.q + np.select([side > 0, side < 0], [limits["q_max_pu"], limits["q_min_pu"]], 0)
-        answer = oracle.solve(point.p, q, freed=np.flatnonzero(side), start=(point.vm, point.va))
+        answer = oracle.solve(point.p, q, pv_to_pq=np.flatnonzero(side), start=(point.vm, point.va))
         errors = comparison.difference(answer, found, lane, grid.base_mva)
         assert max(errors) <= (1e-7 if double else 1e-4), errors
 

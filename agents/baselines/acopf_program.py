@@ -1,0 +1,269 @@
+"""The programs of AC optimal power flow, built by CasADi and solved by Ipopt.
+
+Variables are, in order, va and vm `[n_bus]`, p and q `[n_gen]`, up and down `[n_movable]`, spilled
+`[n_plant]`; pu and rad. An elastic program has more: the share of load shed `[n_bus]`, flow beyond
+limits, reactive power beyond limits `[2 n_gen]`, voltage beyond limits `[2 n_bus]`, angles beyond
+limits, and power below Pmin `[n_gen]`. Rows are the balance of active and of reactive power
+`[2 n_bus]`, the squared flows at both ends of the watched branches, their angle differences, and,
+elastic, the voltages `[n_bus]`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import casadi
+import numpy as np
+
+from agents.baselines import acopf_equations
+from agents.baselines.acopf_problem import Controls, Prices, Problem
+from envs.case import grid as grid_lib
+from envs.powerflow import admittance
+
+_TOLERANCE = 1e-6
+_LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
+_MOST_RAD = 2 * np.pi  # that an elastic program may go beyond a limit of angles
+_SLACK_RAD = 1e-2  # that its variables count in: Ipopt divides the objective by its steepest slope
+_WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
+_WARM = {
+    "ipopt.warm_start_init_point": "yes",
+    "ipopt.mu_init": 1e-6,
+    "ipopt.max_iter": _WARM_ITERATIONS,
+    **{
+        f"ipopt.warm_start_{name}": 1e-8
+        for name in (
+            "bound_push", "bound_frac", "slack_bound_push", "slack_bound_frac", "mult_bound_push",
+        )
+    },
+}  # fmt: skip
+
+
+class Start(NamedTuple):
+    """Where a program ended, from which the next one may start."""
+
+    values: np.ndarray  # of the variables
+    by_bound: np.ndarray  # multipliers of their bounds
+    by_row: np.ndarray  # multipliers of the rows
+
+
+class Result(NamedTuple):
+    """What Ipopt returned for a program."""
+
+    success: bool
+    start: Start
+    cost: float  # $/h
+    iterations: int
+
+
+class Program(NamedTuple):
+    """A compiled program and the bounds of its rows, but for those of angles and voltages."""
+
+    solve: casadi.Function
+    lower: np.ndarray
+    upper: np.ndarray
+    watched: np.ndarray  # branches with limits of power
+    watched_angle: np.ndarray  # branches with limits of angles
+    size: int  # variables without those of the elastic part
+    elastic: bool
+
+
+def build(
+    grid: grid_lib.Grid,
+    prices: Prices,
+    controls: Controls,
+    watched: tuple[np.ndarray, np.ndarray],
+    *,
+    warm: bool,
+    elastic: bool,
+) -> Program:
+    """Returns the program of a grid.
+
+    Args:
+      grid: the grid.
+      prices: of moving things and of breaking limits.
+      controls: what may be moved as well as generators.
+      watched: branches with limits of power, and branches with limits of angles.
+      warm: whether it starts from where another ended.
+      elastic: whether limits may be broken, at their price.
+    """
+    base, n, g = grid.base_mva, grid.n_bus, grid.n_gen
+    (watched, watched_angle), symbol = watched, casadi.SX.sym
+    c, r = controls.load_bus.size, controls.plant_bus.size
+    equations = acopf_equations.of(grid)
+    va, vm, closed = equations.va, equations.vm, equations.closed
+    p, q = symbol("p", g), symbol("q", g)
+    up, down, spilled = symbol("up", c), symbol("down", c), symbol("spilled", r)
+    parts = [va, vm, p, q, up, down, spilled]
+    load_p, load_q, fixed = symbol("load_p", n), symbol("load_q", n), symbol("fixed", n)
+    energised, tilt = symbol("energised", n), symbol("tilt", c)
+    available, rate_share = symbol("available", r), symbol("rate_share")
+
+    # Balance of every bus; a de-energised one is pinned to 1 pu and angle 0.
+    at = lambda bus: acopf_equations.at_bus(grid, bus)
+    moved, gen = at(controls.load_bus), at(grid.gen.bus)
+    shift, plants = up - down, at(controls.plant_bus)
+    p_balance = equations.p_out + load_p + moved @ shift - fixed - gen @ p
+    p_balance -= plants @ (available - spilled)
+    q_balance = equations.q_out + load_q + moved @ (tilt * shift) - gen @ q
+    limit = casadi.DM(grid.branch.rate_mva[watched] / base) * rate_share
+    loads = watched.tolist()
+    p_mw = base * p
+    cost = casadi.dot(casadi.DM(grid.gen.cost_c2), p_mw**2)
+    cost += casadi.dot(casadi.DM(grid.gen.cost_c1), p_mw) + float(grid.gen.cost_c0.sum())
+    cost += base * prices.load * casadi.sum1(up + down)
+    cost += base * prices.curtailment * casadi.sum1(spilled)
+    room, voltages = 0.0, casadi.SX(0, 1)
+    ends = grid.branch.from_bus[watched_angle], grid.branch.to_bus[watched_angle]
+    angles = va[ends[0].tolist()] - va[ends[1].tolist()]
+    if elastic:
+        # `shed` is a share of the bus's load; voltages and reactive power give way by bounds.
+        shed, over = symbol("shed", n), symbol("over", len(watched))
+        beyond_q, beyond_v = symbol("beyond_q", 2 * g), symbol("beyond_v", 2 * n)
+        a = watched_angle.size
+        beyond_angle = symbol("beyond_angle", 2 * a)
+        idle = symbol("idle", g)  # below the least that a unit can produce
+        parts += [shed, over, beyond_q, beyond_v, beyond_angle, idle]
+        p_balance -= shed * load_p - gen @ idle
+        q_balance -= shed * load_q + gen @ (beyond_q[:g] - beyond_q[g:])
+        room = over
+        voltages = vm - beyond_v[:n] + beyond_v[n:]
+        angles += _SLACK_RAD * (beyond_angle[a:] - beyond_angle[:a])
+        cost += base * prices.lost_load * casadi.dot(shed, casadi.fabs(load_p))
+        cost += base * prices.overload * casadi.sum1(over)
+        cost += base * prices.reactive * casadi.sum1(beyond_q)
+        cost += base * prices.surplus * casadi.sum1(idle)
+        cost += prices.voltage * casadi.sum1(beyond_v)
+        cost += prices.angle * _SLACK_RAD * casadi.sum1(beyond_angle)
+    rows = casadi.vertcat(
+        energised * p_balance + (1 - energised) * va,
+        energised * q_balance + (1 - energised) * (vm - 1),
+        equations.from_squared[loads] - (limit + room) ** 2,
+        equations.to_squared[loads] - (limit + room) ** 2,
+        angles, voltages,
+    )  # fmt: skip
+    w = 2 * len(watched)
+    lower = np.concatenate([np.zeros(2 * n), np.full(w, -np.inf)])
+    upper = np.concatenate([np.zeros(2 * n), np.zeros(w)])
+    limits = {"ipopt.tol": _TOLERANCE, "ipopt.max_iter": _MAX_ITERATIONS}
+    solve = casadi.nlpsol(
+        "acopf", "ipopt",
+        {
+            "x": casadi.vertcat(*parts), "f": cost, "g": rows,
+            "p": casadi.vertcat(
+                load_p, load_q, fixed, closed, energised, tilt, available, rate_share
+            ),
+        },
+        {**acopf_equations.QUIET, **limits, **(_WARM if warm else {})},
+    )  # fmt: skip
+    size = 2 * n + 2 * g + 2 * c + r
+    return Program(solve, lower, upper, watched, watched_angle, size, elastic)
+
+
+def run(grid: grid_lib.Grid, program: Program, problem: Problem, start: Start | None) -> Result:
+    """Returns what Ipopt makes of a problem, from the middle of its bounds without a `start`."""
+    n, g = grid.n_bus, grid.n_gen
+    lower, upper, lower_rows, upper_rows = _bounds(grid, program, problem)
+    arguments = {"lbx": lower, "ubx": upper, "lbg": lower_rows, "ubg": upper_rows}
+    arguments["p"] = _parameters(grid, problem)
+    if start is None:
+        values = np.zeros(lower.size)
+        values[n : 2 * n] = 1.0
+        middle = slice(2 * n, 2 * n + g)
+        values[middle] = 0.5 * (lower[middle] + upper[middle])
+        arguments["x0"] = values
+    else:
+        # A warm start does without the middle of the bounds, so that it must lie within them.
+        arguments["x0"] = np.clip(start.values, lower, upper)
+        arguments["lam_x0"], arguments["lam_g0"] = start.by_bound, start.by_row
+    answer = program.solve(**arguments)
+    stats = program.solve.stats()
+    end = Start(*(np.asarray(answer[name]).ravel() for name in ("x", "lam_x", "lam_g")))
+    return Result(stats["success"], end, float(answer["f"]), stats["iter_count"])
+
+
+def _parameters(grid: grid_lib.Grid, problem: Problem) -> np.ndarray:
+    base = grid.base_mva
+    tilt = problem.movable_q_mvar / np.where(problem.movable_p_mw == 0, 1.0, problem.movable_p_mw)
+    return np.concatenate([
+        problem.load_p_mw / base, problem.load_q_mvar / base, problem.fixed_mw / base,
+        problem.closed, problem.energised, tilt, problem.available_mw / base, [problem.rate_share],
+    ])  # fmt: skip
+
+
+def _bounds(grid: grid_lib.Grid, program: Program, problem: Problem) -> tuple[np.ndarray, ...]:
+    """Returns least and most of the variables, and least and most of the rows."""
+    base, n, g = grid.base_mva, grid.n_bus, grid.n_gen
+    on = problem.energised > 0
+    reference = grid.reference_bus if on[grid.reference_bus] else int(np.argmax(on))
+    angle = np.where(np.arange(n) == reference, 0.0, np.inf)
+    reach = problem.movable_share * np.abs(problem.movable_p_mw) / base
+    gen_on = on[grid.gen.bus]
+    # An elastic program bounds voltages by rows that slacks reach beyond, but for PV buses, whose
+    # limits are those of a set-point. The balance pins a de-energised bus, and nothing else does.
+    vm_low = np.where(on, problem.vm_low_pu, _LEAST_PU)
+    vm_high = np.where(on, problem.vm_high_pu, _MOST_PU)
+    lower_rows, upper_rows = (
+        np.append(rows, limit[program.watched_angle])
+        for rows, limit in zip((program.lower, program.upper), angle_limits(grid, problem))
+    )
+    if program.elastic:
+        lower_rows, upper_rows = np.append(lower_rows, vm_low), np.append(upper_rows, vm_high)
+        vm_low = np.where(problem.pv, vm_low, _LEAST_PU)
+        vm_high = np.where(problem.pv, vm_high, _MOST_PU)
+    lower = [-angle, vm_low, gen_on * problem.p_low_mw / base, gen_on * problem.q_low_mvar / base,
+             *[np.zeros_like(reach)] * 2, np.zeros(problem.available_mw.size)]  # fmt: skip
+    upper = [angle, vm_high, gen_on * problem.p_high_mw / base, gen_on * problem.q_high_mvar / base,
+             reach, reach, problem.available_mw / base]  # fmt: skip
+    lower, upper = np.concatenate(lower), np.concatenate(upper)
+    if program.elastic:
+        extra = program.solve.size1_in("x0") - program.size
+        bound = np.full(extra, np.inf)
+        bound[:n] = problem.load_p_mw > 0  # nothing is shed for free
+        bound[-g - 2 * program.watched_angle.size : -g] = _MOST_RAD / _SLACK_RAD
+        bound[-g:] = gen_on * np.maximum(problem.p_low_mw, 0.0) / base
+        lower, upper = np.append(lower, np.zeros(extra)), np.append(upper, bound)
+    return lower, upper, lower_rows, upper_rows
+
+
+def carried(
+    grid: grid_lib.Grid, start: Start, source: Program, target: Program, problem: Problem
+) -> Start:
+    """Returns where one program ended as what another of the same problem can start from."""
+    n, size = grid.n_bus, source.size
+    values, by_bound = (np.zeros(target.solve.size1_in("x0")) for _ in range(2))
+    values[:size], by_bound[:size] = start.values[:size], start.by_bound[:size]
+    w, a = 2 * source.watched.size, source.watched_angle.size
+    angles = np.zeros(grid.n_branch)
+    angles[source.watched_angle] = start.by_row[2 * n + w : 2 * n + w + a]
+    flows = np.zeros((2, grid.n_branch))
+    flows[:, source.watched] = start.by_row[2 * n : 2 * n + w].reshape(2, -1)
+    # Voltages are bounds of a variable in one kind, and rows in the other.
+    alike = source.elastic == target.elastic
+    voltage = np.zeros(n) if alike else start.by_row[2 * n + w + a :]
+    if target.elastic and not source.elastic:
+        voltage = np.where(problem.pv, 0.0, by_bound[n : 2 * n])
+        by_bound[n : 2 * n] -= voltage
+    elif source.elastic and not target.elastic:
+        by_bound[n : 2 * n] += voltage
+    rows = [start.by_row[: 2 * n], flows[:, target.watched].ravel(), angles[target.watched_angle]]
+    rows += [voltage] if target.elastic else []
+    return Start(values, by_bound, np.concatenate(rows))
+
+
+def loading(
+    grid: grid_lib.Grid, y: admittance.BranchAdmittance, values: np.ndarray, closed: np.ndarray
+) -> np.ndarray:
+    """Returns the loading of every branch over its limit `[n_branch]`, at its more loaded end."""
+    n = grid.n_bus
+    voltage = values[n : 2 * n] * np.exp(1j * values[:n])
+    return closed * admittance.apparent_power(grid, y, voltage) / grid.branch.rate_mva
+
+
+def angle_limits(grid: grid_lib.Grid, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the least and the greatest θ_from − θ_to `[n_branch]`, rad; none where open."""
+    low, high = grid.branch.angle_min_rad, grid.branch.angle_max_rad
+    share = 1.0 - problem.rate_share
+    left = lambda limit: share * np.abs(np.where(np.isfinite(limit), limit, 0.0))
+    left_low, left_high = (np.minimum(left(x), 0.5 * (high - low)) for x in (low, high))
+    closed = problem.closed > 0
+    return np.where(closed, low + left_low, -np.inf), np.where(closed, high - left_high, np.inf)
