@@ -76,72 +76,57 @@ class Unroller:
         self, bundle: bundle_lib.Bundle, carry: Carry, days: Days, origin: schema.Origin
     ) -> tuple[Carry, schema.Unroll]:
         """Returns the next carry and T steps of experience."""
-        env, networks, team = self.env, self.networks, self.networks.team
         keys = jax.random.split(carry.key, self.length + 1)
-
-        def step(loop, key):
-            carry, truncation_observation = loop
-            observation = carry.states.observation
-            policy = networks.policy(bundle.params, bundle.statistics, observation)
-            raw = distributions.sample(key, *policy)
-            states = jax.vmap(
-                lambda state, action, index: env.transition(
-                    state, action, series_lib.PooledTimeSeries(days.series, index)
-                )
-            )(carry.states, distributions.squash(raw), carry.day)
-            rewards = jnp.broadcast_to(states.reward[:, None], (self.batch, team.size))
-            done, episode_return = states.done, carry.episode_return + rewards
-
-            truncation_observation = jnp.where(
-                states.truncated[:, None], states.observation, truncation_observation
-            )
-            reported = done & carry.whole
-            row = {
-                "observations": observation,
-                "raw_actions": raw,
-                "log_probs": networks.log_prob(policy, raw),
-                "rewards": rewards,
-                "terminated": states.terminated,
-                "truncated": states.truncated,
-            }
-            log = {
-                "terms": jax.tree.map(jnp.mean, states.terms),
-                "metrics": jax.tree.map(lambda x: x.astype(jnp.float32).mean(), states.metrics),
-                "reasons": _count_reasons(states.reason),
-                "episodes": reported.sum(),
-                "episode_return": jnp.where(reported[:, None], episode_return, 0.0).sum(0),
-            }
-            # Who is done starts the other of its two days.
-            other = (carry.day + self.batch) % (2 * self.batch)
-            day = jnp.where(done, other, carry.day)
-            states = restart.restarted(states, done, days.starts, other)
-            episode_return = jnp.where(done[:, None], 0.0, episode_return)
-            carry = carry.replace(
-                states=states,
-                day=day,
-                episode_return=episode_return,
-                whole=jnp.where(done, days.starts.t[other] == 0, carry.whole),
-            )
-            return (carry, truncation_observation), (row, log)
-
-        blank = jnp.zeros((self.batch, team.observation_size))
+        blank = jnp.zeros((self.batch, self.networks.team.observation_size))
         (carry, truncation_observation), (rows, logs) = jax.lax.scan(
-            step, (carry.replace(key=keys[0]), blank), keys[1:]
+            functools.partial(self._step, bundle, days),
+            (carry.replace(key=keys[0]), blank),
+            keys[1:],
         )
-        summary = {
-            **{f"terms/{name}": x.mean() for name, x in logs["terms"].items()},
-            **{f"grid/{name}": x.mean() for name, x in logs["metrics"].items()},
-            **{f"ended/{name}": x.sum() for name, x in logs["reasons"].items()},
-            "episodes": logs["episodes"].sum().astype(jnp.float32),
-            "episode_return_sum": logs["episode_return"].sum(0).mean(),
-        }
         return carry, schema.Unroll(
             **rows,
             bootstrap_observation=carry.states.observation,
             truncation_observation=truncation_observation,
-            summary=summary,
+            summary=_summary(logs),
             origin=origin,
         )
+
+    def _step(self, bundle: bundle_lib.Bundle, days: Days, loop, key: chex.PRNGKey):
+        """Returns the loop after a step of every grid, and its row of the unroll and of the log."""
+        env, networks, team = self.env, self.networks, self.networks.team
+        carry, truncation_observation = loop
+        observation = carry.states.observation
+        policy = networks.policy(bundle.params, bundle.statistics, observation)
+        raw = distributions.sample(key, *policy)
+        states = jax.vmap(
+            lambda state, action, index: env.transition(
+                state, action, series_lib.PooledTimeSeries(days.series, index)
+            )
+        )(carry.states, distributions.squash(raw), carry.day)
+        rewards = jnp.broadcast_to(states.reward[:, None], (self.batch, team.size))
+        done, episode_return = states.done, carry.episode_return + rewards
+
+        truncation_observation = jnp.where(
+            states.truncated[:, None], states.observation, truncation_observation
+        )
+        row = {
+            "observations": observation,
+            "raw_actions": raw,
+            "log_probs": networks.log_prob(policy, raw),
+            "rewards": rewards,
+            "terminated": states.terminated,
+            "truncated": states.truncated,
+        }
+        log = _log(states, done & carry.whole, episode_return)
+        # Who is done starts the other of its two days.
+        other = (carry.day + self.batch) % (2 * self.batch)
+        carry = carry.replace(
+            states=restart.restarted(states, done, days.starts, other),
+            day=jnp.where(done, other, carry.day),
+            episode_return=jnp.where(done[:, None], 0.0, episode_return),
+            whole=jnp.where(done, days.starts.t[other] == 0, carry.whole),
+        )
+        return (carry, truncation_observation), (row, log)
 
     @property
     def steps(self) -> int:
@@ -184,6 +169,28 @@ def _assemble(key: chex.PRNGKey, now: Days, later: Days, n_agents: int) -> tuple
 @jax.jit
 def _replace_days(days: Days, index: chex.Array, fresh: Days) -> Days:
     return jax.tree.map(lambda old, new: old.at[index].set(new), days, fresh)
+
+
+def _log(states: grid_env.State, reported: chex.Array, episode_return: chex.Array) -> dict:
+    """Returns what the log keeps of a step; the returns are of the episodes `reported`."""
+    return {
+        "terms": jax.tree.map(jnp.mean, states.terms),
+        "metrics": jax.tree.map(lambda x: x.astype(jnp.float32).mean(), states.metrics),
+        "reasons": _count_reasons(states.reason),
+        "episodes": reported.sum(),
+        "episode_return": jnp.where(reported[:, None], episode_return, 0.0).sum(0),
+    }
+
+
+def _summary(logs: dict) -> dict[str, chex.Array]:
+    """Returns the unroll's scalars of the logs of its steps, every leaf `[T, …]`."""
+    return {
+        **{f"terms/{name}": x.mean() for name, x in logs["terms"].items()},
+        **{f"grid/{name}": x.mean() for name, x in logs["metrics"].items()},
+        **{f"ended/{name}": x.sum() for name, x in logs["reasons"].items()},
+        "episodes": logs["episodes"].sum().astype(jnp.float32),
+        "episode_return_sum": logs["episode_return"].sum(0).mean(),
+    }
 
 
 def _count_reasons(reason: chex.Array) -> Mapping[str, chex.Array]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import chex
 import flax.struct
@@ -37,7 +36,7 @@ _RATE_RANGE = 30.0  # How far the step size may be steered from where it starts,
 class TrainingState:
     """Everything an update reads and writes, equal on every device."""
 
-    params: Any
+    params: networks_lib.Params
     optimiser: optax.OptState
     statistics: normaliser.ObservationStatistics
     value_statistics: normaliser.ValueStatistics
@@ -113,32 +112,7 @@ class PPO:
             state.params, self.networks.team, state.value_statistics, value_statistics
         )
 
-        # Epochs. Advantages are computed anew in each, with the values as they have become.
-        def epoch(carry, key):
-            params, optimiser = carry
-            estimates, targets = self._advantages(
-                params, state.statistics, value_statistics, unroll
-            )
-            batch = Batch(
-                unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets
-            )
-            flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
-            order = jax.random.permutation(key, flat.log_probs.shape[0])
-            order = order.reshape(options.minibatches, -1)
-
-            def minibatch(carry, index):
-                params, optimiser = carry
-                part = jax.tree.map(lambda x: x[index], flat)
-                gradients, metrics = jax.grad(self._loss, has_aux=True)(
-                    params, state.statistics, value_statistics, part
-                )
-                gradients, metrics = jax.lax.pmean((gradients, metrics), AXIS)
-                metrics["loss/gradient_norm"] = optax.global_norm(gradients)
-                changes, optimiser = self._optimiser.update(gradients, optimiser, params)
-                return (optax.apply_updates(params, changes), optimiser), metrics
-
-            return jax.lax.scan(minibatch, (params, optimiser), order)
-
+        epoch = functools.partial(self._epoch, state.statistics, value_statistics, unroll)
         (new_params, new_optimiser), metrics = jax.lax.scan(
             epoch, (params, state.optimiser), jax.random.split(k_epochs, options.epochs)
         )
@@ -181,6 +155,31 @@ class PPO:
         ), metrics
 
     # Parts of the update.
+
+    def _epoch(self, statistics, value_statistics, unroll: schema.Unroll, carry, key: chex.PRNGKey):
+        """Returns parameters and optimiser after one pass over the unroll, and its metrics.
+
+        Advantages are computed anew, with the values as they have become.
+        """
+        params, optimiser = carry
+        estimates, targets = self._advantages(params, statistics, value_statistics, unroll)
+        batch = Batch(unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets)
+        flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
+        order = jax.random.permutation(key, flat.log_probs.shape[0])
+        order = order.reshape(self.options.minibatches, -1)
+
+        def minibatch(carry, index):
+            params, optimiser = carry
+            part = jax.tree.map(lambda x: x[index], flat)
+            gradients, metrics = jax.grad(self._loss, has_aux=True)(
+                params, statistics, value_statistics, part
+            )
+            gradients, metrics = jax.lax.pmean((gradients, metrics), AXIS)
+            metrics["loss/gradient_norm"] = optax.global_norm(gradients)
+            changes, optimiser = self._optimiser.update(gradients, optimiser, params)
+            return (optax.apply_updates(params, changes), optimiser), metrics
+
+        return jax.lax.scan(minibatch, (params, optimiser), order)
 
     def _loss(self, params, statistics, value_statistics, batch: Batch):
         """Returns the clipped surrogate, value and entropy losses of a minibatch, summed."""
