@@ -85,3 +85,11 @@ def test_options_named_exist(page):
     for option in re.findall(r"`env\.([a-z_]+)", text):
         known = option in options or hasattr(grid_env.GridEnv, option)
         assert known or option in ("layout", "grid", "fleet", "options"), f"env.{option}"
+
+
+def test_every_package_is_in_the_map():
+    page = ROOT / "docs" / "architecture.md"
+    mapped = re.findall(r"^\| \d \| `([\w/]+)` \|", page.read_text(), re.MULTILINE)
+    folders = (path.parent.relative_to(ROOT) for path in ROOT.glob("*/**/__init__.py"))
+    packages = {str(path) for path in folders if re.match(PACKAGES, str(path))}
+    assert sorted(mapped) == sorted(packages)
