@@ -1,4 +1,4 @@
-"""Code of the quickstart and of the how-to pages: Python runs, commands take their flags."""
+"""Code in the documentation: Python runs, commands take the flags that they are given."""
 
 import functools
 import re
@@ -14,7 +14,11 @@ from agents.baselines import registry
 from envs.step import layout, rewards
 from evaluation.scenarios import suite
 
-PAGES = [ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "howto").glob("*.md"))]
+# Pages that explain, where their examples stand by themselves; some compile for long.
+EXPLAINING = [DOCS / "fleets.md", DOCS / "frequency.md"]
+LONG = [ROOT / "README.md", DOCS / "contingency.md", DOCS / "powerflow.md"]
 CHEAP = ("envs.case.convert",)  # commands that are run, after the page's Python
 REGISTRIES = (layout.BLOCKS, layout.LAYOUTS, rewards.REWARDS, suite.SCENARIOS, registry.BASELINES)
 
@@ -48,7 +52,11 @@ def _flags(module: str) -> frozenset[str]:
     return frozenset(re.findall(r"^\s+--(?:\[no\])?([\w.]+)", done.stdout, re.MULTILINE))
 
 
-@each_page
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *EXPLAINING, *(pytest.param(page, marks=pytest.mark.slow) for page in LONG)],
+    ids=documentation.name,
+)
 def test_code_blocks_run_in_order(page, folder):
     """Python in one namespace; a cheap command where it stands, as later blocks read its files."""
     namespace = {"__name__": "page"}
