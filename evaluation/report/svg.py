@@ -126,11 +126,28 @@ class Canvas:
         styled = f' style="{style}"' if style else ""
         self._parts.append(f'<path class="{name}" d="{path}"{styled}/>')
 
-    def image(self, x: float, y: float, width: float, height: float, data: str) -> None:
-        """Shows a picture, stretched, given as a data address."""
+    def cells(
+        self, box: tuple[float, float, float, float], levels: np.ndarray, colours: Sequence[str]
+    ) -> None:
+        """Fills a box with cells of equal size.
+
+        Args:
+          box: x and y of its corner, width and height.
+          levels: whole numbers `[rows, columns]`.
+          colours: of each level.
+        """
+        (x, y, width, height), (rows, columns) = box, levels.shape
+        # Lines along the middles of rows, as wide as a row is high, in units of cells.
+        whole = f'stroke-width="{rows}" d="M0 {0.5 * (rows - 1):g}h{columns}"'
+        paths = [f'<path stroke="{colours[0]}" {whole}/>']  # the others are drawn over it
+        paths += [
+            f'<path stroke="{colours[level]}" d="{_along_rows(levels == level)}"/>'
+            for level in np.unique(levels[levels > 0])
+        ]
+        place = f"translate({_n(x)} {y + 0.5 * height / rows:.6g})"
+        scale = f"scale({width / columns:.6g} {height / rows:.6g})"
         self._parts.append(
-            f'<image x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" '
-            f'preserveAspectRatio="none" href="{data}"/>'
+            f'<g transform="{place} {scale}" shape-rendering="crispEdges">{"".join(paths)}</g>'
         )
 
     def markup(self) -> markupsafe.Markup:
@@ -173,6 +190,14 @@ def _runs(known: np.ndarray) -> list[slice]:
     """Returns the stretches of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
     return [slice(a, b) for a, b in zip(edges[::2], edges[1::2])]
+
+
+def _along_rows(cells: np.ndarray) -> str:
+    """Returns a path along the middles of the rows of chosen cells, bool `[rows, columns]`."""
+    return "".join(
+        f"M{run.start} {row}h{run.stop - run.start}"
+        for row, line in enumerate(cells) for run in _runs(line)
+    )  # fmt: skip
 
 
 def _strokes(x: np.ndarray, y: np.ndarray) -> Iterable[str]:

@@ -339,7 +339,31 @@ def test_every_day_can_be_drawn(env, ended_at):
                  figures.balance, figures.storage, figures.cost):  # fmt: skip
         text = draw(records, env)
         assert text.startswith("<svg") and "nan" not in text and "inf" not in text
-    assert "data:image/png;base64" in heat.controls(arrays, env)
+
+
+def test_cells_have_the_colours_of_their_levels():
+    levels = np.random.default_rng(0).integers(0, 4, (7, 24))
+    colours = ("#000", "#111", "#222", "#333")
+    canvas = svg.Canvas(100.0, 50.0, "cells")
+    canvas.cells((10.0, 5.0, 48.0, 14.0), levels, colours)
+    text = canvas.markup()
+    # The lines lie in the middles of rows that are two high.
+    assert 'transform="translate(10 6) scale(2 2)"' in text
+    assert 'stroke="#000" stroke-width="7" d="M0 3h24"' in text
+    drawn = np.zeros(levels.shape, int)
+    for colour, path in re.findall(r'stroke="(#\d+)" d="(.*?)"', text):
+        for column, row, length in re.findall(r"M(\d+) (\d+)h(\d+)", path):
+            drawn[int(row), int(column) : int(column) + int(length)] = colours.index(colour)
+    np.testing.assert_array_equal(drawn, levels)
+
+
+def test_the_most_moved_control_has_the_last_colour(env):
+    arrays = _arrays(env)
+    arrays["action_size"][:] = 0.0
+    arrays["action_size"][6, 2] = 0.4
+    text = heat.controls(arrays, env)
+    assert f'stroke="{heat._COLOURS[-1]}" d="M6 2h1"' in text
+    assert "40 % of full control" in text
 
 
 def test_days_of_which_nothing_is_known_can_be_drawn(env):
