@@ -25,7 +25,9 @@ from envs import options
 from envs.inputs import bounds, json_file
 from evaluation import atomic_file, folder_lock, l2rpn, latency, metrics
 
-FORMAT = 3  # of the files; another one is another evaluation
+FORMAT = 4  # of the files; another one is another evaluation
+# What differs in the files of earlier formats, of which only `report.compare` reads any.
+_EARLIER = {3: "its files call a day `tape`, energised buses `alive` and PV buses `holds`"}
 
 BOUND = "bound"  # in place of a controller: the least that days cost
 _NOTED = ("commit", "platform")  # results may depend on them, but by rounding or on purpose
@@ -273,7 +275,9 @@ def _updated(identity: Mapping[str, Any]) -> dict[str, Any]:
 def _difference(there: Mapping[str, Any], requested: Mapping[str, Any]) -> str | None:
     """Returns how the identity of what is there differs from what is requested, in a line."""
     if there.get("format") != FORMAT:
-        return f"in format {there.get('format')}, and this version writes format {FORMAT}"
+        format = there.get("format")
+        why = f" ({_EARLIER[format]}; --compare reads them)" if format in _EARLIER else ""
+        return f"in format {format}{why}, and this version writes format {FORMAT}"
     names = dict.fromkeys(["environment", "grid", *sorted({*there, *requested})])
     for name in names:
         if there.get(name) != requested.get(name):

@@ -54,7 +54,7 @@ def make(
     value: Callable[[series_lib.TimeSeries], np.ndarray],
     count: int,
 ) -> controllers.Controller:
-    """Returns the controller that asks for what `dc_dispatch` finds best.
+    """Returns the controller that requests the set-points of `dc_dispatch`.
 
     Args:
       env: the environment.
@@ -76,10 +76,10 @@ def make(
         going = np.flatnonzero(~np.asarray(state.terminated))
         situations = view.look(state, days)
         problems = [(situations[i], memory[i]) for i in going]
-        answers, memory = [None] * len(memory), list(memory)
-        for i, (answer, left) in zip(going, pool.map(problems)):
-            answers[i], memory[i] = answer, left
-        return view.write(state, days, answers), memory
+        setpoints, memory = [None] * len(memory), list(memory)
+        for i, solved in zip(going, pool.map(problems)):
+            setpoints[i], memory[i] = solved
+        return view.write(state, days, setpoints), memory
 
     return controllers.Controller(
         name, title, controllers.FORECASTS, start, act, traceable=False, close=pool.close

@@ -62,11 +62,11 @@ class Memory(NamedTuple):
     value: float  # of stored energy, $/MWh
 
 
-class Answer(NamedTuple):
-    """What to ask for in the next step."""
+class Setpoints(NamedTuple):
+    """What to request for the next step; plants and loads as shares of what they will be."""
 
     unit_mw: np.ndarray  # `[n_gen]`
-    kept: np.ndarray  # `[n_plant]` share of what the weather allows
+    renewable_share: np.ndarray  # `[n_plant]` of what the weather allows
     load_factor: np.ndarray  # `[n_load]`
     storage_mw: np.ndarray  # `[n_storage]` positive when discharging
 
@@ -85,23 +85,22 @@ class Dispatcher:
         self._ac = ac_flow.AcFlow(grid)
         self._ends = np.cumsum(setting.steps)
 
-    def __call__(self, problem: tuple[Situation, Memory]) -> tuple[Answer, Memory]:
+    def __call__(self, problem: tuple[Situation, Memory]) -> tuple[Setpoints, Memory]:
         """Returns what to do, and what to remember."""
         situation, memory = problem
-        # Double precision throughout: the power flow asks for more digits than single has.
+        # Double precision throughout: the power flow needs more digits than single has.
         exact = lambda x: np.asarray(x, bool if np.asarray(x).dtype == bool else float)
         situation = Situation(*map(exact, situation))
         periods = self.periods(situation)
         plan, memory = self.plan(situation, periods, memory)
-        return _answer(plan, periods[0]), memory
+        return _setpoints(plan, periods[0]), memory
 
     def periods(self, situation: Situation) -> list[dc_program.Period]:
         """Returns what the forecast says of each period: of its last step, with what is out in any.
 
         Each load and each plant has the share of the forecast total that it has now, plants up to
-        their rating as far as the total is within all ratings (a time series may hold plants that
-        are
-        larger than the fleet says); losses have the share of load that they had in the last step.
+        their rating as far as the total is within all ratings (a day may have plants larger than
+        the fleet says); losses have the share of load that they had in the last step.
         """
         setting, grid = self.setting, self.setting.grid
         fleet = setting.fleet
@@ -109,10 +108,10 @@ class Dispatcher:
         p_min, p_max = grid.gen.p_min_mw, grid.gen.p_max_mw
         on = situation.gen_on
         draw = np.where(on, situation.condenser_mw, 0.0)
-        given = np.bincount(grid.gen.bus, draw, grid.n_bus) - grid.bus.shunt_p_mw
+        certain = np.bincount(grid.gen.bus, draw, grid.n_bus) - grid.bus.shunt_p_mw
         now = situation.load_p_mw
         lost = _lost_share(situation)
-        found, begin = [], 0
+        periods, begin = [], 0
         for end in self._ends:
             at = lambda forecast, end=end: float(np.interp(end, setting.leads, forecast))
             load = _scaled(now, at(situation.load_forecast_mw)) * situation.connected
@@ -121,13 +120,13 @@ class Dispatcher:
                 situation.renewable_mw, at(situation.renewable_forecast_mw), plants.p_max_mw
             )
             closed = situation.closed[begin:end].all(0)
-            fixed = given + np.bincount(plants.bus, available, grid.n_bus)
+            fixed = certain + np.bincount(plants.bus, available, grid.n_bus)
             at_bus = np.bincount(grid.loads, load, grid.n_bus)
             fixed -= at_bus * (1.0 + lost)
             # As the environment projects: a unit outside its limits comes back at once.
             low = np.minimum(np.maximum(p_min, situation.gen_p_mw - end * ramp), p_max)
             high = np.maximum(np.minimum(p_max, situation.gen_p_mw + end * ramp), p_min)
-            found.append(dc_program.Period(
+            periods.append(dc_program.Period(
                 topology=self._network.at(closed, on, at_bus),
                 fixed_mw=fixed,
                 load_mw=load,
@@ -139,7 +138,7 @@ class Dispatcher:
                 limit_mw=setting.rate_share * grid.branch.rate_mva,
             ))  # fmt: skip
             begin = end
-        return found
+        return periods
 
     def plan(
         self, situation: Situation, periods: list[dc_program.Period], memory: Memory
@@ -148,7 +147,7 @@ class Dispatcher:
 
         After each program an AC power flow tells what its first period leads to. Where a branch is
         beyond its limit, the limit of its DC flow falls by the excess, in all periods, and the
-        program is solved again. What turns out not to be needed of that is given back in the next
+        program is solved again. What turns out not to be needed of that is undone in the next
         decision.
         """
         tightened, watched, rounds = memory.tightened_mva, memory.watched, self.setting.rounds
@@ -176,7 +175,7 @@ class Dispatcher:
     ) -> np.ndarray | None:
         """Returns the AC loading `[n_branch]` MVA of a plan's first period, None without solution.
 
-        Generators hold the voltages that they hold now; units share by Pmax what losses change.
+        PV buses have the voltages that they have now; units share by Pmax what losses change.
         """
         grid, topology = self.setting.grid, period.topology
         energised, gen = topology.energised, grid.gen
@@ -217,11 +216,11 @@ class Dispatcher:
         return np.where(limited, apparent - period.limit_mw, 0.0)
 
 
-def _answer(plan: dc_program.Plan, period: dc_program.Period) -> Answer:
-    """Returns the first period of a plan, loads and plants as shares of what they will be."""
+def _setpoints(plan: dc_program.Plan, period: dc_program.Period) -> Setpoints:
+    """Returns the set-points of the first period of a plan."""
     moved = plan.moved_mw[0] / _not_zero(period.load_mw)
     spilled = plan.spilled_mw[0] / _not_zero(period.spillable_mw)
-    return Answer(plan.unit_mw[0], 1.0 - spilled, 1.0 + moved, plan.storage_mw[0])
+    return Setpoints(plan.unit_mw[0], 1.0 - spilled, 1.0 + moved, plan.storage_mw[0])
 
 
 def _lost_share(situation: Situation) -> float:
@@ -240,16 +239,16 @@ def _weather(now: np.ndarray, total: float, rated: np.ndarray) -> np.ndarray:
     """Returns what plants can produce that can produce `total` and of which `now` is known.
 
     Their shares stay, up to their ratings; where these are passed now, or by the total, they say
-    nothing of this time series's plants. In a calm ratings are all there is to go by.
+    nothing of the day's plants. In a calm ratings are all there is to go by.
     """
     if now.sum() <= 1e-6:
         return rated * (total / max(rated.sum(), 1e-6))
-    found = _scaled(now, total)
+    scaled = _scaled(now, total)
     if (now > rated * (1.0 + _ROUNDING)).any() or total > rated.sum():
-        return found
-    found = np.minimum(found, rated)
-    room = rated - found
-    return found + room * np.clip((total - found.sum()) / max(room.sum(), 1e-6), 0.0, 1.0)
+        return scaled
+    within = np.minimum(scaled, rated)
+    room = rated - within
+    return within + room * np.clip((total - within.sum()) / max(room.sum(), 1e-6), 0.0, 1.0)
 
 
 def _not_zero(x):

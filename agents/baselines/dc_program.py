@@ -32,7 +32,7 @@ Watched = tuple[tuple[int, int], ...]  # (period, branch)
 
 @dataclasses.dataclass(frozen=True)
 class Prices:
-    """What things cost besides generation, $/MWh, and $/MVAh for flows beyond limits."""
+    """Prices of all but generation, $/MWh, and $/MVAh for flows beyond limits."""
 
     load: float
     curtailment: float
@@ -43,7 +43,7 @@ class Prices:
 
 
 class Period(NamedTuple):
-    """What is given in one period, MW. What may not move has no room to."""
+    """The data of one period, MW. What may not move has no room to."""
 
     topology: dc_network.Topology
     fixed_mw: np.ndarray  # `[n_bus]` injected if nothing is decided: plants less loads and losses

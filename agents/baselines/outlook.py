@@ -1,4 +1,4 @@
-"""What optimisers on the host are told of a batch, and how their answers become actions."""
+"""The situations of a batch for optimisers on the host, and actions of their set-points."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Outlook:
         self, state: grid_env.State, days: series_lib.TimeSeries
     ) -> list[dc_dispatch.Situation]:
         """Returns the situation of each grid of a batch, numpy arrays."""
-        found = jax.tree.map(np.asarray, self._look(state, days))
-        return [dc_dispatch.Situation(*(leaf[i] for leaf in found)) for i in range(len(state.t))]
+        batch = jax.tree.map(np.asarray, self._look(state, days))
+        return [dc_dispatch.Situation(*(leaf[i] for leaf in batch)) for i in range(len(state.t))]
 
     def write(
         self,
         state: grid_env.State,
         days: series_lib.TimeSeries,
-        answers: list[dc_dispatch.Setpoints | None],
+        setpoints: list[dc_dispatch.Setpoints | None],
     ) -> np.ndarray:
-        """Returns the actions `[B, action_size]` that ask for `answers`; as planned for None."""
-        given = [answer for answer in answers if answer is not None]
-        if not given:
-            return np.zeros((len(answers), self._env.layout.action_size), np.float32)
-        every = [given[0] if answer is None else answer for answer in answers]
+        """Returns the actions `[B, action_size]` that request `setpoints`; as planned for None."""
+        some = next((one for one in setpoints if one is not None), None)
+        if some is None:
+            return np.zeros((len(setpoints), self._env.layout.action_size), np.float32)
+        every = [some if one is None else one for one in setpoints]
         stacked = dc_dispatch.Setpoints(*(np.stack(x).astype(np.float32) for x in zip(*every)))
         action = np.array(self._write(state, days, stacked))
-        action[[answer is None for answer in answers]] = 0.0
+        action[[one is None for one in setpoints]] = 0.0
         return action
 
     def _situation(self, state, series) -> dc_dispatch.Situation:
@@ -80,13 +80,13 @@ class Outlook:
         back &= self._env.options.protection.recloses
         return available & ((why == switching.CLOSED) | back)
 
-    def _action(self, state, series, answer: dc_dispatch.Setpoints) -> chex.Array:
+    def _action(self, state, series, setpoints: dc_dispatch.Setpoints) -> chex.Array:
         ahead = series.at(state.t + 1)
-        # What plants and loads will do is not known: they are asked for as shares of it.
+        # What plants and loads will do is not known: shares of it are requested.
         targets = actions_lib.Targets(
-            unit_mw=answer.unit_mw,
-            renewable_mw=answer.kept * ahead.renewable_mw,
-            load_mw=answer.load_factor * ahead.load_p_mw,
-            storage_mw=answer.storage_mw,
+            unit_mw=setpoints.unit_mw,
+            renewable_mw=setpoints.renewable_share * ahead.renewable_mw,
+            load_mw=setpoints.load_factor * ahead.load_p_mw,
+            storage_mw=setpoints.storage_mw,
         )
         return self._env.action_for(state, series, targets)

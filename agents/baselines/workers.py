@@ -17,7 +17,7 @@ _solve: Callable[[Any], Any] | None = None  # of a worker's process
 
 
 class Died(RuntimeError):
-    """A process ended before it had solved what it was given."""
+    """A process ended before it had solved its problems."""
 
 
 class Workers:
@@ -29,7 +29,7 @@ class Workers:
         Args:
           setup: a function of a module (it is pickled by name) that returns `solve(problem)`.
           *arguments: what it takes, picklable.
-          count: processes; 0 for one a core, 1 for none besides this one.
+          count: processes; 0 for one a core, 1 for this one alone.
         """
         self._setup, self._arguments = setup, arguments
         self.count = count or len(os.sched_getaffinity(0))

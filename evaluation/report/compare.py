@@ -23,6 +23,9 @@ _NOT_DAYS = ("layout", "reward", "screen_outages", "confirmed_outages")
 _MEASURED_BY = {"return": ("reward",), "secure": ("screen_outages", "confirmed_outages")}
 
 
+_EARLIER_COLUMNS = {"tape": "day"}  # of episodes.csv, up to format 3
+
+
 class _Summary(TypedDict):
     episodes: int
     scenarios: list[list[str]]
@@ -137,6 +140,7 @@ def _episodes(path: pathlib.Path) -> Rows:
     def parse(path: pathlib.Path) -> Rows:
         rows: Rows = {}
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+            row = {_EARLIER_COLUMNS.get(name, name): value for name, value in row.items()}
             task = results.Task(row.pop("scenario"), row.pop("level"), row.pop("controller"))
             day = int(row.pop("day"))
             values = {name: float(row[name]) for name in summary_lib.METRICS if row.get(name)}

@@ -570,6 +570,21 @@ def test_the_same_days_are_compared_day_by_day(env, tmp_path):
     assert "policy.update: A 7, B 9" in _console(tables.compared(found))
 
 
+def test_an_evaluation_of_the_format_before_is_compared(env, tmp_path):
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder in folders:
+        _evaluated(folder, env, ("learned",), SCENARIOS[:1])
+    now = compare.load(*folders)
+    episodes_csv, manifest = folders[0] / "episodes.csv", folders[0] / "evaluation.json"
+    episodes_csv.write_text(episodes_csv.read_text().replace(",day,", ",tape,", 1))
+    identity = json.loads(manifest.read_text())
+    identity["identity"]["format"] = 3
+    manifest.write_text(json.dumps(identity))
+    earlier = compare.load(*folders)
+    assert earlier["paired"] and earlier["places"] == now["places"]
+    assert ("format", "3", str(results.FORMAT)) in earlier["differs"]
+
+
 def test_other_days_are_not_compared_day_by_day(env, tmp_path):
     folders = tmp_path / "a", tmp_path / "b"
     for folder in folders:

@@ -184,7 +184,14 @@ def test_what_files_held_is_part_of_an_evaluation(env, tmp_path):
     manifest = json.loads((tmp_path / "evaluation.json").read_text())
     manifest["identity"]["format"] = 1
     (tmp_path / "evaluation.json").write_text(json.dumps(manifest))
-    with pytest.raises(results.FolderError, match="in format 1, and this version writes format 3"):
+    with pytest.raises(results.FolderError, match="in format 1, and this version writes format 4"):
+        folder.open(identity_of(env.grid), {})
+    manifest["identity"]["format"] = 3
+    (tmp_path / "evaluation.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        results.FolderError,
+        match=r"in format 3 \(its files call a day `tape`, .*, and this version writes",
+    ):
         folder.open(identity_of(env.grid), {})
 
 

@@ -241,7 +241,7 @@ def test_wind_and_sun_are_spilled_before_units_have_no_room(case14):
         answer, _ = dispatcher((calm, _memory(case14)))
         surplus = rated.sum() - 1.02 * calm.load_p_mw.sum()
         assert surplus > 10.0
-        spilled = ((1.0 - answer.kept) * rated).sum()
+        spilled = ((1.0 - answer.renewable_share) * rated).sum()
         assert spilled == pytest.approx(surplus if curtails else 0.0, rel=1e-3)
 
 
