@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Generic, TypeVar
 
 import chex
 import jax
@@ -16,17 +16,18 @@ from agents import networks as networks_lib
 from envs import grid_env
 from envs.time_series import series as series_lib
 
-Memory = Any  # what a controller keeps from one decision to the next, a pytree
+Memory = TypeVar("Memory")  # what a controller keeps from one decision to the next, a pytree
 Act = Callable[[grid_env.State, series_lib.TimeSeries, Memory], tuple[chex.Array, Memory]]
 
 # What a controller may look at. None is kept from it but by its word, which reports repeat.
 OBSERVATIONS = "observations"
+STATE = "state and plan"
 FORECASTS = "state, plan and forecasts"
 NEXT_ROW = "the next five minutes as they will be"
 
 
 @dataclasses.dataclass(frozen=True)
-class Controller:
+class Controller(Generic[Memory]):
     """Decides for a batch of grids."""
 
     name: str
@@ -35,12 +36,12 @@ class Controller:
     # Takes the time series of a batch, leaves `[B, …]`, and a seed; called before each episode.
     start: Callable[[series_lib.TimeSeries, int], Memory]
     # Takes states and time series, leaves `[B, …]`, and its memory; returns actions.
-    act: Act
+    act: Act[Memory]
     traceable: bool = True  # whether `act` can be compiled; otherwise it gets and returns arrays
     close: Callable[[], None] = lambda: None  # ends what it started
 
 
-def per_grid(decide: Callable[[grid_env.State, series_lib.TimeSeries], chex.Array]) -> Act:
+def per_grid(decide: Callable[[grid_env.State, series_lib.TimeSeries], chex.Array]) -> Act[Memory]:
     """Returns the `act` of a controller that decides for each grid by itself, without memory."""
 
     def act(state, series, memory):
@@ -49,7 +50,7 @@ def per_grid(decide: Callable[[grid_env.State, series_lib.TimeSeries], chex.Arra
     return act
 
 
-def stateless(days: series_lib.TimeSeries, seed: int) -> Memory:
+def stateless(days: series_lib.TimeSeries, seed: int) -> tuple[()]:
     """Returns the memory of a controller that has none."""
     del days, seed
     return ()

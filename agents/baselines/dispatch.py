@@ -1,4 +1,4 @@
-"""Dispatchers that follow the load foreseen: by Pmax, or cheapest first; blind to the network."""
+"""Dispatchers that follow the forecast load: by Pmax, or cheapest first; blind to the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from envs.time_series import series as series_lib
 
 
 def proportional(env: grid_env.GridEnv) -> controllers.Controller:
-    """Returns the controller whose units share the load foreseen in proportion to Pmax.
+    """Returns the controller whose units share the forecast load in proportion to Pmax.
 
     What automatic generation control with one participation factor for all does. Ramps are left to
     the environment, which shares by Pmax too what they hold back.
@@ -22,7 +22,7 @@ def proportional(env: grid_env.GridEnv) -> controllers.Controller:
     def decide(state, series):
         on = _in_service(env, state)
         low, high = env.limits.p_min_mw * on, env.limits.p_max_mw * on
-        target = schedule.by_size(env.grid.gen, low, high, _foreseen(state, series))
+        target = schedule.by_size(env.grid.gen, low, high, _forecast_mw(state, series))
         return env.action_for(state, series, actions_lib.Targets(unit_mw=target))
 
     return controllers.Controller(
@@ -32,7 +32,7 @@ def proportional(env: grid_env.GridEnv) -> controllers.Controller:
 
 
 def merit_order(env: grid_env.GridEnv) -> controllers.Controller:
-    """Returns the controller that covers the load foreseen by the cheapest units first.
+    """Returns the controller that covers the forecast load by the cheapest units first.
 
     A market cleared every five minutes, each unit offering what it can reach within its ramp.
     """
@@ -41,7 +41,7 @@ def merit_order(env: grid_env.GridEnv) -> controllers.Controller:
     def decide(state, series):
         on = _in_service(env, state)
         low, high = actions_lib.within_ramps(env.limits, state.gen_p_mw)
-        target = schedule.cheapest(low * on, high * on, c1, c2, _foreseen(state, series))
+        target = schedule.cheapest(low * on, high * on, c1, c2, _forecast_mw(state, series))
         return env.action_for(state, series, actions_lib.Targets(unit_mw=target))
 
     return controllers.Controller(
@@ -50,8 +50,8 @@ def merit_order(env: grid_env.GridEnv) -> controllers.Controller:
     )  # fmt: skip
 
 
-def _foreseen(state: grid_env.State, series: series_lib.TimeSeries) -> chex.Array:
-    """Returns what units have to cover in the next step, as far as it is foreseen, MW."""
+def _forecast_mw(state: grid_env.State, series: series_lib.TimeSeries) -> chex.Array:
+    """Returns what units have to cover in the next step by its forecast, MW."""
     now = series.at(state.t)
     return (
         now.load_forecast_mw[0] * (1.0 - state.frequency.shed_share)
@@ -62,5 +62,5 @@ def _foreseen(state: grid_env.State, series: series_lib.TimeSeries) -> chex.Arra
 
 
 def _in_service(env, state):
-    """Returns which generators are in service on the island that lives, `[n_gen]` 1 or 0."""
+    """Returns which generators are in service at energised buses, `[n_gen]` 1 or 0."""
     return (state.gen_on & (state.vm_pu[env.grid.gen.bus] > 0)).astype(jnp.float32)

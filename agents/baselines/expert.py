@@ -1,4 +1,4 @@
-"""The sensitivity expert: follows the plan until a branch is nearly full, and then relieves it."""
+"""The sensitivity expert: follows the plan until a branch nears its limit, and then relieves it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from envs import grid_env
 from envs.step import actions as actions_lib
 
 _DANGER, _SAFE = 0.95, 0.90  # loadings: where the expert steps in, and what it relieves to
-_LAST_RESORT = 1.0  # what must be foreseen, units moved, for wind, sun and loads to move
+_LAST_RESORT = 1.0  # the loading expected, units moved, from which wind, sun and loads move
 _LEAST = 0.05  # MW of flow per MW moved, below which a pair of devices is not worth it
 _ROUNDS = 3  # branches that are relieved in one decision
 
@@ -23,9 +23,9 @@ _ROUNDS = 3  # branches that are relieved in one decision
 def expert(env: grid_env.GridEnv) -> controllers.Controller:
     """Returns the controller that an experienced operator with distribution factors would be.
 
-    While the fullest branch is at most at 0.95 it follows the plan. Beyond, it moves as few MW of
-    units as bring that branch to 0.90, pair by pair, within limits and ramps. What it has moved
-    stays moved, as a shift from the plan, and goes back as far as no branch is foreseen above 0.90.
+    While the most loaded branch is at most at 0.95 it follows the plan. Beyond, it moves as few MW
+    of units as bring that branch to 0.90, pair by pair, within limits and ramps. What it has moved
+    stays moved, as a shift from the plan, and goes back as far as no branch is expected above 0.90.
     Wind, sun and loads move where units do not suffice to keep a branch below its limit, and only
     until they do. It looks at the flows of the last step and not ahead.
 
@@ -37,29 +37,29 @@ def expert(env: grid_env.GridEnv) -> controllers.Controller:
 
     def start(days, seed):
         none = jnp.zeros((days.day.shape[0], operator.bus.size))
-        return _Moved(none, none)
+        return _Shifts(none, none)
 
     def act(state, series, moved):
         flows = jax.vmap(operator.meter)(state.vm_pu, state.va_rad, state.branch.closed)
         needed = (flows.rho > _DANGER).any() | (moved.shift != 0.0).any() | (moved.extra != 0).any()
         reconsider = jax.vmap(operator.reconsider)
         moved = jax.lax.cond(needed, lambda: reconsider(state, series, moved, flows), lambda: moved)
-        return jax.vmap(operator.ask)(state, series, moved)
+        return jax.vmap(operator.act)(state, series, moved)
 
-    return controllers.Controller("expert", "sensitivities", controllers.FORECASTS, start, act)
+    return controllers.Controller("expert", "sensitivities", controllers.STATE, start, act)
 
 
-class _Moved(NamedTuple):
-    """What the expert has moved, as injections `[n_device]` MW."""
+class _Shifts(NamedTuple):
+    """Shifts by the expert, as injections `[n_device]` MW."""
 
-    shift: chex.Array  # units, from the plan, until it is safe to give back
-    extra: chex.Array  # everything, besides, for one step: the last resort
+    shift: chex.Array  # units, from the plan, until it is safe to undo
+    extra: chex.Array  # all devices, for one step: the last resort
 
 
 class _Reach(NamedTuple):
     """How far devices can be from the plan, or from what is there, as injections, MW.
 
-    Arrays `[n_device]`, zero for what is out of service, dead, or not the layout's to move.
+    Arrays `[n_device]`, zero for what is out of service, de-energised, or not the layout's to move.
     """
 
     low: chex.Array  # in the next step
@@ -84,12 +84,12 @@ class _Operator:
             np.isin(np.arange(grid.loads.size), env.site.controllable) & ("load" in layout.action),
         ])  # fmt: skip
 
-    def reconsider(self, state, series, moved: _Moved, flows: sensitivity.Flows) -> _Moved:
-        """Returns what to move: more where branches are full in `flows`, less where not."""
+    def reconsider(self, state, series, moved: _Shifts, flows: sensitivity.Flows) -> _Shifts:
+        """Returns the new shifts: larger where branches are full in `flows`, smaller where not."""
         grid = self._env.grid
         factors = sensitivity.factors(grid, state.branch.closed, state.vm_pu > 0)
         reach = self._reach(state, series)
-        on = state.gen_on & self._lit(state)[: grid.n_gen]
+        on = state.gen_on & self._energised(state)[: grid.n_gen]
         capacity = jnp.zeros(grid.n_bus).at[grid.gen.bus].add(on * grid.gen.capacity_mw)
         share = capacity / jnp.maximum(capacity.sum(), 1e-6)
 
@@ -99,7 +99,7 @@ class _Operator:
             return factors.flows(grid, at_bus - share * shift.sum())
 
         flows = flows._replace(p_mw=flows.p_mw - change(moved.extra))
-        calm = self._give_back(change, flows, moved.shift)
+        calm = self._undo(change, flows, moved.shift)
         danger = flows.rho.max() > _DANGER
         shift, extra = moved.shift, jnp.zeros_like(moved.extra)
         for _ in range(_ROUNDS):
@@ -109,10 +109,10 @@ class _Operator:
         for _ in range(_ROUNDS):
             more = self._relief(factors, flows, shift + extra, reach, everything, _LAST_RESORT)
             extra, flows = extra + more, flows._replace(p_mw=flows.p_mw + change(more))
-        return _Moved(jnp.where(danger, shift, calm), jnp.where(danger, extra, 0.0))
+        return _Shifts(jnp.where(danger, shift, calm), jnp.where(danger, extra, 0.0))
 
-    def ask(self, state, series, moved: _Moved):
-        """Returns the action, and what is moved as far as limits let it be."""
+    def act(self, state, series, moved: _Shifts):
+        """Returns the action, and the shifts as far as limits let them be."""
         reach, now, ahead = self._reach(state, series), series.at(state.t), series.at(state.t + 1)
         within = lambda shift: jnp.clip(shift, reach.least, reach.most)
         units, plants, loads = jnp.split(within(moved.shift + moved.extra), self._ends)
@@ -124,7 +124,7 @@ class _Operator:
             load_mw=ahead.load_p_mw * (1.0 - ratio(loads, now.load_p_mw)),
         )
         action = self._env.action_for(state, series, targets)
-        return action, _Moved(within(moved.shift), moved.extra)
+        return action, _Shifts(within(moved.shift), moved.extra)
 
     def _reach(self, state, series) -> _Reach:
         limits = self._env.limits
@@ -133,7 +133,8 @@ class _Operator:
         moved = limits.load_share * jnp.maximum(now.load_p_mw, 0.0)
         down = jnp.append(-now.renewable_mw, -moved)
         up = jnp.append(jnp.zeros_like(now.renewable_mw), moved)
-        on = jnp.append(state.gen_on, jnp.ones(down.size, bool)) & self._lit(state) & self._able
+        in_service = jnp.append(state.gen_on, jnp.ones(down.size, bool))
+        on = in_service & self._energised(state) & self._able
         both = lambda units, others: jnp.where(on, jnp.append(units, others), 0.0)
         return _Reach(
             both(low - plan, down),
@@ -142,10 +143,10 @@ class _Operator:
             both(limits.p_max_mw - plan, up),
         )
 
-    def _lit(self, state):
+    def _energised(self, state):
         return state.vm_pu[self.bus] > 0
 
-    def _give_back(self, change, flows, shift):
+    def _undo(self, change, flows, shift):
         """Returns a shift with as much of it undone as leaves every branch below `_SAFE`."""
         back = -change(shift)
         away = flows.room(_SAFE) - flows.p_mw * jnp.sign(back)

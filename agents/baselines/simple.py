@@ -12,7 +12,7 @@ from envs.powerflow import admittance
 from envs.step import actions as actions_lib
 from envs.step import switching
 
-_DEAD_BUS = 1e6  # before any number of MW
+_DEENERGISED_MW = 1e6  # before any number of MW
 
 
 def random(env: grid_env.GridEnv) -> controllers.Controller:
@@ -37,31 +37,32 @@ def reconnect(env: grid_env.GridEnv) -> controllers.Controller:
     """Returns the controller that follows the plan and closes branches that are open.
 
     One a step, as the environment allows: of those that the controller opened, or that tripped and
-    do not close by themselves, the one that would carry the most, |Δθ| / x; a branch to a dead bus
-    comes before all. By default tripped branches do close by themselves
+    do not close by themselves, the one that would carry the most, |Δθ| / x; a branch to a
+    de-energised bus comes before all. By default tripped branches do close by themselves
     (`env.protection.recloses`), and nobody opens any: this is then the same as doing nothing.
     """
     branch, recloses = env.grid.branch, env.options.protection.recloses
-    stiffness = env.grid.base_mva / np.abs(admittance.reactance(branch) * branch.tap)
+    susceptance = env.grid.base_mva / np.abs(admittance.reactance(branch) * branch.tap)
 
     def decide(state, series):
         service = state.branch
-        left = service.why != switching.CLOSED
+        stays_open = service.why != switching.CLOSED
         if recloses:
-            left &= service.why != switching.TRIPPED
+            stays_open &= service.why != switching.TRIPPED
         # The step counts the wait down before it looks at the action.
-        may = left & service.available & (service.wait <= 1)
-        lit = state.vm_pu > 0
+        may = stays_open & service.available & (service.wait <= 1)
+        energised = state.vm_pu > 0
         f, t = branch.from_bus, branch.to_bus
-        would_carry = stiffness * jnp.abs(state.va_rad[f] - state.va_rad[t] - branch.shift_rad)
-        need = jnp.where(lit[f] != lit[t], _DEAD_BUS, jnp.where(lit[f], would_carry, 0.0))
-        fullest = jnp.where(may, need, -1.0).argmax()
-        closing = (jnp.arange(may.size) == fullest) & may
+        would_carry = susceptance * jnp.abs(state.va_rad[f] - state.va_rad[t] - branch.shift_rad)
+        need = jnp.where(energised[f], would_carry, 0.0)
+        need = jnp.where(energised[f] != energised[t], _DEENERGISED_MW, need)
+        first = jnp.where(may, need, -1.0).argmax()
+        closing = (jnp.arange(may.size) == first) & may
         return env.action_for(
             state, series, actions_lib.Targets(switch=closing.astype(jnp.float32))
         )
 
     return controllers.Controller(
-        "reconnect", "reconnect", controllers.FORECASTS, controllers.stateless,
+        "reconnect", "reconnect", controllers.STATE, controllers.stateless,
         controllers.per_grid(decide),
     )  # fmt: skip

@@ -11,19 +11,23 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import process
-from typing import Any
+from typing import Generic, TypeVar
 
-_solve: Callable[[Any], Any] | None = None  # of a worker's process
+Problem, Answer = TypeVar("Problem"), TypeVar("Answer")
+
+_solve: Callable[[Problem], Answer] | None = None  # of a worker's process
 
 
 class Died(RuntimeError):
     """A process ended before it had solved its problems."""
 
 
-class Workers:
+class Workers(Generic[Problem, Answer]):
     """Processes that each called `setup` once, and solve what it returned a function for."""
 
-    def __init__(self, setup: Callable[..., Callable[[Any], Any]], *arguments, count: int = 0):
+    def __init__(
+        self, setup: Callable[..., Callable[[Problem], Answer]], *arguments, count: int = 0
+    ):
         """Starts nothing yet.
 
         Args:
@@ -35,7 +39,7 @@ class Workers:
         self.count = count or len(os.sched_getaffinity(0))
         self._pool = self._here = None
 
-    def map(self, problems: Sequence[Any]) -> list[Any]:
+    def map(self, problems: Sequence[Problem]) -> list[Answer]:
         """Returns `solve(problem)` of each, in order; raises what it raised.
 
         Where a process dies, as for want of memory, all are solved once more in new ones.
@@ -63,7 +67,7 @@ class Workers:
                 "on fewer cores (taskset --cpu-list 0) it takes less memory"
             ) from error
 
-    def _spread(self, problems: Sequence[Any]) -> list[Any]:
+    def _spread(self, problems: Sequence[Problem]) -> list[Answer]:
         if self._pool is None:
             # Spawned, as jax has threads that a fork would leave behind in an unknown state.
             self._pool = process.ProcessPoolExecutor(
