@@ -46,6 +46,13 @@ def test_files_named_exist(page):
 
 
 @each_page
+def test_what_is_said_to_be_in_a_file_is_there(page):
+    for thing, path in re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", page.read_text()):
+        defined = rf"^\s*(?:def|class) {thing}\b|^\s*{thing}\b.*[:=]"
+        assert re.search(defined, (ROOT / path).read_text(), re.MULTILINE), f"{thing} in {path}"
+
+
+@each_page
 def test_commands_named_exist(page):
     for module in re.findall(rf"-m ((?:{PACKAGES})[\w.]*)", page.read_text()):
         assert importlib.util.find_spec(module.rstrip(".")), module
