@@ -36,9 +36,9 @@ def test_what_is_set_up_when_first_needed_is_not_timed(env):
     recorder = latency.Recorder()
     controller = _slow_at_first(env)
     episodes.Player(env).play(controllers.do_nothing(env), days, watch=recorder)
-    found = latency.measure(controller, controller.act, recorder.states, days, 0)
-    assert found.decisions == 12
-    assert 2.0 <= found.p50_ms <= found.p99_ms < 100.0
+    measured = latency.measure(controller, controller.act, recorder.states, days, 0)
+    assert measured.decisions == 12
+    assert 2.0 <= measured.p50_ms <= measured.p99_ms < 100.0
 
 
 def test_decisions_about_a_dead_grid_are_not_timed(env):

@@ -113,7 +113,7 @@ def _arrays(env, ended_at=None, seed=0, episode=2):
 
 
 def _evaluated(path, env, names=("learned", "acopf"), scenarios=SCENARIOS, shift=0.0, policy=None):
-    """Writes an evaluation of made-up numbers; returns folder, plan and what was found."""
+    """Writes an evaluation of made-up numbers; returns folder, plan, summary and messages."""
     plan = runner.Plan(tuple(names), tuple(scenarios), DAYS, "test", 0)
     said = []
     folder = results.Folder(path, said.append)
@@ -124,13 +124,13 @@ def _evaluated(path, env, names=("learned", "acopf"), scenarios=SCENARIOS, shift
     folder.open(identity, about)
     for number, task in enumerate(plan.tasks()):
         if task.controller == runner.BOUND:
-            found = {
+            bound = {
                 "total_cost": [2.0] * DAYS,
                 "operating_rows": [[1.5 / env.horizon] * env.horizon] * DAYS,
                 "optimal_rows": [99.0] * DAYS,
             }
             rest = {"seconds": 1.0, "seconds_per_row": 0.012}
-            folder.save(task, 0, {"metrics": found, **rest})
+            folder.save(task, 0, {"metrics": bound, **rest})
             continue
         measured = _metrics(number)
         if task.controller == "learned":
@@ -148,10 +148,10 @@ def _evaluated(path, env, names=("learned", "acopf"), scenarios=SCENARIOS, shift
             _arrays(env, died, number),
         )  # fmt: skip
     samples, notes = summary.collect(folder, plan, env.grid.n_bus)
-    found = {**folder.manifest(), **summary.summarise(samples, notes, plan)}
-    (path / "summary.json").write_text(json.dumps(found))
+    content = {**folder.manifest(), **summary.summarise(samples, notes, plan)}
+    (path / "summary.json").write_text(json.dumps(content))
     summary.write_csv(path / "episodes.csv", samples)
-    return folder, plan, found, said
+    return folder, plan, content, said
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +161,9 @@ def evaluated(env, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(evaluated, env):
-    folder, plan, found, _ = evaluated
-    found = {**found, "knows": {"learned": controllers.OBSERVATIONS}}
-    return page.write(folder, found, plan, env).read_text()
+    folder, plan, content, _ = evaluated
+    content = {**content, "knows": {"learned": controllers.OBSERVATIONS}}
+    return page.write(folder, content, plan, env).read_text()
 
 
 def _console(parts):
@@ -218,24 +218,24 @@ def test_names_are_text_and_never_markup(env, tmp_path):
     evil = "<b>bold"
     other = copy.copy(env)
     other.grid = dataclasses.replace(env.grid, name="<i>case")
-    folder, plan, found, _ = _evaluated(tmp_path, other, (evil,), SCENARIOS[:1])
-    text = page.write(folder, {**found, "knows": {evil: "<u>all"}}, plan, other).read_text()
+    folder, plan, content, _ = _evaluated(tmp_path, other, (evil,), SCENARIOS[:1])
+    text = page.write(folder, {**content, "knows": {evil: "<u>all"}}, plan, other).read_text()
     for tag in ("<b>bold", "<i>case", "<u>all"):
         assert tag not in text
         assert tag.replace("<", "&lt;").replace(">", "&gt;") in text
 
 
 def test_a_broken_batch_is_named_and_the_page_is_written(env, tmp_path):
-    folder, plan, found, said = _evaluated(tmp_path, env)
+    folder, plan, content, said = _evaluated(tmp_path, env)
     broken = tmp_path / "results" / "normal-easy" / "learned" / "000-009.npz"
     broken.write_bytes(broken.read_bytes()[:500])
-    text = page.write(folder, found, plan, env).read_text()
+    text = page.write(folder, content, plan, env).read_text()
     assert any(str(broken) in line for line in said)
     assert "was not kept, or cannot be read" in text
 
 
 def test_the_page_shows_how_the_policy_was_learned(env, evaluated, tmp_path):
-    folder, plan, found, _ = evaluated
+    folder, plan, content, _ = evaluated
     (tmp_path / "metrics").mkdir()
     lines = [
         {"step": step, "evaluation/return": value, "evaluation/do_nothing_return": -9.0}
@@ -243,9 +243,11 @@ def test_the_page_shows_how_the_policy_was_learned(env, evaluated, tmp_path):
     ]
     text = "\n".join(map(json.dumps, lines)) + '\n{"step": 9000, "eval'
     (tmp_path / "metrics" / "evaluator.jsonl").write_text(text)
-    found_curve = curve.read(tmp_path)
-    assert found_curve == {"step": [0, 4096], "return": [-20.0, -11.0], "do_nothing": [-9.0, -9.0]}
-    assert "Return on validation days" in page.write(folder, found, plan, env, tmp_path).read_text()
+    points = curve.read(tmp_path)
+    assert points == {"step": [0, 4096], "return": [-20.0, -11.0], "do_nothing": [-9.0, -9.0]}
+    assert (
+        "Return on validation days" in page.write(folder, content, plan, env, tmp_path).read_text()
+    )
     assert curve.read(tmp_path / "nowhere") is None
 
 
@@ -258,28 +260,28 @@ def test_days_without_a_bound_are_told(env, evaluated, tmp_path):
             batch["metrics"]["total_cost"] = [float("nan")] * DAYS
             copy.save(task, 0, batch)
     samples, notes = summary.collect(copy, plan, env.grid.n_bus)
-    found = {**copy.manifest(), **summary.summarise(samples, notes, plan)}
-    json.dumps(found, allow_nan=False)
-    assert all(summary.GAP not in row["metrics"] for row in found["rows"])
-    assert any(f"{len(SCENARIOS) * DAYS} days have none" in line for line in tables.notes(found))
-    assert "The AC-OPF bound" in page.write(copy, found, plan, env).read_text()
+    content = {**copy.manifest(), **summary.summarise(samples, notes, plan)}
+    json.dumps(content, allow_nan=False)
+    assert all(summary.GAP not in row["metrics"] for row in content["rows"])
+    assert any(f"{len(SCENARIOS) * DAYS} days have none" in line for line in tables.notes(content))
+    assert "The AC-OPF bound" in page.write(copy, content, plan, env).read_text()
 
 
 def test_what_another_simulator_said_is_shown(env, evaluated):
-    folder, plan, found, _ = evaluated
+    folder, plan, content, _ = evaluated
     entry = {
         "scenario": "normal", "level": "easy", "controller": "learned", "episode": 2, "steps": 288,
         "vm_pu": 3.2e-5, "va_rad": 1e-4, "flow_mva": 0.1234, "flow_share": 0.002,
         "cost_usd": 0.02, "cost_share": 1e-5, "unsolved": 1, "worst_step": 12,
     }  # fmt: skip
-    found = {**found, "replay": [entry]}
-    text = page.write(folder, found, plan, env).read_text()
+    content = {**content, "replay": [entry]}
+    text = page.write(folder, content, plan, env).read_text()
     assert "Checked in another simulator" in text and "3.2e-05" in text and "0.123" in text
-    assert any("3.2e-05 pu" in line for line in tables.notes(found))
+    assert any("3.2e-05 pu" in line for line in tables.notes(content))
 
 
 def test_only_who_is_better_than_everyone_is_bold(evaluated):
-    found = {**evaluated[2], "controllers": ["do_nothing", "learned", "acopf"]}
+    content = {**evaluated[2], "controllers": ["do_nothing", "learned", "acopf"]}
     task = lambda name: results.Task("normal", "easy", name)
     cost = lambda *values: {"total_cost": np.array(4 * values), "survival": np.full(12, 100.0)}
     samples = {
@@ -287,8 +289,8 @@ def test_only_who_is_better_than_everyone_is_bold(evaluated):
         task("learned"): cost(4.0, 5.1, 6.2),
         task("acopf"): cost(1.0, 1.0, 1.0),
     }
-    best = lambda: ranking.best(found, samples, "normal", "easy", "total_cost")
-    assert best() == "learned"  # AC-OPF is told what is yet to come
+    best = lambda: ranking.best(content, samples, "normal", "easy", "total_cost")
+    assert best() == "learned"  # AC-OPF knows what is yet to come
     samples[task("learned")] = cost(4.0, 6.5, 7.2)
     assert best() is None
 
@@ -298,7 +300,7 @@ def test_nobody_is_better_for_having_played_fewer_hours(found_days=12):
     near = lambda value: [value + rng.uniform(0.0, 0.1, found_days)]
     lives = {"survival": near(99.0), "overload": near(5.0), "total_cost": near(1.0)}
     dies = {"survival": near(10.0), "overload": near(1.0), "total_cost": near(50.0)}
-    words = lambda found: {name: each["verdict"] for name, each in found.items()}
+    words = lambda differences: {name: each["verdict"] for name, each in differences.items()}
     assert words(summary.differences(dies, lives, 0)) == {
         "survival": "worse", "overload": "unequal", "total_cost": "worse",
     }  # fmt: skip
@@ -400,10 +402,10 @@ def test_grids_without_batteries_or_movable_loads_can_be_drawn(env):
 def test_batches_are_merged_and_the_worst_day_is_the_earliest_end(env, tmp_path):
     folder, task = results.Folder(tmp_path), results.Task("normal", "easy", "learned")
     for first, count, died in ((0, 4, None), (4, 2, 50), (6, 1, 30)):
-        found = {"metrics": {"return": [0.0] * count}}
+        batch = {"metrics": {"return": [0.0] * count}}
         arrays = _arrays(env, died, first, episode=first)
         arrays["vm_quantiles"] = np.full((env.horizon, 5), 1.0 + 0.01 * first)
-        folder.save(task, first, found, arrays)
+        folder.save(task, first, batch, arrays)
     records = day_records.read(folder, task, [(0, 4), (4, 2), (6, 1), (7, 1)], env.dt_h)
     assert (int(records.worst["episode"]), records.steps, records.unread) == (6, 30, 1)
     # At first four days of 1.0, two of 1.04 and one of 1.06; the ends are those of all.
@@ -503,28 +505,28 @@ def test_all_tables_fit_the_console(evaluated):
 
 
 def test_of_a_pair_every_metric_is_in_the_table(env, tmp_path):
-    found = _evaluated(tmp_path, env, ("learned",), SCENARIOS[:1])[2]
-    text = _console(tables.summary_tables(found))
+    content = _evaluated(tmp_path, env, ("learned",), SCENARIOS[:1])[2]
+    text = _console(tables.summary_tables(content))
     for metric in (*metrics.METRICS.values(), summary.METRICS[summary.GAP]):
         assert metric.unit in text
         assert metric.title in text.replace("\n ", " ")
     zero = dict.fromkeys(("mean", "low", "high", "iqm", "iqm_low", "iqm_high"), 0.0)
-    for row in found["rows"]:
+    for row in content["rows"]:
         row["metrics"]["trips"] = zero
-    assert "trips" not in _console(tables.summary_tables(found))
+    assert "trips" not in _console(tables.summary_tables(content))
 
 
 @pytest.mark.parametrize("value", [1e7, -1e7, 1e-4, -1e-4, 1.23456e9, 0.0, 123456.0])
 def test_extreme_numbers_fit_the_console(env, tmp_path, value):
-    found = _evaluated(tmp_path, env, ("learned",), SCENARIOS[:2])[2]
-    for row in found["rows"]:
+    content = _evaluated(tmp_path, env, ("learned",), SCENARIOS[:2])[2]
+    for row in content["rows"]:
         for entry in row["metrics"].values():
             entry |= {"mean": value, "low": value - abs(value) / 7, "high": value + abs(value) / 7}
             for name in [name for name in entry if name.startswith("less_")]:
                 entry[name] = {**entry[name], "mean": value, "low": -value, "high": 2 * value}
-    text = _console(tables.summary_tables(found))
-    found["scenarios"] = found["scenarios"][:1]
-    text += _console(tables.summary_tables(found))
+    text = _console(tables.summary_tables(content))
+    content["scenarios"] = content["scenarios"][:1]
+    text += _console(tables.summary_tables(content))
     assert "…" not in text and "nan" not in text
 
 
@@ -556,18 +558,18 @@ def test_the_same_days_are_compared_day_by_day(env, tmp_path):
     folders = tmp_path / "a", tmp_path / "b"
     _evaluated(folders[0], env, policy={"run": "one", "update": 7})
     _evaluated(folders[1], env, ("learned",), policy={"run": "one", "update": 9}, shift=-0.25)
-    found = compare.load(*map(str, folders))
-    assert found["paired"]
-    assert ("policy.update", "7", "9") in found["differs"]
-    assert any(what == "controllers" for what, _, _ in found["differs"])
-    assert [*found["places"][0]["controllers"]] == ["do_nothing", "learned"]
-    difference = found["places"][0]["controllers"]["learned"]["difference"]["total_cost"]
+    comparison = compare.load(*map(str, folders))
+    assert comparison["paired"]
+    assert ("policy.update", "7", "9") in comparison["differs"]
+    assert any(what == "controllers" for what, _, _ in comparison["differs"])
+    assert [*comparison["places"][0]["controllers"]] == ["do_nothing", "learned"]
+    difference = comparison["places"][0]["controllers"]["learned"]["difference"]["total_cost"]
     assert difference["mean"] == pytest.approx(-0.25)
     assert difference["verdict"] == "better"
-    text = compare.write(found, tmp_path / "out").read_text()
+    text = compare.write(comparison, tmp_path / "out").read_text()
     assert (tmp_path / "out" / "compare.html").is_file()
     assert "−0.25" in text and "policy.update" in text and "http" not in text
-    assert "policy.update: A 7, B 9" in _console(tables.compared(found))
+    assert "policy.update: A 7, B 9" in _console(tables.compared(comparison))
 
 
 def test_an_evaluation_of_the_format_before_is_compared(env, tmp_path):
@@ -592,13 +594,13 @@ def test_other_days_are_not_compared_day_by_day(env, tmp_path):
     manifest = json.loads((folders[1] / "evaluation.json").read_text())
     manifest["identity"]["seed"] = 5
     (folders[1] / "evaluation.json").write_text(json.dumps(manifest))
-    found = compare.load(*folders)
-    assert not found["paired"]
-    assert ("seed", "0", "5") in found["differs"]
-    assert not found["places"][0]["controllers"]["learned"]["difference"]
-    text = compare.write(found, tmp_path).read_text()
+    comparison = compare.load(*folders)
+    assert not comparison["paired"]
+    assert ("seed", "0", "5") in comparison["differs"]
+    assert not comparison["places"][0]["controllers"]["learned"]["difference"]
+    text = compare.write(comparison, tmp_path).read_text()
     assert "The days differ" in text and "B less A" not in text
-    assert "The days differ" in _console(tables.compared(found))
+    assert "The days differ" in _console(tables.compared(comparison))
 
 
 def test_what_days_do_not_follow_from_may_differ(env, tmp_path):
@@ -610,8 +612,8 @@ def test_what_days_do_not_follow_from_may_differ(env, tmp_path):
         manifest = json.loads((folders[0] / "evaluation.json").read_text())
         manifest["identity"]["environment"] |= changes
         (folders[1] / "evaluation.json").write_text(json.dumps(manifest))
-        found = compare.load(*folders)
-        return found["paired"], found["places"][0]["controllers"]["learned"]["difference"]
+        comparison = compare.load(*folders)
+        return comparison["paired"], comparison["places"][0]["controllers"]["learned"]["difference"]
 
     paired, difference = load(layout="other", reward="layered")
     assert paired and "secure" in difference and "return" not in difference
@@ -660,31 +662,31 @@ def test_what_was_played_is_what_is_shown(tmp_path):
     day = {name: [1.0] * 10 for name in l2rpn.Cost._fields}
     played = {c.name: player.play(c, days) for c in (nothing, saving)}
     for name in (runner.NOTHING, runner.UNTRIPPED, "saving"):
-        found = played["saving" if name == "saving" else "do_nothing"]
-        measured = metrics.compute(found.outcomes, env)
-        arrays = report_arrays.extract(found, jax.tree.map(np.asarray, days), env, 0)
+        mine = played["saving" if name == "saving" else "do_nothing"]
+        measured = metrics.compute(mine.outcomes, env)
+        arrays = report_arrays.extract(mine, jax.tree.map(np.asarray, days), env, 0)
         folder.save(
             results.Task("normal", "easy", name), 0,
             {
                 "metrics": {n: v.tolist() for n, v in measured.items()}, "l2rpn": day,
-                "endings": metrics.endings_of_each(found.outcomes), "seconds": 1.0,
+                "endings": metrics.endings_of_each(mine.outcomes), "seconds": 1.0,
             },
             arrays,
         )  # fmt: skip
     samples, notes = summary.collect(folder, plan, env.grid.n_bus)
-    found = {**folder.manifest(), **summary.summarise(samples, notes, plan)}
-    cost = wording.row(found, "normal", "easy", "saving")["metrics"]["cost"]
+    content = {**folder.manifest(), **summary.summarise(samples, notes, plan)}
+    cost = wording.row(content, "normal", "easy", "saving")["metrics"]["cost"]
     assert cost["less_do_nothing"]["verdict"] == "better"
-    assert re.search(r"operating cost.*better", _console(tables.summary_tables(found)))
-    rows = {row[0]: row[2] for row in numbers.matrix(found, "normal", "easy").rows}
+    assert re.search(r"operating cost.*better", _console(tables.summary_tables(content)))
+    rows = {row[0]: row[2] for row in numbers.matrix(content, "normal", "easy").rows}
     assert rows["operating cost"][1].word == "better"
-    text = page.write(folder, found, plan, env).read_text()
+    text = page.write(folder, content, plan, env).read_text()
     assert "it was played to its end" in text and "00:" in text
 
 
 @pytest.mark.parametrize("steps", [[0], [0, 500], [0, 2_048, 4_096], [0, 3_000_000]])
 def test_a_learning_curve_of_any_length_is_drawn(steps):
-    found = figures.learning(
+    chart = figures.learning(
         {"step": steps, "return": [1.0] * len(steps), "do_nothing": [0.0] * len(steps)}
     )
-    assert "steps of the environment" in found and "nan" not in found
+    assert "steps of the environment" in chart and "nan" not in chart

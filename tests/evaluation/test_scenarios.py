@@ -13,7 +13,7 @@ from support.connected import is_whole
 
 from agents.baselines import loadability
 from envs import grid_env
-from envs.case import case_file
+from envs.case import case_file, connectivity
 from envs.case import fleet as fleet_lib
 from envs.options import EnvOptions
 from envs.schedule import day_ahead
@@ -22,7 +22,6 @@ from envs.time_series import outages, renewables, synthetic, weather
 from envs.time_series.series import FAULT, IN_SERVICE, LEAD_STEPS, MAINTENANCE
 from evaluation.scenarios import (
     chains,
-    connectivity,
     corridors,
     days,
     intermittency,
@@ -86,8 +85,8 @@ def fresh(name, level, case="case14", *, plants=True, n=N, options=OPTIONS):
     ordinary(case)  # outside of any trace
     series = suite.make(name, level, options, "test")
     keys = jax.random.split(jax.random.PRNGKey(3), n)
-    found = jax.jit(jax.vmap(lambda key: series(key, grid, fleet)))(keys)
-    return jax.tree.map(np.asarray, found)
+    days = jax.jit(jax.vmap(lambda key: series(key, grid, fleet)))(keys)
+    return jax.tree.map(np.asarray, days)
 
 
 batch = functools.cache(fresh)
@@ -105,8 +104,8 @@ def spans(status):
     ]
 
 
-def assert_repaired(found, n_rows=OPTIONS.horizon_steps + 1):
-    for _, start, length in found:
+def assert_repaired(failures, n_rows=OPTIONS.horizon_steps + 1):
+    for _, start, length in failures:
         assert start + length == n_rows or 4 <= length / 12 <= 8, (start, length)
 
 
@@ -218,16 +217,16 @@ def test_loadability_of_a_day_is_the_least_of_the_rows_that_can_bind(case14, mon
     renewable[2] = 50.0
     series = jax.tree.map(lambda leaf: leaf[0], batch("normal", "easy"))
     series = series.replace(load_p_mw=load, load_q_mvar=0.5 * load, renewable_mw=renewable)
-    asked = []
+    calls = []
 
     def factor(grid, p, q, injection):
         np.testing.assert_allclose(q, 0.5 * p)
-        asked.append((p[0], injection.sum()))
+        calls.append((p[0], injection.sum()))
         return {5.0: 2.0, 4.0: 1.5}[p[0]]
 
     monkeypatch.setattr(loadability, "factor", factor)
-    found = loading.most(jax.tree.map(jnp.asarray, series), case14, fleet)
-    assert float(found) == 1.5 and asked == [(5.0, 50.0 * fleet.n_renewable), (4.0, 0.0)]
+    factor = loading.most(jax.tree.map(jnp.asarray, series), case14, fleet)
+    assert float(factor) == 1.5 and calls == [(5.0, 50.0 * fleet.n_renewable), (4.0, 0.0)]
 
 
 def test_ac_optimal_power_flow_carries_a_peak_day_and_not_much_more(case14, monkeypatch):
@@ -244,15 +243,15 @@ def test_ac_optimal_power_flow_carries_a_peak_day_and_not_much_more(case14, monk
 def test_easy_failures_are_of_one_element_and_repaired():
     series, (grid, _) = batch("failure", "easy"), place("case14")
     may_trip = outages.may_trip(grid)
-    found = []
+    failures = []
     for branch, gen in zip(series.branch_status, series.gen_status):
         assert set(np.unique(branch)) | set(np.unique(gen)) == {IN_SERVICE, FAULT}
         (span,) = spans(branch) + spans(gen)
         assert all(is_whole(grid, {b}) for b, *_ in spans(branch))
         assert all(may_trip[g] for g, *_ in spans(gen))
-        found.append(span)
-    assert_repaired(found)
-    hours = np.array([start for _, start, _ in found]) / 12
+        failures.append(span)
+    assert_repaired(failures)
+    hours = np.array([start for _, start, _ in failures]) / 12
     assert 1 <= hours.min() < 4 and 19 < hours.max() <= 22
     assert 0 < series.gen_status.any((1, 2)).mean() < 0.5
     assert len(np.unique(series.branch_status.any(1).argmax(1))) > 10
@@ -264,12 +263,12 @@ def test_a_second_failure_comes_while_the_first_is_out():
     join = lambda series: np.concatenate([series.branch_status, series.gen_status], axis=2)
     twice = 0
     for one, two in zip(join(easy), join(hard)):
-        (first,), found = spans(one), spans(two)
-        assert first in found and len(found) <= 2
-        for second in set(found) - {first}:
+        (first,), failures = spans(one), spans(two)
+        assert first in failures and len(failures) <= 2
+        for second in set(failures) - {first}:
             assert first[1] <= second[1] < first[1] + first[2]
             twice += 1
-        assert_repaired(found)
+        assert_repaired(failures)
     assert abs(twice / N - 0.5) < 4 * 0.5 / np.sqrt(N)
 
 
@@ -300,8 +299,8 @@ def weather_days(n, case="case14", **change):
     """Returns `n` days of wind and sun: available, foreseen within the day, and the day before."""
     _, fleet = place(case)
     one = lambda key: renewables.sample(key, fleet, synthetic.hours(OPTIONS), 100, **change)
-    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.PRNGKey(2), n))
-    return [np.asarray(leaf) for leaf in found]
+    days = jax.jit(jax.vmap(one))(jax.random.split(jax.random.PRNGKey(2), n))
+    return [np.asarray(leaf) for leaf in days]
 
 
 @pytest.fixture
@@ -315,9 +314,9 @@ def test_unforeseen_weather_varies_three_times_as_much(linear):
     assert intermittency.SURPRISE == 3.0
     usual, wild = weather_days(8), weather_days(8, surprise=3.0)
     np.testing.assert_allclose(wild[2], usual[2], rtol=1e-4)
-    off = lambda found: found[0].sum(-1) - found[2]
+    off = lambda day: day[0].sum(-1) - day[2]
     np.testing.assert_allclose(off(wild), 3 * off(usual), rtol=2e-2, atol=5e-3)
-    ahead = lambda found: found[1][..., 0] - np.roll(found[2], -1, axis=1)
+    ahead = lambda day: day[1][..., 0] - np.roll(day[2], -1, axis=1)
     np.testing.assert_allclose(ahead(wild)[:, :-1], 3 * ahead(usual)[:, :-1], rtol=2e-2, atol=5e-3)
 
 
@@ -392,17 +391,17 @@ def test_hard_days_have_three_events_and_short_ones_too():
 @pytest.mark.parametrize("length", (2, 3))
 def test_chains_hang_together_in_one_area_and_leave_the_grid_whole(length):
     grid, fleet = place("case118")
-    found = chains.chains(grid, fleet.area, length)
+    choice = chains.chains(grid, fleet.area, length)
     ends = np.stack([grid.branch.from_bus, grid.branch.to_bus], 1)
-    assert len(found) > 100 and len(np.unique(found, axis=0)) == len(found)
-    for chain in found:
+    assert len(choice) > 100 and len(np.unique(choice, axis=0)) == len(choice)
+    for chain in choice:
         for a, b in itertools.pairwise(chain):
             assert a != b and set(ends[a]) & set(ends[b])
         assert len(set(fleet.area[ends[chain]].ravel())) == 1 and len(set(chain)) == length
         assert is_whole(grid, set(chain.tolist()))
-    assert set(fleet.area[ends[found[:, 0], 0]]) == set(fleet.area)
+    assert set(fleet.area[ends[choice[:, 0], 0]]) == set(fleet.area)
     if length == 3:
-        first, middle, last = found.T
+        first, middle, last = choice.T
         order = [(middle < first) & (middle < last), (middle > first) & (middle > last)]
         assert all(0.1 < kind.mean() < 0.6 for kind in order), "no order of branches is left out"
 
@@ -422,15 +421,15 @@ def test_adjacent_branches_trip_within_15_minutes_of_a_loaded_hour(case14, level
     ends = np.stack([case14.branch.from_bus, case14.branch.to_bus], 1)
     late = []
     for load, status in zip(total, series.branch_status):
-        found = spans(status)
-        assert len(found) == length and is_whole(case14, {b for b, *_ in found})
-        assert_repaired(found)
-        starts = [start for _, start, _ in found]
+        failures = spans(status)
+        assert len(failures) == length and is_whole(case14, {b for b, *_ in failures})
+        assert_repaired(failures)
+        starts = [start for _, start, _ in failures]
         # But for the initial row and the last, after which not all could trip.
         assert (load[1:-3] > load[min(starts)]).sum() < 48, "in the four hours of highest load"
         late.append(max(starts) - min(starts))
         shared = [bool(set(ends[a]) & set(ends[b]))
-                  for (a, *_), (b, *_) in itertools.combinations(found, 2)]  # fmt: skip
+                  for (a, *_), (b, *_) in itertools.combinations(failures, 2)]  # fmt: skip
         assert sum(shared) >= length - 1
     assert max(late) == 3 and min(late) < 2
     assert not series.gen_status.any()
@@ -443,9 +442,9 @@ def test_the_largest_infeed_is_lost():
     series, (grid, _) = batch("emergency", "easy", "case118"), place("case118")
     lost = []
     for status, plan in zip(series.gen_status, series.plan_p_mw):
-        ((gen, start, _),) = found = spans(status)
+        ((gen, start, _),) = failures = spans(status)
         assert plan[start, gen] == plan[start].max() > 0
-        assert_repaired(found)
+        assert_repaired(failures)
         lost.append((gen, start))
     hours = np.array(lost)[:, 1] / 12
     assert 1 <= hours.min() < 4 and 18 < hours.max() <= 21
@@ -482,10 +481,10 @@ def test_hard_emergencies_lose_a_corridor_at_once():
     series, (grid, fleet) = batch("emergency", "hard"), place("case14")
     choice = {tuple(np.flatnonzero(lost)) for lost in corridors.corridors(grid, fleet)}
     for status in series.branch_status:
-        found = spans(status)
-        assert tuple(b for b, *_ in found) in choice
-        assert len({(start, length) for _, start, length in found}) == 1
-        assert_repaired(found)
+        failures = spans(status)
+        assert tuple(b for b, *_ in failures) in choice
+        assert len({(start, length) for _, start, length in failures}) == 1
+        assert_repaired(failures)
     assert not series.gen_status.any()
 
 
@@ -516,10 +515,10 @@ def test_what_a_storm_takes_is_near_in_time_and_space(storms):
     soon, anywhere = [], []
     rng = np.random.default_rng(0)
     for status in storms.branch_status:
-        found = spans(status)
-        starts = [start for _, start, _ in found]
+        failures = spans(status)
+        starts = [start for _, start, _ in failures]
         assert not starts or max(starts) - min(starts) <= 72, "six hours"
-        for (a, when_a, _), (b, when_b, _) in itertools.combinations(found, 2):
+        for (a, when_a, _), (b, when_b, _) in itertools.combinations(failures, 2):
             # Both are within reach of the storm, which takes three hours at least.
             passed = np.ceil(distance.max() * abs(when_a - when_b) / 36)
             assert apart(a, b) <= 2 * storm.REACH + passed + 1
@@ -554,7 +553,7 @@ def test_wind_is_strong_and_sun_weak_while_a_storm_passes():
     # On the time series it shows while branches fault: more wind than on the day as a whole.
     series = batch("weather", "hard")
     struck = [(day, spans(status)) for day, status in enumerate(series.branch_status)]
-    faults = [(day, start) for day, found in struck for _, start, _ in found]
+    faults = [(day, start) for day, failures in struck for _, start, _ in failures]
     wind = series.renewable_mw[..., is_wind].sum(-1)
     assert np.mean([wind[fault] for fault in faults]) > 1.3 * wind.mean()
 
@@ -563,10 +562,10 @@ def test_wind_is_strong_and_sun_weak_while_a_storm_passes():
 
 
 def test_distances_count_branches(case14):
-    found = connectivity.distances(case14)
-    assert found[0, 0] == 0 and (found == found.T).all() and found.max() == 5
+    distances = connectivity.distances(case14)
+    assert distances[0, 0] == 0 and (distances == distances.T).all() and distances.max() == 5
     ends = case14.branch.from_bus, case14.branch.to_bus
-    assert (found[ends] == 1).all() and (found == 1).sum() == 2 * len(set(zip(*ends)))
+    assert (distances[ends] == 1).all() and (distances == 1).sum() == 2 * len(set(zip(*ends)))
 
 
 def test_case_files_of_one_branch_in_a_row_have_no_failures():

@@ -74,12 +74,12 @@ def evaluated(run):
 
 def test_a_checkpoint_is_evaluated_beside_doing_nothing_and_ac_opf(run, evaluated):
     folder = run / "evaluation" / "best-7-test-seed0"
-    found = json.loads((folder / "summary.json").read_text())
-    rows = {row["controller"]: row["metrics"] for row in found["rows"]}
+    content = json.loads((folder / "summary.json").read_text())
+    rows = {row["controller"]: row["metrics"] for row in content["rows"]}
     assert set(rows) == {"do_nothing", "learned"}
     assert rows["learned"]["gap"]["mean"] > 0 and "less_do_nothing" in rows["learned"]["cost"]
-    assert found["bound"]["normal-easy"]["optimal_rows"] == 100.0
-    assert found["identity"]["policy"]["update"] == 7 and found["knows"]["learned"]
+    assert content["bound"]["normal-easy"]["optimal_rows"] == 100.0
+    assert content["identity"]["policy"]["update"] == 7 and content["knows"]["learned"]
     assert len((folder / "episodes.csv").read_text().splitlines()) == 1 + 2 * 3
     page = (folder / "report.html").read_text()
     assert "learned" in page and "do nothing" in page
@@ -227,21 +227,21 @@ def test_what_was_found_is_written_before_it_is_played_again(tmp_path):
     assert {"summary.json", "episodes.csv", "report.html"} <= {p.name for p in out.iterdir()}
     done = evaluate(*SMALL, "--replay=pandapower", "--replay_day=1", f"--out={out}")
     assert done.returncode == 0, done.stderr
-    found = json.loads((out / "summary.json").read_text())
-    assert {entry["controller"] for entry in found["replay"]} == {"do_nothing", "merit_order"}
+    content = json.loads((out / "summary.json").read_text())
+    assert {entry["controller"] for entry in content["replay"]} == {"do_nothing", "merit_order"}
     assert "pandapower" in (out / "report.html").read_text()
-    assert [entry["episode"] for entry in found["replay"]] == [1, 1]
-    assert all(entry["steps"] and entry["vm_pu"] < 1e-3 for entry in found["replay"])
+    assert [entry["episode"] for entry in content["replay"]] == [1, 1]
+    assert all(entry["steps"] and entry["vm_pu"] < 1e-3 for entry in content["replay"])
 
 
 def test_what_is_named_twice_is_played_once(tmp_path):
     twice = ("--controllers=merit_order,merit_order", "--scenarios=failure,failure")
     done = evaluate(*SMALL, *twice, "--level=hard,easy,hard", f"--out={tmp_path}")
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "summary.json").read_text())
-    assert found["scenarios"] == [["failure", "hard"], ["failure", "easy"]]
-    assert len(found["rows"]) == 2 * 2
-    assert found["identity"]["environment"]["horizon_steps"] == 12
+    content = json.loads((tmp_path / "summary.json").read_text())
+    assert content["scenarios"] == [["failure", "hard"], ["failure", "easy"]]
+    assert len(content["rows"]) == 2 * 2
+    assert content["identity"]["environment"]["horizon_steps"] == 12
 
 
 def test_a_later_command_keeps_what_was_evaluated_before_and_leaves_out_what_fails(tmp_path):
@@ -255,12 +255,12 @@ def test_a_later_command_keeps_what_was_evaluated_before_and_leaves_out_what_fai
     more = ("--controllers=random,proportional", f"--out={tmp_path}")
     done = evaluate(*SMALL, *more, PYTHONPATH=f"{path}{os.pathsep}{ROOT}")
     assert done.returncode == 1 and "random in failure (easy): no optimum" in done.stderr
-    found = json.loads((tmp_path / "summary.json").read_text())
-    assert found["controllers"] == ["do_nothing", "proportional", "merit_order"]
+    content = json.loads((tmp_path / "summary.json").read_text())
+    assert content["controllers"] == ["do_nothing", "proportional", "merit_order"]
     done = evaluate(*SMALL, *more)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "summary.json").read_text())
-    assert found["controllers"] == ["do_nothing", "random", "proportional", "merit_order"]
+    content = json.loads((tmp_path / "summary.json").read_text())
+    assert content["controllers"] == ["do_nothing", "random", "proportional", "merit_order"]
 
 
 def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_path):

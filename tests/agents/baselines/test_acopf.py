@@ -21,20 +21,20 @@ CASES = ("case14", "case30", "case57", "case118", "case300")
 @pytest.mark.parametrize("case", CASES)
 def test_objectives_are_those_of_pglib(case):
     model = acopf_model.Model(case_file.load(case))
-    found = model.solve(acopf_problem.nominal(model.grid))
-    assert found.optimal
+    solution = model.solve(acopf_problem.nominal(model.grid))
+    assert solution.optimal
     published = pglib.baselines()[f"{case}_ieee"].objective
-    assert found.cost_per_h == pytest.approx(published, rel=1e-4)
+    assert solution.cost_per_h == pytest.approx(published, rel=1e-4)
 
 
 @pytest.mark.parametrize("case", ["case14_ieee__sad", "case118_ieee__sad"])
 def test_objectives_with_small_angle_differences_are_those_of_pglib(case):
     grid = matpower.read(pglib.path(case))
     model = acopf_model.Model(grid)
-    found = model.solve(acopf_problem.nominal(model.grid))
-    assert found.optimal
-    assert found.cost_per_h == pytest.approx(pglib.baselines()[case].objective, rel=1e-4)
-    across = found.va_rad[grid.branch.from_bus] - found.va_rad[grid.branch.to_bus]
+    solution = model.solve(acopf_problem.nominal(model.grid))
+    assert solution.optimal
+    assert solution.cost_per_h == pytest.approx(pglib.baselines()[case].objective, rel=1e-4)
+    across = solution.va_rad[grid.branch.from_bus] - solution.va_rad[grid.branch.to_bus]
     assert (across <= grid.branch.angle_max_rad + 1e-6).all()
     assert (across >= grid.branch.angle_min_rad - 1e-6).all()
 
@@ -49,9 +49,9 @@ def test_angle_limits_that_nothing_watched_are_kept_in_the_end(sad14):
     kept = model.solve(acopf_problem.nominal(model.grid))
     hasty = acopf_model.Model(sad14)
     hasty._near, hasty._near_angle = model._near, np.zeros(0, int)
-    found = hasty.solve(acopf_problem.nominal(hasty.grid))
-    assert found.optimal and found.iterations > kept.iterations
-    assert found.cost_per_h == pytest.approx(kept.cost_per_h, rel=1e-5)
+    solution = hasty.solve(acopf_problem.nominal(hasty.grid))
+    assert solution.optimal and solution.iterations > kept.iterations
+    assert solution.cost_per_h == pytest.approx(kept.cost_per_h, rel=1e-5)
 
 
 def test_an_open_branch_limits_no_angle(case14):
@@ -121,22 +121,22 @@ def model(case118):
 
 
 def test_an_optimum_keeps_every_limit_and_balances_every_bus(case118, model):
-    found, gen, bus = model.solve(acopf_problem.nominal(model.grid)), case118.gen, case118.bus
-    assert found.rho.max() <= 1 + 1e-6
-    assert (found.p_mw <= gen.p_max_mw + 1e-4).all()
-    assert (found.q_mvar <= gen.q_max_mvar + 1e-4).all()
-    assert (found.q_mvar >= gen.q_min_mvar - 1e-4).all()
-    assert (found.vm_pu >= bus.vm_min_pu - 1e-6).all()
-    assert (found.vm_pu <= bus.vm_max_pu + 1e-6).all()
-    # Another solver, given its set-points, comes to the same voltages: the balance holds.
+    solution, gen, bus = model.solve(acopf_problem.nominal(model.grid)), case118.gen, case118.bus
+    assert solution.rho.max() <= 1 + 1e-6
+    assert (solution.p_mw <= gen.p_max_mw + 1e-4).all()
+    assert (solution.q_mvar <= gen.q_max_mvar + 1e-4).all()
+    assert (solution.q_mvar >= gen.q_min_mvar - 1e-4).all()
+    assert (solution.vm_pu >= bus.vm_min_pu - 1e-6).all()
+    assert (solution.vm_pu <= bus.vm_max_pu + 1e-6).all()
+    # Another solver comes, with its set-points, to the same voltages: the balance holds.
     at = lambda x: np.bincount(gen.bus, x, case118.n_bus)
     fixed = dataclasses.replace(
-        case118, gen=dataclasses.replace(gen, vm_setpoint_pu=found.vm_pu[gen.bus])
+        case118, gen=dataclasses.replace(gen, vm_setpoint_pu=solution.vm_pu[gen.bus])
     )
-    p = (at(found.p_mw) - bus.load_p_mw) / case118.base_mva
+    p = (at(solution.p_mw) - bus.load_p_mw) / case118.base_mva
     solved = base_point.solve(fixed, p, -bus.load_q_mvar / case118.base_mva)
     assert solved.converged
-    np.testing.assert_allclose(solved.vm_pu, found.vm_pu, atol=1e-5)
+    np.testing.assert_allclose(solved.vm_pu, solution.vm_pu, atol=1e-5)
 
 
 def test_a_warm_start_comes_to_the_same_optimum(model):
@@ -159,9 +159,9 @@ def test_limits_left_out_at_first_are_kept_in_the_end(case118):
     tight = dataclasses.replace(case118, branch=dataclasses.replace(case118.branch, rate_mva=rate))
     squeezed = acopf_model.Model(tight)
     squeezed._near = model._near  # as if it had not been seen
-    found = squeezed.solve(acopf_problem.nominal(squeezed.grid))
-    assert found.optimal and found.rho[quiet] <= 1 + 1e-5
-    assert found.cost_per_h > free.cost_per_h
+    solution = squeezed.solve(acopf_problem.nominal(squeezed.grid))
+    assert solution.optimal and solution.rho[quiet] <= 1 + 1e-5
+    assert solution.cost_per_h > free.cost_per_h
 
 
 def test_an_outage_and_an_island_are_solved(case14):
@@ -170,8 +170,8 @@ def test_an_outage_and_an_island_are_solved(case14):
     bridge = int(np.flatnonzero((case14.branch.from_bus == 6) & (case14.branch.to_bus == 7))[0])
     closed, energised = np.ones(case14.n_branch), np.ones(case14.n_bus)
     closed[bridge], energised[7] = 0.0, 0.0
-    found = model.solve(nominal._replace(closed=closed, energised=energised))
-    assert found.optimal and found.rho[bridge] == 0
+    solution = model.solve(nominal._replace(closed=closed, energised=energised))
+    assert solution.optimal and solution.rho[bridge] == 0
     out = np.ones(case14.n_branch)
     out[2] = 0.0
     meshed = model.solve(nominal._replace(closed=out))
@@ -182,11 +182,11 @@ def test_an_outage_and_an_island_are_solved(case14):
 def test_where_no_point_keeps_every_limit_prices_decide(case14):
     model = acopf_model.Model(case14)
     nominal = acopf_problem.nominal(model.grid)
-    found = model.solve(nominal._replace(load_p_mw=3 * nominal.load_p_mw))
-    assert found.solved and not found.optimal
+    solution = model.solve(nominal._replace(load_p_mw=3 * nominal.load_p_mw))
+    assert solution.solved and not solution.optimal
     # At least what is beyond all units' power is not served, at the value of lost load.
     lack = 3 * nominal.load_p_mw.sum() - case14.gen.p_max_mw.sum()
-    assert found.cost_per_h > 10_000 * lack
+    assert solution.cost_per_h > 10_000 * lack
 
 
 def test_breaking_a_limit_is_bought_where_it_is_cheaper_than_to_keep_it(case118):
@@ -233,13 +233,13 @@ def test_units_that_cannot_go_low_enough_are_forced_for_a_price(case14):
     model = acopf_model.Model(case14)
     nominal = acopf_problem.nominal(model.grid)
     least = np.where(case14.gen.is_unit, 0.4 * nominal.p_high_mw, 0.0)
-    found = model.solve(
+    solution = model.solve(
         nominal._replace(load_p_mw=0.3 * nominal.load_p_mw, p_low_mw=least, p_high_mw=least)
     )
     surplus = least.sum() - 0.3 * nominal.load_p_mw.sum()
-    assert found.solved and not found.optimal
-    assert found.p_mw.sum() == pytest.approx(0.3 * nominal.load_p_mw.sum(), rel=0.05)
-    assert found.cost_per_h > 0.95 * model.prices.surplus * surplus
+    assert solution.solved and not solution.optimal
+    assert solution.p_mw.sum() == pytest.approx(0.3 * nominal.load_p_mw.sum(), rel=0.05)
+    assert solution.cost_per_h > 0.95 * model.prices.surplus * surplus
 
 
 def test_cheap_load_control_is_used_and_dear_is_not(case14):

@@ -75,12 +75,12 @@ def narrow_player(narrow):
 @pytest.fixture(scope="module")
 def played(full, player, days):
     """The first episode, by every controller."""
-    found = {}
+    episodes_by_name = {}
     for name in NAMES:
         controller = registry.make(name, full)
-        found[name] = player.play(controller, _first(days))
+        episodes_by_name[name] = player.play(controller, _first(days))
         controller.close()
-    return found
+    return episodes_by_name
 
 
 def _first(batch, count=1):
@@ -92,12 +92,12 @@ def _decide(controller, states, days, seed=0):
     return np.asarray(action)
 
 
-def _asked(env, states, days, action):
-    """What the first grid's step is asked for, generators in service as the state says."""
+def _feasible(env, states, days, action):
+    """The feasible action of the first grid's step, generators in service as the state says."""
     state, series = jax.tree.map(lambda leaf: leaf[0], (states, days))
-    wanted = actions_lib.read(env.layout, env.site, jnp.asarray(action[0]))
+    requested = actions_lib.read(env.layout, env.site, jnp.asarray(action[0]))
     return actions_lib.project(
-        env.limits, wanted, series.at(state.t + 1), state.gen_p_mw, state.gen_on, state.vm_pu,
+        env.limits, requested, series.at(state.t + 1), state.gen_p_mw, state.gen_on, state.vm_pu,
         state.energy_mwh,
     )  # fmt: skip
 
@@ -108,12 +108,12 @@ def _foreseen(days):
 
 def test_every_controller_plays_the_full_layout(full, played):
     assert list(registry.BASELINES) == NAMES
-    for name, found in played.items():
-        action = found.recording.action
+    for name, each in played.items():
+        action = each.recording.action
         assert action.shape == (STEPS, 1, full.layout.action_size), name
         assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
         if name != "random":
-            assert not found.outcomes.terminated.any(), name
+            assert not each.outcomes.terminated.any(), name
 
 
 def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
@@ -121,14 +121,14 @@ def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
 ):
     for name in NAMES:
         controller = registry.make(name, narrow)
-        found = narrow_player.play(controller, _first(days))
+        played_day = narrow_player.play(controller, _first(days))
         controller.close()
-        action = found.recording.action
+        action = played_day.recording.action
         assert action.shape == (STEPS, 1, narrow.layout.action_size), name
         assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
         # Those that look at the network keep the branch.
         keeps = name in ("expert", "dcopf", "mpc", "acopf")
-        assert (found.outcomes.terms["trips"].sum() == 0) == keeps, name
+        assert (played_day.outcomes.terms["trips"].sum() == 0) == keeps, name
 
 
 def test_unknown_names_are_refused_with_the_known_ones(full):
@@ -171,10 +171,10 @@ def test_merit_order_costs_less_than_proportional(full, played):
 def test_dispatchers_leave_out_units_that_are_out_of_service(full, states, days, make):
     stays, out = full.grid.units
     lost = states.replace(gen_on=states.gen_on.at[:, out].set(False))
-    asked = _asked(full, lost, days, _decide(make(full), lost, days))
-    wanted = _foreseen(days)[0] + float(states.losses_mw[0] - states.condenser_mw[0].sum())
+    feasible = _feasible(full, lost, days, _decide(make(full), lost, days))
+    demand = _foreseen(days)[0] + float(states.losses_mw[0] - states.condenser_mw[0].sum())
     most = float(states.gen_p_mw[0, stays] + full.limits.ramp_mw[stays])
-    assert float(asked.gen_target_mw[stays]) == pytest.approx(min(wanted, most), rel=1e-4)
+    assert float(feasible.gen_target_mw[stays]) == pytest.approx(min(demand, most), rel=1e-4)
 
 
 def test_reconnect_closes_what_was_opened_by_hand(full, player, days):
@@ -186,12 +186,12 @@ def test_reconnect_closes_what_was_opened_by_hand(full, player, days):
         closing, _ = reconnect.act(state, series, memory)
         return jnp.where((state.t == 0)[:, None], opening, closing), memory
 
-    found = player.play(dataclasses.replace(reconnect, act=act), _first(days))
-    opened = found.recording.why[:, 0, branch] == switching.OPENED
+    played_day = player.play(dataclasses.replace(reconnect, act=act), _first(days))
+    opened = played_day.recording.why[:, 0, branch] == switching.OPENED
     # Three steps of cooldown, then it closes and stays so.
     wait = switching.COOLDOWN_STEPS
     assert opened[:wait].all() and not opened[wait:].any()
-    assert found.outcomes.metrics["refused_switches"].sum() == 0
+    assert played_day.outcomes.metrics["refused_switches"].sum() == 0
 
 
 def test_reconnect_closes_what_tripped_only_where_nothing_else_does(full, states, days):
@@ -203,13 +203,13 @@ def test_reconnect_closes_what_tripped_only_where_nothing_else_does(full, states
             why=branch.why.at[:, k].set(why), wait=branch.wait.at[:, k].set(wait)
         )
     tripped = states.replace(branch=branch)
-    asked = _decide(simple.reconnect(_env(protection=protection)), tripped, days)[:, switches]
-    assert (np.flatnonzero(asked[0]) == [3]).all() and (asked[:, 3] == 1.0).all()
+    switched = _decide(simple.reconnect(_env(protection=protection)), tripped, days)[:, switches]
+    assert (np.flatnonzero(switched[0]) == [3]).all() and (switched[:, 3] == 1.0).all()
     after = switching.advance(
         jax.tree.map(lambda leaf: leaf[0], branch), days.branch_status[0, 1], recloses=False
     )
     assert not after.closed[3]
-    assert switching.switch(after, jnp.asarray(asked[0]), 3).state.closed[3]
+    assert switching.switch(after, jnp.asarray(switched[0]), 3).state.closed[3]
     assert not _decide(simple.reconnect(full), tripped, days).any()
 
 
@@ -255,16 +255,15 @@ def _loaded(env, state, rho):
 
 def test_expert_relieves_what_would_trip(narrow, narrow_player, operator, overloaded, days):
     assert overloaded[0].outcomes.terms["trips"].sum() > 0
-    found = narrow_player.play(operator, _first(days))
-    rho = found.recording.detail.rho[:, 0, 0]
-    assert found.outcomes.terms["trips"].sum() == 0
+    played_day = narrow_player.play(operator, _first(days))
+    rho = played_day.recording.detail.rho[:, 0, 0]
+    assert played_day.outcomes.terms["trips"].sum() == 0
     assert rho[0] > 0.9 and (rho[3:] < 0.97).all()
     # By units in the end: loads only move until units have.
     layout = narrow.layout.action
-    assert not found.recording.action[-1, 0, layout["load"]].any()
-    assert (
-        np.abs(found.recording.action[-1, 0, layout["generator"]][narrow.grid.units]).min() > 0.05
-    )
+    assert not played_day.recording.action[-1, 0, layout["load"]].any()
+    units = played_day.recording.action[-1, 0, layout["generator"]][narrow.grid.units]
+    assert np.abs(units).min() > 0.05
 
 
 def test_expert_moves_loads_only_where_units_cannot_help(

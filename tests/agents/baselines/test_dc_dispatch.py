@@ -67,13 +67,13 @@ def _by_angles(grid, shed_price):
     demand = grid.bus.load_p_mw + grid.bus.shunt_p_mw - a.T @ (b * branch.shift_rad)
     bound = [(None, None)] * n + list(zip(grid.gen.p_min_mw, grid.gen.p_max_mw))
     bound[grid.reference_bus] = (0.0, 0.0)
-    found = scipy.optimize.linprog(
+    solution = scipy.optimize.linprog(
         np.r_[np.zeros(n), grid.gen.cost_c1 * grid.gen.is_unit, np.full(2 * m, shed_price)],
         A_ub=scipy.sparse.vstack([limits, -limits]),
         b_ub=np.r_[branch.rate_mva + b * branch.shift_rad, branch.rate_mva - b * branch.shift_rad],
         A_eq=balance, b_eq=demand, bounds=bound + [(0.0, None)] * (2 * m),
     )  # fmt: skip
-    return found.fun
+    return solution.fun
 
 
 @pytest.mark.parametrize(("case", "factor"), [("case30", 1.0), ("case118", 1.3), ("case300", 1.0)])
@@ -159,10 +159,10 @@ def test_power_flow_with_an_outage_is_that_of_the_grid_without_the_branch(case11
     np.testing.assert_allclose(intact, before.vm_pu * np.exp(1j * before.va_rad), atol=1e-6)
     closed = closed.copy()
     closed[out] = False
-    found = flow.solve(request._replace(closed=closed))
-    turned = np.exp(1j * (np.angle(found[0]) - after.va_rad[0]))  # one angle is free
-    np.testing.assert_allclose(found, after.vm_pu * np.exp(1j * after.va_rad) * turned, atol=1e-5)
-    assert flow.apparent_mva(found, closed)[out] == 0.0
+    voltage = flow.solve(request._replace(closed=closed))
+    turned = np.exp(1j * (np.angle(voltage[0]) - after.va_rad[0]))  # one angle is free
+    np.testing.assert_allclose(voltage, after.vm_pu * np.exp(1j * after.va_rad) * turned, atol=1e-5)
+    assert flow.apparent_mva(voltage, closed)[out] == 0.0
     heavy = request._replace(p_pu=6.0 * p, q_pu=6.0 * q)
     assert flow.solve(heavy) is None
 
@@ -247,7 +247,7 @@ def test_wind_and_sun_are_spilled_before_units_have_no_room(case14):
 
 @pytest.fixture(scope="module")
 def ahead(case14):
-    """Twelve steps; the cheap unit is slow, and the dear one is wanted at a foreseen peak."""
+    """Twelve steps; the cheap unit is slow, and the dear one is needed at a forecast peak."""
     fleet = fleet_file.load("case14", case14)
     ramps = np.array(fleet.units.ramp_mw_per_min)
     ramps[case14.units] = 0.4, 8.0
@@ -288,8 +288,8 @@ def test_look_ahead_charges_while_power_is_cheap_and_discharges_at_the_foreseen_
     # Units keep their ramps, from where they are and from step to step.
     moved = np.diff(np.concatenate([start[None], plan.unit_mw]), axis=0)
     assert (np.abs(moved) <= 5 * fleet.units.ramp_mw_per_min + 1e-6).all()
-    given = plan.unit_mw.sum(1) + plan.storage_mw.sum(1)
-    np.testing.assert_allclose(given, [-p.fixed_mw.sum() for p in periods], rtol=1e-6)
+    produced = plan.unit_mw.sum(1) + plan.storage_mw.sum(1)
+    np.testing.assert_allclose(produced, [-p.fixed_mw.sum() for p in periods], rtol=1e-6)
     assert -periods[3].fixed_mw.sum() == pytest.approx(210.0)  # between the leads, interpolated
     # At one price all hour, and energy worth as much, there is nothing to gain.
     start[grid.units] = 205.0, 0.0
@@ -356,14 +356,14 @@ def test_no_plant_is_ever_below_zero(case14):
     rated, rng = fleet.renewables.p_max_mw, np.random.default_rng(0)
     for _ in range(500):  # rounding decides the sign of what is left over
         now = rated * rng.uniform(0.0, 1.0, rated.size) * rng.integers(0, 2, rated.size)
-        found = dc_dispatch._weather(now, now.sum() * rng.uniform(0.0, 1.0), rated)
-        assert (found >= 0.0).all()
+        available = dc_dispatch._weather(now, now.sum() * rng.uniform(0.0, 1.0), rated)
+        assert (available >= 0.0).all()
 
 
 def test_marginal_cost_is_that_of_the_unit_that_serves_the_next_mw(case14, case118):
     cheap, dear = sorted(case14.gen.cost_c1[case14.units])
-    found = mpc.marginal_cost(case14.gen, np.array([100.0, 339.0, 341.0, 398.0, 500.0]))
-    np.testing.assert_allclose(found, [cheap, cheap, dear, dear, dear])
+    price = mpc.marginal_cost(case14.gen, np.array([100.0, 339.0, 341.0, 398.0, 500.0]))
+    np.testing.assert_allclose(price, [cheap, cheap, dear, dear, dear])
     c2 = np.where(case14.gen.is_unit, 0.05, 0.0)
     both = mpc.marginal_cost(dataclasses.replace(case14.gen, cost_c2=c2), np.array([250.0]))
     # 250 MW at one marginal cost: c1 + 2 c2 p of each unit.
