@@ -8,7 +8,7 @@ import casadi
 import numpy as np
 
 from envs.case import grid as grid_lib
-from envs.powerflow import admittance
+from envs.powerflow import matrices
 
 PASSED_RAD = 1e-5  # beyond a limit of angles from where on it counts as passed
 # Of every program: no word from Ipopt, and its success is asked for, not raised.
@@ -29,7 +29,7 @@ class Equations(NamedTuple):
 
 def of(grid: grid_lib.Grid) -> Equations:
     """Returns the equations of `grid`."""
-    y, n = admittance.branch_admittance(grid), grid.n_bus
+    y, n = matrices.branch_admittance(grid), grid.n_bus
     va, vm = casadi.SX.sym("va", n), casadi.SX.sym("vm", n)
     closed = casadi.SX.sym("closed", grid.n_branch)
     f, t = grid.branch.from_bus.tolist(), grid.branch.to_bus.tolist()

@@ -24,7 +24,7 @@ from agents.baselines import acopf_equations, acopf_problem, acopf_program
 from agents.baselines.acopf_problem import Controls, Prices, Problem, Solution
 from agents.baselines.acopf_program import Program, Result, Start
 from envs.case import grid as grid_lib
-from envs.powerflow import admittance
+from envs.powerflow import matrices
 
 _NEAR = 0.7  # loading at which a branch is watched from the start
 _LEVELS = (0.4, 0.6, 0.8, 1.0)  # of the file's loads, to find such branches
@@ -53,7 +53,7 @@ class Model:
         """Takes the grid, the prices, and what may be moved as well as generators."""
         self.grid, self.prices = grid, prices
         self.controls = Controls() if controls is None else controls
-        self._y = admittance.branch_admittance(grid)
+        self._y = matrices.branch_admittance(grid)
         self._limited = np.flatnonzero(np.isfinite(grid.branch.rate_mva))
         least, most = grid.branch.angle_min_rad, grid.branch.angle_max_rad
         self._limited_angle = np.flatnonzero(np.isfinite(least) | np.isfinite(most))

@@ -18,7 +18,7 @@ import numpy as np
 from agents.baselines import acopf_equations
 from agents.baselines.acopf_problem import Controls, Prices, Problem
 from envs.case import grid as grid_lib
-from envs.powerflow import admittance
+from envs.powerflow import matrices
 
 _TOLERANCE = 1e-6
 _LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
@@ -251,12 +251,12 @@ def carried(
 
 
 def loading(
-    grid: grid_lib.Grid, y: admittance.BranchAdmittance, values: np.ndarray, closed: np.ndarray
+    grid: grid_lib.Grid, y: matrices.BranchAdmittance, values: np.ndarray, closed: np.ndarray
 ) -> np.ndarray:
     """Returns the loading of every branch over its limit `[n_branch]`, at its more loaded end."""
     n = grid.n_bus
     voltage = values[n : 2 * n] * np.exp(1j * values[:n])
-    return closed * admittance.apparent_power(grid, y, voltage) / grid.branch.rate_mva
+    return closed * matrices.apparent_power(grid, y, voltage) / grid.branch.rate_mva
 
 
 def angle_limits(grid: grid_lib.Grid, problem: Problem) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.baselines import ac_flow, dc_network, dc_program
+from agents.baselines import dc_program
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
+from envs.powerflow import ac_flow, dc_network
 
 _OVER_MVA = 0.01  # beyond a limit, from where on it counts
 _ROUNDING = 1e-3  # by which a plant may pass its rating, as a share
@@ -127,7 +128,7 @@ class Dispatcher:
             low = np.minimum(np.maximum(p_min, situation.gen_p_mw - end * ramp), p_max)
             high = np.maximum(np.minimum(p_max, situation.gen_p_mw + end * ramp), p_min)
             periods.append(dc_program.Period(
-                topology=self._network.at(closed, on, at_bus),
+                topology=self._network.topology(closed, on, at_bus),
                 fixed_mw=fixed,
                 load_mw=load,
                 movable_mw=setting.movable_share * np.maximum(load, 0.0),
@@ -200,8 +201,8 @@ class Dispatcher:
             closed=topology.closed,
             energised=energised,
         )
-        voltage = self._ac.solve(request)
-        return None if voltage is None else self._ac.apparent_mva(voltage, topology.closed)
+        voltages = self._ac.solve(request)
+        return None if voltages is None else self._ac.apparent_mva(voltages, topology.closed)
 
     def _excess(self, situation, period, plan) -> np.ndarray:
         """Returns how far AC loadings are above limits `[n_branch]` MVA, or below, negative.

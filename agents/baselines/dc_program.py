@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
-from agents.baselines import dc_network, highs
+from agents.baselines import highs
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
+from envs.powerflow import dc_network
 
 _PIECES = 10  # of a quadratic cost between a unit's limits in a period
 _PASSED_MW = 1e-3  # beyond a limit, from where on it is in the program
@@ -252,7 +253,7 @@ class Program:
 
     def _limit(self, period: Period, share, m: int, k: int, limit: float, undecided: float):
         """Returns the limit of branch k in period m, given its flow if nothing is decided."""
-        factor = period.topology.factors(k)
+        factor = period.topology.transfer_factors(k)
         columns = m * self._width + np.arange(self._bus.size + 2)
         of_share = factor @ share
         values = np.append(self._sign * factor[self._bus], [of_share, -of_share])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import casadi
 import numpy as np
 import scipy.sparse
 
-_KEPT = 64  # structures; beyond that all are made anew
+_STRUCTURES = 64  # that are kept, the last used
 _OPTIONS = {
     # Presolving takes longer than the dual simplex method does on programs as small as these.
     "highs": {"output_flag": False, "presolve": "off", "threads": 1},
@@ -18,7 +20,8 @@ class Highs:
     """Solves min cᵀx subject to row_low ≤ A x ≤ row_high and low ≤ x ≤ high."""
 
     def __init__(self):
-        self._known: dict[bytes, tuple[casadi.Function, casadi.Sparsity]] = {}
+        """Has set up nothing yet."""
+        self._program = functools.lru_cache(_STRUCTURES)(_set_up)
 
     def solve(
         self,
@@ -32,15 +35,11 @@ class Highs:
         """Returns the optimum `[n]`.
 
         Raises:
-          RuntimeError: there is none, or HiGHS did not find it.
+          RuntimeError: there is none, or HiGHS does not reach it.
         """
-        key = matrix.indptr.tobytes() + matrix.indices.tobytes()
-        if key not in self._known:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            self._known[key] = _set_up(matrix)
-        solver, sparsity = self._known[key]
-        found = solver(
+        starts, rows = (np.asarray(x, np.int32).tobytes() for x in (matrix.indptr, matrix.indices))
+        solver, sparsity = self._program(matrix.shape[0], starts, rows)
+        answer = solver(
             g=cost, a=casadi.DM(sparsity, matrix.data), lba=row_low, uba=row_high, lbx=low, ubx=high
         )
         stats = solver.stats()
@@ -49,11 +48,13 @@ class Highs:
                 f"a program of {matrix.shape[1]} unknowns and {matrix.shape[0]} rows: HiGHS says "
                 f"{stats['return_status']}"
             )
-        return np.array(found["x"]).ravel()
+        return np.array(answer["x"]).ravel()
 
 
-def _set_up(matrix):
-    rows, columns = matrix.shape
-    sparsity = casadi.Sparsity(rows, columns, matrix.indptr.tolist(), matrix.indices.tolist())
-    structure = {"h": casadi.Sparsity(columns, columns), "a": sparsity}
+def _set_up(n_row: int, starts: bytes, rows: bytes) -> tuple[casadi.Function, casadi.Sparsity]:
+    """Returns the solver of a structure in compressed columns, and the structure."""
+    starts, rows = (np.frombuffer(x, np.int32).tolist() for x in (starts, rows))
+    n = len(starts) - 1
+    sparsity = casadi.Sparsity(n_row, n, starts, rows)
+    structure = {"h": casadi.Sparsity(n, n), "a": sparsity}
     return casadi.conic("program", "highs", structure, _OPTIONS), sparsity

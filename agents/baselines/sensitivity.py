@@ -1,4 +1,4 @@
-"""What flows where, and what moves it: loadings and distribution factors of the grid as it is now.
+"""Branch flows, and what moves them: loadings and distribution factors of the grid as it is now.
 
 Pure functions of one grid's voltages and switches, to be vmapped.
 """
@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from envs.case import grid as grid_lib
-from envs.powerflow import admittance, network
+from envs.powerflow import matrices, network
 
 _HALVINGS = 24
 
 
 class Flows(NamedTuple):
-    """Branches at their fuller ends, `[n_branch]` MW, MVAr, MVA."""
+    """Branches at their more loaded ends, `[n_branch]` MW, MVAr, MVA."""
 
     p_mw: chex.Array  # positive from the from side to the to side
     q_mvar: chex.Array  # without sign
@@ -38,8 +38,8 @@ class Meter:
     """Reads flows off voltages."""
 
     def __init__(self, grid: grid_lib.Grid):
-        y = admittance.branch_admittance(grid)
-        self._y = [jnp.asarray(part, jnp.complex64) for part in y]
+        y = matrices.branch_admittance(grid)
+        self._y = matrices.BranchAdmittance(*(jnp.asarray(part, jnp.complex64) for part in y))
         self._ends = grid.branch.from_bus, grid.branch.to_bus
         self._base_mva = grid.base_mva
         self._rate = jnp.asarray(grid.branch.rate_mva, jnp.float32)
@@ -53,13 +53,11 @@ class Meter:
           closed: bool `[n_branch]`.
         """
         voltage = vm_pu * jnp.exp(1j * va_rad)
-        yff, yft, ytf, ytt = self._y
-        v_from, v_to = (voltage[end] for end in self._ends)
-        into = self._base_mva * v_from * jnp.conj(yff * v_from + yft * v_to)
-        back = self._base_mva * v_to * jnp.conj(ytf * v_from + ytt * v_to)
-        fuller = jnp.abs(into) >= jnp.abs(back)
-        p = jnp.where(fuller, into.real, -back.real)
-        q = jnp.abs(jnp.where(fuller, into.imag, back.imag))
+        ends = (voltage[end] for end in self._ends)
+        at_from, at_to = self._y.powers(*ends, self._base_mva)
+        from_more = jnp.abs(at_from) >= jnp.abs(at_to)
+        p = jnp.where(from_more, at_from.real, -at_to.real)
+        q = jnp.abs(jnp.where(from_more, at_from.imag, at_to.imag))
         return Flows(jnp.where(closed, p, 0.0), jnp.where(closed, q, 0.0), self._rate)
 
 
@@ -90,13 +88,13 @@ def factors(grid: grid_lib.Grid, closed: chex.Array, energised: chex.Array) -> F
     Args:
       grid: the grid.
       closed: bool `[n_branch]`.
-      energised: bool `[n_bus]`, on the one island that lives.
+      energised: bool `[n_bus]`, on the energised island.
     """
     branch, n = grid.branch, grid.n_bus
     f, t = branch.from_bus, branch.to_bus
-    stiffness = jnp.asarray(1.0 / (admittance.reactance(branch) * branch.tap), jnp.float32)
-    weight = jnp.where(closed & energised[f] & energised[t], stiffness, 0.0)
-    # Dead buses, and one that is energised, are tied to an angle of zero.
+    susceptance = jnp.asarray(matrices.susceptance(branch), jnp.float32)
+    weight = jnp.where(closed & energised[f] & energised[t], susceptance, 0.0)
+    # De-energised buses, and one that is energised, are tied to an angle of zero.
     tied = ~energised | (jnp.arange(n) == energised.argmax())
     matrix = jnp.diag(network.GROUND_PU * tied)
     matrix = matrix.at[f, f].add(weight).at[t, t].add(weight)

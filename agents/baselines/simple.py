@@ -8,7 +8,7 @@ import numpy as np
 
 from agents import controllers
 from envs import grid_env
-from envs.powerflow import admittance
+from envs.powerflow import matrices
 from envs.step import actions as actions_lib
 from envs.step import switching
 
@@ -42,7 +42,7 @@ def reconnect(env: grid_env.GridEnv) -> controllers.Controller:
     (`env.protection.recloses`), and nobody opens any: this is then the same as doing nothing.
     """
     branch, recloses = env.grid.branch, env.options.protection.recloses
-    susceptance = env.grid.base_mva / np.abs(admittance.reactance(branch) * branch.tap)
+    susceptance = env.grid.base_mva / np.abs(matrices.reactance(branch) * branch.tap)
 
     def decide(state, series):
         service = state.branch

@@ -84,9 +84,9 @@ class Generators:
         return np.where(self.is_dispatchable_load, within, 0.0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Grid:
-    """A validated network. Only what is in service is kept."""
+    """A validated network. Only what is in service is kept. Grids are told apart by identity."""
 
     name: str
     base_mva: float

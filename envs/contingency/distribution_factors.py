@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.case import connectivity
 from envs.case import grid as grid_lib
-from envs.powerflow import admittance
+from envs.powerflow import matrices
 
 _RADIAL = 1e-6  # a branch that carries all but this of a transfer between its ends may be a bridge
 
@@ -89,14 +89,10 @@ def power_transfer(grid: grid_lib.Grid) -> np.ndarray:
     PTDF = B_f B⁻¹ with B_f = diag(b) A, B = Aᵀ B_f without the reference bus, and b = 1 / (x · tap)
     (MATPOWER manual, section 3.7 and `makePTDF`).
     """
-    n, m, branch = grid.n_bus, grid.n_branch, grid.branch
-    f, t = branch.from_bus, branch.to_bus
-    incidence = np.zeros((m, n))
-    incidence[np.arange(m), f] += 1.0
-    incidence[np.arange(m), t] -= 1.0
-    weighted = incidence / (admittance.reactance(branch) * branch.tap)[:, None]
-    others = np.delete(np.arange(n), grid.reference_bus)
-    ptdf = np.zeros((m, n))
+    incidence = matrices.incidence(grid).toarray()
+    weighted = incidence * matrices.susceptance(grid.branch)[:, None]
+    others = np.delete(np.arange(grid.n_bus), grid.reference_bus)
+    ptdf = np.zeros(incidence.shape)
     ptdf[:, others] = np.linalg.solve(
         (incidence.T @ weighted)[np.ix_(others, others)].T, weighted[:, others].T
     ).T

@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
 
 from envs.case import grid as grid_lib
-from envs.powerflow import admittance
+from envs.powerflow import ac_flow, matrices
 
 _TOLERANCE_PU = 1e-9
 _MAX_ITERATIONS = 20
@@ -36,7 +34,7 @@ def nominal_injections(grid: grid_lib.Grid, level: float = 1.0) -> tuple[np.ndar
 
 
 def voltage_setpoints(grid: grid_lib.Grid) -> np.ndarray:
-    """Returns the file's voltage set-points `[n_bus]` pu; 1 where no generator holds the bus.
+    """Returns the file's voltage set-points `[n_bus]` pu; 1 at PQ buses.
 
     A bus takes its set-point from its first generator.
     """
@@ -58,62 +56,35 @@ def solve(
     Args:
       grid: the grid; buses with a generator hold the file's set-point.
       p_pu: net active injection `[n_bus]`.
-      q_pu: net reactive injection `[n_bus]`, used where the voltage is free.
+      q_pu: net reactive injection `[n_bus]`, used at PQ buses.
       share: of the slack `[n_bus]`, by default in proportion to Pmax.
 
     Returns:
-      The operating point; the flat one, marked as not converged, where Newton finds none.
+      The operating point; the flat one, marked as not converged, where Newton does not converge.
     """
-    y_bus = scipy.sparse.csr_matrix(admittance.bus_admittance(grid))
-    n, reference = grid.n_bus, grid.reference_bus
     share = participation(grid) if share is None else share
-    free = np.flatnonzero(~np.isin(np.arange(n), grid.gen.bus))
-    vm, va, slack = voltage_setpoints(grid), np.zeros(n), 0.0
-    flat = vm.copy()
-    for _ in range(_MAX_ITERATIONS):
-        voltage = vm * np.exp(1j * va)
-        current = y_bus @ voltage
-        power = voltage * np.conj(current)
-        dp, dq = power.real - p_pu - slack * share, (power.imag - q_pu)[free]
-        residual = np.concatenate([dp, dq])
-        if not np.all(np.isfinite(residual)):
-            break
-        if np.abs(residual).max() < _TOLERANCE_PU:
-            return BasePoint(vm, va, share, True)
-        step = scipy.sparse.linalg.spsolve(_jacobian(y_bus, vm, va, free, reference, share),
-                                           -residual)  # fmt: skip
-        slack += step[reference]
-        step[reference] = 0.0
-        va += step[:n]
-        vm[free] += step[n:]
-    return BasePoint(flat, np.zeros(n), share, False)
+    flat, none = voltage_setpoints(grid), np.zeros(grid.n_bus)
+    flow = ac_flow.AcFlow(
+        grid, tolerance_pu=_TOLERANCE_PU, max_iterations=_MAX_ITERATIONS, reuse=0.0
+    )
+    everything = np.ones(grid.n_branch, bool), np.ones(grid.n_bus, bool)
+    voltages = flow.solve(
+        ac_flow.Request(p_pu, q_pu, flat, none, share, _has_generator(grid), *everything)
+    )
+    if voltages is None:
+        return BasePoint(flat, none, share, False)
+    return BasePoint(*voltages, share, True)
 
 
 def jacobian(grid: grid_lib.Grid, point: BasePoint) -> np.ndarray:
-    """Returns d(P at all buses, Q at free buses) / d(angles, free magnitudes) at `point`.
-
-    The reference angle's column holds minus the participation, so that its unknown is the slack.
-    """
-    y_bus = scipy.sparse.csr_matrix(admittance.bus_admittance(grid))
-    free = np.flatnonzero(~np.isin(np.arange(grid.n_bus), grid.gen.bus))
-    return _jacobian(
-        y_bus, point.vm_pu, point.va_rad, free, grid.reference_bus, point.participation
-    ).toarray()
+    """Returns `matrices.jacobian` at `point`, of all buses in order and then of PQ buses, dense."""
+    return matrices.jacobian(
+        matrices.bus_admittance(grid), point.vm_pu, point.va_rad, point.participation,
+        buses=np.arange(grid.n_bus), pq=np.flatnonzero(~_has_generator(grid)),
+        reference=grid.reference_bus,
+    ).toarray()  # fmt: skip
 
 
-def _jacobian(y_bus, vm, va, free, reference, share):
-    """Returns the sparse Jacobian (MATPOWER Technical Note 2, equations 27 and 29)."""
-    voltage = vm * np.exp(1j * va)
-    diagonal = scipy.sparse.diags
-    current = y_bus @ voltage
-    by_angle = 1j * diagonal(voltage) @ (diagonal(current) - y_bus @ diagonal(voltage)).conj()
-    unit = voltage / vm
-    by_vm = diagonal(voltage) @ (y_bus @ diagonal(unit)).conj() + diagonal(current.conj() * unit)
-    by_angle, by_vm = by_angle.tolil(), by_vm.tocsc()
-    by_angle[:, reference] = -share[:, None]
-    by_angle = by_angle.tocsr()
-    reactive = by_angle.imag.tolil()[free]
-    reactive[:, reference] = 0.0
-    return scipy.sparse.bmat(
-        [[by_angle.real, by_vm.real[:, free]], [reactive, by_vm.imag[free][:, free]]], format="csc"
-    )
+def _has_generator(grid: grid_lib.Grid) -> np.ndarray:
+    """Returns whether a bus has a generator, bool `[n_bus]`."""
+    return np.isin(np.arange(grid.n_bus), grid.gen.bus)

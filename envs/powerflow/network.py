@@ -15,7 +15,7 @@ import numpy as np
 
 from envs.case import connectivity
 from envs.case import grid as grid_lib
-from envs.powerflow import admittance, base_point
+from envs.powerflow import base_point, matrices
 
 _TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
 _ROUNDING_PU = 5e-5  # of the mismatch, beyond which voltages keep what rounding leaves out
@@ -130,14 +130,14 @@ def build(
     column = lambda x: jnp.asarray(np.asarray(x, float)[:, None], dtype)
     branch = grid.branch
     f, t = branch.from_bus, branch.to_bus
-    series = admittance.series(branch)
+    series = matrices.series_admittance(branch)
     v1, vt = point.vm_pu[f] / branch.tap, point.vm_pu[t]
     branches = Branches(
         from_bus=position[f],
         to_bus=position[t],
         g=column(series.real),
         b=column(series.imag),
-        x=column(admittance.reactance(branch)),
+        x=column(matrices.reactance(branch)),
         half_charging=column(0.5 * branch.b_pu),
         inverse_tap=column(1.0 / branch.tap),
         v1_base=column(v1),
@@ -183,10 +183,10 @@ def _decoupled(grid, position, n_pq, dtype) -> Decoupled:
     n, branch = grid.n_bus, grid.branch
     f, t = position[branch.from_bus], position[branch.to_bus]
     angle = np.zeros((n, n))
-    _add_branches(angle, f, t, 1.0 / admittance.reactance(branch), np.ones_like(branch.tap))
+    _add_branches(angle, f, t, 1.0 / matrices.reactance(branch), np.ones_like(branch.tap))
     angle[position[grid.reference_bus], position[grid.reference_bus]] += GROUND_PU
     magnitude = np.zeros((n, n))
-    _add_branches(magnitude, f, t, -admittance.series(branch).imag, 1.0 / branch.tap)
+    _add_branches(magnitude, f, t, -matrices.series_admittance(branch).imag, 1.0 / branch.tap)
     np.add.at(magnitude, (f, f), -0.5 * branch.b_pu / branch.tap**2)
     np.add.at(magnitude, (t, t), -0.5 * branch.b_pu)
     shunt = np.zeros(n)

@@ -12,15 +12,15 @@ import scipy.optimize
 
 from envs.case import grid as grid_lib
 from envs.contingency import distribution_factors
-from envs.powerflow import admittance
+from envs.powerflow import matrices
 
 _KNOTS = 33  # demands for which programs are solved; between them plans are interpolated
 _HIGHEST = 1.2  # of the file's load: days do not reach it
 _SHARE = 0.7  # of a limit for the active flows of plan: reactive power, wind and outages take more
 _EXCESS_PRICE = 1e4  # per MW above a limit, against one per MW of redispatch
-_tables: dict[
-    int, tuple[weakref.ref, tuple[np.ndarray, np.ndarray]]
-] = {}  # by identity of the grid
+_tables: weakref.WeakKeyDictionary[grid_lib.Grid, tuple[np.ndarray, np.ndarray]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -34,17 +34,15 @@ def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: the grid's reactances leave its flows open, or a program has no solution.
     """
-    of, known = _tables.get(id(grid), (None, None))
-    if of is None or of() is not grid:
+    if grid not in _tables:
         try:
-            known = _table(grid)
+            _tables[grid] = _table(grid)
         except (np.linalg.LinAlgError, RuntimeError) as error:
             raise ValueError(
                 f"case {grid.name}: no plan within thermal limits can be made ({error}); "
                 "set env.schedule to proportional"
             ) from error
-        _tables[id(grid)] = weakref.ref(grid), known
-    return known
+    return _tables[grid]
 
 
 def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +56,7 @@ def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     limit = _SHARE * np.where(grid.branch.rate_mva > 0, grid.branch.rate_mva, np.inf)
     # What phase shifters drive through the grid on their own.
     branch = grid.branch
-    driven = branch.shift_rad * grid.base_mva / (admittance.reactance(branch) * branch.tap)
+    driven = branch.shift_rad * grid.base_mva * matrices.susceptance(branch)
     at_from, at_to = (np.bincount(e, driven, grid.n_bus) for e in (branch.from_bus, branch.to_bus))
     shifted = driven - ptdf @ (at_from - at_to)
     plans = []
@@ -120,7 +118,7 @@ def _redispatched(response, fixed, limit, start, low, high) -> np.ndarray:
         rows = response[watched]
         # Unknowns: MW up and down of each generator, and the excess of each branch.
         slack = -np.eye(len(rows))
-        found = scipy.optimize.linprog(
+        optimum = scipy.optimize.linprog(
             np.concatenate([np.ones(2 * n), np.full(len(rows), _EXCESS_PRICE)]),
             A_ub=np.block([[rows, -rows, slack], [-rows, rows, slack]]),
             b_ub=np.concatenate([
@@ -135,6 +133,6 @@ def _redispatched(response, fixed, limit, start, low, high) -> np.ndarray:
             ], 1),
             method="highs",
         )  # fmt: skip
-        if found.status != 0:
-            raise RuntimeError(f"redispatch of {start.sum():.0f} MW: HiGHS says {found.message}")
-        plan = start + found.x[:n] - found.x[n : 2 * n]
+        if optimum.status != 0:
+            raise RuntimeError(f"redispatch of {start.sum():.0f} MW: HiGHS says {optimum.message}")
+        plan = start + optimum.x[:n] - optimum.x[n : 2 * n]

@@ -7,7 +7,7 @@ import numpy as np
 from envs.case import connectivity
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
-from envs.powerflow import admittance
+from envs.powerflow import matrices
 
 
 def corridors(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:
@@ -45,7 +45,7 @@ def areas(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:
     """
     if np.ptp(fleet.area):
         return fleet.area
-    weight = 1.0 / np.abs(admittance.reactance(grid.branch))
+    weight = 1.0 / np.abs(matrices.reactance(grid.branch))
     start, end = grid.branch.from_bus, grid.branch.to_bus
     laplacian = np.zeros((grid.n_bus, grid.n_bus))
     for rows, cols, sign in ((start, start, 1), (end, end, 1), (start, end, -1), (end, start, -1)):

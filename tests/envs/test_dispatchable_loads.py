@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents.baselines import acopf_model, acopf_problem, dc_network, dc_program, mpc
+from agents.baselines import acopf_model, acopf_problem, dc_program, mpc
 from envs import grid_env
 from envs.case import case_file, fleet_file, matpower, pglib
 from envs.options import EnvOptions
+from envs.powerflow import dc_network
 from envs.schedule import day_ahead, schedule, secured
 from envs.step import actions as actions_lib
 from envs.time_series import series as series_lib
@@ -149,7 +150,7 @@ def test_dc_opf_serves_what_is_worth_more_than_it_costs(tmp_path, benefit, drawn
     everything = np.ones(grid.n_branch, bool), np.ones(grid.n_gen, bool)
     none = np.zeros
     period = dc_program.Period(
-        dc_network.DcNetwork(grid).at(*everything, grid.bus.load_p_mw), -grid.bus.load_p_mw,
+        dc_network.DcNetwork(grid).topology(*everything, grid.bus.load_p_mw), -grid.bus.load_p_mw,
         grid.bus.load_p_mw[grid.loads], none(grid.loads.size), none(0), gen.p_min_mw, gen.p_max_mw,
         none(0), grid.branch.rate_mva,
     )  # fmt: skip

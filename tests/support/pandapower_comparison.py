@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs.case import case_file
-from envs.powerflow import admittance, base_point, network, solve
+from envs.powerflow import base_point, matrices, network, solve
 from evaluation import pandapower_grid
 
 CASES = ("case14", "case30", "case57", "case118", "case300", "case1354")
@@ -52,7 +52,7 @@ def points(grid, count, seed=0, spread=None):
     rng = np.random.default_rng(seed)
     level = _LEVEL.get(grid.name, 1.0)
     spread = _SPREAD.get(grid.name, SPREAD) if spread is None else spread
-    y_bus = admittance.bus_admittance(grid)
+    y_bus = matrices.bus_admittance(grid).toarray()
     found = []
     while len(found) < count:
         width = spread if found else 0.0

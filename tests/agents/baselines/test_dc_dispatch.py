@@ -7,9 +7,9 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 
-from agents.baselines import ac_flow, dc_dispatch, dc_network, dc_program, highs, mpc
+from agents.baselines import dc_dispatch, dc_program, highs, mpc
 from envs.case import case_file, fleet_file
-from envs.powerflow import base_point
+from envs.powerflow import ac_flow, base_point, dc_network
 
 PRICES = dc_program.Prices(
     load=60.0, curtailment=20.0, storage=5.0, lost_load=1e4, surplus=500.0, overload=500.0
@@ -22,7 +22,7 @@ PGLIB = {"case14": 2051.5, "case30": 7472.8, "case57": 34773, "case118": 93101, 
 def _nominal(grid, fleet):
     """The file's loads, no losses, no wind or sun, nothing to move but units."""
     none = np.zeros
-    topology = dc_network.DcNetwork(grid).at(
+    topology = dc_network.DcNetwork(grid).topology(
         np.ones(grid.n_branch, bool), np.ones(grid.n_gen, bool), grid.bus.load_p_mw
     )
     return dc_program.Period(
@@ -155,14 +155,15 @@ def test_power_flow_with_an_outage_is_that_of_the_grid_without_the_branch(case11
         p, q, before.vm_pu, before.va_rad, before.participation,
         np.isin(np.arange(118), case118.gen.bus), closed, np.ones(118, bool),
     )  # fmt: skip
-    intact = flow.solve(request)
+    intact = flow.solve(request).phasor
     np.testing.assert_allclose(intact, before.vm_pu * np.exp(1j * before.va_rad), atol=1e-6)
     closed = closed.copy()
     closed[out] = False
-    voltage = flow.solve(request._replace(closed=closed))
-    turned = np.exp(1j * (np.angle(voltage[0]) - after.va_rad[0]))  # one angle is free
-    np.testing.assert_allclose(voltage, after.vm_pu * np.exp(1j * after.va_rad) * turned, atol=1e-5)
-    assert flow.apparent_mva(voltage, closed)[out] == 0.0
+    voltages = flow.solve(request._replace(closed=closed))
+    turned = np.exp(1j * (voltages.va_rad[0] - after.va_rad[0]))  # one angle is arbitrary
+    expected = after.vm_pu * np.exp(1j * after.va_rad) * turned
+    np.testing.assert_allclose(voltages.phasor, expected, atol=1e-5)
+    assert flow.apparent_mva(voltages, closed)[out] == 0.0
     heavy = request._replace(p_pu=6.0 * p, q_pu=6.0 * q)
     assert flow.solve(heavy) is None
 

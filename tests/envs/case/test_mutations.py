@@ -9,7 +9,7 @@ import pytest
 from support import mutations
 
 from envs.case import case_file, grid, pglib, validate
-from envs.powerflow import admittance, base_point, network
+from envs.powerflow import base_point, matrices, network
 
 PGLIB = pglib.folder()
 UNLIMITED = ("rate_mva", "angle_min_rad", "angle_max_rad", "q_min_mvar", "q_max_mvar")
@@ -105,7 +105,7 @@ def test_what_is_read_solves_or_says_that_it_did_not(outcome):
         for array in (found.vm_pu, found.va_rad, net.chord.inverse, *net.decoupled):
             assert np.isfinite(array).all(), path
         if found.converged:
-            y_bus = admittance.bus_admittance(result)
+            y_bus = matrices.bus_admittance(result)
             voltage = found.vm_pu * np.exp(1j * found.va_rad)
             left = (voltage * np.conj(y_bus @ voltage)).real
             p, _ = base_point.nominal_injections(result)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.case import matpower, pglib
-from envs.powerflow import admittance, base_point, network, solve
+from envs.powerflow import base_point, matrices, network, solve
 
 # 50° along each of two strong lines in a row are 100° along the weak one beside them.
 _TRIANGLE = """function mpc = triangle
@@ -40,7 +40,7 @@ def _mismatch_pu(grid, net, p, q, found):
     vm = net.base.vm_pu + exact(found.vm_change_pu, found.vm_change_low_pu)
     va = net.base.va_rad + exact(found.va_change_rad, found.va_change_low_rad)
     voltage = vm * np.exp(1j * va)
-    power = voltage * np.conj(voltage @ admittance.bus_admittance(grid).T)
+    power = voltage * np.conj(voltage @ matrices.bus_admittance(grid).toarray().T)
     dp = power.real - p - found.slack_pu[:, None] * base_point.participation(grid)
     dq = (power.imag - q)[:, ~np.isin(np.arange(grid.n_bus), grid.gen.bus)]
     return np.maximum(np.abs(dp).max(1), np.abs(dq).max(1))

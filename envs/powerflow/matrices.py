@@ -1,0 +1,156 @@
+"""Matrices of a grid on the host, in double precision, and the branch powers that follow.
+
+Admittances and the Jacobian of the AC equations (MATPOWER manual, section 3, and Technical Note 2),
+incidence and susceptances of the DC equations (section 3.7). What grows with the square of the
+grid is sparse.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import chex
+import numpy as np
+import scipy.sparse
+
+from envs.case import grid as grid_lib
+
+_LEAST_REACTANCE_PU = 1e-6
+Complex = TypeVar("Complex", np.ndarray, chex.Array)
+
+
+class BranchAdmittance(NamedTuple):
+    """Two-port of each branch, complex `[n_branch]` in pu: I_from = yff V_from + yft V_to, …"""
+
+    yff: chex.Array
+    yft: chex.Array
+    ytf: chex.Array
+    ytt: chex.Array
+
+    def powers(self, v_from: Complex, v_to: Complex, base_mva: float) -> tuple[Complex, Complex]:
+        """Returns what enters each branch at the from and at the to end, complex `[n_branch]` MVA.
+
+        Args:
+          v_from: complex `[n_branch]` pu, voltages at the from ends; of NumPy or of JAX.
+          v_to: at the to ends.
+          base_mva: of the grid.
+        """
+        return (
+            base_mva * v_from * (self.yff * v_from + self.yft * v_to).conj(),
+            base_mva * v_to * (self.ytf * v_from + self.ytt * v_to).conj(),
+        )
+
+
+def series_admittance(branch: grid_lib.Branches) -> np.ndarray:
+    """Returns the series admittances, complex `[n_branch]` pu."""
+    return 1.0 / (branch.r_pu + 1j * branch.x_pu)
+
+
+def reactance(branch: grid_lib.Branches) -> np.ndarray:
+    """Returns what linear methods take for reactances `[n_branch]` pu.
+
+    That is the impedance where a branch is all resistance, as they divide by it.
+    """
+    resistive = np.abs(branch.x_pu) <= _LEAST_REACTANCE_PU
+    return np.where(resistive, np.hypot(branch.r_pu, branch.x_pu), branch.x_pu)
+
+
+def susceptance(branch: grid_lib.Branches) -> np.ndarray:
+    """Returns the susceptances of the DC equations, 1 / (x · tap) `[n_branch]` pu (section 3.7)."""
+    return 1.0 / (reactance(branch) * branch.tap)
+
+
+def branch_admittance(grid: grid_lib.Grid) -> BranchAdmittance:
+    """Returns the pi-model two-ports, ideal transformer at the from end (equation 3.2)."""
+    branch = grid.branch
+    through = series_admittance(branch)
+    tap = branch.tap * np.exp(1j * branch.shift_rad)
+    ytt = through + 0.5j * branch.b_pu
+    return BranchAdmittance(
+        yff=ytt / (tap * np.conj(tap)),
+        yft=-through / np.conj(tap),
+        ytf=-through / tap,
+        ytt=ytt,
+    )
+
+
+def bus_admittance(grid: grid_lib.Grid, closed: np.ndarray | None = None) -> scipy.sparse.csr_array:
+    """Returns the bus admittance matrix, complex `[n_bus, n_bus]` in pu (equation 3.11).
+
+    Args:
+      grid: the grid.
+      closed: bool `[n_branch]`, branches in service; by default all.
+    """
+    n, f, t = grid.n_bus, grid.branch.from_bus, grid.branch.to_bus
+    y = branch_admittance(grid)
+    if closed is not None:
+        y = BranchAdmittance(*(np.where(closed, part, 0.0) for part in y))
+    shunt = (grid.bus.shunt_p_mw + 1j * grid.bus.shunt_q_mvar) / grid.base_mva
+    every = np.arange(n)
+    rows, columns = np.concatenate([f, f, t, t, every]), np.concatenate([f, t, f, t, every])
+    # Added up in this order: a conversion from coordinates leaves the order, and rounding, open.
+    places, of_entry = np.unique(rows * n + columns, return_inverse=True)
+    total = np.zeros(places.size, complex)
+    np.add.at(total, of_entry, np.concatenate([y.yff, y.yft, y.ytf, y.ytt, shunt]))
+    return scipy.sparse.csr_array((total, (places // n, places % n)), shape=(n, n))
+
+
+def jacobian(
+    y_bus: scipy.sparse.csr_array,
+    vm_pu: np.ndarray,
+    va_rad: np.ndarray,
+    share: np.ndarray,
+    *,
+    buses: np.ndarray,
+    pq: np.ndarray,
+    reference: int,
+) -> scipy.sparse.csc_array:
+    """Returns d(P at `buses`, Q at `pq`) / d(angles of `buses`, magnitudes of `pq`), pu.
+
+    The column of the angle that is kept as reference holds minus the shares of the slack, so that
+    its unknown is the slack (Technical Note 2, equations 27 and 29, for the other columns).
+
+    Args:
+      y_bus: `[n_bus, n_bus]`.
+      vm_pu: `[n_bus]`; zero at buses that are not solved.
+      va_rad: `[n_bus]`.
+      share: of the slack `[n_bus]`.
+      buses: indices of the buses that are solved.
+      pq: indices of those without a generator that holds the voltage.
+      reference: index of the bus whose angle is kept, one of `buses`.
+    """
+    diagonal, hstack = scipy.sparse.diags_array, scipy.sparse.hstack
+    voltage = vm_pu * np.exp(1j * va_rad)
+    current = y_bus @ voltage
+    by_angle = 1j * diagonal(voltage) @ (diagonal(current) - y_bus @ diagonal(voltage)).conj()
+    unit = voltage / np.where(vm_pu == 0, 1.0, vm_pu)
+    by_vm = diagonal(voltage) @ (y_bus @ diagonal(unit)).conj() + diagonal(current.conj() * unit)
+    by_angle, by_vm = by_angle.tocsc(), by_vm.tocsc()[:, pq].tocsr()
+    before, after = by_angle[:, :reference], by_angle[:, reference + 1 :]
+    slack = -share[:, None]
+    by_angle = lambda part, column: hstack([part(before), column, part(after)]).tocsc()[:, buses]
+    active = by_angle(lambda x: x.real, slack).tocsr()
+    reactive = by_angle(lambda x: x.imag, np.zeros_like(slack)).tocsr()
+    return scipy.sparse.block_array(
+        [[active[buses], by_vm.real[buses]], [reactive[pq], by_vm.imag[pq]]], format="csc"
+    )
+
+
+def incidence(grid: grid_lib.Grid) -> scipy.sparse.csr_array:
+    """Returns A `[n_branch, n_bus]`: 1 where a branch starts, −1 where it ends."""
+    m, branch = grid.n_branch, grid.branch
+    ends = np.concatenate([branch.from_bus, branch.to_bus])
+    values, rows = np.repeat([1.0, -1.0], m), np.tile(np.arange(m), 2)
+    return scipy.sparse.coo_array((values, (rows, ends)), shape=(m, grid.n_bus)).tocsr()
+
+
+def apparent_power(grid: grid_lib.Grid, y: BranchAdmittance, voltage: np.ndarray) -> np.ndarray:
+    """Returns the apparent power at the more loaded end of every branch `[n_branch]` MVA.
+
+    Args:
+      grid: the grid.
+      y: its two-ports, all closed.
+      voltage: complex `[n_bus]` pu.
+    """
+    ends = voltage[grid.branch.from_bus], voltage[grid.branch.to_bus]
+    return np.maximum(*(np.abs(power) for power in y.powers(*ends, grid.base_mva)))
