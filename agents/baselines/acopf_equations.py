@@ -27,7 +27,7 @@ class Equations(NamedTuple):
     to_squared: casadi.SX  # `[n_branch]`
 
 
-def of(grid: grid_lib.Grid) -> Equations:
+def power_equations(grid: grid_lib.Grid) -> Equations:
     """Returns the equations of `grid`."""
     y, n = matrices.branch_admittance(grid), grid.n_bus
     va, vm = casadi.SX.sym("va", n), casadi.SX.sym("vm", n)
@@ -40,7 +40,9 @@ def of(grid: grid_lib.Grid) -> Equations:
     qf = closed * (-(vf**2) * imag(y.yff) - imag(y.yft) * cosine + real(y.yft) * sine)
     pt = closed * (vt**2 * real(y.ytt) + real(y.ytf) * cosine - imag(y.ytf) * sine)
     qt = closed * (-(vt**2) * imag(y.ytt) - imag(y.ytf) * cosine - real(y.ytf) * sine)
-    leaves, enters = at_bus(grid, grid.branch.from_bus), at_bus(grid, grid.branch.to_bus)
+    leaves, enters = (
+        connection_matrix(grid, bus) for bus in (grid.branch.from_bus, grid.branch.to_bus)
+    )
     shunt_p, shunt_q = grid.bus.shunt_p_mw / grid.base_mva, grid.bus.shunt_q_mvar / grid.base_mva
     return Equations(
         va, vm, closed,
@@ -50,7 +52,7 @@ def of(grid: grid_lib.Grid) -> Equations:
     )  # fmt: skip
 
 
-def at_bus(grid: grid_lib.Grid, bus: np.ndarray) -> casadi.DM:
+def connection_matrix(grid: grid_lib.Grid, bus: np.ndarray) -> casadi.DM:
     """Returns the matrix `[n_bus, n]` that adds up, at each bus, what stands at `bus` `[n]`."""
     rows, columns = [int(b) for b in bus], list(range(len(bus)))
     return casadi.DM(casadi.Sparsity.triplet(grid.n_bus, len(columns), rows, columns), 1)

@@ -89,7 +89,7 @@ def build(
     base, n, g = grid.base_mva, grid.n_bus, grid.n_gen
     (watched, watched_angle), symbol = watched, casadi.SX.sym
     c, r = controls.load_bus.size, controls.plant_bus.size
-    equations = acopf_equations.of(grid)
+    equations = acopf_equations.power_equations(grid)
     va, vm, closed = equations.va, equations.vm, equations.closed
     p, q = symbol("p", g), symbol("q", g)
     up, down, spilled = symbol("up", c), symbol("down", c), symbol("spilled", r)
@@ -99,7 +99,7 @@ def build(
     available, rate_share = symbol("available", r), symbol("rate_share")
 
     # Balance of every bus; a de-energised one is pinned to 1 pu and angle 0.
-    at = lambda bus: acopf_equations.at_bus(grid, bus)
+    at = lambda bus: acopf_equations.connection_matrix(grid, bus)
     moved, gen = at(controls.load_bus), at(grid.gen.bus)
     shift, plants = up - down, at(controls.plant_bus)
     p_balance = equations.p_out + load_p + moved @ shift - fixed - gen @ p

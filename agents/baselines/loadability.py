@@ -11,8 +11,10 @@ from agents.baselines import acopf_equations
 from envs.case import grid as grid_lib
 
 _MOST = 20.0  # times the loads; more is no load at all
-# By identity of the grid, and whether limits of angles are kept.
-_programs: dict[tuple[int, bool], tuple[weakref.ref, casadi.Function]] = {}
+# Of each grid, without limits of angles and with them.
+_programs: weakref.WeakKeyDictionary[grid_lib.Grid, dict[bool, casadi.Function]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def factor(
@@ -71,19 +73,18 @@ def factor(
 
 
 def _program(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
-    owner, program = _programs.get((id(grid), angles), (None, None))
-    if owner is None or owner() is not grid:
-        program = _build(grid, angles)
-        _programs[id(grid), angles] = weakref.ref(grid), program
-    return program
+    programs = _programs.setdefault(grid, {})
+    if angles not in programs:
+        programs[angles] = _build(grid, angles)
+    return programs[angles]
 
 
 def _build(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
-    equations, n, g = acopf_equations.of(grid), grid.n_bus, grid.n_gen
+    equations, n, g = acopf_equations.power_equations(grid), grid.n_bus, grid.n_gen
     symbol = casadi.SX.sym
     p, q, grown = symbol("p", g), symbol("q", g), symbol("grown")
     load_p, load_q, fixed = symbol("load_p", n), symbol("load_q", n), symbol("fixed", n)
-    gen = acopf_equations.at_bus(grid, grid.gen.bus)
+    gen = acopf_equations.connection_matrix(grid, grid.gen.bus)
     rate = grid.branch.rate_mva / grid.base_mva
     limited = np.flatnonzero(np.isfinite(rate)).tolist()
     square = casadi.DM(rate[limited] ** 2)

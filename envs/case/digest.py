@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 _DIGITS = 12
 
 
-def hexdigest(value: Any) -> str:
+def hexdigest(value: object) -> str:
     """Returns 12 hexadecimal digits of the arrays in a nest of dataclasses and mappings.
 
     Text by itself, as a name or a source, does not count; text in arrays does.
@@ -26,7 +25,7 @@ def hexdigest(value: Any) -> str:
     return sha.hexdigest()[:_DIGITS]
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, np.ndarray]]:
+def _leaves(value: object, path: str) -> Iterator[tuple[str, np.ndarray]]:
     if dataclasses.is_dataclass(value):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     elif isinstance(value, (list, tuple)):
