@@ -40,7 +40,7 @@ def _mutants(folder):
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
     """Every damaged file with what became of it: a grid or a CaseError; and the longest time."""
-    found, slowest = [], 0.0
+    outcomes, slowest = [], 0.0
     for mutation, path in _mutants(tmp_path_factory.mktemp("mutants")):
         start = time.perf_counter()
         try:
@@ -48,28 +48,28 @@ def outcome(tmp_path_factory):
         except validate.CaseError as error:
             result = error
         slowest = max(slowest, time.perf_counter() - start)  # any other exception ends the test
-        found.append((mutation, path, result))
-    return found, slowest
+        outcomes.append((mutation, path, result))
+    return outcomes, slowest
 
 
 def test_damaged_files_are_read_or_refused_by_name_and_soon(outcome):
-    found, slowest = outcome
-    kinds = collections.Counter(isinstance(result, grid.Grid) for _, _, result in found)
+    outcomes, slowest = outcome
+    kinds = collections.Counter(isinstance(result, grid.Grid) for _, _, result in outcomes)
     print(f"{kinds[True]} read, {kinds[False]} refused, the slowest took {slowest:.2f} s")
-    assert len(found) == FILES
+    assert len(outcomes) == FILES
     assert kinds[True] >= 200 and kinds[False] >= 500, kinds
     assert slowest < 2.0
-    for mutation, path, result in found:
+    for mutation, path, result in outcomes:
         if isinstance(result, validate.CaseError):
             message = str(result)
             assert message.startswith(f"{path}: ") and len(message) < 600, (mutation, message)
 
 
 def test_every_mutation_is_noticed_and_messages_are_many(outcome):
-    found, _ = outcome
-    refused = collections.Counter(m for m, _, r in found if isinstance(r, validate.CaseError))
+    outcomes, _ = outcome
+    refused = collections.Counter(m for m, _, r in outcomes if isinstance(r, validate.CaseError))
     assert set(refused) == {mutation.__name__ for mutation in mutations.MUTATIONS} - {"harmless"}
-    named = sum(", row " in str(r) for _, _, r in found if isinstance(r, validate.CaseError))
+    named = sum(", row " in str(r) for _, _, r in outcomes if isinstance(r, validate.CaseError))
     assert named >= 200
 
 
@@ -100,16 +100,16 @@ def test_what_is_read_solves_or_says_that_it_did_not(outcome):
             continue
         counts[result.n_bus] += 1
         net = network.build(result)
-        found = net.base
-        solved[found.converged] += 1
-        for array in (found.vm_pu, found.va_rad, net.chord.inverse, *net.decoupled):
+        base = net.base
+        solved[base.converged] += 1
+        for array in (base.vm_pu, base.va_rad, net.chord.inverse, *net.decoupled):
             assert np.isfinite(array).all(), path
-        if found.converged:
+        if base.converged:
             y_bus = matrices.bus_admittance(result)
-            voltage = found.vm_pu * np.exp(1j * found.va_rad)
+            voltage = base.vm_pu * np.exp(1j * base.va_rad)
             left = (voltage * np.conj(y_bus @ voltage)).real
             p, _ = base_point.nominal_injections(result)
             slack = (left - p).sum()
-            np.testing.assert_allclose(left, p + slack * found.participation, atol=1e-6)
+            np.testing.assert_allclose(left, p + slack * base.participation, atol=1e-6)
     print(f"{solved[True]} solved, {solved[False]} did not converge")
     assert solved[True] >= 40

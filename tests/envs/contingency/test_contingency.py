@@ -46,7 +46,7 @@ def test_bridges_are_the_branches_whose_outage_pandapower_finds_to_cut_buses_off
 
 
 def _random_requests(grid, net, count, seed, spread=0.3):
-    """Loads and dispatches of all kinds, lanes first; the first is the nominal one."""
+    """Loads and dispatches of all kinds, batch first; the first is the nominal one."""
     rng = np.random.default_rng(seed)
     p, q = base_point.nominal_injections(grid)
     load = grid.bus.load_p_mw / grid.base_mva
@@ -79,10 +79,10 @@ def _screened_and_solved(name, out=()):
     factors, request, run, screen = _dc(name)
     n = len(factors.bridge)
     request = request._replace(closed=request.closed.at[jnp.array(out, int)].set(0))
-    # The base point rides along as the last lane.
-    lanes = jax.tree.map(lambda x: jnp.broadcast_to(x, (n + 1, *x.shape)), request)
+    # The base point rides along as the last of the batch.
+    batch = jax.tree.map(lambda x: jnp.broadcast_to(x, (n + 1, *x.shape)), request)
     opened = jnp.concatenate([jnp.eye(n), jnp.zeros((1, n))])
-    solved = run(lanes._replace(closed=lanes.closed * (1 - opened)))
+    solved = run(batch._replace(closed=batch.closed * (1 - opened)))
     base = jax.tree.map(lambda x: x[-1], solved)
     return screen(base, request.closed), base, jax.tree.map(lambda x: x[:-1], solved)
 
@@ -90,22 +90,22 @@ def _screened_and_solved(name, out=()):
 @pytest.mark.parametrize("name", ["case14", "case118"])
 def test_screening_equals_dc_outages_solved_one_by_one(name):
     with jax.experimental.enable_x64():
-        found, _, exact = _screened_and_solved(name)
-        assert bool(exact.converged.all()) and bool(found.sound)
+        screened, _, exact = _screened_and_solved(name)
+        assert bool(exact.converged.all()) and bool(screened.sound)
         loading = np.asarray(exact.rho.max(1))
-        np.testing.assert_allclose(found.loading, loading, atol=1e-6, rtol=1e-6)
+        np.testing.assert_allclose(screened.loading, loading, atol=1e-6, rtol=1e-6)
         np.testing.assert_allclose(
-            found.loading[found.worst], np.sort(loading)[:-6:-1], atol=1e-6, rtol=1e-6
+            screened.loading[screened.worst], np.sort(loading)[:-6:-1], atol=1e-6, rtol=1e-6
         )
-        assert float(found.margin) == pytest.approx(1 - loading.max(), abs=1e-6)
-        assert int(found.insecure) == (loading > 1).sum()
+        assert float(screened.margin) == pytest.approx(1 - loading.max(), abs=1e-6)
+        assert int(screened.insecure) == (loading > 1).sum()
 
 
 @pytest.mark.parametrize("out", [(7,), (7, 40), (7, 8), (3, 60, 120)])
 def test_with_branches_out_already_screening_equals_dc_outages_too(out):
     with jax.experimental.enable_x64():
-        found, base, exact = _screened_and_solved("case118", out)
-        loading, islanded = np.asarray(found.loading), np.asarray(found.islanded_pu)
+        screened, base, exact = _screened_and_solved("case118", out)
+        loading, islanded = np.asarray(screened.loading), np.asarray(screened.islanded_pu)
         already = np.isin(np.arange(len(loading)), out)
         assert np.all(loading[already] == 0.0)
         # An outage that cuts off more is a bridge, of the intact grid or only now.
@@ -124,26 +124,26 @@ def _agreement(name, count, seed=3, **options):
     factors = distribution_factors.build(grid)
     requests = _random_requests(grid, net, count, seed)
     base = jax.jit(jax.vmap(solve.solver(net)))(requests)
-    found = jax.jit(jax.vmap(screening.screener(factors)))(base, requests.closed)
+    screened = jax.jit(jax.vmap(screening.screener(factors)))(base, requests.closed)
     every = jnp.broadcast_to(jnp.arange(grid.n_branch), (count, grid.n_branch))
-    sure = jax.jit(jax.vmap(screening.confirmer(net, **options)))(requests, base, every)
-    return factors, base, found, sure
+    confirmed = jax.jit(jax.vmap(screening.confirmer(net, **options)))(requests, base, every)
+    return factors, base, screened, confirmed
 
 
 def test_screening_agrees_with_ac_outages_within_stated_bounds():
-    factors, base, found, sure = _agreement("case118", 4)
-    screened, exact = np.asarray(found.loading), np.asarray(sure.loading)
-    known = np.asarray(sure.converged) & np.asarray(base.converged)[:, None] & ~factors.bridge
+    factors, base, ranked, confirmed = _agreement("case118", 4)
+    screened, exact = np.asarray(ranked.loading), np.asarray(confirmed.loading)
+    known = np.asarray(confirmed.converged) & np.asarray(base.converged)[:, None] & ~factors.bridge
     error = (screened - exact)[known]
     assert np.median(np.abs(error)) < 0.01
     assert np.percentile(np.abs(error), 95) < 0.10
     insecure = known & (exact > 1.0)
     assert (screened[insecure] > 1.0).mean() > 0.95
     assert (exact[known & (screened > 1.0)] > 1.0).mean() > 0.9
-    for lane in range(len(screened)):
+    for row in range(len(screened)):
         # The worst of all is among the five named, or as good as equal to one of them.
-        named = exact[lane][np.asarray(found.worst[lane])]
-        assert exact[lane][known[lane]].max() <= named.max() + 0.02
+        named = exact[row][np.asarray(ranked.worst[row])]
+        assert exact[row][known[row]].max() <= named.max() + 0.02
 
 
 def test_confirmation_equals_pandapower(case14):
@@ -153,14 +153,14 @@ def test_confirmation_equals_pandapower(case14):
     request = solve.base_request(net, p, q, participation=jnp.asarray(slack, jnp.float32))
     base = jax.jit(solve.solver(net))(request)
     outages = jnp.array([2, 6, 11])
-    sure = jax.jit(screening.confirmer(net))(request, base, outages)
+    confirmed = jax.jit(screening.confirmer(net))(request, base, outages)
     oracle = pandapower_grid.Oracle(case14)
     for row, outage in enumerate(outages):
         flows = oracle.solve(p, q, out=[int(outage)]).flows
         full = np.maximum(np.hypot(flows[:, 0], flows[:, 1]), np.hypot(flows[:, 2], flows[:, 3]))
         full = (full / case14.branch.rate_mva).max()
-        assert bool(sure.converged[row])
-        assert float(sure.loading[row]) == pytest.approx(full, abs=1e-3)
+        assert bool(confirmed.converged[row])
+        assert float(confirmed.loading[row]) == pytest.approx(full, abs=1e-3)
 
 
 def test_a_batch_equals_its_members_with_and_without_branches_out(case118):
@@ -173,11 +173,11 @@ def test_a_batch_equals_its_members_with_and_without_branches_out(case118):
     screen = screening.screener(factors)
     together = jax.jit(jax.vmap(screen))(base, closed)
     alone = jax.jit(screen)
-    for lane in range(4):
-        one = alone(jax.tree.map(lambda x, lane=lane: x[lane], base), closed[lane])
-        np.testing.assert_allclose(one.loading, together.loading[lane], rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(one.margin, together.margin[lane], rtol=1e-4, atol=1e-4)
-        np.testing.assert_array_equal(one.worst, together.worst[lane])
+    for row in range(4):
+        one = alone(jax.tree.map(lambda x, row=row: x[row], base), closed[row])
+        np.testing.assert_allclose(one.loading, together.loading[row], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(one.margin, together.margin[row], rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(one.worst, together.worst[row])
     assert bool(together.sound.all())
 
 

@@ -1,4 +1,4 @@
-"""Grids that fall apart: which island lives, what is not served, and why the episode ends."""
+"""Grids that fall apart: which island is energised, what is not served, why the episode ends."""
 
 import dataclasses
 import itertools
@@ -63,7 +63,7 @@ def _random_cuts(grid, rng):
 
 
 @pytest.mark.parametrize("name", ["case14", "case118"])
-def test_the_island_that_lives_is_the_one_that_serves_most_load(name, request):
+def test_the_energised_island_is_the_one_that_serves_most_load(name, request):
     grid = request.getfixturevalue(name)
     net, rng = network.build(grid), np.random.default_rng(1)
     closed = _random_cuts(grid, rng)
@@ -72,10 +72,10 @@ def test_the_island_that_lives_is_the_one_that_serves_most_load(name, request):
     capacity = np.zeros((LANES, grid.n_bus))
     np.add.at(capacity.T, grid.gen.bus, (grid.gen.capacity_mw * gen_on).T)
     inner = lambda x: jnp.asarray(x[:, net.order].T, jnp.float32)
-    found = jax.jit(lambda *x: islands.find(net, *x))(
+    parts = jax.jit(lambda *x: islands.find(net, *x))(
         jnp.asarray(closed.T, jnp.float32), inner(capacity), inner(load)
     )
-    energised = np.asarray(found.energised)[net.position].T
+    energised = np.asarray(parts.energised)[net.position].T
     exact = [_serving_most(grid, *case) for case in zip(closed, capacity, load)]
     np.testing.assert_array_equal(energised, exact)
     on_host = [connectivity.energised(grid, *case) for case in zip(closed, gen_on, load)]
@@ -93,10 +93,10 @@ def test_a_power_flow_keeps_the_loads_where_the_largest_unit_is_cut_off_alone(ca
     closed = np.ones(20)
     closed[_cut(case14, [0])] = 0
     small = 0.2 * p * (np.arange(14) > 0)
-    found = jax.jit(solve.solver(net))(
+    solution = jax.jit(solve.solver(net))(
         solve.base_request(net, small, 0.2 * q, closed=jnp.asarray(closed, jnp.float32))
     )
-    assert found.converged and found.energised.tolist() == [False] + [True] * 13
+    assert solution.converged and solution.energised.tolist() == [False] + [True] * 13
 
 
 def test_a_bridge_cuts_off_the_side_that_serves_less_load(case14):

@@ -34,20 +34,20 @@ def test_each_lane_goes_on_until_it_is_done(count, share, least):
             take, going, args, state, share=share, least=least
         )
     )
-    found = run(jnp.asarray(left > 0), (jnp.asarray(step),), start)
+    last = run(jnp.asarray(left > 0), (jnp.asarray(step),), start)
     calls = -(-left // step)
-    np.testing.assert_array_equal(found.calls, np.tile(calls, (3, 1)))
-    np.testing.assert_array_equal(found.left, left - calls * step)
+    np.testing.assert_array_equal(last.calls, np.tile(calls, (3, 1)))
+    np.testing.assert_array_equal(last.left, left - calls * step)
     assert seen == {min(count, max(least, count // share))}
 
 
 @pytest.mark.parametrize("least", [1, 2, 5])
 def test_only_selected_lanes_change(least):
     selected = np.array([False, True, True, False, True])
-    found = lanes.on_selected(
+    values = lanes.on_selected(
         lambda x: 10 * x, jnp.asarray(selected), (jnp.arange(5),), -jnp.ones(5, int), least=least
     )
-    np.testing.assert_array_equal(found, np.where(selected, 10 * np.arange(5), -1))
+    np.testing.assert_array_equal(values, np.where(selected, 10 * np.arange(5), -1))
 
 
 def _root(power, x, count):
@@ -81,5 +81,5 @@ def test_forward_derivatives_hold_however_they_are_mapped():
     ):
         args = points, jnp.array([2.0, 4.0]), ones
         args = [leaf if axis == 0 else leaf[0] for leaf, axis in zip(args, axes)]
-        found = jax.jit(jax.vmap(along, axes))(*args)
-        np.testing.assert_allclose(found, np.diagonal(expected, 0, 1, 2), rtol=1e-5)
+        values = jax.jit(jax.vmap(along, axes))(*args)
+        np.testing.assert_allclose(values, np.diagonal(expected, 0, 1, 2), rtol=1e-5)

@@ -13,7 +13,7 @@ QUICK, MANY = 2, 100  # operating points
 
 
 def _at_points(case, count, method, double, tolerance=None):
-    """Returns (answers, found, grid, tolerance) of `count` operating points."""
+    """Returns (answers, solution, grid, tolerance) of `count` operating points."""
     grid = case_file.load(case)
     at = comparison.points(grid, count)
     oracle = pandapower_grid.Oracle(grid)
@@ -24,30 +24,30 @@ def _at_points(case, count, method, double, tolerance=None):
     assert all(answer.converged for answer in answers)
     with jax.experimental.enable_x64(double):
         net = comparison.network_of(grid, double)
-        found = comparison.solve_all(
+        solution = comparison.solve_all(
             net, grid, at, method=method, tolerance_pu=tolerance, fallback=method != "newton"
         )
-    assert found.converged.all()
-    return answers, found, grid, net.tolerance_pu
+    assert solution.converged.all()
+    return answers, solution, grid, net.tolerance_pu
 
 
 def _check_double(case, count):
-    answers, found, grid, _ = _at_points(case, count, "newton", True, 1e-10)
-    for lane, answer in enumerate(answers):
-        errors = comparison.difference(answer, found, lane, grid.base_mva)
+    answers, solution, grid, _ = _at_points(case, count, "newton", True, 1e-10)
+    for row, answer in enumerate(answers):
+        errors = comparison.difference(answer, solution, row, grid.base_mva)
         # pandapower stops at 1e-10 pu, which low impedances magnify in the flows.
         limit = comparison.Errors(1e-8, 1e-8, 3e-8)
-        assert np.all(np.array(errors) <= limit), f"{case}, point {lane}: {errors}"
+        assert np.all(np.array(errors) <= limit), f"{case}, point {row}: {errors}"
 
 
 def _check_single(case, count, method):
-    answers, found, grid, tolerance = _at_points(case, count, method, False)
+    answers, solution, grid, tolerance = _at_points(case, count, method, False)
     difference = comparison.dc_difference if method == "dc" else comparison.difference
-    for lane, answer in enumerate(answers):
-        errors = difference(answer, found, lane, grid.base_mva)
+    for row, answer in enumerate(answers):
+        errors = difference(answer, solution, row, grid.base_mva)
         # Powers are as exact as the type lets them be, which in large networks is less.
         limit = comparison.Errors(1e-4, 1e-4, max(1e-4, 3 * tolerance))
-        assert np.all(np.array(errors) <= limit), f"{case}, point {lane}: {errors}"
+        assert np.all(np.array(errors) <= limit), f"{case}, point {row}: {errors}"
 
 
 @pytest.mark.parametrize("case", comparison.CASES)
@@ -85,24 +85,24 @@ def _check_outages(case, double=False, pairs=0):
     answers = comparison.ask_all(grid, at, tried)
     with jax.experimental.enable_x64(double):
         net = comparison.network_of(grid, double)
-        found = comparison.solve_all(
+        solution = comparison.solve_all(
             net, grid, at, tried.closed, tried.pv, "chord", tolerance_pu=1e-9 if double else None
         )
     limit = 3e-7 if double else max(1e-4, 4 * net.tolerance_pu)
-    for lane, answer in enumerate(answers):
-        what = f"{case} without branches {tried.branches[lane]} and buses {tried.buses[lane]}"
-        assert answer.converged == found.converged[lane], what
+    for row, answer in enumerate(answers):
+        what = f"{case} without branches {tried.branches[row]} and buses {tried.buses[row]}"
+        assert answer.converged == solution.converged[row], what
         if answer.converged:
-            errors = comparison.difference(answer, found, lane, grid.base_mva)
+            errors = comparison.difference(answer, solution, row, grid.base_mva)
             assert max(errors) <= limit, f"{what}: {errors}"
-    return found
+    return solution
 
 
 @pytest.mark.parametrize("case, pairs", [("case14", 30), ("case118", 30)])
 def test_outages_equal_pandapower(case, pairs):
-    found = _check_outages(case, pairs=pairs)
-    assert (~found.energised).any(), "none of these cuts anything off"
-    assert not found.fell_back.any()
+    solution = _check_outages(case, pairs=pairs)
+    assert (~solution.energised).any(), "none of these cuts anything off"
+    assert not solution.fell_back.any()
 
 
 @slow
@@ -115,18 +115,18 @@ def test_many_outages_equal_pandapower(case, pairs, double):
 
 
 def test_the_reference_bus_can_lose_its_voltage_too():
-    # It keeps the slack. Pandapower's holds its voltage always: told the voltage that was
-    # found, it must find the reactive power that was asked for.
+    # It keeps the slack. Pandapower's holds its voltage always: told the voltage of
+    # our solution, it must arrive at the reactive power that was requested.
     grid = case_file.load("case118")
     (at,) = comparison.points(grid, 1)
     tried = comparison.outages(grid, buses=[(grid.reference_bus,)])
     with jax.experimental.enable_x64():
         net = comparison.network_of(grid, True)
-        found = comparison.solve_all(
+        solution = comparison.solve_all(
             net, grid, at, tried.closed, tried.pv, "chord", tolerance_pu=1e-9
         )
-    assert found.converged.all()
-    setpoint = found.vm_pu[0]
+    assert solution.converged.all()
+    setpoint = solution.vm_pu[0]
     answer = pandapower_grid.Oracle(grid).solve(at.p, at.q, setpoint)
-    assert max(comparison.difference(answer, found, 0, grid.base_mva)) < 1e-8
+    assert max(comparison.difference(answer, solution, 0, grid.base_mva)) < 1e-8
     assert abs(answer.gen_q[grid.reference_bus]) < 1e-6

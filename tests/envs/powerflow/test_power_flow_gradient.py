@@ -28,7 +28,7 @@ def _weighted(run, request):
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(run, request)
     weight = {name: rng.normal(size=getattr(shapes, name).shape) for name in gradient.OUTPUTS}
-    return lambda found: sum((weight[n] * getattr(found, n)).sum() for n in gradient.OUTPUTS)
+    return lambda solution: sum((weight[n] * getattr(solution, n)).sum() for n in gradient.OUTPUTS)
 
 
 # Branch 0 leaves case14 whole, 13 cuts its bus 8 off, as 9 does with a bus of case118.
@@ -41,7 +41,7 @@ def test_derivatives_equal_finite_differences(case, out):
         run = gradient.solver(net, method="chord", tolerance_pu=1e-9)
         plain = solve.solver(net, method="newton", tolerance_pu=1e-11, fallback=False)
         weighted = _weighted(plain, request)
-        found = jax.jit(jax.grad(lambda request: weighted(run(request))))(request)
+        gradients = jax.jit(jax.grad(lambda request: weighted(run(request))))(request)
         names = [name for name in gradient.INPUTS if name != "closed"]
         directions = np.random.default_rng(1).normal(size=(3, net.n_bus))
         moves = [(n, s * _STEP * d) for n in names for d in directions for s in (1, -1)]
@@ -52,10 +52,10 @@ def test_derivatives_equal_finite_differences(case, out):
         at = np.asarray(at).reshape(len(names), len(directions), 2)
         slopes = (at[..., 0] - at[..., 1]) / (2 * _STEP)
         for name, slope in zip(names, slopes):
-            ours = directions @ np.asarray(getattr(found, name))
+            ours = directions @ np.asarray(getattr(gradients, name))
             np.testing.assert_allclose(ours, slope, rtol=1e-4, atol=1e-4, err_msg=name)
         for name in ("vm_start_pu", "va_start_rad", "pv", "capacity"):
-            assert not np.asarray(getattr(found, name)).any()
+            assert not np.asarray(getattr(gradients, name)).any()
 
 
 def test_a_weaker_branch_moves_flows_as_the_derivative_says():
@@ -77,9 +77,9 @@ def test_a_weaker_branch_moves_flows_as_the_derivative_says():
     with jax.experimental.enable_x64():
         net, request = _point("case14")
         run = gradient.solver(net, method="chord", tolerance_pu=1e-12)
-        found = jax.jit(jax.grad(lambda request: run(request).slack_pu))(request)
+        gradients = jax.jit(jax.grad(lambda request: run(request).slack_pu))(request)
         expected = (slack(1 + 1e-4) - slack(1 - 1e-4)) / 2e-4
-        assert float(found.closed[branch]) == pytest.approx(expected, rel=1e-4)
+        assert float(gradients.closed[branch]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_loss_sensitivities_of_generators_equal_finite_differences():
@@ -91,17 +91,17 @@ def test_loss_sensitivities_of_generators_equal_finite_differences():
         run = gradient.solver(net, tolerance_pu=1e-12)
 
         def losses(p_gen):
-            found = run(request._replace(p_pu=request.p_pu.at[grid.gen.bus].add(p_gen)))
-            return (found.p_from_pu + found.p_to_pu).sum()
+            solution = run(request._replace(p_pu=request.p_pu.at[grid.gen.bus].add(p_gen)))
+            return (solution.p_from_pu + solution.p_to_pu).sum()
 
         none = jnp.zeros(grid.n_gen)
-        found = np.asarray(jax.jit(jax.grad(losses))(none))
+        slopes = np.asarray(jax.jit(jax.grad(losses))(none))
         moved = jnp.eye(grid.n_gen) * _STEP
         value = jax.jit(jax.vmap(losses))
         expected = np.asarray(value(moved) - value(-moved)) / (2 * _STEP)
-    np.testing.assert_allclose(found, expected, atol=1e-7)
+    np.testing.assert_allclose(slopes, expected, atol=1e-7)
     # Power moved from a unit to the reference at its own bus changes nothing.
-    assert abs(found[grid.gen.bus == grid.reference_bus]).max() < 1e-9
+    assert abs(slopes[grid.gen.bus == grid.reference_bus]).max() < 1e-9
 
 
 def test_derivatives_of_a_batch_equal_its_members(case14):
@@ -111,8 +111,8 @@ def test_derivatives_of_a_batch_equal_its_members(case14):
 
     def losses(scale, out):
         request = solve.base_request(net, scale * at.p, scale * at.q)
-        found = run(request._replace(closed=request.closed.at[13].set(1 - out)))
-        return (found.p_from_pu + found.p_to_pu).sum() + found.rho.sum()
+        solution = run(request._replace(closed=request.closed.at[13].set(1 - out)))
+        return (solution.p_from_pu + solution.p_to_pu).sum() + solution.rho.sum()
 
     scale, out = jnp.array([0.8, 0.9, 1.0, 1.1]), jnp.array([0.0, 1.0, 0.0, 1.0])
     one = jax.jit(jax.grad(losses))

@@ -34,14 +34,14 @@ mpc.branch = [
 _STRONG_PU, _WEAK_PU = 10.0, 1.0  # power along a line at a quarter turn
 
 
-def _mismatch_pu(grid, net, p, q, found):
-    """Returns the largest mismatch of each lane's voltages, in double precision `[lanes]`."""
+def _mismatch_pu(grid, net, p, q, solution):
+    """Returns the largest mismatch of each grid's voltages, in double precision `[batch]`."""
     exact = lambda change, low: change.astype(float) + (0.0 if low is None else low.astype(float))
-    vm = net.base.vm_pu + exact(found.vm_change_pu, found.vm_change_low_pu)
-    va = net.base.va_rad + exact(found.va_change_rad, found.va_change_low_rad)
+    vm = net.base.vm_pu + exact(solution.vm_change_pu, solution.vm_change_low_pu)
+    va = net.base.va_rad + exact(solution.va_change_rad, solution.va_change_low_rad)
     voltage = vm * np.exp(1j * va)
     power = voltage * np.conj(voltage @ matrices.bus_admittance(grid).toarray().T)
-    dp = power.real - p - found.slack_pu[:, None] * base_point.participation(grid)
+    dp = power.real - p - solution.slack_pu[:, None] * base_point.participation(grid)
     dq = (power.imag - q)[:, ~np.isin(np.arange(grid.n_bus), grid.gen.bus)]
     return np.maximum(np.abs(dp).max(1), np.abs(dq).max(1))
 
@@ -61,10 +61,10 @@ def test_a_branch_beyond_a_quarter_turn_is_no_solution(tmp_path, method):
     angle = np.deg2rad([40.0, 50.0])  # along each strong line
     sent = _STRONG_PU * np.sin(angle) + _WEAK_PU * np.sin(2 * angle)
     p = np.stack([sent, 0 * sent, -sent, 0 * sent], 1).astype(np.float32)
-    found = _solve(net, p, 0 * p, method=method, fallback=False)
-    assert found.converged.tolist() == [True, False], _mismatch_pu(grid, net, p, 0 * p, found)
-    assert not found.mismatch_pu[1] <= net.tolerance_pu
-    assert _mismatch_pu(grid, net, p, 0 * p, found)[0] < 2 * net.tolerance_pu
+    solution = _solve(net, p, 0 * p, method=method, fallback=False)
+    assert solution.converged.tolist() == [True, False], _mismatch_pu(grid, net, p, 0 * p, solution)
+    assert not solution.mismatch_pu[1] <= net.tolerance_pu
+    assert _mismatch_pu(grid, net, p, 0 * p, solution)[0] < 2 * net.tolerance_pu
 
 
 @pytest.mark.slow
@@ -78,8 +78,8 @@ def test_every_converged_point_of_a_strained_grid_is_consistent():
     share /= share.sum(1, keepdims=True)
     p = ((share * demand.sum(1, keepdims=True) - demand) / grid.base_mva).astype(np.float32)
     q = (-load * grid.bus.load_q_mvar / grid.base_mva).astype(np.float32)
-    found = _solve(net, p, q)
-    assert 50 < found.converged.sum() < 256
-    mismatch = _mismatch_pu(grid, net, p, q, found)[found.converged]
+    solution = _solve(net, p, q)
+    assert 50 < solution.converged.sum() < 256
+    mismatch = _mismatch_pu(grid, net, p, q, solution)[solution.converged]
     # The tolerance, and as much again for what rounding of large flows hides; with some room.
     assert mismatch.max() < 5 * net.tolerance_pu, mismatch.max() * grid.base_mva

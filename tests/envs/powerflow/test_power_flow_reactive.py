@@ -32,8 +32,8 @@ def _solve(grid, at, double, method, limits):
             return run(solve.base_request(net, p, q, **fields))
 
         stack = lambda name: jnp.asarray(np.stack([getattr(x, name) for x in at]), net.dtype)
-        found = jax.jit(jax.vmap(one))(stack("p"), stack("q"))
-        return jax.tree.map(np.asarray, found), net
+        solution = jax.jit(jax.vmap(one))(stack("p"), stack("q"))
+        return jax.tree.map(np.asarray, solution), net
 
 
 def _pandapower(grid, limits):
@@ -50,35 +50,35 @@ def test_limits_equal_pandapower_where_no_bus_returns():
     oracle = _pandapower(grid, limits)
     answers = [oracle.solve(x.p, x.q, enforce_q_lims=True) for x in at]
     for double, method, error in ((True, "newton", 1e-8), (False, "chord", 1e-5)):
-        found, _ = _solve(grid, at, double, method, limits)
-        assert found.converged.all() and (found.at_limit != 0).any(1).all()
-        for lane, answer in enumerate(answers):
-            given = answer.gen_q / grid.base_mva
+        solution, _ = _solve(grid, at, double, method, limits)
+        assert solution.converged.all() and (solution.at_limit != 0).any(1).all()
+        for row, answer in enumerate(answers):
+            generated = answer.gen_q / grid.base_mva
             pv = np.isin(np.arange(grid.n_bus), grid.gen.bus)
-            at_max = pv & (np.abs(given - limits["q_max_pu"]) < 1e-9)
-            at_min = pv & (np.abs(given - limits["q_min_pu"]) < 1e-9)
-            np.testing.assert_array_equal(found.at_limit[lane], at_max * 1 - at_min * 1)
-            assert max(comparison.difference(answer, found, lane, grid.base_mva)) <= 10 * error
+            at_max = pv & (np.abs(generated - limits["q_max_pu"]) < 1e-9)
+            at_min = pv & (np.abs(generated - limits["q_min_pu"]) < 1e-9)
+            np.testing.assert_array_equal(solution.at_limit[row], at_max * 1 - at_min * 1)
+            assert max(comparison.difference(answer, solution, row, grid.base_mva)) <= 10 * error
 
 
 @pytest.mark.parametrize("double, method", [(True, "newton"), (False, "chord")])
-def test_every_bus_is_within_limits_or_has_let_go(double, method):
+def test_every_bus_is_within_limits_or_has_turned_pq(double, method):
     # Many limits bind in case118. pandapower, which lets no bus return, is asked for the power
-    # flow with the buses freed that ours found, and must agree.
+    # flow with the buses PQ that ours turned PQ, and must agree.
     grid = case_file.load("case118")
     limits, at = _limits(grid), comparison.points(grid, 4)
     oracle = pandapower_grid.Oracle(grid)
-    found, net = _solve(grid, at, double, method, limits)
+    solution, net = _solve(grid, at, double, method, limits)
     tolerance = 3 * (1e-9 if double else net.tolerance_pu)
     setpoint = np.asarray(net.vm_base, float)[net.position, 0]
     pv = np.isin(np.arange(grid.n_bus), grid.gen.bus)
-    assert found.converged.all()
-    for lane, point in enumerate(at):
-        side = found.at_limit[lane]
+    assert solution.converged.all()
+    for row, point in enumerate(at):
+        side = solution.at_limit[row]
         assert (side > 0).sum() > 10 and (side < 0).any() and not side[~pv].any()
-        given, vm = found.q_pu[lane] - point.q, found.vm_pu[lane]
-        assert (given[pv] <= limits["q_max_pu"][pv] + tolerance).all()
-        assert (given[pv] >= limits["q_min_pu"][pv] - tolerance).all()
+        generated, vm = solution.q_pu[row] - point.q, solution.vm_pu[row]
+        assert (generated[pv] <= limits["q_max_pu"][pv] + tolerance).all()
+        assert (generated[pv] >= limits["q_min_pu"][pv] - tolerance).all()
         assert (vm[side > 0] <= setpoint[side > 0] + tolerance).all()
         assert (vm[side < 0] >= setpoint[side < 0] - tolerance).all()
         np.testing.assert_allclose(
@@ -86,21 +86,21 @@ def test_every_bus_is_within_limits_or_has_let_go(double, method):
         )  # fmt: skip
         q = point.q + np.select([side > 0, side < 0], [limits["q_max_pu"], limits["q_min_pu"]], 0)
         answer = oracle.solve(point.p, q, pv_to_pq=np.flatnonzero(side), start=(point.vm, point.va))
-        errors = comparison.difference(answer, found, lane, grid.base_mva)
+        errors = comparison.difference(answer, solution, row, grid.base_mva)
         assert max(errors) <= (1e-7 if double else 1e-4), errors
 
 
 def test_limits_that_do_not_bind_change_nothing(case14):
     at = comparison.points(case14, 3)
     wide = {"q_min_pu": np.full(14, -np.inf), "q_max_pu": np.full(14, np.inf)}
-    found, net = _solve(case14, at, False, "chord", wide)
+    solution, net = _solve(case14, at, False, "chord", wide)
     plain = comparison.solve_all(net, case14, at, method="chord", fallback=False)
-    assert plain.at_limit is None and not found.at_limit.any()
-    np.testing.assert_array_equal(found.vm_pu, plain.vm_pu)
-    np.testing.assert_array_equal(found.iterations, plain.iterations)
+    assert plain.at_limit is None and not solution.at_limit.any()
+    np.testing.assert_array_equal(solution.vm_pu, plain.vm_pu)
+    np.testing.assert_array_equal(solution.iterations, plain.iterations)
 
 
-def test_limits_have_to_be_given(case14):
+def test_limits_have_to_be_in_the_request(case14):
     net = network.build(case14)
     request = solve.base_request(net, np.zeros(14), np.zeros(14))
     with pytest.raises(ValueError, match="q_min_pu and q_max_pu"):

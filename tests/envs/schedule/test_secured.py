@@ -28,9 +28,9 @@ def _flows_mw(grid, plan, demand):
     p = (np.bincount(grid.gen.bus, plan, grid.n_bus) - load) / grid.base_mva
     with jax.experimental.enable_x64():
         net = network.build(grid, p_pu=p, q_pu=np.zeros_like(p), dtype=np.float64)
-        found = solve.solver(net, method="dc")(solve.base_request(net, p, np.zeros_like(p)))
-        assert found.converged and abs(float(found.slack_pu)) < 0.02  # of shunts
-        return np.asarray(found.p_from_pu) * grid.base_mva
+        solution = solve.solver(net, method="dc")(solve.base_request(net, p, np.zeros_like(p)))
+        assert solution.converged and abs(float(solution.slack_pu)) < 0.02  # of shunts
+        return np.asarray(solution.p_from_pu) * grid.base_mva
 
 
 @pytest.mark.parametrize("share", [0.5, 0.65, 0.8])
@@ -146,11 +146,11 @@ def test_a_plan_without_solution_leaves_the_base_of_loads_shared_by_pmax(monkeyp
     monkeypatch.setitem(schedule.SCHEDULES, "proportional", lambda grid, demand: plan)
     options = EnvOptions(case="case14", schedule="proportional")
     named = grid_env.check(options)
-    found = grid_env._network(named.grid, named.fleet, options).base
+    base = grid_env._network(named.grid, named.fleet, options).base
     p, q = base_point.nominal_injections(case14, grid_env._BASE_LEVEL)
-    wanted = base_point.solve(case14, p, q)
-    assert found.converged
-    np.testing.assert_allclose(found.va_rad, wanted.va_rad, atol=1e-9)
+    expected = base_point.solve(case14, p, q)
+    assert base.converged
+    np.testing.assert_allclose(base.va_rad, expected.va_rad, atol=1e-9)
     monkeypatch.undo()
     planned = grid_env._network(named.grid, named.fleet, options).base
-    assert abs(planned.va_rad - wanted.va_rad).max() > 1e-3
+    assert abs(planned.va_rad - expected.va_rad).max() > 1e-3

@@ -23,14 +23,14 @@ def test_lanes_are_shared_out_as_if_alone():
     target = rng.uniform(low - 10, high + 10)
     weight = rng.uniform(0, 1, low.shape) * (rng.random(low.shape) > 0.2)
     total = rng.uniform(0.9 * low.sum(0), 1.1 * high.sum(0))
-    given = [jnp.asarray(x, jnp.float32) for x in (target, low, high, weight, total)]
-    together, left = jax.jit(sharing.share)(*given)
+    args = [jnp.asarray(x, jnp.float32) for x in (target, low, high, weight, total)]
+    together, left = jax.jit(sharing.share)(*args)
     assert (np.abs(left) > 1).any() and (left == 0).any()
     alone = jax.jit(sharing.share)
-    for lane in range(40):
-        x, rest = alone(*(leaf[..., lane] for leaf in given))
-        np.testing.assert_allclose(together[:, lane], x, atol=1e-5)
-        np.testing.assert_allclose(left[lane], rest, atol=1e-3)
+    for row in range(40):
+        x, rest = alone(*(leaf[..., row] for leaf in args))
+        np.testing.assert_allclose(together[:, row], x, atol=1e-5)
+        np.testing.assert_allclose(left[row], rest, atol=1e-3)
     np.testing.assert_allclose(together.sum(0) + left, total, rtol=3e-6, atol=0.05)
 
 
@@ -67,9 +67,9 @@ def test_random_problems_balance_and_move_together():
         values, rest = _share(target, low, high, weight, total)
         assert rest == 0 and values.sum() == pytest.approx(total, rel=1e-5)
         assert np.all(values >= low - 1e-3) and np.all(values <= high + 1e-3)
-        free = (values > low + 1e-2) & (values < high - 1e-2)
-        multipliers = (values - target)[free] / weight[free]
-        assert np.ptp(multipliers) < 0.05 if free.any() else True
+        between = (values > low + 1e-2) & (values < high - 1e-2)
+        multipliers = (values - target)[between] / weight[between]
+        assert np.ptp(multipliers) < 0.05 if between.any() else True
 
 
 def test_the_proportional_plan_loads_all_units_alike(case14):
