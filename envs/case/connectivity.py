@@ -30,6 +30,30 @@ def islands(grid: grid_lib.Grid, closed: np.ndarray) -> np.ndarray:
     return csgraph.connected_components(links(grid, closed), directed=False)[1]
 
 
+def laplacian(
+    n_bus: int,
+    from_bus: np.ndarray,
+    to_bus: np.ndarray,
+    weight: np.ndarray,
+    inverse_tap: np.ndarray | float = 1.0,
+) -> np.ndarray:
+    """Returns Σ w a aᵀ `[n_bus, n_bus]` over branches with a = e_from / tap − e_to.
+
+    Args:
+      n_bus: number of buses.
+      from_bus: `[n_branch]`.
+      to_bus: `[n_branch]`.
+      weight: `[n_branch]`.
+      inverse_tap: `[n_branch]`, by default one.
+    """
+    matrix = np.zeros((n_bus, n_bus))
+    np.add.at(matrix, (from_bus, from_bus), weight * inverse_tap**2)
+    np.add.at(matrix, (to_bus, to_bus), weight)
+    np.add.at(matrix, (from_bus, to_bus), -weight * inverse_tap)
+    np.add.at(matrix, (to_bus, from_bus), -weight * inverse_tap)
+    return matrix
+
+
 def is_whole(grid: grid_lib.Grid, out: Iterable[int]) -> bool:
     """Returns whether the grid is in one piece without the branches `out`."""
     closed = np.ones(grid.n_branch, bool)

@@ -18,7 +18,7 @@ from absl import app
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from envs.case import case_file, fleet_file, matpower, pglib
+from envs.case import case_file, connectivity, fleet_file, matpower, pglib
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.inputs import command_line
@@ -161,9 +161,7 @@ def _halves(grid: grid_lib.Grid, buses: np.ndarray) -> list[np.ndarray]:
     inside = (f >= 0) & (t >= 0)
     f, t = f[inside], t[inside]
     weight = 1.0 / np.hypot(grid.branch.r_pu, grid.branch.x_pu)[inside]
-    laplacian = np.zeros((buses.size, buses.size))
-    for rows, cols, sign in ((f, f, 1), (t, t, 1), (f, t, -1), (t, f, -1)):
-        np.add.at(laplacian, (rows, cols), sign * weight)
+    laplacian = connectivity.laplacian(buses.size, f, t, weight)
     order = np.argsort(np.linalg.eigh(laplacian)[1][:, 1].round(9), kind="stable")
     rank = np.argsort(order)
     least, halves = np.inf, None

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from envs.case import connectivity
 from envs.case import grid as grid_lib
 
 SMALLEST_IMPEDANCE_PU = 1e-6  # a tenth of PGLib's smallest; below it single precision is lost
@@ -70,7 +71,7 @@ def check(grid: grid_lib.Grid, origin: str, rows: dict | None = None) -> grid_li
         the grid came from; by default the file has the same rows.
 
     Raises:
-      CaseError: for the first thing found wrong.
+      CaseError: for the first thing that is wrong.
     """
 
     def require(table: str, good: np.ndarray, why: str, values: np.ndarray | None = None):
@@ -136,7 +137,8 @@ def check(grid: grid_lib.Grid, origin: str, rows: dict | None = None) -> grid_li
     if not (gen.p_max_mw > 0).any():
         raise CaseError(f"{origin}: table gen: no generator has Pmax above zero")
 
-    reached = connected_to(references[0], grid.n_bus, branch.from_bus, branch.to_bus)
+    island = connectivity.islands(grid, np.ones(grid.n_branch, bool))
+    reached = island == island[references[0]]
     require("bus", reached, "the bus is not connected to the reference bus by branches in service")
     return grid
 
@@ -157,16 +159,3 @@ def check_bus_numbers(numbers: np.ndarray, origin: str, rows: np.ndarray | None 
             f"{origin}: table bus, row {row + 1 if rows is None else rows[row]}: "
             f"bus number {int(numbers[row])} appears twice"
         )
-
-
-def connected_to(start: int, n_bus: int, from_bus: np.ndarray, to_bus: np.ndarray) -> np.ndarray:
-    """Returns which buses a path of branches links to bus `start`, bool `[n_bus]`."""
-    reached = np.zeros(n_bus, bool)
-    reached[start] = True
-    while True:
-        grown = reached.copy()
-        grown[to_bus[reached[from_bus]]] = True
-        grown[from_bus[reached[to_bus]]] = True
-        if np.array_equal(grown, reached):
-            return reached
-        reached = grown

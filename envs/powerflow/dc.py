@@ -13,15 +13,17 @@ _REPEATS = 12
 
 
 def solve(
-    net: Network,
-    problem: iteration.Problem,
-    changes: fast_decoupled.NetworkChanges | None = None,
+    net: Network, problem: iteration.Problem, changes: fast_decoupled.NetworkChanges
 ) -> tuple[Voltages, Powers, chex.Array]:
-    """Returns voltages (1 pu everywhere), active flows and the mismatch `[batch]` pu."""
+    """Returns voltages (1 pu everywhere), active flows and the mismatch `[batch]` pu.
+
+    Args:
+      net: the network.
+      problem: what to solve, with what is in service.
+      changes: what `fast_decoupled.network_changes` says of it.
+    """
     branch, vm = net.branch, jnp.zeros_like(problem.p)
-    closed = 1.0 if problem.closed is None else problem.closed
-    energised = 1.0 if problem.energised is None else problem.energised
-    weight = closed * branch.inverse_tap / branch.x
+    weight = problem.closed * branch.inverse_tap / branch.x
     f, t = branch.from_bus, branch.to_bus
 
     def flows(va):
@@ -30,7 +32,7 @@ def solve(
     def residual(x):
         flow = flows(x.va)
         left = (net.shunt_g + vm).at[f].add(flow).at[t].add(-flow)
-        return (left - problem.p - x.slack * problem.participation) * energised
+        return (left - problem.p - x.slack * problem.participation) * problem.energised
 
     x = Voltages(vm + 1.0 - net.vm_base, vm, vm[0])
     # B′ of the fast decoupled method leaves the taps out, which repeating makes up for.
@@ -38,8 +40,7 @@ def solve(
         dp = residual(x)
         total = dp.sum(0)
         step = net.decoupled.angle @ (dp - problem.participation * total)
-        if changes is not None:
-            step = fast_decoupled.corrected(changes.angle, step)
+        step = fast_decoupled.corrected(changes.angle, step)
         x = x._replace(va=x.va - step, slack=x.slack + total)
     flow = flows(x.va)
     none = jnp.zeros_like(flow)

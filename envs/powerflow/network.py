@@ -62,9 +62,7 @@ class Network(NamedTuple):
     position: np.ndarray  # `[n_bus]` internal index of each bus of the case
     n_pq: int  # buses without a generator; the others are PV, the reference bus among them
     reference: int  # internal index
-    cut_class: (
-        np.ndarray
-    )  # `[n_branch]` which branches divide the grid together, see `envs.case.connectivity`
+    cut_class: np.ndarray  # `[n_branch]` of `envs.case.connectivity.classes`
     base: base_point.BasePoint  # in double precision, case order
     vm_base: chex.Array  # `[n_bus, 1]`
     va_base: chex.Array  # `[n_bus, 1]`
@@ -178,15 +176,14 @@ def build(
     )
 
 
-def _decoupled(grid, position, n_pq, dtype) -> Decoupled:
+def _decoupled(grid: grid_lib.Grid, position: np.ndarray, n_pq: int, dtype: jnp.dtype) -> Decoupled:
     """Returns the inverses of B′ (reactances alone) and B″ (Stott and Alsac 1974, XB version)."""
     n, branch = grid.n_bus, grid.branch
     f, t = position[branch.from_bus], position[branch.to_bus]
-    angle = np.zeros((n, n))
-    _add_branches(angle, f, t, 1.0 / matrices.reactance(branch), np.ones_like(branch.tap))
+    angle = connectivity.laplacian(n, f, t, 1.0 / matrices.reactance(branch))
     angle[position[grid.reference_bus], position[grid.reference_bus]] += GROUND_PU
-    magnitude = np.zeros((n, n))
-    _add_branches(magnitude, f, t, -matrices.series_admittance(branch).imag, 1.0 / branch.tap)
+    by_series = -matrices.series_admittance(branch).imag
+    magnitude = connectivity.laplacian(n, f, t, by_series, 1.0 / branch.tap)
     np.add.at(magnitude, (f, f), -0.5 * branch.b_pu / branch.tap**2)
     np.add.at(magnitude, (t, t), -0.5 * branch.b_pu)
     shunt = np.zeros(n)
@@ -213,11 +210,3 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
         return np.linalg.inv(matrix)
     except np.linalg.LinAlgError:
         return np.linalg.pinv(matrix)
-
-
-def _add_branches(matrix, f, t, weight, inverse_tap):
-    """Adds weight · a aᵀ of each branch, with a = e_from / tap − e_to."""
-    np.add.at(matrix, (f, f), weight * inverse_tap**2)
-    np.add.at(matrix, (t, t), weight)
-    np.add.at(matrix, (f, t), -weight * inverse_tap)
-    np.add.at(matrix, (t, f), -weight * inverse_tap)

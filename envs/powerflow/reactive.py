@@ -21,7 +21,7 @@ from envs.case import grid as grid_lib
 from envs.powerflow import lanes
 from envs.powerflow.request import Request, Solution
 
-MAX_ROUNDS = 12
+_MAX_ROUNDS = 12  # solutions of a grid before one that still switches counts as not converged
 _MARGIN = 2.0  # tolerances by which a limit may be passed: a solution is no more exact
 
 
@@ -41,11 +41,7 @@ class _Round(NamedTuple):
 
 
 def solve(
-    plain: Callable[[Request], Solution],
-    request: Request,
-    *,
-    tolerance_pu: float,
-    max_rounds: int = MAX_ROUNDS,
+    plain: Callable[[Request], Solution], request: Request, *, tolerance_pu: float
 ) -> Solution:
     """Returns the solution of `request` within its `q_min_pu` and `q_max_pu`.
 
@@ -53,7 +49,7 @@ def solve(
       plain: solves a request without limits, leaves `[…, batch]`.
       request: leaves `[…, batch]`, with limits.
       tolerance_pu: of `plain`.
-      max_rounds: solutions of a grid before one that still switches counts as not converged.
+
     """
     dtype = request.p_pu.dtype
     at_limit = jnp.zeros(request.p_pu.shape, jnp.int8)
@@ -83,7 +79,7 @@ def solve(
         return _Round(at_limit, solution, at.busy & moves & solution.converged, at.count + 1)
 
     start = _Round(at_limit, first, busy, jnp.int32(0))
-    end = jax.lax.while_loop(lambda at: at.busy.any() & (at.count < max_rounds), body, start)
+    end = jax.lax.while_loop(lambda at: at.busy.any() & (at.count < _MAX_ROUNDS), body, start)
     return end.solution._replace(converged=end.solution.converged & ~end.busy)
 
 

@@ -46,8 +46,5 @@ def areas(grid: grid_lib.Grid, fleet: fleet_lib.Fleet) -> np.ndarray:
     if np.ptp(fleet.area):
         return fleet.area
     weight = 1.0 / np.abs(matrices.reactance(grid.branch))
-    start, end = grid.branch.from_bus, grid.branch.to_bus
-    laplacian = np.zeros((grid.n_bus, grid.n_bus))
-    for rows, cols, sign in ((start, start, 1), (end, end, 1), (start, end, -1), (end, start, -1)):
-        np.add.at(laplacian, (rows, cols), sign * weight)
+    laplacian = connectivity.laplacian(grid.n_bus, grid.branch.from_bus, grid.branch.to_bus, weight)
     return np.where(np.linalg.eigh(laplacian)[1][:, 1].round(9) >= 0, 1, 2)

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from support import mutations
 
-from envs.case import case_file, fleet_file, fleet_kinds, matpower, pglib, place_fleet, validate
+from envs.case import (
+    case_file,
+    connectivity,
+    fleet_file,
+    fleet_kinds,
+    matpower,
+    pglib,
+    place_fleet,
+)
 from envs.case import fleet as fleet_lib
 from envs.powerflow import balance, network
 
@@ -91,10 +99,9 @@ def test_areas_are_complete_and_each_hangs_together(pair):
     assert numbers.tolist() == list(range(1, numbers.size + 1))
     for number in numbers:
         inside = fleet.area == number
-        index = np.cumsum(inside) - 1
-        keep = inside[grid.branch.from_bus] & inside[grid.branch.to_bus]
-        ends = index[grid.branch.from_bus[keep]], index[grid.branch.to_bus[keep]]
-        reached = validate.connected_to(0, inside.sum(), *ends)
+        within = inside[grid.branch.from_bus] & inside[grid.branch.to_bus]
+        island = connectivity.islands(grid, within)[inside]
+        reached = island == island[0]
         assert reached.all(), (number, grid.bus.id[inside][~reached])
 
 
