@@ -156,7 +156,8 @@ class _Operator:
     def _relief(self, factors, flows, shift, reach: _Reach, chosen, beyond):
         """Returns what the chosen devices move for the fullest branch, if it is above `beyond`."""
         worst = flows.rho.argmax()
-        factor = factors.of_branch(self._env.grid, worst)[self.bus] * jnp.sign(flows.p_mw[worst])
+        factor = factors.transfer_factors(self._env.grid, worst)[self.bus]
+        factor = factor * jnp.sign(flows.p_mw[worst])
         need = jnp.abs(flows.p_mw[worst]) - flows.room(_SAFE)[worst]
         need = jnp.where(flows.rho[worst] > beyond, need, 0.0)
         at = jnp.clip(shift, reach.low, reach.high)

@@ -67,7 +67,7 @@ class Factors(NamedTuple):
     lu: tuple[chex.Array, chex.Array]
     weight: chex.Array  # `[n_branch]` 1 / (x · tap), zero for what carries nothing
 
-    def of_branch(self, grid: grid_lib.Grid, branch: chex.Array) -> chex.Array:
+    def transfer_factors(self, grid: grid_lib.Grid, branch: chex.Array) -> chex.Array:
         """Returns the flow of `branch` per MW injected at each bus `[n_bus]`."""
         end = jnp.zeros(grid.n_bus)
         end = end.at[jnp.asarray(grid.branch.from_bus)[branch]].add(1.0)

@@ -89,7 +89,7 @@ def write_json(grid: grid_lib.Grid, path: pathlib.Path) -> None:
 
     def table(rows) -> str:
         lines = (
-            f'    "{field.name}": {columns.written(getattr(rows, field.name))}'
+            f'    "{field.name}": {columns.as_json(getattr(rows, field.name))}'
             for field in dataclasses.fields(rows)
         )
         return "{\n" + ",\n".join(lines) + "\n  }"

@@ -125,7 +125,7 @@ class Reader:
         return np.array(values, f"<U{width}")
 
 
-def written(values) -> str:
+def as_json(values: np.ndarray) -> str:
     """Returns a column as JSON that reads back exactly; what is not finite becomes null."""
 
     def short(value):

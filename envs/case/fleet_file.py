@@ -87,13 +87,13 @@ def read_json(path: pathlib.Path, grid: grid_lib.Grid) -> fleet_lib.Fleet:
 def write_json(data: dict, path: pathlib.Path) -> None:
     """Writes the content of a fleet file, in the form that `read_json` reads, a column per line."""
 
-    def written(value) -> str:
+    def as_json(value) -> str:
         if not isinstance(value, dict):
             return json.dumps(value, ensure_ascii=False)
         lines = (f'    "{name}": {json.dumps(values)}' for name, values in value.items())
         return "{\n" + ",\n".join(lines) + "\n  }"
 
-    parts = (f'  "{name}": {written(value)}' for name, value in data.items())
+    parts = (f'  "{name}": {as_json(value)}' for name, value in data.items())
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
 
 

@@ -321,7 +321,7 @@ def test_distribution_factors_are_those_of_the_network_with_what_is_open(case118
     flows = np.asarray(factors.flows(case118, jnp.asarray(injection, jnp.float32)))
     assert flows[out] == 0.0
     np.testing.assert_allclose(flows[kept], expected @ injection, atol=2e-4)
-    row = np.asarray(factors.of_branch(case118, 50)) @ injection
+    row = np.asarray(factors.transfer_factors(case118, 50)) @ injection
     assert row == pytest.approx(flows[50], abs=2e-4)
 
 
