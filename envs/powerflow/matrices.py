@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeVar
 
-import chex
 import numpy as np
 import scipy.sparse
 
 from envs.case import grid as grid_lib
 
 _LEAST_REACTANCE_PU = 1e-6
-Complex = TypeVar("Complex", np.ndarray, chex.Array)
+Array = TypeVar("Array")  # of NumPy, or of JAX, which is not imported: workers start without it
 
 
 class BranchAdmittance(NamedTuple):
     """Two-port of each branch, complex `[n_branch]` in pu: I_from = yff V_from + yft V_to, …"""
 
-    yff: chex.Array
-    yft: chex.Array
-    ytf: chex.Array
-    ytt: chex.Array
+    yff: np.ndarray
+    yft: np.ndarray
+    ytf: np.ndarray
+    ytt: np.ndarray
 
-    def powers(self, v_from: Complex, v_to: Complex, base_mva: float) -> tuple[Complex, Complex]:
+    def powers(self, v_from: Array, v_to: Array, base_mva: float) -> tuple[Array, Array]:
         """Returns what enters each branch at the from and at the to end, complex `[n_branch]` MVA.
 
         Args:
