@@ -72,19 +72,19 @@ def _case(name: str, settings: Settings, say) -> dict:
 
 
 def _ours(env, batch: int, policy: str, settings: Settings) -> dict:
-    prepared = ours_env.prepare(env, batch, settings.length, policy, settings.seed)
-    taken = timing.measure(prepared.run, settings.repeats, settings.seconds)
-    reset = timing.measure(prepared.reset, 3, settings.seconds)
-    step_s = taken.median / prepared.steps
-    reset_s = reset.median / prepared.resets
+    rollout = ours_env.Rollout(env, batch, settings.length, policy, settings.seed)
+    taken = timing.measure(rollout.run, settings.repeats, settings.seconds)
+    reset = timing.measure(rollout.reset, 3, settings.seconds)
+    step_s = taken.median / rollout.steps
+    reset_s = reset.median / rollout.resets
     return {
         "policy": policy,
         "batch": batch,
         "seconds": dataclasses.asdict(taken),
         "steps_per_s": 1 / step_s,
         "reset_s": reset_s,
-        "steps_per_s_with_resets": 1 / (step_s + reset_s / prepared.horizon),
-        **prepared.report(),
+        "steps_per_s_with_resets": 1 / (step_s + reset_s / rollout.horizon),
+        **rollout.report(),
     }
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-
 import chex
 import flax.struct
 import jax
@@ -30,18 +27,6 @@ class _Loop:
     worst_mismatch: chex.Array  # largest mismatch of a step that was not terminated, pu
 
 
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A compiled rollout that goes on from where it stopped."""
-
-    run: Callable[[], None]  # steps the whole batch `length` times and waits for it
-    report: Callable[[], dict]  # of all runs so far
-    reset: Callable[[], None]  # makes `resets` fresh days and starts a grid in each
-    resets: int
-    steps: int  # environment steps of one run
-    horizon: int  # steps of an episode
-
-
 def check(case: str) -> None:
     """Raises a ValueError or FileNotFoundError where `case` is none; touches no device."""
     grid_env.check(options_lib.EnvOptions(case=case))
@@ -52,43 +37,85 @@ def make(case: str) -> grid_env.GridEnv:
     return grid_env.make(options_lib.EnvOptions(case=case))
 
 
-def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: int) -> Prepared:
-    """Returns `batch` grids, spread over the hours of their days, under `policy`.
+class Rollout:
+    """A batch of grids, spread over the hours of their days, that steps on from where it stopped.
 
     A grid that is done goes on at the start of the next day of a shared pool, within the step.
     """
-    pool_size = min(batch, _POOL)
-    sample = jax.jit(jax.vmap(env.sample_series))
-    pool = sample(jax.random.split(jax.random.PRNGKey(seed), pool_size))
-    day = jnp.arange(batch) % pool_size
-    rows = (jnp.arange(batch) * env.horizon) // batch
 
-    def start(day, row):
-        return env.start(series_lib.PooledTimeSeries(pool, day), row)
+    def __init__(self, env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: int):
+        """Makes the days; compiles nothing yet.
 
-    first = jax.jit(jax.vmap(start))(day, rows)
-    fresh = jax.jit(jax.vmap(start))(jnp.arange(pool_size), jnp.zeros(pool_size, jnp.int32))
-    first, fresh = restart.strong((first, fresh))
+        Args:
+          env: from `make`.
+          batch: grids stepped at once.
+          length: steps in one compiled call.
+          policy: one of `POLICIES`.
+          seed: of days and actions.
+        """
+        self.steps = batch * length  # environment steps of one run
+        self.resets = min(batch, _POOL)  # days that `reset` makes
+        self.horizon = env.horizon  # steps of an episode
+        self._env, self._policy = env, policy
+        count = spread.devices(batch)
+        self._part = batch // count  # grids on a device
+        day_keys = jax.random.split(jax.random.PRNGKey(seed), self.resets)
+        self._pool = jax.jit(jax.vmap(env.sample_series))(day_keys)
+        day = jnp.arange(batch) % self.resets
+        rows = (jnp.arange(batch) * env.horizon) // batch
+        start = jax.jit(jax.vmap(self._start))
+        fresh = start(jnp.arange(self.resets), jnp.zeros(self.resets, jnp.int32))
+        first, self._fresh = restart.strong((start(day, rows), fresh))
 
-    count = spread.devices(batch)
+        self._rollout = spread.over_devices(
+            lambda loop: jax.lax.scan(self._step, loop, length=length)[0], count, donate_argnums=0
+        )
+        keys, zero = jax.random.split(jax.random.PRNGKey(seed), count), jnp.zeros(count, jnp.int32)
+        loop = _Loop(first, day, keys, zero, zero, jnp.zeros(count))
+        # Leaves of their own, since they are donated.
+        self._loop = spread.put(jax.tree.map(jnp.copy, loop), count)
 
-    def act(key):
-        shape = (batch // count, env.layout.action_size)
-        if policy == "random":
+        few = spread.devices(self.resets)
+        self._fresh_days = spread.over_devices(jax.vmap(env.reset), few)
+        reset_keys = jax.random.split(jax.random.PRNGKey(seed + 1), self.resets)
+        self._reset_keys = spread.put(reset_keys, few)
+
+    def run(self) -> None:
+        """Steps the whole batch `length` times and waits for it."""
+        self._loop = jax.block_until_ready(self._rollout(self._loop))
+
+    def reset(self) -> None:
+        """Makes `resets` fresh days and starts a grid in each."""
+        jax.block_until_ready(self._fresh_days(self._reset_keys))
+
+    def report(self) -> dict:
+        """Returns what happened in all runs so far."""
+        return {
+            "episodes_ended": int(self._loop.ended.sum()),
+            "ended_early": int(self._loop.terminated.sum()),
+            "max_mismatch_pu": float(self._loop.worst_mismatch.max()),
+        }
+
+    def _start(self, day: chex.Array, row: chex.Array) -> grid_env.State:
+        return self._env.start(series_lib.PooledTimeSeries(self._pool, day), row)
+
+    def _act(self, key: chex.PRNGKey) -> chex.Array:
+        shape = (self._part, self._env.layout.action_size)
+        if self._policy == "random":
             return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
         return jnp.zeros(shape)
 
-    def step(loop: _Loop, _):
+    def _step(self, loop: _Loop, _) -> tuple[_Loop, None]:
         key, k_act = jax.random.split(loop.key[0])
         states = jax.vmap(
-            lambda state, action, day: env.transition(
-                state, action, series_lib.PooledTimeSeries(pool, day)
+            lambda state, action, day: self._env.transition(
+                state, action, series_lib.PooledTimeSeries(self._pool, day)
             )
-        )(loop.states, act(k_act), loop.day)
-        done, day = states.done, (loop.day + 1) % pool_size
+        )(loop.states, self._act(k_act), loop.day)
+        done, day = states.done, (loop.day + 1) % self.resets
         mismatch = jnp.where(states.terminated, 0.0, states.metrics["mismatch_pu"]).max()
         loop = _Loop(
-            states=restart.restarted(states, done, fresh, day),
+            states=restart.restarted(states, done, self._fresh, day),
             day=jnp.where(done, day, loop.day),
             key=key[None],
             ended=loop.ended + done.sum(),
@@ -96,30 +123,3 @@ def prepare(env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: i
             worst_mismatch=jnp.maximum(loop.worst_mismatch, mismatch),
         )
         return loop, None
-
-    rollout = spread.over_devices(
-        lambda loop: jax.lax.scan(step, loop, length=length)[0], count, donate_argnums=0
-    )
-    keys, zero = jax.random.split(jax.random.PRNGKey(seed), count), jnp.zeros(count, jnp.int32)
-    loop = _Loop(first, day, keys, zero, zero, jnp.zeros(count))
-    # Leaves of their own, since they are donated.
-    last = [spread.put(jax.tree.map(jnp.copy, loop), count)]
-
-    def run():
-        last[0] = jax.block_until_ready(rollout(last[0]))
-
-    few = spread.devices(pool_size)
-    fresh_days = spread.over_devices(jax.vmap(env.reset), few)
-    day_keys = spread.put(jax.random.split(jax.random.PRNGKey(seed + 1), pool_size), few)
-
-    def reset():
-        jax.block_until_ready(fresh_days(day_keys))
-
-    def report():
-        return {
-            "episodes_ended": int(last[0].ended.sum()),
-            "ended_early": int(last[0].terminated.sum()),
-            "max_mismatch_pu": float(last[0].worst_mismatch.max()),
-        }
-
-    return Prepared(run, report, reset, pool_size, batch * length, env.horizon)

@@ -22,13 +22,8 @@ _SEARCH_REPEATS = 3
 
 def main() -> None:
     """Measures, and writes one JSON object to standard output."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("problem")
-    parser.add_argument("answer")
+    parser = reporting.problem_parser(__doc__)
     parser.add_argument("--outages", type=reporting.numbers)
-    parser.add_argument("--tolerance", type=float)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--repeats", type=int)
     reporting.main(parser, measure)
 
 

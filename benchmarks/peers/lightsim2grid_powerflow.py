@@ -27,13 +27,8 @@ _REFACTOR = {"refactored at every step": 0, "kept for 4 steps": 1, "kept": 2}  #
 
 def main() -> None:
     """Measures, and writes one JSON object to standard output."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("problem")
-    parser.add_argument("answer")
+    parser = reporting.problem_parser(__doc__)
     parser.add_argument("--batches", type=reporting.numbers)
-    parser.add_argument("--tolerance", type=float)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--repeats", type=int)
     reporting.main(parser, measure)
 
 

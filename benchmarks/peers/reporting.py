@@ -20,6 +20,17 @@ def main(parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace]
     json.dump(report, sys.stdout)
 
 
+def problem_parser(text: str) -> argparse.ArgumentParser:
+    """Returns the parser of a program that solves a problem file, which `text` describes."""
+    parser = argparse.ArgumentParser(description=text)
+    parser.add_argument("problem")
+    parser.add_argument("answer")
+    parser.add_argument("--tolerance", type=float)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--repeats", type=int)
+    return parser
+
+
 def numbers(text: str) -> list[int]:
     """Returns the numbers of a list with commas: an argument's `type`."""
     return [int(number) for number in text.split(",")]

@@ -164,10 +164,10 @@ def test_a_batch_is_divided_in_equal_parts(batch, count):
 
 def test_steps_on_two_devices_are_those_on_one(monkeypatch):
     env = ours_env.make("case14")
-    both = ours_env.prepare(env, 4, 3, "do_nothing", seed=0)
+    both = ours_env.Rollout(env, 4, 3, "do_nothing", seed=0)
     both.run()
     monkeypatch.setattr(spread, "devices", lambda batch: 1)
-    alone = ours_env.prepare(env, 4, 3, "do_nothing", seed=0)
+    alone = ours_env.Rollout(env, 4, 3, "do_nothing", seed=0)
     alone.run()
     one, two = alone.report(), both.report()
     assert one["max_mismatch_pu"] == pytest.approx(two["max_mismatch_pu"], rel=1e-3)
