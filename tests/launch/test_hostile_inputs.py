@@ -31,7 +31,7 @@ class Server:
 
     def __init__(self, command):
         self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "command_server.py"), command],
+            [sys.executable, str(ROOT / "tests" / "support" / "command_server.py"), command],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
             env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))},
         )  # fmt: skip
@@ -46,7 +46,7 @@ class Server:
         self._process.communicate()
 
 
-def verdict(asked, done):
+def verdict(attempt, done):
     """Returns what is wrong with what a command did, or none."""
     accepted = done["code"] in (0, command_server.ACCEPTED)
     lines = done["err"].splitlines()
@@ -54,10 +54,10 @@ def verdict(asked, done):
         return "hang"
     if "Traceback" in done["err"] + done["out"] or done["code"] < 0:
         return "traceback"
-    if asked.refused is False:
+    if attempt.refused is False:
         return None if accepted else "wrong exit"
     if accepted:
-        return "silent acceptance" if asked.refused else None
+        return "silent acceptance" if attempt.refused else None
     if done["code"] != 2:
         return "wrong exit"
     refusal = [line for line in lines if line.startswith(LINES[0])]
@@ -65,7 +65,7 @@ def verdict(asked, done):
     if len(refusal) != 1 or len(done["err"]) > LONGEST or others:
         return "not one line"
     plain = refusal[0].encode(errors="backslashreplace").decode()
-    names = [" ".join(name.split()) for name in asked.names]
+    names = [" ".join(name.split()) for name in attempt.names]
     if not any(name.encode(errors="backslashreplace").decode() in plain for name in names):
         return "unnamed"
     return None
@@ -78,12 +78,12 @@ def campaign(tmp_path_factory):
     servers = {name: Server(name) for name in (*hostile_inputs.MODULES, "files")}
     outcomes = []
     only = os.environ.get("HOSTILE")  # kinds, to look into some
-    for asked in hostile_inputs.all_inputs(folder, servers):
-        if only and not re.search(only, asked.kind):
+    for attempt in hostile_inputs.all_inputs(folder, servers):
+        if only and not re.search(only, attempt.kind):
             continue
         here = folder / f"here{len(outcomes)}"  # Nothing is there from before.
         here.mkdir()
-        outcomes.append((asked, servers[asked.command].run(asked.argv, here)))
+        outcomes.append((attempt, servers[attempt.command].run(attempt.argv, here)))
     for server in servers.values():
         server.close()
     return outcomes
@@ -92,14 +92,14 @@ def campaign(tmp_path_factory):
 def test_no_input_ends_in_a_traceback_a_hang_a_wrong_exit_or_silent_acceptance(campaign):
     wrong = collections.defaultdict(list)
     table = collections.defaultdict(collections.Counter)
-    for asked, done in campaign:
-        found = verdict(asked, done)
+    for attempt, done in campaign:
+        fault = verdict(attempt, done)
         state = "accepted" if done["code"] in (0, command_server.ACCEPTED) else "refused"
-        table[asked.kind][found or state] += 1
-        if found:
+        table[attempt.kind][fault or state] += 1
+        if fault:
             said = done["err"].strip().splitlines() or [""]
             last = said[0] if said[0].startswith(LINES) else said[-1]
-            wrong[found].append(f"{asked.command} {str(asked.argv)[:200]}: {last[:300]}")
+            wrong[fault].append(f"{attempt.command} {str(attempt.argv)[:200]}: {last[:300]}")
     for kind, counts in table.items():
         print(f"{kind:28} {dict(counts)}")
     counts = {kind: len(cases) for kind, cases in wrong.items()}
@@ -114,19 +114,21 @@ def test_no_input_ends_in_a_traceback_a_hang_a_wrong_exit_or_silent_acceptance(c
 def test_a_process_of_its_own_says_the_same(campaign, tmp_path):
     rng = random.Random(hostile_inputs.SEED)
     by_command = collections.defaultdict(list)
-    for asked, done in campaign:
+    for attempt, done in campaign:
         if (
             done["code"] not in (None, command_server.ACCEPTED)
-            and asked.command in hostile_inputs.MODULES
+            and attempt.command in hostile_inputs.MODULES
         ):
-            by_command[asked.command].append((asked, done))
+            by_command[attempt.command].append((attempt, done))
     for command, outcomes in by_command.items():
-        for asked, expected in rng.sample(outcomes, min(6, len(outcomes))):
+        for attempt, expected in rng.sample(outcomes, min(6, len(outcomes))):
             done = subprocess.run(
-                [sys.executable, "-m", hostile_inputs.MODULES[command], *asked.argv], cwd=tmp_path,
-                capture_output=True, check=False,
+                [sys.executable, "-m", hostile_inputs.MODULES[command], *attempt.argv],
+                cwd=tmp_path, capture_output=True, check=False,
                 env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))},
             )  # fmt: skip
-            assert done.returncode == expected["code"], (asked.argv, done.stderr)
-            if asked.kind != "help":
-                assert done.stderr.decode(errors="backslashreplace") == expected["err"], asked.argv
+            assert done.returncode == expected["code"], (attempt.argv, done.stderr)
+            if attempt.kind != "help":
+                assert done.stderr.decode(errors="backslashreplace") == expected["err"], (
+                    attempt.argv
+                )

@@ -1,6 +1,6 @@
 """Runs one command over and over, each time in a fork of a process that has imported it.
 
-    python tests/command_server.py COMMAND
+    python tests/support/command_server.py COMMAND
 
 A line of JSON on standard input, `{"argv": […], "cwd": …}`, is answered by one on standard output:
 `code` (`ACCEPTED` where the work would begin; none where it took too long), `out`, `err` and
@@ -43,7 +43,7 @@ def local():
 
 
 def evaluate():
-    for name in ("evaluation_request", "bench.machine"):
+    for name in ("evaluation_request", "host.machine"):
         importlib.import_module(f"launch.{name}")
     importlib.import_module("evaluation.report.compare")
     module = importlib.import_module("launch.evaluate")
@@ -108,12 +108,12 @@ def flags_of(module) -> dict[str, list[str]]:
     """Returns kind and help of the flags that the command lists, by name."""
     from absl import flags
 
-    found = {}
+    flags_by_name = {}
     names = [module.__name__, "launch.experiment_flags"]
     for flag in [f for name in names for f in flags.FLAGS.get_key_flags_for_module(name)]:
         text = f"{flag.help} {getattr(flag.parser, 'syntactic_help', '')}"
-        found[flag.name] = [flag.flag_type(), text]
-    return found
+        flags_by_name[flag.name] = [flag.flag_type(), text]
+    return flags_by_name
 
 
 def run(main, argv, cwd) -> dict:
