@@ -24,7 +24,7 @@ class Latency(NamedTuple):
 
 
 class Recorder:
-    """Keeps the first states of a batch's first grid, while it lives: for `episodes.Player`."""
+    """Keeps the first states of a batch's first episode, for `episodes.Player`."""
 
     def __init__(self):
         """Starts empty."""

@@ -89,7 +89,7 @@ class _Bound(TypedDict):
 
 
 class FolderError(RuntimeError):
-    """The folder holds something else; the message names it and says what to do."""
+    """The folder is of something else; the message names it and says what to do."""
 
 
 class Folder:

@@ -8,7 +8,7 @@
 (Cain, O'Neill and Castillo, History of Optimal Power Flow and Formulations, FERC 2012; the problem
 that PGLib-OPF's objectives are of. θ are angles of buses, so that a phase shift is not subtracted:
 MATPOWER manual, table B-3). Few limits of branches bind: those that never come near are left out of
-the first program, and a solution that passes one of them is found again with all. Where no point
+the first program, and a solution that passes one of them is solved again with all. Where no point
 keeps every limit, prices on what is beyond take their place (`elastic`).
 """
 

@@ -59,7 +59,7 @@ class Memory(NamedTuple):
     """What one decision leaves to the next."""
 
     watched: dc_program.Watched  # limits that are in the program from the start
-    tightened_mva: np.ndarray  # `[n_branch]` by which AC flows asked for lower limits
+    tightened_mva: np.ndarray  # `[n_branch]` by which AC flows lower the limits
     value: float  # of stored energy, $/MWh
 
 

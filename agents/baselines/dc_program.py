@@ -83,7 +83,7 @@ class _Limit(NamedTuple):
 
 
 class Program:
-    """The programs of one grid over periods of given lengths."""
+    """The programs of one grid over periods of certain lengths."""
 
     def __init__(
         self,
@@ -252,7 +252,7 @@ class Program:
         return moved + (x[self._at["short"]] - x[self._at["surplus"]]) * share
 
     def _limit(self, period: Period, share, m: int, k: int, limit: float, undecided: float):
-        """Returns the limit of branch k in period m, given its flow if nothing is decided."""
+        """Returns the limit of branch k in period m, `undecided` its flow if nothing is decided."""
         factor = period.topology.transfer_factors(k)
         columns = m * self._width + np.arange(self._bus.size + 2)
         of_share = factor @ share

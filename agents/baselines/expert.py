@@ -154,7 +154,7 @@ class _Operator:
         return (1.0 - jnp.clip(share.min(), 0.0, 1.0)) * shift
 
     def _relief(self, factors, flows, shift, reach: _Reach, chosen, beyond):
-        """Returns what the chosen devices move for the fullest branch, if it is above `beyond`."""
+        """Returns shifts of chosen devices that relieve the most loaded branch above `beyond`."""
         worst = flows.rho.argmax()
         factor = factors.transfer_factors(self._env.grid, worst)[self.bus]
         factor = factor * jnp.sign(flows.p_mw[worst])

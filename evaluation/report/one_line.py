@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import markupsafe
 import numpy as np
@@ -20,6 +21,32 @@ _SIZES = {11.0: "large", 4.5: "medium", 3.0: "small", 1.7: "tiny"}  # what the s
 _MOST_LOADED, _EXTREME, _OUT = 3, 1, 6
 _WORTH = 0.8  # a loading below this needs no label
 _CLASSES = {events.OUTAGE: "outage", events.TRIPPED: "tripped", events.OPENED: "opened"}
+
+
+class _Scene(NamedTuple):
+    """What is drawn of a step, and where."""
+
+    grid: grid_lib.Grid
+    at: np.ndarray  # `[n_bus, 2]`
+    ends: np.ndarray  # `(x1, y1, x2, y2)` of each branch `[n_branch, 4]`
+    vm_pu: np.ndarray  # `[n_bus]`
+    energised: np.ndarray  # bool `[n_bus]`
+    rho: np.ndarray  # `[n_branch]` loading, zero of what carries nothing
+    why: np.ndarray  # `[n_branch]`, see `events.service`
+
+    @property
+    def radius(self) -> float:
+        """The radius of a bus."""
+        return next(radius for radius, most in _MOST.items() if self.grid.n_bus <= most)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether every bus has its number."""
+        return self.grid.n_bus <= _NUMBERED
+
+    def middle(self, branch: int) -> np.ndarray:
+        """Returns the middle of a branch `[2]`."""
+        return 0.5 * (self.ends[branch, :2] + self.ends[branch, 2:])
 
 
 def diagram(
@@ -45,14 +72,12 @@ def diagram(
     level = np.digitize(rho, LOADINGS)
     for number in range(len(LOADINGS) + 1):
         canvas.rules(ends[closed & ~cut_off & (level == number)], f"load{number}")
-    radius = _radius(grid.n_bus)
+    scene = _Scene(grid, at, ends, vm, energised, np.where(closed & ~cut_off, rho, 0.0), why)
     for reason, name in _CLASSES.items():
         canvas.rules(ends[why == reason], name)
-        _marks(canvas, ends[why == reason], name, radius)
-    _buses(canvas, grid, at, vm, energised, radius)
-    _labels(
-        canvas, grid, at, ends, vm, energised, np.where(closed & ~cut_off, rho, 0.0), why, radius
-    )
+        _marks(canvas, ends[why == reason], name, scene.radius)
+    _buses(canvas, scene)
+    _labels(canvas, scene)
     return canvas.markup()
 
 
@@ -91,10 +116,6 @@ def _ends(grid: grid_lib.Grid, at: np.ndarray) -> np.ndarray:
     return np.concatenate([at[first] + aside, at[second] + aside], 1)
 
 
-def _radius(n_bus: int) -> float:
-    return next(radius for radius, most in _MOST.items() if n_bus <= most)
-
-
 def _marks(canvas: svg.Canvas, ends: np.ndarray, name: str, radius: float) -> None:
     """Marks branches in their middles: a cross for a trip, a square for an outage, else a ring."""
     size = max(5.0, 0.6 * radius)
@@ -110,20 +131,20 @@ def _marks(canvas: svg.Canvas, ends: np.ndarray, name: str, radius: float) -> No
         canvas.shape(path, f"mark {name}mark")
 
 
-def _buses(canvas, grid, at, vm, energised, radius: float) -> None:
-    bus = grid.bus
+def _buses(canvas: svg.Canvas, scene: _Scene) -> None:
+    bus, at, vm, energised = scene.grid.bus, scene.at, scene.vm_pu, scene.energised
     share = (vm - bus.vm_min_pu) / np.maximum(bus.vm_max_pu - bus.vm_min_pu, 1e-9)
     # Within rounding of a limit is within it.
     level = np.digitize(share, (-1e-4, *_VOLTAGES, 1.0001))
-    unit = grid.capacity_mw > 0
-    size = _SIZES[radius]
+    unit = scene.grid.capacity_mw > 0
+    size = _SIZES[scene.radius]
     canvas.dots(at, f"bus {size} halo")
     for number in range(5):
         for cap, which in (("", ~unit), (" unit", unit)):
             canvas.dots(at[energised & (level == number) & which], f"bus {size} volt{number}{cap}")
     canvas.dots(at[~energised], f"bus {size} hollow")
     canvas.dots(at[~energised], f"bus {size} inside")
-    if grid.n_bus <= _NUMBERED:
+    if scene.numbered:
         for number, (x, y) in enumerate(at):
             strong = " strong" if level[number] in (0, 4) else ""
             shade = f"number{strong}" if energised[number] else "number gone"
@@ -134,30 +155,30 @@ def _ring(x: float, y: float, r: float) -> str:
     return f"M{x - r:.1f} {y:.1f}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0"
 
 
-def _labels(canvas, grid, at, ends, vm, energised, rho, why, radius: float) -> None:
+def _labels(canvas: svg.Canvas, scene: _Scene) -> None:
     """Labels the most loaded branches, extreme voltages and outages, where there is room."""
-    ids, placed = grid.bus.id, [tuple(point) for point in at] if grid.n_bus <= _NUMBERED else []
+    grid, at, vm, rho = scene.grid, scene.at, scene.vm_pu, scene.rho
+    placed = [tuple(point) for point in at] if scene.numbered else []
     labels: list[tuple[np.ndarray, str, str]] = []
     called: list[int] = []
     for branch in np.argsort(-rho)[:_MOST_LOADED]:
         if rho[branch] >= _WORTH:
-            middle = 0.5 * (ends[branch, :2] + ends[branch, 2:])
-            labels.append((middle, f"{100 * rho[branch]:.0f} %", "call"))
-    if energised.any():
-        lowest = np.argsort(np.where(energised, vm, np.inf))[:_EXTREME]
-        highest = np.argsort(np.where(energised, -vm, np.inf))[:_EXTREME]
+            labels.append((scene.middle(branch), f"{100 * rho[branch]:.0f} %", "call"))
+    if scene.energised.any():
+        lowest = np.argsort(np.where(scene.energised, vm, np.inf))[:_EXTREME]
+        highest = np.argsort(np.where(scene.energised, -vm, np.inf))[:_EXTREME]
         called = [*lowest, *highest]
         for bus in called:
-            number = "" if grid.n_bus <= _NUMBERED else f"bus {ids[bus]}: "
+            number = "" if scene.numbered else f"bus {grid.bus.id[bus]}: "
             labels.append((at[bus], f"{number}{vm[bus]:.3f} pu", "call"))
-    if grid.n_bus > _NUMBERED:
-        for branch in np.flatnonzero(why != events.CLOSED)[:_OUT]:
-            middle = 0.5 * (ends[branch, :2] + ends[branch, 2:])
-            labels.append((middle, events.branch_name(grid, int(branch)), "call out"))
+    if not scene.numbered:
+        for branch in np.flatnonzero(scene.why != events.CLOSED)[:_OUT]:
+            name = events.branch_name(grid, int(branch))
+            labels.append((scene.middle(branch), name, "call out"))
     rings = [at[number] for number in called]
-    canvas.shape("".join(_ring(x, y, radius + 3.5) for x, y in rings), "ring")
+    canvas.shape("".join(_ring(x, y, scene.radius + 3.5) for x, y in rings), "ring")
     for point, words, name in labels:
-        x, y = _free(point, len(words), placed, radius)
+        x, y = _free(point, len(words), placed, scene.radius)
         placed.append((x, y))
         canvas.text(x, y + 4.5, words, name, "middle")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import jinja2
 
@@ -176,9 +175,22 @@ def _bound(summary: summary_lib.Summary) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _replay(summary: summary_lib.Summary) -> list[dict[str, Any]]:
+def _replay(summary: summary_lib.Summary) -> list[tuple[str, ...]]:
+    """Returns of each replayed day whose it is, and how far the other simulator disagrees."""
     return [
-        {**entry, "place": wording.scenario(entry["scenario"], entry["level"])}
+        (
+            wording.scenario(entry["scenario"], entry["level"]),
+            wording.title(entry["controller"]),
+            str(entry["episode"] + 1),
+            str(entry["steps"]),
+            f"{entry['vm_pu']:.1e}",
+            f"{entry['va_rad']:.1e}",
+            f"{entry['flow_mva']:.3f}",
+            f"{100 * entry['flow_share']:.3f}",
+            f"{entry['cost_usd']:.2f}",
+            f"{100 * entry['cost_share']:.4f}",
+            str(entry["unsolved"]),
+        )
         for entry in summary.get("replay") or []
     ]
 

@@ -1,4 +1,4 @@
-"""How long decisions take: of a grid that lives, set up before."""
+"""How long decisions take: of a grid whose episode goes on, set up before."""
 
 import time
 

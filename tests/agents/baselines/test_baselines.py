@@ -225,9 +225,9 @@ def test_reconnect_brings_back_dead_buses_first_and_leaves_the_series_its_own(fu
     for k in out:
         taken = opened.available.at[:, np.setdiff1d(out, k)].set(False)
         assert ask(branch=opened.replace(available=taken)) == [k]
-    # One end of the last is dead: 13 is the branch from bus 7 to bus 8 of the file.
-    dead = states.vm_pu.at[:, branch.to_bus[13]].set(0.0)
-    assert ask(vm_pu=dead) == [13] and ask() != [13]
+    # One end of the last is de-energised: 13 is the branch from bus 7 to bus 8 of the file.
+    off = states.vm_pu.at[:, branch.to_bus[13]].set(0.0)
+    assert ask(vm_pu=off) == [13] and ask() != [13]
 
 
 @pytest.fixture(scope="module")
@@ -244,12 +244,12 @@ def overloaded(narrow, narrow_player, days):
 
 
 def _loaded(env, state, rho):
-    """The state with angles pulled together until the fullest branch is at `rho`."""
+    """The state with angles pulled together until the most loaded branch is at `rho`."""
     meter = sensitivity.Meter(env.grid)
-    fullest = lambda scale: float(
+    loading = lambda scale: float(
         meter(state.vm_pu[0], scale * state.va_rad[0], state.branch.closed[0]).rho.max()
     )
-    scale = scipy.optimize.brentq(lambda scale: fullest(scale) - rho, 0.2, 1.0, xtol=1e-4)
+    scale = scipy.optimize.brentq(lambda scale: loading(scale) - rho, 0.2, 1.0, xtol=1e-4)
     return state.replace(va_rad=scale * state.va_rad)
 
 
