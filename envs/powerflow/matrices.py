@@ -125,11 +125,13 @@ def jacobian(
     unit = voltage / np.where(vm_pu == 0, 1.0, vm_pu)
     by_vm = diagonal(voltage) @ (y_bus @ diagonal(unit)).conj() + diagonal(current.conj() * unit)
     by_angle, by_vm = by_angle.tocsc(), by_vm.tocsc()[:, pq].tocsr()
-    before, after = by_angle[:, :reference], by_angle[:, reference + 1 :]
-    slack = -share[:, None]
-    by_angle = lambda part, column: hstack([part(before), column, part(after)]).tocsc()[:, buses]
-    active = by_angle(lambda x: x.real, slack).tocsr()
-    reactive = by_angle(lambda x: x.imag, np.zeros_like(slack)).tocsr()
+
+    def with_slack(columns, of_slack):
+        before, after = columns[:, :reference], columns[:, reference + 1 :]
+        return hstack([before, of_slack[:, None], after]).tocsc()[:, buses].tocsr()
+
+    active = with_slack(by_angle.real, -share)
+    reactive = with_slack(by_angle.imag, np.zeros_like(share))
     return scipy.sparse.block_array(
         [[active[buses], by_vm.real[buses]], [reactive[pq], by_vm.imag[pq]]], format="csc"
     )
