@@ -1,6 +1,7 @@
 # make train   sets everything up, trains case14, and evaluates it beside doing nothing;
 #              make train CONFIG=case118 the same on 118 buses
-# make test    sets everything up and runs the tests (minutes; test-slow trains for longer)
+# make test    sets everything up and runs the quick tests, on every core up to four
+# make test-slow  runs the long ones: training, thousands of inputs, many operating points
 # make lint    formatting, style and imports
 # make cases   makes envs/case/cases and envs/case/fleets again, from PGLib's files
 # make peers   installs what `python -m launch.bench` compares with, in an environment of its own
@@ -22,7 +23,7 @@ train: $(VENV)/.runtime
 	$(PY) -m launch.evaluate --workdir=$(RUN)
 
 test: $(VENV)/.tools
-	$(PY) -m pytest
+	$(PY) -m pytest -n logical --maxprocesses=4 --dist=worksteal
 
 test-slow: $(VENV)/.tools
 	$(PY) -m pytest -m slow

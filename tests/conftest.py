@@ -1,6 +1,7 @@
-"""What tests share: two virtual devices, and the case14 environment."""
+"""What tests share: the case14 environment, how programs are compiled, and the last line."""
 
 import os
+import time
 
 # Before jax is imported anywhere.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -19,6 +20,44 @@ from envs.options import EnvOptions
 from launch.host import compilation
 
 compilation.use_cache()
+
+
+_STARTED = pytest.StashKey[float]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Lets quick tests compile quickly.
+
+    Most of their time goes into compiling programs that then run for milliseconds; without
+    optimisation XLA takes half as long. The processes that tests start inherit it. Slow tests, and
+    all tests with JAX_DISABLE_MOST_OPTIMIZATIONS=0, as in CI, run programs as users do.
+    """
+    config.stash[_STARTED] = time.monotonic()
+    if config.option.markexpr == "not slow":
+        quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", quick == "1")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session, exitstatus):
+    """Ends with a line that says what passed and how long it took."""
+    result = yield
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and not hasattr(config, "workerinput"):  # not in a process of xdist
+        passed, failed = (
+            sum(len(reporter.stats.get(name, ())) for name in names)
+            for names in (["passed"], ["failed", "error"])
+        )
+        minutes, seconds = divmod(round(time.monotonic() - config.stash[_STARTED]), 60)
+        kind = {"not slow": "quick ", "slow": "slow "}.get(config.option.markexpr, "")
+        reporter.write_line(
+            ("passed: " if exitstatus == 0 else f"FAILED: {failed:,}; passed: ")
+            + f"{passed:,} {kind}tests in {minutes} min {seconds} s"
+            + f" on {len(getattr(config.option, 'tx', None) or [0])} processes"
+        )
+    return result
 
 
 @pytest.fixture(scope="session")
