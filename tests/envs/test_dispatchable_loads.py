@@ -64,7 +64,7 @@ def start(env):
 
 @pytest.fixture(scope="module")
 def series(env):
-    return env.sample_series(jax.random.PRNGKey(0))
+    return jax.jit(env.sample_series)(jax.random.PRNGKey(0))
 
 
 def test_a_generator_that_can_only_draw_is_a_unit_without_capacity(grid, case14):

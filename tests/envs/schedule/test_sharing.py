@@ -10,9 +10,12 @@ import pytest
 from envs.schedule import schedule, sharing
 
 
+_compiled = jax.jit(sharing.share)
+
+
 def _share(target, low, high, weight, total):
     arrays = (jnp.asarray(x, jnp.float32) for x in (target, low, high, weight))
-    values, rest = sharing.share(*arrays, jnp.float32(total))
+    values, rest = _compiled(*arrays, jnp.float32(total))
     return np.asarray(values), float(rest)
 
 

@@ -22,8 +22,13 @@ def series(env):
     return jax.jit(env.sample_series)(jax.random.PRNGKey(0))
 
 
-def test_an_action_comes_back_from_what_it_asks_for(env, series):
-    state = env.start(series, 144)
+@pytest.fixture(scope="module")
+def start(env):
+    return jax.jit(env.start)
+
+
+def test_an_action_comes_back_from_what_it_asks_for(env, start, series):
+    state = start(series, 144)
     wanted = jax.random.uniform(jax.random.PRNGKey(1), (env.layout.action_size,), minval=-1.0)
     if "curtailment" in env.layout.action:
         # Giving up less than nothing is nothing.
@@ -45,22 +50,22 @@ def test_an_action_comes_back_from_what_it_asks_for(env, series):
     np.testing.assert_allclose(found, np.where(dark, 0.0, wanted), atol=2e-4)
 
 
-def test_nothing_asked_for_is_as_planned(env, series):
-    found = env.action_for(env.start(series), series, actions_lib.Targets())
+def test_nothing_asked_for_is_as_planned(env, start, series):
+    found = env.action_for(start(series, 0), series, actions_lib.Targets())
     np.testing.assert_array_equal(found, 0.0)
 
 
-def test_where_nothing_is_given_nothing_is_asked_for(env, series):
+def test_where_nothing_is_given_nothing_is_asked_for(env, start, series):
     calm = series.replace(renewable_mw=jnp.zeros_like(series.renewable_mw))
     none = actions_lib.Targets(
         renewable_mw=jnp.zeros(env.fleet.n_renewable), load_mw=calm.at(1).load_p_mw
     )
-    found = env.action_for(env.start(calm), calm, none)
+    found = env.action_for(start(calm, 0), calm, none)
     np.testing.assert_array_equal(found, 0.0)
 
 
-def test_targets_out_of_reach_are_the_nearest_action(env, series):
-    state, n = env.start(series), env.grid.n_gen
+def test_targets_out_of_reach_are_the_nearest_action(env, start, series):
+    state, n = start(series, 0), env.grid.n_gen
     found = env.action_for(state, series, actions_lib.Targets(unit_mw=jnp.full(n, 1e6)))
     units = np.flatnonzero(env.grid.gen.is_unit)
     np.testing.assert_array_equal(np.asarray(found)[env.layout.action["generator"]][units], 1.0)
@@ -83,16 +88,16 @@ def test_one_control_of_several_at_a_bus_moves_its_set_point(env, series):
         grid_env.Named(double, fleet, site, layout_lib.make(site, spec)), env.options
     )
     day = jax.jit(two.sample_series)(jax.random.PRNGKey(0))
-    state = two.start(day)
+    state = jax.jit(two.start)(day)
     bus = int(gen.bus[-1])
     target = state.vm_pu.at[bus].add(0.004)
     action = two.action_for(state, day, actions_lib.Targets(voltage_pu=target))
-    after = two.transition(state, action, day)
+    after = jax.jit(two.transition)(state, action, day)
     assert float(after.vm_pu[bus]) == pytest.approx(float(target[bus]), abs=1e-5)
 
 
-def test_cuts_are_of_what_was_asked_of_what_is_in_service(env, series):
-    state, n = env.start(series, 144), env.grid.n_gen
+def test_cuts_are_of_what_was_asked_of_what_is_in_service(env, start, series):
+    state, n = start(series, 144), env.grid.n_gen
     now, limits = series.at(state.t + 1), env.limits
     units = np.flatnonzero(env.grid.gen.is_unit)
 
