@@ -1,5 +1,6 @@
 """Generators that can only draw: read, planned, dispatched, balanced and paid as what they are."""
 
+import functools
 import json
 
 import jax
@@ -84,12 +85,16 @@ def test_no_shipped_case_has_one():
         assert not gen.p_min_mw[~gen.is_unit].any() and not gen.p_max_mw[~gen.is_unit].any()
 
 
+def _plan(make, grid, demand):
+    return np.asarray(jax.jit(functools.partial(make, grid))(jnp.asarray(demand, jnp.float32)))
+
+
 def test_a_plan_by_size_keeps_what_the_file_draws_while_units_have_room(grid):
     capacity = grid.gen.capacity_mw.sum()
     lowest = float(grid.gen.p_min_mw.sum())
     demand = np.array([lowest, -30.0, 100.0, 250.0, capacity + DRAWN, capacity - 10.0, capacity])
     drawn = [LEAST, -30.0, DRAWN, DRAWN, DRAWN, -10.0, 0.0]
-    plan = np.asarray(schedule.proportional(grid, jnp.asarray(demand, jnp.float32)))
+    plan = _plan(schedule.proportional, grid, demand)
     np.testing.assert_allclose(plan[:, LOAD], drawn, atol=0.01)
     np.testing.assert_allclose(plan.sum(1), demand, atol=0.02)
     np.testing.assert_allclose(plan[:, 0] * 59, plan[:, 1] * 340, atol=20)
@@ -107,7 +112,7 @@ def test_the_secured_plan_sums_to_its_demand(grid):
 def test_a_plan_by_cost_draws_while_the_price_is_below_the_benefit(grid):
     cheap = grid.gen.p_max_mw[0]
     demand = np.array([200.0, cheap - 45.0, cheap - 15.0, cheap + 5.0])
-    plan = np.asarray(schedule.merit_order(grid, jnp.asarray(demand, jnp.float32)))
+    plan = _plan(schedule.merit_order, grid, demand)
     np.testing.assert_allclose(plan[:, LOAD], [LEAST, LEAST, -15.0, 0.0], atol=0.1)
     np.testing.assert_allclose(plan.sum(1), demand, atol=0.05)
     prices = mpc.marginal_cost(grid.gen, demand)
@@ -118,7 +123,7 @@ def test_a_benefit_that_falls_with_what_is_drawn_is_followed_below_every_cost():
     gen = [jnp.asarray(x) for x in ([0.0, -50.0], [100.0, 0.0], [10.0, 8.0], [0.0, 0.1])]
     # All of it is drawn only where a MWh costs at most 8 + 2 · 0.1 · (−50) = −2 $.
     low, high, c1, c2 = gen
-    plan = schedule.cheapest(low, high, c1, c2, jnp.asarray(-50.0))
+    plan = jax.jit(schedule.cheapest)(low, high, c1, c2, jnp.asarray(-50.0))
     np.testing.assert_allclose(plan, [0.0, -50.0], atol=0.01)
 
 
@@ -245,8 +250,9 @@ def test_its_fleet_is_plain_and_a_file_may_call_it_a_pump(grid, tmp_path):
 
 def test_units_share_before_dispatchable_loads_give_way(grid):
     low, high = jnp.asarray(grid.gen.p_min_mw), jnp.asarray(grid.gen.p_max_mw)
+    by_size = jax.jit(functools.partial(schedule.by_size, grid.gen))
     for total, drawn in ((200.0, DRAWN), (390.0, -9.0), (420.0, 0.0), (-33.0, -33.0)):
-        power = schedule.by_size(grid.gen, low, high, jnp.asarray(total))
+        power = by_size(low, high, jnp.asarray(total))
         assert float(power[LOAD]) == pytest.approx(drawn, abs=0.01)
 
 
@@ -254,6 +260,6 @@ def test_case240_keeps_its_three_pumps():
     grid = matpower.read(CASE240)
     loads = grid.gen.is_dispatchable_load
     assert grid.gen.p_min_mw[loads].tolist() == [-1006.0, -510.0, -449.0]
-    plan = np.asarray(schedule.proportional(grid, jnp.asarray([144_000.0])))
+    plan = _plan(schedule.proportional, grid, [144_000.0])
     assert plan[0, loads].tolist() == [-503.0, -255.0, -224.5]
     assert plan.sum() == pytest.approx(144_000.0, rel=1e-6)

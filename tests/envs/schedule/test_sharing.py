@@ -9,7 +9,6 @@ import pytest
 
 from envs.schedule import schedule, sharing
 
-
 _compiled = jax.jit(sharing.share)
 
 
@@ -75,22 +74,27 @@ def test_random_problems_balance_and_move_together():
         assert np.ptp(multipliers) < 0.05 if between.any() else True
 
 
+def _plan(name, grid, *demand):
+    plan = jax.jit(lambda demand: schedule.SCHEDULES[name](grid, demand))
+    return np.asarray(plan(jnp.asarray(demand, jnp.float32)))
+
+
 def test_the_proportional_plan_loads_all_units_alike(case14):
-    plan = np.asarray(schedule.proportional(case14, jnp.array([100.0, 399.0])))
+    plan = _plan("proportional", case14, 100.0, 399.0)
     np.testing.assert_allclose(plan[0, :2], [100 * 340 / 399, 100 * 59 / 399], rtol=1e-4)
     np.testing.assert_allclose(plan[1, :2], [340, 59], rtol=1e-4)
     assert np.all(plan[:, 2:] == 0)
 
 
 def test_merit_order_runs_the_cheap_unit_first(case14):
-    plan = np.asarray(schedule.merit_order(case14, jnp.array([259.0, 360.0])))
+    plan = _plan("merit_order", case14, 259.0, 360.0)
     np.testing.assert_allclose(plan[:, :2], [[259, 0], [340, 20]], atol=0.05)
 
 
 def test_merit_order_equals_economic_dispatch_with_quadratic_costs(case14):
     c2 = np.array([0.05, 0.1, 0, 0, 0])
     grid = dataclasses.replace(case14, gen=dataclasses.replace(case14.gen, cost_c2=c2))
-    plan = np.asarray(schedule.merit_order(grid, jnp.array([300.0])))[0]
+    plan = _plan("merit_order", grid, 300.0)[0]
     # Equal marginal costs: 7.920951 + 0.1 p1 = 23.269494 + 0.2 (300 − p1).
     p1 = (23.269494 - 7.920951 + 60) / 0.3
     np.testing.assert_allclose(plan[:2], [p1, 300 - p1], atol=0.05)
@@ -98,7 +102,7 @@ def test_merit_order_equals_economic_dispatch_with_quadratic_costs(case14):
 
 @pytest.mark.parametrize("name", schedule.SCHEDULES)
 def test_every_plan_covers_demand_within_limits(case14, name):
-    demand = jnp.linspace(50, 390, 12)
-    plan = np.asarray(jax.jit(lambda d: schedule.SCHEDULES[name](case14, d))(demand))
+    demand = np.linspace(50, 390, 12)
+    plan = _plan(name, case14, *demand)
     np.testing.assert_allclose(plan.sum(1), demand, rtol=1e-4)
     assert np.all(plan <= case14.gen.p_max_mw + 1e-3) and np.all(plan >= -1e-3)
