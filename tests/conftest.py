@@ -9,6 +9,7 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 ).strip()
 
+import command_server
 import jax
 import pytest
 
@@ -58,6 +59,26 @@ def pytest_sessionfinish(session, exitstatus):
             + f" on {len(getattr(config.option, 'tx', None) or [0])} processes"
         )
     return result
+
+
+@pytest.fixture(scope="session")
+def refusal():
+    """What a command says to a mistake, on both streams: `refusal(command, *arguments)`.
+
+    Not in a process of its own, which would import everything each time, but in a fork of one.
+    """
+    servers = {}
+
+    def ask(command, *arguments):
+        if command not in servers:
+            servers[command] = command_server.Server(command)
+        done = servers[command].run(arguments)
+        assert done["code"] == 2 and "Traceback" not in done["err"], done
+        return done["out"], done["err"]
+
+    yield ask
+    for server in servers.values():
+        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ HOSTILE=REGEX in the environment plays only kinds that match.
 """
 
 import collections
-import json
 import os
 import pathlib
 import random
@@ -24,26 +23,6 @@ LEAST = 2000
 SOON_S = 20  # processor time until a refusal
 LONGEST = 2500  # characters of a refusal, however long the input
 LINES = ("error: ",)
-
-
-class Server:
-    """A command that takes inputs one after another."""
-
-    def __init__(self, command):
-        self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "support" / "command_server.py"), command],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))},
-        )  # fmt: skip
-        self.flags = json.loads(self._process.stdout.readline())
-
-    def run(self, argv, cwd):
-        self._process.stdin.write(json.dumps({"argv": argv, "cwd": str(cwd)}) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def close(self):
-        self._process.communicate()
 
 
 def verdict(attempt, done):
@@ -75,7 +54,7 @@ def verdict(attempt, done):
 def campaign(tmp_path_factory):
     """Every input with what became of it."""
     folder = tmp_path_factory.mktemp("hostile")
-    servers = {name: Server(name) for name in (*hostile_inputs.MODULES, "files")}
+    servers = {name: command_server.Server(name) for name in (*hostile_inputs.MODULES, "files")}
     outcomes = []
     only = os.environ.get("HOSTILE")  # kinds, to look into some
     for attempt in hostile_inputs.all_inputs(folder, servers):

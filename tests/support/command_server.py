@@ -15,12 +15,14 @@ import os
 import pathlib
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import types
 
+ROOT = pathlib.Path(__file__).parents[1]
 ACCEPTED = 77
 CPU_S, WALL_S = 30, 150  # of one input; the machine may be busy with other work
 _MEMORY = 12 * 2**30
@@ -160,6 +162,27 @@ def run(main, argv, cwd) -> dict:
 def _cpu(process: int) -> float:
     fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """The other end: a command that takes inputs one after another."""
+
+    def __init__(self, command):
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, command],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))},
+        )  # fmt: skip
+        self.flags = json.loads(self._process.stdout.readline())
+
+    def run(self, argv, cwd=ROOT) -> dict:
+        argv = [os.fspath(each) for each in argv]
+        self._process.stdin.write(json.dumps({"argv": argv, "cwd": str(cwd)}) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def close(self):
+        self._process.communicate()
 
 
 def main() -> None:
