@@ -21,6 +21,9 @@ from envs.options import EnvOptions
 from launch.host import compilation
 
 compilation.use_cache()
+# Tests compile many programs that are too small for the cache otherwise; a third of the time of the
+# next run is theirs.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 _STARTED = pytest.StashKey[float]()

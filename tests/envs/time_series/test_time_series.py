@@ -102,7 +102,8 @@ def test_every_leaf_has_its_shape_and_is_finite(case14, fleet, days):
 
 def test_splits_and_short_episodes_work_on_any_horizon(case14, fleet):
     short = dataclasses.replace(OPTIONS, horizon_steps=1, step_minutes=60)
-    series = synthetic.sample(jax.random.PRNGKey(0), case14, fleet, short, "test")
+    sample = jax.jit(lambda key: synthetic.sample(key, case14, fleet, short, "test"))
+    series = sample(jax.random.PRNGKey(0))
     assert series.load_p_mw.shape == (2, case14.loads.size) and int(series.day) % 10 == 9
 
 
