@@ -9,9 +9,9 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 ).strip()
 
-import command_server
 import jax
 import pytest
+from support import command_server
 
 from agents import networks as networks_lib
 from agents.options import TeamOptions

@@ -22,7 +22,7 @@ import time
 import traceback
 import types
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 ACCEPTED = 77
 CPU_S, WALL_S = 30, 150  # of one input; the machine may be busy with other work
 _MEMORY = 12 * 2**30
