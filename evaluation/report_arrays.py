@@ -76,7 +76,7 @@ def extract(
         "va_rad": one(recording.va_rad),
         "bus_p_mw": one(recording.detail.bus_p_mw),
         "bus_q_mvar": one(recording.detail.bus_q_mvar),
-        "setpoint_pu": one(recording.detail.asked.vm_setpoint_pu),
+        "setpoint_pu": one(recording.detail.feasible.vm_setpoint_pu),
         "pv": one(recording.detail.pv),
         "rho": one(recording.detail.rho),
         "closed": one(recording.detail.closed),

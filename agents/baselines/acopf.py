@@ -168,11 +168,8 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
 def _next(env: grid_env.GridEnv, state: grid_env.State, series: series_lib.TimeSeries) -> Situation:
     """Returns the situation of one grid in its next step."""
     now, limits = series.at(state.t + 1), env.limits
-    gen_on = now.gen_status == series_lib.IN_SERVICE
     idle = actions_lib.read(env.layout, env.site, jnp.zeros(env.layout.action_size))
-    feasible = actions_lib.project(
-        limits, idle, now, state.gen_p_mw, gen_on, state.vm_pu, state.energy_mwh
-    )
+    feasible = actions_lib.project(limits, idle, now, state)
     branch = switching.advance(
         state.branch, now.branch_status, recloses=env.options.protection.recloses
     )
@@ -180,9 +177,8 @@ def _next(env: grid_env.GridEnv, state: grid_env.State, series: series_lib.TimeS
     connected = 1.0 - state.frequency.shed_share
     return Situation(
         now.load_p_mw * connected, now.load_q_mvar * connected, now.renewable_mw,
-        jnp.where(gen_on, state.condenser_mw, 0.0), gen_on,
-        feasible.gen_low_mw, feasible.gen_high_mw,
-        feasible.vm_setpoint_pu,
+        jnp.where(now.gen_in_service, state.condenser_mw, 0.0), now.gen_in_service,
+        feasible.gen_low_mw, feasible.gen_high_mw, feasible.vm_setpoint_pu,
         jnp.where(off, limits.vm_min_pu, state.vm_pu - limits.voltage_ramp),
         jnp.where(off, limits.vm_max_pu, state.vm_pu + limits.voltage_ramp),
         branch.closed, connected,

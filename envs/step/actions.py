@@ -1,4 +1,4 @@
-"""What a controller asks for, and what limits, ramps and stored energy let it have."""
+"""The action of a step: what a controller requests, and what of it limits and ramps let it have."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.powerflow import base_point
-from envs.step import layout as layout_lib
 from envs.step import storage
+from envs.step.layout import Layout, Site, voltage_controls
 from envs.step.options import StepOptions
+from envs.step.state import State
 from envs.time_series import series as series_lib
 
 VOLTAGE_SWING_PU = 0.02  # how far set-points fall from full load to none; a choice
 
 
-class Wanted(NamedTuple):
+class RequestedAction(NamedTuple):
     """An action by kind of control, each in [−1, 1]; zero where the layout has no such control."""
 
     unit_power: chex.Array  # `[n_gen]`, zero for condensers
@@ -41,8 +42,8 @@ class Targets(NamedTuple):
     switch: chex.Array | None = None  # `[n_branch]` −1 to open, 1 to close, 0 to leave
 
 
-class Asked(NamedTuple):
-    """What a step is asked for after projection, physical units."""
+class FeasibleAction(NamedTuple):
+    """What a step dispatches after projection, physical units."""
 
     gen_target_mw: chex.Array  # `[n_gen]` within `gen_low_mw` and `gen_high_mw`
     gen_low_mw: chex.Array  # `[n_gen]` what limits and ramps allow
@@ -53,9 +54,9 @@ class Asked(NamedTuple):
     storage_mw: chex.Array  # `[n_storage]` positive when discharging
     vm_setpoint_pu: chex.Array  # `[n_bus]`
     moved_load_mw: chex.Array
-    cut_unit_mw: chex.Array  # how far ramps moved what units in service were asked for
-    cut_storage_mw: chex.Array  # how far stored energy moved what batteries were asked for
-    cut_voltage_pu: chex.Array  # how far ramps moved the set-points that were asked for, the most
+    cut_unit_mw: chex.Array  # how far ramps moved the targets of units in service
+    cut_storage_mw: chex.Array  # how far stored energy moved the targets of batteries
+    cut_voltage_pu: chex.Array  # how far ramps moved requested set-points, the most
 
 
 class Limits(NamedTuple):
@@ -96,7 +97,7 @@ def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: StepOptions) ->
     )
 
 
-def read(layout: layout_lib.Layout, site: layout_lib.Site, action: chex.Array) -> Wanted:
+def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
     """Returns `action` `[action_size]` by kind of control."""
     grid, fleet = site.grid, site.fleet
 
@@ -110,7 +111,7 @@ def read(layout: layout_lib.Layout, site: layout_lib.Site, action: chex.Array) -
     load = (
         jnp.zeros(grid.loads.size).at[site.controllable].set(part("load", site.controllable.size))
     )
-    return Wanted(
+    return RequestedAction(
         unit_power=jnp.where(is_unit, generator, 0.0),
         voltage=voltage,
         load=load,
@@ -121,8 +122,8 @@ def read(layout: layout_lib.Layout, site: layout_lib.Site, action: chex.Array) -
 
 
 def write(
-    layout: layout_lib.Layout,
-    site: layout_lib.Site,
+    layout: Layout,
+    site: Site,
     limits: Limits,
     now: series_lib.TimeSeries,
     targets: Targets,
@@ -147,7 +148,7 @@ def write(
         scheduled = _voltage_setpoint(limits, voltage, now)
         share = _share(targets.voltage_pu, scheduled, limits.vm_min_pu, limits.vm_max_pu)
         # Controls at one bus add up: the first that the layout has takes it all.
-        able = layout_lib.voltage_controls(layout, grid)
+        able = voltage_controls(layout, grid)
         first = np.isin(np.arange(grid.n_gen), able[np.unique(grid.gen.bus[able], True)[1]])
         voltage = jnp.where(first, share[grid.gen.bus], 0.0)
     is_unit = jnp.asarray(grid.gen.is_unit)
@@ -167,13 +168,13 @@ def write(
     if targets.storage_mw is not None:
         rated = jnp.asarray(fleet.storage.p_max_mw, jnp.float32)
         parts["storage"] = targets.storage_mw / _not_zero(rated)
-    asked = [parts[name] for name in layout.action]
-    return jnp.clip(jnp.concatenate(asked), -1.0, 1.0).astype(jnp.float32)
+    action = jnp.concatenate([parts[name] for name in layout.action])
+    return jnp.clip(action, -1.0, 1.0).astype(jnp.float32)
 
 
-def _change(target, given):
-    """Returns by which share `target` is more than `given`; nothing where nothing is given."""
-    return (target - given) / _not_zero(given)
+def _change(target, available):
+    """Returns by which share `target` is more than `available`, zero where that is nothing."""
+    return (target - available) / _not_zero(available)
 
 
 def _share(target, middle, low, high):
@@ -189,65 +190,60 @@ def _not_zero(x):
 
 def project(
     limits: Limits,
-    wanted: Wanted,
+    requested: RequestedAction,
     now: series_lib.TimeSeries,
-    gen_p_mw: chex.Array,
-    gen_on: chex.Array,
-    vm_pu: chex.Array,
-    energy_mwh: chex.Array,
+    before: State,
     *,
     free: bool = False,
-) -> Asked:
-    """Returns what of `wanted` can be done in a step.
+) -> FeasibleAction:
+    """Returns what of `requested` can be done in a step.
 
     Args:
       limits: of grid and fleet.
-      wanted: the action.
+      requested: the action.
       now: the row of the time series that the step applies.
-      gen_p_mw: power of the generators before the step `[n_gen]`.
-      gen_on: bool `[n_gen]`, generators in service.
-      vm_pu: voltages before the step `[n_bus]`, where held the set-points.
-      energy_mwh: stored before the step `[n_storage]`.
+      before: the state before the step.
       free: whether ramps do not count, as at the start of an episode.
     """
+    gen_on, vm_pu = now.gen_in_service, before.vm_pu
     # Loads move at constant power factor.
-    factor = 1.0 + limits.load_share * wanted.load
+    factor = 1.0 + limits.load_share * requested.load
     load_p, load_q = now.load_p_mw * factor, now.load_q_mvar * factor
 
     # A unit's action is linear from Pmin to the plan and from the plan to Pmax.
     plan, p_min, p_max = now.plan_p_mw, limits.p_min_mw, limits.p_max_mw
-    reach = jnp.where(wanted.unit_power > 0, p_max - plan, plan - p_min)
-    target = plan + wanted.unit_power * reach
+    reach = jnp.where(requested.unit_power > 0, p_max - plan, plan - p_min)
+    target = plan + requested.unit_power * reach
     if free:
         low, high = p_min, p_max
     else:
-        low, high = within_ramps(limits, gen_p_mw)
+        low, high = within_ramps(limits, before.gen_p_mw)
     low, high = jnp.where(gen_on, low, 0.0), jnp.where(gen_on, high, 0.0)
     reached = jnp.clip(target, low, high)
 
-    share = jnp.clip(-wanted.curtailment, 0.0, 1.0)
+    share = jnp.clip(-requested.curtailment, 0.0, 1.0)
     rated = jnp.asarray(limits.storage.p_max_mw, jnp.float32)
-    storage_wanted = wanted.storage * rated
-    given = storage.project(limits.storage, energy_mwh, storage_wanted, limits.dt_h)
-    wished = setpoint = _voltage_setpoint(limits, wanted.voltage, now)
+    storage_target = requested.storage * rated
+    storage_mw = storage.project(limits.storage, before.energy_mwh, storage_target, limits.dt_h)
+    requested_setpoint = setpoint = _voltage_setpoint(limits, requested.voltage, now)
     if not free:
-        # A bus that was dead is energised at the set-point.
+        # A bus that was de-energised comes back at the set-point.
         near = jnp.clip(setpoint, vm_pu - limits.voltage_ramp, vm_pu + limits.voltage_ramp)
         setpoint = jnp.where(vm_pu > 0, near, setpoint)
-    cut_setpoint = jnp.abs(setpoint - wished)[limits.gen_bus]
-    return Asked(
+    cut_setpoint = jnp.abs(setpoint - requested_setpoint)[limits.gen_bus]
+    return FeasibleAction(
         gen_target_mw=reached,
         gen_low_mw=low,
         gen_high_mw=high,
         load_p_mw=load_p,
         load_q_mvar=load_q,
         renewable_mw=now.renewable_mw * (1.0 - share),
-        storage_mw=given,
+        storage_mw=storage_mw,
         vm_setpoint_pu=setpoint,
         moved_load_mw=jnp.abs(load_p - now.load_p_mw).sum(),
         cut_unit_mw=jnp.where(gen_on, jnp.abs(reached - target), 0.0).sum(),
-        cut_storage_mw=jnp.abs(given - storage_wanted).sum(),
-        cut_voltage_pu=jnp.where(gen_on & (wanted.voltage != 0.0), cut_setpoint, 0.0).max(),
+        cut_storage_mw=jnp.abs(storage_mw - storage_target).sum(),
+        cut_voltage_pu=jnp.where(gen_on & (requested.voltage != 0.0), cut_setpoint, 0.0).max(),
     )
 
 
@@ -266,7 +262,9 @@ def within_ramps(limits: Limits, gen_p_mw: chex.Array) -> tuple[chex.Array, chex
     return jnp.minimum(low, limits.p_max_mw), jnp.maximum(high, limits.p_min_mw)
 
 
-def _voltage_setpoint(limits: Limits, wanted: chex.Array, now: series_lib.TimeSeries) -> chex.Array:
+def _voltage_setpoint(
+    limits: Limits, requested: chex.Array, now: series_lib.TimeSeries
+) -> chex.Array:
     """Returns the voltage set-point of every bus `[n_bus]` pu.
 
     The schedule follows the load that is foreseen, as operators keep voltages lower at night, when
@@ -276,7 +274,7 @@ def _voltage_setpoint(limits: Limits, wanted: chex.Array, now: series_lib.TimeSe
     setpoint = limits.setpoint_pu - VOLTAGE_SWING_PU * (1.0 - level)
     setpoint = jnp.clip(setpoint, limits.vm_min_pu, limits.vm_max_pu)
     # Of several generators at a bus, all move its set-point.
-    share = jnp.zeros_like(setpoint).at[limits.gen_bus].add(wanted)
+    share = jnp.zeros_like(setpoint).at[limits.gen_bus].add(requested)
     share = jnp.clip(share, -1.0, 1.0)
     reach = jnp.where(share > 0, limits.vm_max_pu - setpoint, setpoint - limits.vm_min_pu)
     return setpoint + share * reach

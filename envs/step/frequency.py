@@ -246,9 +246,9 @@ def _shed(options: FrequencyOptions, share, deviation_hz, restored):
     """Returns the share of load shed: stages that are reached, and what has not come back."""
     first, between = options.shed_first_hz, options.shed_step_hz
     stages = jnp.floor((between - first - deviation_hz) / between)
-    asked = options.shed_stage_share * _at_most(stages, options.shed_stages)
+    staged = options.shed_stage_share * _at_most(stages, options.shed_stages)
     left = share - jnp.where(deviation_hz > -options.restore_within_hz, restored, 0.0)
-    return _at_least(_at_least(left, 0.0), asked)
+    return _at_least(_at_least(left, 0.0), staged)
 
 
 def _turning_point(start, rate, end, h: float):

@@ -15,7 +15,7 @@ _INSIDE_ONE = Range(0, 1, above=True, below=True)
 
 @dataclasses.dataclass(frozen=True)
 class ProtectionOptions(bounds.Options, prefix="env.protection."):
-    """What disconnects a branch without being asked. The text beside each field is its help."""
+    """What disconnects an overloaded branch. The text beside each field is its help."""
 
     enabled: Annotated[bool, "whether overloaded branches trip"] = True
     hard_limit: Annotated[
@@ -51,7 +51,7 @@ class StepOptions(TimeSeriesOptions):
     storage_price: Annotated[
         float, "wear of batteries, $ per MWh charged or discharged", _PRICE
     ] = 5.0
-    switching_price: Annotated[float, "wear of a breaker, $ per operation asked for", _PRICE] = 20.0
+    switching_price: Annotated[float, "wear of a breaker, $ per operation", _PRICE] = 20.0
     lost_load_price: Annotated[float, "value of lost load, $/MWh", _PRICE] = 10_000.0
     surplus_price: Annotated[float, "charged for power forced down beyond ramps, $/MWh", _PRICE] = (
         500.0

@@ -29,7 +29,7 @@ UNITS = {
     "frequency_excursion": "h",  # frequency outside its band
     "insecurity": "h",  # branches whose loss would overload another, times time
     "losses": "MWh",
-    "load": "MWh",  # asked for, before any control
+    "load": "MWh",  # before any control
     "redispatch": "MWh",  # moved away from the plan, units summed
     "co2": "t",
 }

@@ -13,20 +13,24 @@ from envs.powerflow import solve
 from envs.step import solve_and_protect
 from envs.step.options import StepOptions
 
-_LOADING_SHOWN = 10.0  # an outage that collapses the grid has no finite loading
+_MOST_LOADING = 10.0  # an outage that collapses the grid has no finite loading
 
 
 class Security(NamedTuple):
     """What the outages of a grid would do."""
 
-    loading: chex.Array  # `[n_branch]` of the fullest branch left, by outage; 0 where already out
+    loading: (
+        chex.Array
+    )  # `[n_branch]` of the most loaded branch left, by outage; 0 where already out
     insecure: chex.Array  # outages that overload something
 
 
 class Assessor:
     """Assesses solved steps of one grid."""
 
-    def __init__(self, grid: grid_lib.Grid, plant: solve_and_protect.Plant, options: StepOptions):
+    def __init__(
+        self, grid: grid_lib.Grid, model: solve_and_protect.GridModel, options: StepOptions
+    ):
         self._n_bus, self._gen_bus = grid.n_bus, grid.gen.bus
         self._capacity = jnp.asarray(grid.gen.capacity_mw / grid.base_mva, jnp.float32)
         self._load = jnp.asarray(grid.bus.load_p_mw / grid.base_mva, jnp.float32)
@@ -34,10 +38,10 @@ class Assessor:
         self._screen = screening.screener(distribution_factors.build(grid), k=max(count, 1))
         self._confirm = None
         if count:
-            self._confirm = screening.confirmer(plant.net, tolerance_pu=plant.tolerance_pu)
+            self._confirm = screening.confirmer(model.net, tolerance_pu=model.tolerance_pu)
 
     def __call__(
-        self, solution: solve_and_protect.Point, closed: chex.Array, gen_on: chex.Array
+        self, solution: solve.Solution, closed: chex.Array, gen_on: chex.Array
     ) -> Security:
         """Returns the security of an operating point; nothing of one that is no solution.
 
@@ -47,16 +51,18 @@ class Assessor:
           gen_on: bool `[n_gen]`, in service.
         """
         closed = closed.astype(jnp.float32)
-        found = self._screen(solution, closed)
-        loading = found.loading
+        screened = self._screen(solution, closed)
+        loading = screened.loading
         if self._confirm is not None:
-            sure = self._confirm(self._request(solution, closed, gen_on), solution, found.worst)
+            confirmed = self._confirm(
+                self._request(solution, closed, gen_on), solution, screened.worst
+            )
             # An outage of what is out already stays none.
-            exact = jnp.where(loading[found.worst] > 0, sure.loading, 0.0)
-            loading = loading.at[found.worst].set(exact)
+            exact = jnp.where(loading[screened.worst] > 0, confirmed.loading, 0.0)
+            loading = loading.at[screened.worst].set(exact)
         # What screening cannot tell is never called secure.
-        unknown = jnp.where(closed > 0, _LOADING_SHOWN, 0.0)
-        loading = jnp.where(found.sound, jnp.minimum(loading, _LOADING_SHOWN), unknown)
+        unknown = jnp.where(closed > 0, _MOST_LOADING, 0.0)
+        loading = jnp.where(screened.sound, jnp.minimum(loading, _MOST_LOADING), unknown)
         loading = jnp.where(solution.converged, loading, 0.0)
         return Security(loading, (loading > 1.0).sum().astype(jnp.float32))
 

@@ -9,18 +9,18 @@ from envs.case import fleet as fleet_lib
 
 
 def project(
-    fleet: fleet_lib.Storage, energy_mwh: chex.Array, wanted_mw: chex.Array, dt_h: float
+    fleet: fleet_lib.Storage, energy_mwh: chex.Array, target_mw: chex.Array, dt_h: float
 ) -> chex.Array:
-    """Returns the power each battery gives `[n_storage]` MW, positive when discharging.
+    """Returns the power of each battery `[n_storage]` MW, positive when discharging.
 
-    What is wanted is kept within the converter's rating, within what is stored, and within the
+    A target is kept within the converter's rating, within what is stored, and within the
     room that is left, losses counted.
     """
-    limit = jnp.asarray(fleet.p_max_mw, wanted_mw.dtype)
+    limit = jnp.asarray(fleet.p_max_mw, target_mw.dtype)
     out = energy_mwh * fleet.discharge_efficiency / dt_h
     into = (fleet.energy_mwh - energy_mwh) / (fleet.charge_efficiency * dt_h)
     low, high = -jnp.minimum(limit, into), jnp.minimum(limit, out)
-    return jnp.clip(wanted_mw, low, high).astype(wanted_mw.dtype)
+    return jnp.clip(target_mw, low, high).astype(target_mw.dtype)
 
 
 def advance(

@@ -14,7 +14,7 @@ CLOSED, OPENED, TRIPPED = 0, 1, 2  # what the controller and protection made of 
 # Steps that a branch stays as it is after it was switched, and at least after it tripped: Grid2Op's
 # NB_TIMESTEP_COOLDOWN_LINE and NB_TIMESTEP_RECONNECTION, at its level `competition`.
 COOLDOWN_STEPS, RECLOSE_STEPS = 3, 12
-_ASKED = 0.5  # an action beyond this asks for a switch
+_REQUEST = 0.5  # an action beyond this requests a switch
 
 
 @flax.struct.dataclass
@@ -22,7 +22,7 @@ class BranchState:
     """Service of every branch, `[n_branch]`."""
 
     why: chex.Array  # int8: closed, opened by the controller, or tripped by protection
-    available: chex.Array  # bool: not taken away by the time series, whatever `why` says
+    available: chex.Array  # bool: in service by the time series, whatever `why` says
     wait: chex.Array  # int32 steps before the controller, or reclosing, may change it
     overloaded: chex.Array  # int32 steps in a row above its limit
 
@@ -49,10 +49,9 @@ def initial(n_branch: int) -> BranchState:
 def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) -> BranchState:
     """Returns the state after `status` `[n_branch]` applies, and after reclosing what tripped.
 
-    A branch that the time series takes away is what it was before when the time series gives it
-    back: in service,
-    open because the controller opened it, or tripped. One that protection tripped is closed when
-    its wait is over, in or out of the time series's hands, unless it never `recloses`; one that the
+    A branch that comes back from maintenance or a fault of the time series is what it was before:
+    in service, open because the controller opened it, or tripped. One that protection tripped is
+    closed when its wait is over, available or not, unless it never `recloses`; one that the
     controller opened stays open.
     """
     wait = jnp.maximum(state.wait - 1, 0)
@@ -69,16 +68,16 @@ def switch(state: BranchState, action: chex.Array, cooldown: int = COOLDOWN_STEP
     the controller opened or that tripped, unless the time series has it out. One breaker moves
     a step, that of the strongest request; it then waits.
     """
-    asked = jnp.where(state.why == CLOSED, -action, action)
-    asked = jnp.where(state.available & (asked > _ASKED), asked, 0.0)
-    allowed = jnp.where(state.wait == 0, asked, 0.0)
+    request = jnp.where(state.why == CLOSED, -action, action)
+    request = jnp.where(state.available & (request > _REQUEST), request, 0.0)
+    allowed = jnp.where(state.wait == 0, request, 0.0)
     chosen = (jnp.arange(action.size) == allowed.argmax()) & (allowed > 0)
     why = jnp.where(chosen, jnp.where(state.why == CLOSED, OPENED, CLOSED), state.why)
     moved = chosen.sum()
     return Switched(
         state.replace(why=why.astype(jnp.int8), wait=jnp.where(chosen, cooldown, state.wait)),
         moved,
-        (asked > 0).sum() - moved,
+        (request > 0).sum() - moved,
     )
 
 

@@ -1,6 +1,17 @@
-"""Why an episode ended before its horizon."""
+"""Why an episode ends before its horizon, and what that is charged as."""
+
+from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+
+import chex
+import jax.numpy as jnp
+
+from envs.step.step_result import StepResult
+
+BLACKOUT_SHARE = 0.30  # of load unserved in a step, beyond which the episode ends; a choice
+RESTORATION_HOURS = 4.0  # of all load lost when an episode ends early; a choice
 
 
 class Reason(enum.IntEnum):
@@ -12,3 +23,33 @@ class Reason(enum.IntEnum):
     CASCADE = 3  # branches went on tripping after the bounded number of rounds
     FREQUENCY = 4  # frequency left the range in which units stay connected
     ISLANDING = 5  # load or frequency was lost mostly by what was cut off from the grid
+
+
+def reason(terms: Mapping[str, chex.Array], result: StepResult, dt_h: float) -> chex.Array:
+    """Returns why the episode ends (`Reason`), the most telling reason first.
+
+    Args:
+      terms: of the step, see `rewards.UNITS`.
+      result: of the step.
+      dt_h: its length.
+    """
+    point, cut_off, not_served = result.point, result.cut_off, terms["energy_not_served"]
+    lost = not_served > BLACKOUT_SHARE * terms["load"]
+    mostly_cut_off = dt_h * (cut_off.load_mw + cut_off.generation_mw) > 0.5 * not_served
+    chosen = jnp.where(mostly_cut_off, Reason.ISLANDING, Reason.LOAD_LOST)
+    chosen = jnp.where(lost, chosen, Reason.NONE)
+    rest_mw = result.disturbance.sudden_mw + result.disturbance.drift_mw
+    mostly_cut_off = jnp.abs(cut_off.sudden_mw) > jnp.abs(rest_mw)
+    out_of_range = jnp.where(mostly_cut_off, Reason.ISLANDING, Reason.FREQUENCY)
+    chosen = jnp.where(result.frequency.collapsed, out_of_range, chosen)
+    chosen = jnp.where(point.unstable, Reason.CASCADE, chosen)
+    return jnp.where(point.solution.converged, chosen, Reason.DIVERGED)
+
+
+def charged(
+    terms: Mapping[str, chex.Array], terminated: chex.Array, result: StepResult
+) -> dict[str, chex.Array]:
+    """Returns `terms` where a termination is charged as `RESTORATION_HOURS` of all load."""
+    blackout_mwh = RESTORATION_HOURS * result.now.load_p_mw.sum()
+    not_served = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])
+    return {**terms, "energy_not_served": not_served}

@@ -25,6 +25,11 @@ class TimeSeries:
     plan_p_mw: chex.Array  # `[rows, n_gen]` schedule made on the day-ahead forecasts
     day: chex.Array  # day of the year, 0 to 363
 
+    @property
+    def gen_in_service(self) -> chex.Array:
+        """Whether each generator is in service, bool, of the shape of `gen_status`."""
+        return self.gen_status == IN_SERVICE
+
     def at(self, row: chex.Array) -> TimeSeries:
         """Returns one row: every leaf without its first axis."""
         return _leaves(self, lambda leaf: leaf[row])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import jinja2
 
 from envs import grid_env
-from envs.step import reward_terms
+from envs.step import termination
 from evaluation import ranking, results, runner, wording
 from evaluation import summary as summary_lib
 from evaluation.report import curve, figures, forest, numbers, palette, positions, sections
@@ -66,7 +66,7 @@ def write(
             for name in summary["controllers"]
         ],
         looks=looks,
-        restoration_hours=reward_terms.RESTORATION_HOURS,
+        restoration_hours=termination.RESTORATION_HOURS,
         titles={name: wording.title(name) for name in summary["controllers"]},
         chosen=chosen,
         overviews=_overviews(summary, samples),

@@ -167,8 +167,8 @@ def test_dc_opf_serves_what_is_worth_more_than_it_costs(tmp_path, benefit, drawn
 
 def _missing_mw(env, state, detail):
     """Returns what generators, batteries and plants give beyond all load and losses, MW."""
-    given = state.gen_p_mw.sum() + detail.renewable_mw.sum() + detail.asked.storage_mw.sum()
-    return float(given - detail.asked.load_p_mw.sum() - state.losses_mw)
+    given = state.gen_p_mw.sum() + detail.renewable_mw.sum() + detail.feasible.storage_mw.sum()
+    return float(given - detail.feasible.load_p_mw.sum() - state.losses_mw)
 
 
 def test_an_action_moves_what_is_drawn_and_the_grid_stays_balanced(env, start, step, series):
@@ -193,10 +193,9 @@ def test_what_a_controller_asks_for_comes_back_from_the_action(env, start, serie
     target = jnp.asarray([100.0, 30.0, -33.0, 0.0, 0.0])
     action = env.action_for(state, series, actions_lib.Targets(unit_mw=target))
     read = actions_lib.read(env.layout, env.site, action)
-    asked = actions_lib.project(
-        env.limits, read, series.at(1), target, jnp.ones(5, bool), state.vm_pu, state.energy_mwh
-    )
-    np.testing.assert_allclose(asked.gen_target_mw[:3], target[:3], rtol=1e-4)
+    now = series.at(1).replace(gen_status=jnp.zeros(5, jnp.uint8))  # in service
+    feasible = actions_lib.project(env.limits, read, now, state.replace(gen_p_mw=target))
+    np.testing.assert_allclose(feasible.gen_target_mw[:3], target[:3], rtol=1e-4)
 
 
 @pytest.mark.parametrize("more_mw, short", [(60.0, False), (120.0, True)])

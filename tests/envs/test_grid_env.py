@@ -10,7 +10,7 @@ import pytest
 
 from envs import grid_env
 from envs.options import EnvOptions
-from envs.step import rewards, solve_and_protect, switching
+from envs.step import frequency_response, rewards, solve_and_protect, switching
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
 from evaluation import pandapower_grid
@@ -427,7 +427,7 @@ def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, series):
     named = tight[0]
     options = EnvOptions(protection=dataclasses.replace(EnvOptions().protection, hard_limit=1.5))
     env = grid_env.GridEnv(
-        grid_env.Named(named.grid, named.fleet, named.site, named.layout), options
+        grid_env.Specification(named.grid, named.fleet, named.site, named.layout), options
     )
     start, step = jax.jit(env.start), jax.jit(env.transition)
     lanes = 40  # several are settled at a time, and not all of them at once
@@ -599,7 +599,7 @@ def test_a_forecast_that_stays_wrong_surprises_once(env, series):
     share = 10.0 / series.load_p_mw[0].sum()
     more = jnp.where(jnp.arange(env.horizon + 1)[:, None] >= 5, 1.0 + share, 1.0)
     wrong = series.replace(load_p_mw=series.load_p_mw * more)
-    surprise = lambda day, t: float(grid_env._surprise(day, jnp.int32(t)))
+    surprise = lambda day, t: float(frequency_response.unforeseen_mw(day, jnp.int32(t)))
     for t in range(9):
         extra = surprise(wrong, t) - surprise(series, t)
         assert extra == pytest.approx(10.0 if t == 4 else 0.0, abs=0.5), t
@@ -608,7 +608,7 @@ def test_a_forecast_that_stays_wrong_surprises_once(env, series):
 def test_a_forecast_that_is_corrected_surprises_nobody_and_a_ramp_only_beyond_its_slope(
     env, series
 ):
-    surprise = lambda day, t: float(grid_env._surprise(day, jnp.int32(t)))
+    surprise = lambda day, t: float(frequency_response.unforeseen_mw(day, jnp.int32(t)))
     late = jnp.arange(env.horizon + 1)[:, None] >= 5
     corrected = series.replace(
         load_forecast_mw=series.load_forecast_mw + jnp.where(late, 40.0, 0.0)

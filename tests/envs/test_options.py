@@ -8,7 +8,7 @@ import pytest
 from envs import options
 from envs.options import EnvOptions
 from envs.schedule import day_ahead
-from envs.step import actions, reward_terms, solve_and_protect, switching
+from envs.step import actions, reactive_power, solve_and_protect, switching, termination
 from envs.step.frequency_options import PRESETS
 
 
@@ -30,9 +30,9 @@ def test_what_were_options_are_the_constants_of_today():
         "planned_losses": day_ahead.PLANNED_LOSSES,
         "switch_cooldown_steps": switching.COOLDOWN_STEPS,
         "voltage_swing": actions.VOLTAGE_SWING_PU,
-        "condenser_loss": reward_terms.CONDENSER_LOSS,
-        "blackout_share": reward_terms.BLACKOUT_SHARE,
-        "restoration_hours": reward_terms.RESTORATION_HOURS,
+        "condenser_loss": reactive_power.CONDENSER_LOSS,
+        "blackout_share": termination.BLACKOUT_SHARE,
+        "restoration_hours": termination.RESTORATION_HOURS,
         "protection.reclose_steps": switching.RECLOSE_STEPS,
         "protection.max_rounds": solve_and_protect.MAX_ROUNDS,
     }

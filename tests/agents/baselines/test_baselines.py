@@ -16,10 +16,9 @@ from envs import grid_env
 from envs.contingency import distribution_factors
 from envs.options import EnvOptions
 from envs.step import actions as actions_lib
-from envs.step import layout as layout_lib
-from envs.step import switching
+from envs.step import layouts, switching
 from envs.step.options import ProtectionOptions
-from envs.time_series.series import FAULT, LEAD_STEPS, MAINTENANCE
+from envs.time_series.series import FAULT, IN_SERVICE, LEAD_STEPS, MAINTENANCE
 from evaluation import episodes
 
 STEPS = 12
@@ -57,13 +56,13 @@ def states(full, days):
 @pytest.fixture(scope="module")
 def narrow(full, played):
     """The operator layout on a grid whose branch 0 is overloaded if nothing is done."""
-    grid, spec = full.grid, layout_lib.LAYOUTS["operator"]
+    grid, spec = full.grid, layouts.LAYOUTS["operator"]
     rho, rate = played["do_nothing"].recording.detail.rho[:6, 0, 0], grid.branch.rate_mva.copy()
     rate[0] *= rho.min() / 1.08
     grid = dataclasses.replace(grid, branch=dataclasses.replace(grid.branch, rate_mva=rate))
-    site = layout_lib.site(grid, full.fleet, spec)
+    site = layouts.site(grid, full.fleet, spec)
     options = dataclasses.replace(full.options, layout="operator")
-    named = grid_env.Named(grid, full.fleet, site, layout_lib.make(site, spec))
+    named = grid_env.Specification(grid, full.fleet, site, layouts.make(site, spec))
     return grid_env.GridEnv(named, options)
 
 
@@ -96,10 +95,9 @@ def _feasible(env, states, days, action):
     """The feasible action of the first grid's step, generators in service as the state says."""
     state, series = jax.tree.map(lambda leaf: leaf[0], (states, days))
     requested = actions_lib.read(env.layout, env.site, jnp.asarray(action[0]))
-    return actions_lib.project(
-        env.limits, requested, series.at(state.t + 1), state.gen_p_mw, state.gen_on, state.vm_pu,
-        state.energy_mwh,
-    )  # fmt: skip
+    row = series.at(state.t + 1)
+    row = row.replace(gen_status=jnp.where(state.gen_on, IN_SERVICE, FAULT))
+    return actions_lib.project(env.limits, requested, row, state)
 
 
 def _foreseen(days):
@@ -150,7 +148,7 @@ def test_random_is_the_same_by_seed_and_episode_whatever_the_batch(full, states,
 
 
 def test_proportional_units_give_one_share_of_pmax_and_what_is_foreseen(full, played, days):
-    target = played["proportional"].recording.detail.asked.gen_target_mw[:, 0]
+    target = played["proportional"].recording.detail.feasible.gen_target_mw[:, 0]
     share = target[:, full.grid.units] / full.grid.gen.p_max_mw[full.grid.units]
     np.testing.assert_allclose(share, np.tile(share[:, :1], 2), rtol=1e-4)
     beyond = target.sum(1) / _foreseen(days)[:STEPS]  # losses, and what condensers draw
@@ -162,7 +160,7 @@ def test_merit_order_costs_less_than_proportional(full, played):
     assert cost("merit_order") < 0.85 * cost("proportional")
     # The dear unit goes down as fast as it may, and stays at nothing.
     dear = full.grid.units[full.grid.gen.cost_c1[full.grid.units].argmax()]
-    target = played["merit_order"].recording.detail.asked.gen_target_mw[:, 0, dear]
+    target = played["merit_order"].recording.detail.feasible.gen_target_mw[:, 0, dear]
     assert -np.diff(target).min() == pytest.approx(float(full.limits.ramp_mw[dear]), rel=0.3)
     assert target[-1] == pytest.approx(0.0, abs=1e-3)
 

@@ -15,7 +15,7 @@ from envs.contingency import distribution_factors
 from envs.options import EnvOptions
 from envs.powerflow import base_point, islands, network, solve
 from envs.step import frequency as frequency_lib
-from envs.step import reward_terms
+from envs.step import islanding, termination
 from envs.step.frequency_options import PRESETS, FrequencyOptions
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
@@ -132,20 +132,19 @@ def day(env):
 def held():
     """The environment with frequency held, so that relays keep off what they hold off."""
     frequency = FrequencyOptions(damping=1e3, restore_share_per_min=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "held", frequency)
-        env = grid_env.make(EnvOptions(frequency="held"))
 
-    def never_lost(function):
+    def patched(function):
         def run(*args):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(reward_terms, "BLACKOUT_SHARE", 1.0)
+                patch.setitem(PRESETS, "held", frequency)
+                patch.setattr(termination, "BLACKOUT_SHARE", 1.0)
                 return function(*args)
 
-        return jax.jit(run)
+        return run
 
+    env = patched(grid_env.make)(EnvOptions(frequency="held"))
     start, detailed = jax.vmap(env.start, (None, 0)), jax.vmap(env.detailed)
-    return env, never_lost(start), never_lost(detailed)
+    return env, jax.jit(patched(start)), jax.jit(patched(detailed))
 
 
 def test_load_asked_for_is_served_or_not_served_whatever_is_cut_off_and_shed(held, day):
@@ -177,7 +176,7 @@ def test_load_asked_for_is_served_or_not_served_whatever_is_cut_off_and_shed(hel
     dead, held_off = ~np.asarray(detail.energised), np.asarray(shed) > 0
     cut_off = dead[:, grid.loads].any(1)
     unserved = np.asarray(after.terms["energy_not_served"], float) / env.dt_h
-    asked_of = np.asarray(detail.asked.load_p_mw, float)
+    asked_of = np.asarray(detail.feasible.load_p_mw, float)
     missing = (asked_of * np.where(dead[:, grid.loads], 1.0, np.asarray(shed)[:, None])).sum(1)
     short = unserved > missing + 1.0
     # All that was to be mixed is there: loads cut off, relays holding load off, too few units.
@@ -186,7 +185,7 @@ def test_load_asked_for_is_served_or_not_served_whatever_is_cut_off_and_shed(hel
     lit = ~dead
     generation = np.asarray(after.gen_p_mw, float)[:, grid.gen.is_unit].sum(1)
     generation += np.asarray(detail.renewable_mw, float).sum(1)
-    generation += np.asarray(detail.asked.storage_mw, float).sum(1)
+    generation += np.asarray(detail.feasible.storage_mw, float).sum(1)
     drawn = np.asarray(state.condenser_mw, float) * lit[:, grid.gen.bus] * ~gone
     served = generation + drawn.sum(1) - np.asarray(after.losses_mw, float)
     asked = asked_of.sum(1)
@@ -247,13 +246,17 @@ def test_islanding_is_the_reason_where_what_is_cut_off_is_most_of_it(
     env, not_served, collapsed, load, generation, sudden, other, reason
 ):
     """Of 100 MW asked for; 30 may be lost."""
-    books = reward_terms.Accounts(env.grid, env.fleet, env.options)
-    found = books.reason(
+    found = termination.reason(
         {"energy_not_served": not_served * env.dt_h, "load": 100.0 * env.dt_h},
-        types.SimpleNamespace(unstable=False, solution=types.SimpleNamespace(converged=True)),
-        types.SimpleNamespace(collapsed=collapsed),
-        reward_terms.Islanded(load, generation, sudden),
-        other,
+        types.SimpleNamespace(
+            point=types.SimpleNamespace(
+                unstable=False, solution=types.SimpleNamespace(converged=True)
+            ),
+            frequency=types.SimpleNamespace(collapsed=collapsed),
+            cut_off=islanding.CutOff(load, generation, sudden),
+            disturbance=frequency_lib.Disturbance(other, 0.0),
+        ),
+        env.dt_h,
     )
     assert Reason(int(found)) == reason
 

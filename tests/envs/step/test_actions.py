@@ -10,6 +10,7 @@ import pytest
 from envs import grid_env
 from envs.options import EnvOptions
 from envs.step import actions as actions_lib
+from envs.time_series.series import FAULT, IN_SERVICE
 
 
 @pytest.fixture(scope="module", params=("full", "operator"))
@@ -36,11 +37,9 @@ def test_an_action_comes_back_from_what_it_asks_for(env, start, series):
         wanted = wanted.at[part].set(-jnp.abs(wanted[part]))
     read = actions_lib.read(env.layout, env.site, wanted)
     limits, now = env.limits, series.at(state.t + 1)
-    asked = actions_lib.project(
-        limits, read, now, state.gen_p_mw, state.gen_on, state.vm_pu, state.energy_mwh, free=True
-    )
+    feasible = actions_lib.project(limits, read, now, state, free=True)
     targets = actions_lib.Targets(
-        asked.gen_target_mw, asked.vm_setpoint_pu, asked.load_p_mw, asked.renewable_mw,
+        feasible.gen_target_mw, feasible.vm_setpoint_pu, feasible.load_p_mw, feasible.renewable_mw,
         read.storage * limits.storage.p_max_mw, read.switch,
     )  # fmt: skip
     found = env.action_for(state, series, targets)
@@ -78,14 +77,14 @@ def test_one_control_of_several_at_a_bus_moves_its_set_point(env, series):
         grid.gen, **{f.name: twice(getattr(grid.gen, f.name)) for f in dataclasses.fields(grid.gen)}
     )
     from envs.case import fleet as fleet_lib
-    from envs.step import layout as layout_lib
+    from envs.step import layouts
 
     double = dataclasses.replace(grid, gen=gen)
     fleet = fleet_lib.plain(double)
-    spec = layout_lib.LAYOUTS[env.options.layout]
-    site = layout_lib.site(double, fleet, spec)
+    spec = layouts.LAYOUTS[env.options.layout]
+    site = layouts.site(double, fleet, spec)
     two = grid_env.GridEnv(
-        grid_env.Named(double, fleet, site, layout_lib.make(site, spec)), env.options
+        grid_env.Specification(double, fleet, site, layouts.make(site, spec)), env.options
     )
     day = jax.jit(two.sample_series)(jax.random.PRNGKey(0))
     state = jax.jit(two.start)(day)
@@ -102,11 +101,11 @@ def test_cuts_are_of_what_was_asked_of_what_is_in_service(env, start, series):
     units = np.flatnonzero(env.grid.gen.is_unit)
 
     def cut(action, gen_on, gen_p_mw):
-        wanted = actions_lib.read(env.layout, env.site, action)
-        asked = actions_lib.project(
-            limits, wanted, now, gen_p_mw, gen_on, state.vm_pu, state.energy_mwh
-        )
-        return float(asked.cut_unit_mw), float(asked.cut_voltage_pu)
+        requested = actions_lib.read(env.layout, env.site, action)
+        row = now.replace(gen_status=jnp.where(gen_on, IN_SERVICE, FAULT))
+        before = state.replace(gen_p_mw=gen_p_mw)
+        feasible = actions_lib.project(limits, requested, row, before)
+        return float(feasible.cut_unit_mw), float(feasible.cut_voltage_pu)
 
     idle, on = jnp.zeros(env.layout.action_size), jnp.ones(n, bool)
     lost = on.at[units[0]].set(False)

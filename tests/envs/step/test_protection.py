@@ -9,7 +9,7 @@ import pytest
 
 from envs.case import fleet_file
 from envs.powerflow import base_point, lanes, network
-from envs.step import solve_and_protect
+from envs.step import dispatch, solve_and_protect
 from envs.step.options import ProtectionOptions
 
 LATER = {"from_bus": 2, "to_bus": 5}  # case14: overloaded when FIRST is out
@@ -21,11 +21,11 @@ def _branch(grid, ends):
     return int(np.flatnonzero(at & (grid.bus.id[grid.branch.to_bus] == ends["to_bus"]))[0])
 
 
-def _order(grid, n_renewable, overloaded):
+def _request(grid, n_renewable, overloaded):
     """The file's loads, shared by units in proportion to Pmax, with steps above limits so far."""
     row = lambda x: jnp.asarray(x, jnp.float32)
     load, p_max = grid.bus.load_p_mw, grid.gen.capacity_mw
-    return solve_and_protect.Order(
+    return dispatch.DispatchRequest(
         gen_target_mw=row(load.sum() * p_max / p_max.sum()),
         gen_low_mw=row(grid.gen.p_min_mw),
         gen_high_mw=row(p_max),
@@ -44,23 +44,25 @@ def _order(grid, n_renewable, overloaded):
 
 
 @pytest.fixture(scope="module")
-def settle(case14):
-    """Settles case14 with limits `rate_mva`, steps above them so far `[lanes, n_branch]`."""
+def operating_point(case14):
+    """Solves case14 with limits `rate_mva`, steps above them so far `[lanes, n_branch]`."""
     fleet = fleet_file.load("case14", case14)
-    plant = solve_and_protect.plant(case14, fleet, network.build(case14), 1e-4)
+    model = solve_and_protect.grid_model(case14, fleet, network.build(case14), 1e-4)
 
     @functools.partial(jax.jit, static_argnums=2)
-    def settled(rate_pu, orders, protection):
-        branch = plant.net.branch._replace(rate_pu=rate_pu)
-        limited = plant._replace(net=plant.net._replace(branch=branch))
-        one = lanes.per_grid(functools.partial(solve_and_protect.settle, limited, protection))
-        return jax.vmap(one)(orders)
+    def settled(rate_pu, requests, protection):
+        branch = model.net.branch._replace(rate_pu=rate_pu)
+        limited = model._replace(net=model.net._replace(branch=branch))
+        one = lanes.per_grid(
+            functools.partial(solve_and_protect.operating_point, limited, protection)
+        )
+        return jax.vmap(one)(requests)
 
     def run(rate_mva, overloaded, **options):
-        orders = [_order(case14, fleet.n_renewable, steps) for steps in overloaded]
+        requests = [_request(case14, fleet.n_renewable, steps) for steps in overloaded]
         found = settled(
             jnp.asarray(rate_mva[:, None] / case14.base_mva, jnp.float32),
-            jax.tree.map(lambda *leaves: jnp.stack(leaves), *orders),
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *requests),
             ProtectionOptions(**options),
         )
         assert found.solution.converged.all()
@@ -70,11 +72,11 @@ def settle(case14):
 
 
 @pytest.fixture(scope="module")
-def limits(case14, settle):
+def limits(case14, operating_point):
     """Limits such that FIRST trips at once, and LATER is above its own only when FIRST is out."""
     first, later = _branch(case14, FIRST), _branch(case14, LATER)
     none, much = np.zeros((3, case14.n_branch), int), np.full(case14.n_branch, 1e4)
-    flow = lambda rate: 1e4 * np.asarray(settle(rate, none).solution.rho)[0]
+    flow = lambda rate: 1e4 * np.asarray(operating_point(rate, none).solution.rho)[0]
     before = flow(much)
     alone = np.where(np.arange(case14.n_branch) == first, before / 2.5, much)
     after = flow(alone)
@@ -84,19 +86,21 @@ def limits(case14, settle):
     return rate
 
 
-def test_a_fourth_overload_in_a_row_trips_in_whatever_round_it_arises(case14, settle, limits):
+def test_a_fourth_overload_in_a_row_trips_in_whatever_round_it_arises(
+    case14, operating_point, limits
+):
     first, later = _branch(case14, FIRST), _branch(case14, LATER)
     overloaded = np.zeros((3, case14.n_branch), int)
     overloaded[:, later] = 0, 2, 3
-    settled = settle(limits, overloaded)
-    assert settled.trip_round[:, first].tolist() == [1, 1, 1]
-    assert settled.trip_round[:, later].tolist() == [0, 0, 2]
-    assert np.all(settled.solution.rho[:2, later] > 1.0)
+    point = operating_point(limits, overloaded)
+    assert point.trip_round[:, first].tolist() == [1, 1, 1]
+    assert point.trip_round[:, later].tolist() == [0, 0, 2]
+    assert np.all(point.solution.rho[:2, later] > 1.0)
 
 
 def test_where_one_step_above_a_limit_is_too_many_no_branch_ends_a_step_above_it(
-    case14, settle, limits
+    case14, operating_point, limits
 ):
-    settled = settle(limits, np.zeros((1, case14.n_branch), int), soft_steps=1)
-    assert settled.rounds[0] == 2 and not settled.unstable[0]
-    assert float(settled.solution.rho.max()) <= 1.0
+    point = operating_point(limits, np.zeros((1, case14.n_branch), int), soft_steps=1)
+    assert point.rounds[0] == 2 and not point.unstable[0]
+    assert float(point.solution.rho.max()) <= 1.0

@@ -8,7 +8,7 @@ import pytest
 
 from envs import grid_env
 from envs.options import EnvOptions
-from envs.step import frequency, frequency_options, reward_terms
+from envs.step import frequency, frequency_options, frequency_response
 
 
 def test_reserves_are_those_of_units_with_a_governor_in_service(monkeypatch):
@@ -19,22 +19,24 @@ def test_reserves_are_those_of_units_with_a_governor_in_service(monkeypatch):
     droop = units.droop.copy()
     droop[without] = np.inf
     units = dataclasses.replace(units, droop=droop)
-    books = reward_terms.Accounts(grid, dataclasses.replace(named.fleet, units=units), options)
+    fleet = dataclasses.replace(named.fleet, units=units)
+    respond = frequency_response.FrequencyResponse(grid, fleet, options)
     told = []
     monkeypatch.setattr(
-        reward_terms.frequency_lib,
+        frequency_response.frequency_lib,
         "step",
         lambda start, system, *_: told.append(system) or (start, 0),
     )
     p_max, p_min = grid.gen.p_max_mw, grid.gen.p_min_mw
     target = p_min + 0.25 * (p_max - p_min)
     energised = np.ones(grid.n_bus, bool)
-    books.swing(
+    respond(
         frequency.initial(),
-        types.SimpleNamespace(solution=types.SimpleNamespace(energised=energised)),
         types.SimpleNamespace(load_p_mw=grid.bus.load_p_mw[grid.loads], gen_target_mw=target),
-        gen_on=np.arange(grid.n_gen) != out, sudden_mw=0.0, surprise_mw=0.0,
-    )  # fmt: skip
+        np.arange(grid.n_gen) != out,
+        energised,
+        frequency.Disturbance(0.0, 0.0),
+    )
     (system,) = told
     on = np.arange(grid.n_gen) != out
     governed = on & np.isfinite(droop)

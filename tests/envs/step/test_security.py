@@ -32,8 +32,8 @@ def point(tight):
 
 
 def _assessor(grid, net, count):
-    plant = solve_and_protect.plant(grid, fleet.plain(grid), net, 1e-5, flows=True)
-    return security.Assessor(grid, plant, EnvOptions(confirmed_outages=count))
+    model = solve_and_protect.grid_model(grid, fleet.plain(grid), net, 1e-5, flows=True)
+    return security.Assessor(grid, model, EnvOptions(confirmed_outages=count))
 
 
 def _assess(grid, point, count, closed=None):

@@ -1,0 +1,65 @@
+"""What is cut off from the island that lives, and what comes back to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.step.actions import FeasibleAction
+from envs.step.state import State
+
+
+class CutOff(NamedTuple):
+    """What is cut off from the island that lives, MW."""
+
+    load_mw: chex.Array  # on de-energised buses
+    generation_mw: chex.Array  # that units, plants and batteries on them were to give
+    sudden_mw: chex.Array  # deficit by what this step cuts off and brings back, signed
+
+
+def cut_off(
+    grid: grid_lib.Grid,
+    fleet: fleet_lib.Fleet,
+    before: State,
+    feasible: FeasibleAction,
+    gen_on: chex.Array,
+    energised: chex.Array,
+) -> CutOff:
+    """Returns what islands take from the grid, and what they bring back.
+
+    Args:
+      grid: the grid.
+      fleet: on it.
+      before: the state before the step, in which de-energised buses have voltage zero.
+      feasible: the action of the step.
+      gen_on: bool `[n_gen]`, in service.
+      energised: bool `[n_bus]`, in this step.
+    """
+    was_energised = before.vm_pu > 0
+
+    def parts(bus, mw):
+        """Returns what of `mw` at the buses `bus` is cut off, and what comes less what goes."""
+        now, was = energised[bus], was_energised[bus]
+        change = jnp.where(now == was, 0.0, jnp.where(now, mw, -mw))
+        return jnp.where(now, 0.0, mw).sum(), change.sum()
+
+    load, load_back = parts(grid.loads, feasible.load_p_mw * before.connected_share)
+    units, plants, batteries = (
+        parts(grid.gen.bus, jnp.where(gen_on, feasible.gen_target_mw, 0.0)),
+        parts(fleet.renewables.bus, feasible.renewable_mw),
+        parts(fleet.storage.bus, feasible.storage_mw),
+    )
+    generation, generation_back = (sum(part) for part in zip(units, plants, batteries))
+    return CutOff(load, generation, load_back - generation_back)
+
+
+def without_cut_off_storage(
+    fleet: fleet_lib.Fleet, feasible: FeasibleAction, energised: chex.Array
+) -> FeasibleAction:
+    """Returns `feasible` where a battery on a de-energised bus neither gives nor takes."""
+    connected = energised[fleet.storage.bus]
+    return feasible._replace(storage_mw=jnp.where(connected, feasible.storage_mw, 0.0))

@@ -1,0 +1,126 @@
+"""The layouts by name: which blocks of observations and of actions an environment has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.step import observations
+from envs.step.layout import (
+    Layout,
+    Site,
+    per_branch,
+    per_controllable,
+    per_gen,
+    per_renewable,
+    per_storage,
+    per_unit,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Which blocks a layout has, in order."""
+
+    observation: tuple[str, ...]
+    action: tuple[str, ...]
+    largest_loads: int | None = None  # how many loads can be controlled; none: all that draw power
+
+
+def _generator_controls(site: Site) -> list[str]:
+    gen = site.grid.gen
+    moved = np.where(gen.is_unit, "unit power", "condenser voltage")
+    moved = np.where(gen.is_dispatchable_load, "dispatchable load", moved)
+    return [f"{what}: {bus}" for what, bus in zip(moved, per_gen(site))]
+
+
+# Blocks of actions: names of their entries.
+ACTIONS: dict[str, Callable[[Site], list[str]]] = {
+    "generator": _generator_controls,
+    "load": lambda site: [f"load: {bus}" for bus in per_controllable(site)],
+    "curtailment": lambda site: [f"curtailment: {bus}" for bus in per_renewable(site)],
+    "storage": lambda site: [f"storage: {bus}" for bus in per_storage(site)],
+    "unit_voltage": lambda site: [f"unit voltage: {bus}" for bus in per_unit(site)],
+    "switch": lambda site: [f"switch: {branch}" for branch in per_branch(site)],
+}
+
+LAYOUTS: dict[str, Spec] = {
+    # What a control room shows: state, plan, forecast and time.
+    "operator": Spec(
+        ("bus_vm", "bus_va", "unit_p", "gen_q", "load_p", "renewable_p", "storage_energy",
+         "branch_rho", "unit_plan", "forecast", "renewable_forecast", "frequency", "clock"),
+        ("generator", "load", "storage"),
+    ),
+    # The same, and every control there is, on any grid.
+    "full": Spec(
+        ("bus_vm", "bus_va", "unit_p", "gen_q", "load_p", "renewable_p", "storage_energy",
+         "branch_rho", "branch_closed", "branch_wait", "branch_maintenance", "unit_plan",
+         "forecast", "renewable_forecast", "frequency", "clock"),
+        ("generator", "load", "curtailment", "storage", "unit_voltage", "switch"),
+    ),
+    # The network state alone.
+    "voltages": Spec(
+        ("bus_vm", "bus_va", "bus_p", "bus_q", "unit_p", "load_p"), ("generator", "load")
+    ),
+    # 618 observations and 145 actions on 118 buses.
+    "case118": Spec(
+        ("bus_vm", "bus_va", "bus_p", "bus_q", "gen_p", "controllable_load_p", "frequency"),
+        ("generator", "load"),
+        largest_loads=91,
+    ),
+    # The same, and everything else there is to see and to move.
+    "case118_full": Spec(
+        ("bus_vm", "bus_va", "bus_p", "bus_q", "gen_p", "controllable_load_p", "frequency",
+         "gen_q", "branch_rho", "branch_closed", "branch_wait", "branch_maintenance",
+         "after_outage_rho", "renewable_p", "storage_energy", "unit_plan", "forecast",
+         "renewable_forecast", "clock"),
+        ("generator", "load", "curtailment", "storage", "unit_voltage", "switch"),
+        largest_loads=91,
+    ),
+}  # fmt: skip
+
+
+def site(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, spec: Spec) -> Site:
+    """Returns the place that `spec` is laid out for.
+
+    Raises:
+      ValueError: the grid has fewer loads than the layout controls.
+    """
+    demand = grid.bus.load_p_mw[grid.loads]
+    able = np.flatnonzero(demand > 0)
+    if spec.largest_loads is not None:
+        if able.size < spec.largest_loads:
+            raise ValueError(
+                f"the layout controls the {spec.largest_loads} largest loads, and {grid.name} has "
+                f"{able.size} that draw power; env.layout=operator fits any grid"
+            )
+        order = np.argsort(-demand[able], kind="stable")
+        able = np.sort(able[order[: spec.largest_loads]])
+    return Site(grid, fleet, able)
+
+
+def make(site: Site, spec: Spec) -> Layout:
+    """Returns the layout of `spec` at `site`.
+
+    Generator controls come in the order of the case file: active power for a unit, the voltage
+    set-point for a condenser.
+    """
+    observation, seen = _slices(
+        {name: observations.BLOCKS[name].names(site) for name in spec.observation}
+    )
+    seen = tuple(f"{name}: {entry}" for name, entry in seen)
+    action, moved = _slices({name: ACTIONS[name](site) for name in spec.action})
+    return Layout(observation, seen, action, tuple(entry for _, entry in moved))
+
+
+def _slices(named: dict[str, list[str]]):
+    """Returns the slice of each block, and (block, entry) of every entry."""
+    slices, entries = {}, []
+    for name, block in named.items():
+        slices[name] = slice(len(entries), len(entries) + len(block))
+        entries += [(name, entry) for entry in block]
+    return slices, entries

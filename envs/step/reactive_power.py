@@ -1,0 +1,44 @@
+"""Reactive power of generators, and what condensers draw for it."""
+
+from __future__ import annotations
+
+import chex
+import jax.numpy as jnp
+
+from envs.case import grid as grid_lib
+from envs.step.actions import FeasibleAction
+from envs.step.solve_and_protect import OperatingPoint
+from envs.step.state import State
+
+CONDENSER_LOSS = 0.015  # MW per MVAr; a choice
+
+
+def generator_mvar(
+    grid: grid_lib.Grid,
+    before: State,
+    feasible: FeasibleAction,
+    gen_on: chex.Array,
+    point: OperatingPoint,
+    bus_q_mvar: chex.Array,
+) -> chex.Array:
+    """Returns Q of each generator `[n_gen]` MVAr; generators at a bus share it evenly.
+
+    Args:
+      grid: the grid.
+      before: the state before the step; its relays hold load off.
+      feasible: the action.
+      gen_on: bool `[n_gen]`, in service.
+      point: the operating point.
+      bus_q_mvar: `[n_bus]` net injection of the solution.
+    """
+    on = (gen_on & point.solution.energised[grid.gen.bus]).astype(bus_q_mvar.dtype)
+    drawn = feasible.load_q_mvar * before.connected_share * point.served
+    produced = bus_q_mvar.at[grid.loads].add(drawn)
+    count = jnp.zeros(grid.n_bus).at[grid.gen.bus].add(on)
+    return on * (produced / jnp.maximum(count, 1.0))[grid.gen.bus]
+
+
+def condenser_mw(grid: grid_lib.Grid, gen_q_mvar: chex.Array, gen_on: chex.Array) -> chex.Array:
+    """Returns what condensers draw `[n_gen]` MW, negative; zero for units."""
+    draw = -CONDENSER_LOSS * jnp.abs(gen_q_mvar)
+    return jnp.where(jnp.asarray(grid.gen.is_unit) | ~gen_on, 0.0, draw)

@@ -1,0 +1,87 @@
+"""What a step was made of and came to, beyond the state that it led to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.step import frequency as frequency_lib
+from envs.step.actions import FeasibleAction
+from envs.step.islanding import CutOff
+from envs.step.solve_and_protect import OperatingPoint
+from envs.step.state import State
+from envs.step.switching import Switched
+from envs.time_series import series as series_lib
+
+
+class StepResult(NamedTuple):
+    """What reward terms, endings, metrics and observations are made of; physical units."""
+
+    now: series_lib.TimeSeries  # the row of the time series that was applied
+    feasible: FeasibleAction
+    switched: Switched
+    point: OperatingPoint  # as it was solved, whether or not that converged
+    cut_off: CutOff
+    disturbance: frequency_lib.Disturbance  # without what islands cut off or bring back
+    frequency: frequency_lib.Outcome
+    # Of the solution; zero where there is none:
+    bus_p_mw: chex.Array  # `[n_bus]` net injection
+    bus_q_mvar: chex.Array  # `[n_bus]`
+    gen_q_mvar: chex.Array  # `[n_gen]`
+    rho: chex.Array  # `[n_branch]` loading over limit
+
+
+class Detail(NamedTuple):
+    """What a step was made of beyond the state it led to, physical units, unbatched."""
+
+    feasible: FeasibleAction
+    bus_p_mw: chex.Array  # `[n_bus]` net injection: units after the slack, plants, batteries, loads
+    bus_q_mvar: chex.Array  # `[n_bus]` of loads alone; what generators add follows from voltages
+    gen_p_mw: chex.Array  # `[n_gen]` units' power after the slack, condensers' draw
+    energised: chex.Array  # bool `[n_bus]`
+    pv: chex.Array  # bool `[n_bus]` a generator in service holds the voltage
+    closed: chex.Array  # bool `[n_branch]` as the power flow had it: after protection
+    rho: chex.Array  # `[n_branch]` loading over limit
+    renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
+
+
+def detail(
+    grid: grid_lib.Grid,
+    fleet: fleet_lib.Fleet,
+    before: State,
+    after: State,
+    result: StepResult,
+    other_mw: chex.Array,
+) -> Detail:
+    """Returns the injections of a step and what they led to.
+
+    Args:
+      grid: the grid.
+      fleet: on it.
+      before: the state before the step.
+      after: the state after it.
+      result: of the step.
+      other_mw: `[n_bus]` of batteries and condensers, as dispatched.
+    """
+    point, feasible = result.point, result.feasible
+    energised = point.solution.energised
+    served = point.served * before.connected_share
+    none = jnp.zeros(grid.n_bus)
+    p = (none + other_mw * energised.astype(jnp.float32)).at[grid.gen.bus]
+    p = p.add(jnp.where(jnp.asarray(grid.gen.is_unit), point.gen_p_mw, 0.0))
+    p = p.at[fleet.renewables.bus].add(point.renewable_mw)
+    return Detail(
+        feasible=feasible,
+        bus_p_mw=p.at[grid.loads].add(-feasible.load_p_mw * served),
+        bus_q_mvar=none.at[grid.loads].add(-feasible.load_q_mvar * served),
+        gen_p_mw=after.gen_p_mw,
+        energised=energised,
+        pv=jnp.zeros(grid.n_bus, bool).at[grid.gen.bus].max(after.gen_on),
+        closed=after.branch.closed,
+        rho=result.rho,
+        renewable_mw=point.renewable_mw,
+    )
