@@ -11,7 +11,7 @@ from support import documentation
 from support.documentation import ROOT
 
 from agents.baselines import registry
-from envs.step import layout, rewards
+from envs.step import layouts, observations, rewards
 from evaluation.scenarios import suite
 
 DOCS = ROOT / "docs"
@@ -20,7 +20,13 @@ PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "howto").glob("*.md"))]
 EXPLAINING = [DOCS / "fleets.md", DOCS / "frequency.md"]
 LONG = [ROOT / "README.md", DOCS / "contingency.md", DOCS / "powerflow.md"]
 CHEAP = ("envs.case.convert",)  # commands that are run, after the page's Python
-REGISTRIES = (layout.BLOCKS, layout.LAYOUTS, rewards.REWARDS, suite.SCENARIOS, registry.BASELINES)
+REGISTRIES = (
+    observations.BLOCKS,
+    layouts.LAYOUTS,
+    rewards.REWARDS,
+    suite.SCENARIOS,
+    registry.BASELINES,
+)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=documentation.name)
 
