@@ -48,10 +48,11 @@ from envs.step.layout import Layout, Site
 from envs.step.state import State
 from envs.step.step_result import Detail, StepResult
 from envs.step.termination import Reason
+from envs.time_series import recorded, synthetic
 from envs.time_series import series as series_lib
-from envs.time_series import synthetic
+from envs.time_series.options import SYNTHETIC
 
-_AUTO = "auto"  # as the name of a fleet: the case's own
+_AUTO = "auto"  # as the name of a fleet: the case's own, with recorded plants on recorded days
 _BASE_LEVEL = 0.75  # of the file's loads: the middle of a day's range
 _BASE_OUTPUT = 0.3  # of the ratings of wind and sun
 
@@ -63,6 +64,7 @@ class Specification(NamedTuple):
     fleet: fleet_lib.Fleet
     site: Site
     layout: Layout
+    recorded: series_lib.TimeSeries | None = None  # days `[n_series, …]`; none: synthetic ones
 
 
 class GridEnv:
@@ -86,7 +88,7 @@ class GridEnv:
     """
 
     def __init__(self, specification: Specification, options: options_lib.EnvOptions):
-        grid, fleet, self.site, self.layout = specification
+        grid, fleet, self.site, self.layout, days = specification
         self.grid, self.fleet, self.options = grid, fleet, options
         self.horizon = options.horizon_steps
         self.dt_h = options.step_minutes / 60.0
@@ -104,6 +106,8 @@ class GridEnv:
         self._frequency_response = frequency_response.FrequencyResponse(grid, fleet, options)
         self._reward_terms = reward_terms.RewardTerms(grid, fleet, options)
         self._reward = rewards.REWARDS[options.reward]
+        # By split; none where days are synthetic.
+        self.recorded_days = days and recorded.by_split(days, grid, options.schedule)
         self._vm_base = net.vm_base[net.position, 0]
         self._va_base = net.va_base[net.position, 0] - net.va_base[net.reference, 0]
 
@@ -134,8 +138,14 @@ class GridEnv:
         return self.transition(state, action, state.series)
 
     def sample_series(self, key: chex.PRNGKey, split: str = "train") -> series_lib.TimeSeries:
-        """Returns the exogenous data of a random day of `split`."""
-        return synthetic.sample(key, self.grid, self.fleet, self.options, split)
+        """Returns the exogenous data of a random day of `split`.
+
+        Raises:
+          ValueError: there is no such split, or no recorded day belongs to it.
+        """
+        if self.recorded_days is None:
+            return synthetic.sample(key, self.grid, self.fleet, self.options, split)
+        return recorded.sample(key, self.recorded_days, self.grid, self.options, split)
 
     # The same with the time series apart, for batches of grids that share a pool of time series.
 
@@ -311,11 +321,14 @@ def check(options: options_lib.EnvOptions) -> Specification:
     if name == _AUTO:
         name = options.case if options.case in fleet_file.names() else fleet_file.PLAIN
     fleet = fleet_file.load(name, grid)
+    if options.fleet == _AUTO and options.time_series != SYNTHETIC:
+        fleet = recorded.fleet_with_plants(fleet, grid, options)
     if options.schedule == "secured":
         secured.table(grid)  # refuses grids that it can make no plan for
     spec = layouts.LAYOUTS[options.layout]
     site = layouts.site(grid, fleet, spec)
-    return Specification(grid, fleet, site, layouts.make(site, spec))
+    days = recorded.read(grid, fleet, options)
+    return Specification(grid, fleet, site, layouts.make(site, spec), days)
 
 
 def _network(

@@ -36,6 +36,7 @@ _NOTED = ("commit", "platform")  # results may depend on them, but by rounding o
 _CONTENT = {
     "grid": "on another grid: what the case file holds has changed since",
     "fleet": "with another fleet: what the fleet's file holds has changed since",
+    "time_series": "of other recorded days: what the folder of chronics holds has changed since",
     "policy parameters": "of another policy: the checkpoint's parameters have changed since",
 }
 

@@ -70,19 +70,21 @@ def from_flags(flags: EvaluationFlags, run: run_folder.RunFolder | None) -> Requ
       OSError: a file cannot be read.
     """
     options = _environment(flags, run)
-    plan = _plan(flags, run)
+    plan = _plan(flags, run, options)
     try:
         env = grid_env.make(options)
     except ValueError as error:
         raise FlagError(str(error) if run else _name_flags(str(error), flags)) from error
     for scenario, level in plan.scenarios:
         # Traced, not drawn: refuses what does not go with the grid or its fleet.
-        series = suite.make(scenario, level, options, plan.split)
+        series = suite.make(scenario, level, options, plan.split, env.recorded_days)
         jax.eval_shape(lambda key, s=series: s(key, env.grid, env.fleet), jax.random.PRNGKey(0))
     identity = {
         "environment": dataclasses.asdict(options), "split": plan.split, "seed": plan.seed,
         "grid": digest.hexdigest(env.grid), "fleet": digest.hexdigest(env.fleet),
     }  # fmt: skip
+    if env.recorded_days is not None:
+        identity["time_series"] = digest.hexdigest(env.recorded_days)
     learned = restored = None
     if LEARNED in plan.controllers:
         which, experiment = flags.checkpoint or "newest", run.experiment()
@@ -175,7 +177,9 @@ def _named(flags: EvaluationFlags) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _plan(flags: EvaluationFlags, run: run_folder.RunFolder | None) -> runner.Plan:
+def _plan(
+    flags: EvaluationFlags, run: run_folder.RunFolder | None, options: EnvOptions
+) -> runner.Plan:
     baselines = list(registry.BASELINES)
     for flag, known in (
         ("controllers", [LEARNED, *baselines]),
@@ -192,7 +196,7 @@ def _plan(flags: EvaluationFlags, run: run_folder.RunFolder | None) -> runner.Pl
         names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
     if LEARNED in names and run is None:
         raise FlagError("--controllers=learned: needs --workdir, the folder of a run")
-    scenarios = list(suite.SCENARIOS) if ALL in flags.scenarios else flags.scenarios
+    scenarios = suite.fitting(options) if ALL in flags.scenarios else flags.scenarios
     places = [(scenario, level) for level in flags.level for scenario in scenarios]
     return runner.Plan(
         tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),

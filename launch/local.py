@@ -85,9 +85,12 @@ def main(argv: list[str]) -> int:
 
         from agents import team as team_lib
         from envs import grid_env
+        from envs.time_series import recorded
 
         # A wrong name is refused here, not in five processes.
-        team_lib.make(grid_env.check(experiment.env).layout, experiment.team)
+        environment = grid_env.check(experiment.env)
+        recorded.require(environment.recorded, ("train", "validation"))
+        team_lib.make(environment.layout, experiment.team)
         if _RESUME.value:
             _check_budget(folder, experiment)
         with interrupt.held(_before_first_update(folder)):

@@ -38,10 +38,22 @@ LOAD_ERROR = 0.018  # of total load
 WIND_ERROR = 0.08  # of total rated wind power
 SUN_ERROR = 0.12  # of total available solar power
 _ERROR_CYCLES_PER_DAY = (0.3, 0.7, 1.3, 2.1, 3.1)
+_MOST_BYTES = 2**30  # of days; a compiled program takes at most 2 GiB of constants
 _PEAK_OVER_NOMINAL = 1.05  # beyond it, reading warns and names a scale
 
 
 def read(
+    folder: str | pathlib.Path,
+    grid: grid_lib.Grid,
+    fleet: fleet_lib.Fleet,
+    options: TimeSeriesOptions,
+    **how: float,
+) -> series_lib.TimeSeries:
+    """Returns what `unplanned` does, with the plan that the schedule makes of the forecasts."""
+    return planned(unplanned(folder, grid, fleet, options, **how), grid, options.schedule)
+
+
+def unplanned(
     folder: str | pathlib.Path,
     grid: grid_lib.Grid,
     fleet: fleet_lib.Fleet,
@@ -51,7 +63,7 @@ def read(
     bus_offset: int = 1,
     seed: int = 0,
 ) -> series_lib.TimeSeries:
-    """Returns the whole days of a scenario, or of every scenario in a folder of them.
+    """Returns the whole days of a scenario, or of every one in a folder; touches no device.
 
     Args:
       folder: a scenario's folder, or a folder of such folders.
@@ -66,7 +78,7 @@ def read(
 
     Returns:
       Time series from midnight to midnight, every leaf with a leading axis `[n_series]`, numpy
-      arrays.
+      arrays; without a plan.
 
     Raises:
       FileNotFoundError: there are no chronics in `folder`.
@@ -82,6 +94,13 @@ def read(
             "shorten the horizon"
         )
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *series)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(stacked))
+    if size > _MOST_BYTES:
+        raise files.ChronicsError(
+            f"{folder}: {len(series)} days take {size / 2**20:,.0f} MiB; they may take "
+            f"{_MOST_BYTES / 2**20:,.0f}, for each device holds them all; give a folder of fewer "
+            "scenarios"
+        )
     peak, nominal = stacked.load_p_mw.sum(-1).max(), grid.bus.load_p_mw.sum()
     if peak > _PEAK_OVER_NOMINAL * nominal:
         logging.warning(
@@ -89,6 +108,18 @@ def read(
             folder, peak, grid.name, nominal, scale * nominal / peak,
         )  # fmt: skip
     return stacked
+
+
+def planned(
+    series: series_lib.TimeSeries, grid: grid_lib.Grid, schedule: str
+) -> series_lib.TimeSeries:
+    """Returns days `[n_series, …]` with the plan that `schedule` makes of their forecasts."""
+    load, renewable = (
+        jnp.asarray(leaf.reshape(-1))
+        for leaf in (series.day_ahead_load_mw, series.day_ahead_renewable_mw)
+    )
+    plan = np.asarray(day_ahead.unit_plan(grid, schedule, load, renewable), np.float32)
+    return series.replace(plan_p_mw=plan.reshape(*series.day_ahead_load_mw.shape, -1))
 
 
 def of_split(series: series_lib.TimeSeries, split: str) -> series_lib.TimeSeries:
@@ -142,14 +173,12 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
     rng = np.random.default_rng((seed, zlib.crc32(folder.name.encode())))
     foreseen = _foreseen(series, fleet, start, minutes, stride, rng)
     load_ahead, renewable_ahead, load_day_ahead, renewable_day_ahead = foreseen
-    needed = day_ahead.demand(grid, jnp.asarray(load_day_ahead), jnp.asarray(renewable_day_ahead))
-    plan = np.asarray(day_ahead.plan(grid, options.schedule, needed.astype(jnp.float32)))
-
+    n_time = len(load_day_ahead)
     days = []
     midnight = datetime.datetime.combine(start.date(), datetime.time())
-    for day in range(len(plan) * minutes // MINUTES_PER_DAY + 2):
+    for day in range(n_time * minutes // MINUTES_PER_DAY + 2):
         date = midnight + datetime.timedelta(days=day)
-        rows = _rows(date, start, minutes, stride, options.horizon_steps, len(plan))
+        rows = _rows(date, start, minutes, stride, options.horizon_steps, n_time)
         if rows is None:
             continue
         take = lambda array, rows=rows: np.asarray(array[rows], np.float32)
@@ -164,7 +193,7 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
                 renewable_forecast_mw=take(renewable_ahead),
                 day_ahead_load_mw=take(load_day_ahead),
                 day_ahead_renewable_mw=take(renewable_day_ahead),
-                plan_p_mw=take(plan),
+                plan_p_mw=None,
                 day=np.int32(day_of(date.date())),
             )
         )

@@ -79,7 +79,7 @@ def plants(
         else:
             raise files.ChronicsError(
                 f"{prod.path}: no {kind} column left for plant {plant} of fleet {fleet.name} at "
-                f"bus {grid.bus.id[at]}; take the recorded plants with chronics.renewables"
+                f"bus {grid.bus.id[at]}; env.fleet=auto takes the recorded plants, and plain none"
             )
     return weights
 

@@ -9,12 +9,19 @@ from envs.case.options import CaseOptions
 from envs.inputs.bounds import Range
 
 MINUTES_PER_DAY = 1440
+SYNTHETIC = "synthetic"  # in place of a folder of recorded days
 
 
 @dataclasses.dataclass(frozen=True)
 class TimeSeriesOptions(CaseOptions):
     """Options of time series, besides those of the case. The text beside each field is its help."""
 
+    time_series: Annotated[
+        str, "days: synthetic, or a folder of Grid2Op's chronics that were recorded on the grid"
+    ] = SYNTHETIC
+    load_scale: Annotated[
+        float, "recorded loads are multiplied by this", Range(0, 100, above=True)
+    ] = 1.0
     schedule: Annotated[str, "day-ahead plan: secured, proportional or merit_order"] = "secured"
     step_minutes: Annotated[
         int, "simulated minutes between two decisions", Range(1, MINUTES_PER_DAY)
@@ -34,7 +41,12 @@ class TimeSeriesOptions(CaseOptions):
     ] = 0.02
 
     def check(self) -> None:
-        """Raises ValueError where an episode would be longer than a day."""
+        """Raises ValueError where an episode would be longer than a day, or a scale without use."""
+        if self.time_series == SYNTHETIC and self.load_scale != 1.0:
+            raise ValueError(
+                f"env.load_scale={self.load_scale}: is of recorded loads; give their folder with "
+                "env.time_series, or leave it at 1"
+            )
         if self.horizon_steps * self.step_minutes > MINUTES_PER_DAY:
             raise ValueError(
                 f"env.horizon_steps={self.horizon_steps} of env.step_minutes={self.step_minutes}: "

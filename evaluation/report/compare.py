@@ -17,7 +17,7 @@ from evaluation.report import numbers, page
 
 _NAME = "compare.html"
 # Of an identity: what its days follow from, all options of the environment but these.
-_DAYS = ("environment", "grid", "fleet", "split", "seed")
+_DAYS = ("environment", "grid", "fleet", "time_series", "split", "seed")
 _NOT_DAYS = ("layout", "reward", "screen_outages", "confirmed_outages")
 # Metrics that other options measure otherwise, so that they are not compared.
 _MEASURED_BY = {"return": ("reward",), "secure": ("screen_outages", "confirmed_outages")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import chex
 
@@ -10,8 +11,8 @@ from envs import options as options_lib
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.schedule import day_ahead
+from envs.time_series import recorded, synthetic
 from envs.time_series import series as series_lib
-from envs.time_series import synthetic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Setting:
     options: options_lib.EnvOptions
     split: str
     hard: bool
+    recorded: Mapping[str, series_lib.TimeSeries] | None = None  # by split; none: synthetic days
 
     @property
     def n_rows(self) -> int:
@@ -36,11 +38,24 @@ class Setting:
 def ordinary(
     key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: Setting
 ) -> series_lib.TimeSeries:
-    """Returns a synthetic day of the setting's split with everything in service."""
+    """Returns a day of the setting's split; nothing is out on it unless that was recorded."""
     whole = dataclasses.replace(
         setting.options, maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
     )
-    return synthetic.sample(key, grid, fleet, whole, setting.split)
+    return sample(key, grid, fleet, setting, whole)
+
+
+def sample(
+    key: chex.PRNGKey,
+    grid: grid_lib.Grid,
+    fleet: fleet_lib.Fleet,
+    setting: Setting,
+    options: options_lib.EnvOptions,
+) -> series_lib.TimeSeries:
+    """Returns a day of the setting's split with outages at the rates of `options`."""
+    if setting.recorded is None:
+        return synthetic.sample(key, grid, fleet, options, setting.split)
+    return recorded.sample(key, setting.recorded, grid, options, setting.split)
 
 
 def planned_again(

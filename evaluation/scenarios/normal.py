@@ -9,7 +9,6 @@ import chex
 from envs.case import fleet as fleet_lib
 from envs.case import grid as grid_lib
 from envs.time_series import series as series_lib
-from envs.time_series import synthetic
 from evaluation.scenarios import days
 
 MAINTENANCE_PER_DAY, BRANCH_FAULTS_PER_DAY, GEN_FAULTS_PER_DAY = 1.0, 0.5, 0.1  # hard
@@ -27,4 +26,4 @@ def series(
         branch_faults_per_day=BRANCH_FAULTS_PER_DAY,
         gen_faults_per_day=GEN_FAULTS_PER_DAY,
     )
-    return synthetic.sample(key, grid, fleet, worn, setting.split)
+    return days.sample(key, grid, fleet, setting, worn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import chex
 import jax
@@ -16,6 +16,7 @@ from envs.case import grid as grid_lib
 from envs.inputs import choices
 from envs.time_series import series as series_lib
 from envs.time_series import splits
+from envs.time_series.options import SYNTHETIC
 from evaluation.scenarios import (
     cascade,
     days,
@@ -42,6 +43,7 @@ class Scenario:
     hard: str
     series: Callable[..., series_lib.TimeSeries]  # of key, grid, fleet and `days.Setting`
     check: Callable[[options_lib.EnvOptions], None] = lambda options: None
+    weather: bool = False  # whether it makes wind and sun of its own, which recorded days have
 
 
 _ALL = (
@@ -69,6 +71,7 @@ _ALL = (
         "Wind and sun are 40 to 50 % of energy, badly foreseen, with one sudden ramp in an area.",
         "Wind and sun are 50 to 60 % of energy, badly foreseen, with three sudden ramps.",
         intermittency.series,
+        weather=True,
     ),
     Scenario(
         "cascade", 4, "Cascading outages",
@@ -90,16 +93,29 @@ _ALL = (
         "A storm crosses the grid in 3 to 6 h and takes 2 branches of 118 buses in the mean.",
         "A storm crosses the grid in 3 to 6 h and takes 5 branches of 118 buses in the mean.",
         storm.series,
+        weather=True,
     ),
 )  # fmt: skip
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
 
 
-def make(name: str, level: str, options: options_lib.EnvOptions, split: str) -> Draw:
+def fitting(options: options_lib.EnvOptions) -> list[str]:
+    """Returns the names of the scenarios that go with the days of `options`."""
+    synthetic = options.time_series == SYNTHETIC
+    return [name for name, scenario in SCENARIOS.items() if synthetic or not scenario.weather]
+
+
+def make(
+    name: str,
+    level: str,
+    options: options_lib.EnvOptions,
+    split: str,
+    recorded: Mapping[str, series_lib.TimeSeries] | None = None,
+) -> Draw:
     """Returns the pure function `(key, grid, fleet) → series` of a scenario.
 
-    Of `options` it takes step, horizon, schedule and planned losses. With one key, easy and hard
-    are the same day but for what the level adds.
+    Of `options` it takes step, horizon and schedule. With one key, easy and hard are the same day
+    but for what the level adds. `recorded` has the recorded days by split, where days are such.
 
     Raises:
       ValueError: there is no such scenario, level or split; or the scenario does not go with
@@ -110,7 +126,13 @@ def make(name: str, level: str, options: options_lib.EnvOptions, split: str) -> 
     splits.index(split)
     scenario = SCENARIOS[name]
     scenario.check(options)
-    setting = days.Setting(options, split, level == "hard")
+    if name not in fitting(options):
+        raise ValueError(
+            f"scenario {name}: makes wind and sun of its own, and env.time_series="
+            f"{options.time_series} has recorded ones; take {', '.join(fitting(options))}, or "
+            "synthetic days"
+        )
+    setting = days.Setting(options, split, level == "hard", recorded)
     return lambda key, grid, fleet: scenario.series(
         jax.random.fold_in(key, scenario.number), grid, fleet, setting
     )
@@ -126,7 +148,7 @@ def draw(
     Raises:
       ValueError: as `make`.
     """
-    series = make(name, level, env.options, split)
+    series = make(name, level, env.options, split, env.recorded_days)
     one = jax.jit(
         lambda i: series(jax.random.fold_in(jax.random.PRNGKey(seed), i), env.grid, env.fleet)
     )

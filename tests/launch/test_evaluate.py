@@ -12,6 +12,7 @@ import textwrap
 import jax
 import numpy as np
 import pytest
+from support import time_series_statistics
 
 from agents import bundle as bundle_lib
 from agents import networks
@@ -21,6 +22,7 @@ from launch import evaluation_request
 from launch.run import run_folder
 from learner import checkpoint
 
+RECORDED = time_series_statistics.folder("rte_case14_realistic")
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -152,6 +154,11 @@ def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
         ({"checkpoint": "newest"}, "--checkpoint=newest: it says which of a run's checkpoints, so"),
         ({"env": ["protection.recloze=no"]}, "did you mean protection.recloses?"),
         ({"env": ["horizon_steps=0"]}, "--env=horizon_steps=0: must be a whole number from 1 to"),
+        ({"env": ["time_series=nowhere"]}, "--env=time_series=nowhere: no such folder; it must be"),
+        (
+            {"env": [f"time_series={RECORDED}", "horizon_steps=12"], "scenarios": ["weather"]},
+            "scenario weather: makes wind and sun of its own",
+        ),
         ({"env": ["layout=full"], "layout": "operator"}, "--layout=operator is given too"),
         ({"env": ["screen_outages=false"]}, "every evaluation screens outages"),
         (
@@ -169,6 +176,15 @@ def test_mistakes_without_a_run_are_refused(changes, message):
     with pytest.raises((ValueError, OSError)) as refused:
         evaluation_request.from_flags(flags(**changes), None)
     assert message in str(refused.value)
+
+
+def test_recorded_days_are_part_of_an_evaluation_and_all_means_what_goes_with_them():
+    env = [f"time_series={RECORDED}", "horizon_steps=12"]
+    request = evaluation_request.from_flags(flags(env=env, scenarios=["all"]), None)
+    assert not {"weather", "intermittency"} & {name for name, _ in request.plan.scenarios}
+    half = evaluation_request.from_flags(flags(env=[*env, "load_scale=0.5"]), None)
+    assert len(request.identity["time_series"]) == 12
+    assert half.identity["time_series"] != request.identity["time_series"]
 
 
 @pytest.mark.parametrize(

@@ -420,6 +420,7 @@ def test_bad_input_ends_before_anything_starts(tmp_path, refusal):
         (["--config.actor.batch=-4"], "--config.actor.batch=-4: must be a whole number from 1 to"),
         ([f"--config.env.case={no_case}"], "not a MATPOWER case file"),
         (["--config.env.case=case15"], "no case named 'case15'"),
+        (["--config.env.time_series=chronic"], "--config.env.time_series=chronic: no such folder"),
         ([f"--workdir={locked}/run"], "cannot be written"),
         (["--config.actor.count=3", "--placement=cpu:a0-l0"], "places 1 actors"),
         (["--config.team.kind=centralized"], "did you mean centralised?"),

@@ -1,0 +1,107 @@
+"""Days recorded in Grid2Op's chronics, drawn from at random like synthetic ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs.case import fleet as fleet_lib
+from envs.case import grid as grid_lib
+from envs.time_series import chronics, outages, splits
+from envs.time_series import series as series_lib
+from envs.time_series.options import SYNTHETIC, TimeSeriesOptions
+
+
+def fleet_with_plants(
+    fleet: fleet_lib.Fleet, grid: grid_lib.Grid, options: TimeSeriesOptions
+) -> fleet_lib.Fleet:
+    """Returns `fleet` with the wind and solar plants that were recorded, in place of its own.
+
+    Raises:
+      ValueError: the chronics do not fit the grid; the message begins with the option.
+    """
+    plants = _refuse_by_option(options, chronics.renewables, grid)
+    none = np.zeros(0, np.int32)
+    prosumers = fleet_lib.Prosumers(none, none, none)  # each would have a plant of the fleet's own
+    return dataclasses.replace(fleet, renewables=plants, prosumers=prosumers)
+
+
+def read(
+    grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: TimeSeriesOptions
+) -> series_lib.TimeSeries | None:
+    """Returns the recorded days `[n_series, …]` without a plan, or none where they are synthetic.
+
+    Raises:
+      ValueError: there are none, or they do not fit; the message begins with the option.
+    """
+    if options.time_series == SYNTHETIC:
+        return None
+    return _refuse_by_option(
+        options, chronics.unplanned, grid, fleet, options, scale=options.load_scale
+    )
+
+
+def by_split(
+    series: series_lib.TimeSeries, grid: grid_lib.Grid, schedule: str
+) -> dict[str, series_lib.TimeSeries]:
+    """Returns the days of each split that has any, with their plan, as arrays on the device."""
+    days = chronics.planned(series, grid, schedule)
+    present = {splits.SPLITS[i] for i in set(splits.of(series.day).tolist())}
+    return {split: jax.tree.map(jnp.asarray, chronics.of_split(days, split)) for split in present}
+
+
+def require(series: series_lib.TimeSeries | None, needed: Iterable[str]) -> None:
+    """Raises a ValueError where a split that is needed has no recorded day."""
+    if series is not None:
+        for split in needed:
+            chronics.of_split(series, split)
+
+
+def sample(
+    key: chex.PRNGKey,
+    pools: Mapping[str, series_lib.TimeSeries],
+    grid: grid_lib.Grid,
+    options: TimeSeriesOptions,
+    split: str,
+) -> series_lib.TimeSeries:
+    """Returns a random recorded day of `split`, with maintenance and faults at the options' rates.
+
+    What was recorded as out stays out.
+
+    Raises:
+      ValueError: no recorded day belongs to `split`.
+    """
+    k_day, k_outage = jax.random.split(jax.random.fold_in(key, splits.index(split)))
+    if split not in pools:
+        raise ValueError(
+            f"env.time_series={options.time_series}: no recorded day belongs to split {split!r}; "
+            "of every ten days of the year one is for validation and one for test"
+        )
+    pool = pools[split]
+    index = jax.random.randint(k_day, (), 0, len(pool.day))
+    day = jax.tree.map(lambda leaf: leaf[index], pool)
+    branch, gen = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
+    more = lambda now, new: jnp.where(now == series_lib.IN_SERVICE, new, now)
+    return day.replace(
+        branch_status=more(day.branch_status, branch), gen_status=more(day.gen_status, gen)
+    )
+
+
+def _refuse_by_option(options: TimeSeriesOptions, read_chronics, *args, **kwargs):
+    folder = options.time_series
+    if not pathlib.Path(folder).is_dir():
+        raise ValueError(
+            f"env.time_series={folder}: no such folder; it must be {SYNTHETIC}, or a folder of "
+            "Grid2Op's chronics"
+        )
+    try:
+        return read_chronics(folder, *args, **kwargs)
+    except (OSError, ValueError) as error:
+        inside = str(error).removeprefix(f"{folder}: ").removeprefix(f"{folder.rstrip('/')}/")
+        raise ValueError(f"env.time_series={folder}: {inside}") from error
