@@ -115,7 +115,9 @@ def assert_repaired(failures, n_rows=OPTIONS.horizon_steps + 1):
 def test_days_are_the_same_for_every_count_layout_and_reward(env, monkeypatch):
     monkeypatch.setattr(days, "ordinary", real_ordinary)
     options = dataclasses.replace(OPTIONS, layout="voltages", reward="layered")
-    other = types.SimpleNamespace(grid=env.grid, fleet=env.fleet, options=options)
+    other = types.SimpleNamespace(
+        grid=env.grid, fleet=env.fleet, options=options, recorded_days=None
+    )
     three = suite.draw(env, "emergency", "hard", "test", 3, seed=0)
     two = suite.draw(other, "emergency", "hard", "test", 2, seed=0)
     for name, leaf in vars(three).items():
