@@ -65,8 +65,8 @@ class Experiment(bounds.Options):
         """Raises ValueError where options of different packages do not go together."""
         if not _NAME.fullmatch(self.name):
             raise ValueError(
-                f"name={bounds.shown(self.name)}: must be letters, digits, spaces and . _ + -, at "
-                "most 80, for it becomes the name of a folder"
+                f"name={bounds.as_text(self.name)}: must be letters, digits, spaces and . _ + -, "
+                "at most 80, for it becomes the name of a folder"
             )
         if self.actor.unroll_length > self.env.horizon_steps:
             raise ValueError(

@@ -76,7 +76,7 @@ def build(values: Any) -> Experiment:
 def _build(cls, values, path: str):
     if not isinstance(values, dict):
         where = path.rstrip(".") or "it"
-        raise ValueError(f"{where}={bounds.shown(values)}: must be an object")
+        raise ValueError(f"{where}={bounds.as_text(values)}: must be an object")
     if cls is env_options.EnvOptions:
         values = env_options.of_any_version(values)
     hints = typing.get_type_hints(cls)

@@ -78,8 +78,9 @@ class GridEnv:
       curtailment: share of a plant's available power given up, from none (0) to all (−1).
       storage: a battery's power, from charging (−1) to discharging (1) at its rating.
       unit_voltage: a unit's voltage set-point, as a condenser's.
-      switch: below −0.5 opens a branch, above 0.5 closes one that was opened so.
-    Sensors: the blocks of `layout.LAYOUTS[options.layout]`.
+      switch: below −0.5 opens a branch, above 0.5 closes one that the controller
+        opened, or that tripped and does not close by itself.
+    Sensors: the blocks of `layouts.LAYOUTS[options.layout]`.
     Objective: `rewards.REWARDS[options.reward]`.
     Constraints: Pmin, Pmax, ramps, energy limits and cooldowns are enforced; thermal limits are
       priced, and branches that break them for long or by much trip; voltage and reactive limits
@@ -254,7 +255,7 @@ class GridEnv:
         )  # fmt: skip
         after = self._after(state, result, frequency)
         detail = step_result.detail(grid, fleet, state, after, result, request.other_mw)
-        return self._judged(after, result, series), detail
+        return self._completed(after, result, series), detail
 
     def _after(
         self, state: State, result: StepResult, frequency: frequency_lib.FrequencyState
@@ -283,7 +284,7 @@ class GridEnv:
             trip_round=point.trip_round,
         )
 
-    def _judged(self, after: State, result: StepResult, series) -> State:
+    def _completed(self, after: State, result: StepResult, series) -> State:
         """Returns the state with security, reward terms, ending and observation of its step."""
         if self._assess is None:
             secure = security.Security(jnp.zeros(self.grid.n_branch), jnp.zeros(()))

@@ -60,7 +60,7 @@ def _preset(values: Mapping[str, Any]) -> str:
     usual = dataclasses.asdict(frequency_options.PRESETS["north_america"])
     odd = next((name for name in sorted(values) if usual.get(name) != values[name]), "")
     raise ValueError(
-        f"env.frequency{'.' + odd[:60] if odd else ''}={bounds.shown(values.get(odd, values))}: "
+        f"env.frequency{'.' + odd[:60] if odd else ''}={bounds.as_text(values.get(odd, values))}: "
         f"this version has no such field, env.frequency is one of "
         f"{', '.join(frequency_options.PRESETS)}; use the version that wrote it"
     )

@@ -25,7 +25,7 @@ class EpisodeOutcomes(NamedTuple):
     reward: chex.Array
     terminated: chex.Array  # bool, whether this step ended it
     reason: chex.Array  # `envs.step.termination.Reason`
-    terms: Mapping[str, chex.Array]  # `envs.step.rewards.UNITS`
+    terms: Mapping[str, chex.Array]  # `envs.step.rewards.TERM_UNITS`
     metrics: Mapping[str, chex.Array]  # of the state
     frequency_hz: chex.Array  # at the end of the step
     shed_share: chex.Array  # of load that frequency relays hold off at its end

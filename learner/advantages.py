@@ -14,7 +14,7 @@ def generalised_advantages(
     terminated: chex.Array,
     truncated: chex.Array,
     discounts: chex.Array,
-    decay: float,
+    gae_lambda: float,
 ) -> chex.Array:
     """Returns generalised advantage estimates (Schulman et al. 2016, equation 16).
 
@@ -31,7 +31,7 @@ def generalised_advantages(
       terminated: bool `[T]`.
       truncated: bool `[T]`.
       discounts: γ of each agent `[A]`.
-      decay: λ.
+      gae_lambda: λ.
 
     Returns:
       Advantages `[T, A]`.
@@ -45,7 +45,7 @@ def generalised_advantages(
 
     def backward(later, step):
         delta, going_on = step
-        now = delta + discounts * decay * going_on * later
+        now = delta + discounts * gae_lambda * going_on * later
         return now, now
 
     _, advantages = jax.lax.scan(backward, jnp.zeros_like(discounts), (deltas, going), reverse=True)

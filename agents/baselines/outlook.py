@@ -69,14 +69,14 @@ class Outlook:
         """Returns which branches will be in service, bool `[steps, n_branch]`, as far as is known.
 
         Maintenance is announced, and so is when it ends; when a fault ends is not, and nor is when
-        one begins. A branch that tripped closes when its wait is over, where it does by itself.
+        one begins. A branch that tripped closes when its cooldown is over, where it does by itself.
         """
         ahead = jnp.arange(1, self._steps + 1)
         rows = jnp.minimum(state.t + ahead, self._env.horizon)
         maintenance = jax.vmap(series.at)(rows).branch_status == series_lib.MAINTENANCE
         available = (status != series_lib.FAULT) & ~maintenance
         why = state.branch.why
-        back = (why == switching.TRIPPED) & (state.branch.wait <= ahead[:, None])
+        back = (why == switching.TRIPPED) & (state.branch.cooldown <= ahead[:, None])
         back &= self._env.options.protection.recloses
         return available & ((why == switching.CLOSED) | back)
 

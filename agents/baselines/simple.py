@@ -49,8 +49,8 @@ def reconnect(env: grid_env.GridEnv) -> controllers.Controller:
         stays_open = service.why != switching.CLOSED
         if recloses:
             stays_open &= service.why != switching.TRIPPED
-        # The step counts the wait down before it looks at the action.
-        may = stays_open & service.available & (service.wait <= 1)
+        # The step counts the cooldown down before it looks at the action.
+        may = stays_open & service.available & (service.cooldown <= 1)
         energised = state.vm_pu > 0
         f, t = branch.from_bus, branch.to_bus
         would_carry = susceptance * jnp.abs(state.va_rad[f] - state.va_rad[t] - branch.shift_rad)

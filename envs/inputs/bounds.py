@@ -98,7 +98,7 @@ def accept(name: str, value: Any, hint: Any, limits: Range | None = None) -> Non
         if value is not None:
             accept(name, value, inner[0], limits)
     elif not fits(value, kind, limits):
-        raise ValueError(f"{name or 'it'}={shown(value)}: must be {rule(kind, limits)}")
+        raise ValueError(f"{name or 'it'}={as_text(value)}: must be {rule(kind, limits)}")
     elif typing.is_typeddict(kind):
         missing = sorted(kind.__required_keys__ - value.keys())
         if missing:
@@ -111,7 +111,7 @@ def accept(name: str, value: Any, hint: Any, limits: Range | None = None) -> Non
             accept(f"{name}[{index}]", item, inner[0], limits)
     elif kind is dict and inner:
         for key, item in value.items():
-            accept(_inside(name, shown(key)[1:-1]), item, inner[1], limits)
+            accept(_inside(name, as_text(key)[1:-1]), item, inner[1], limits)
 
 
 def fits(value: Any, kind: type, limits: Range | None = None) -> bool:
@@ -133,7 +133,7 @@ def rule(kind: type, limits: Range | None = None) -> str:
     return f"{said} {limits}" if limits and kind in (int, float) else said
 
 
-def shown(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Returns a value as messages show it, in a few dozen characters however large it is."""
     if isinstance(value, bool) or value is None:
         return _JSON[value]

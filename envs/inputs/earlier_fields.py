@@ -31,8 +31,8 @@ def updated(
         if field in constants:
             if value != constants[field]:
                 raise ValueError(
-                    f"{field}={bounds.shown(value)}: this version has no such field, it is always "
-                    f"{bounds.shown(constants[field])}; use the version that wrote it"
+                    f"{field}={bounds.as_text(value)}: this version has no such field, it is "
+                    f"always {bounds.as_text(constants[field])}; use the version that wrote it"
                 )
             continue
         name = (renamed or {}).get(field, field).removeprefix(path)

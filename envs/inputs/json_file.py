@@ -72,6 +72,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     for name, value in pairs:
         if name in entries:
-            raise ValueError(f"{bounds.shown(name)} is given twice")
+            raise ValueError(f"{bounds.as_text(name)} is given twice")
         entries[name] = value
     return entries

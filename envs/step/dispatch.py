@@ -18,8 +18,8 @@ from envs.time_series import series as series_lib
 class DispatchRequest(NamedTuple):
     """What is to be balanced and solved, MW, MVAr and pu; `[…, lanes]`.
 
-    Loads are those that relays have not shed. Apart from the feasible action, for its arrays move
-    with every lane that goes through another round.
+    Loads are those that relays have not shed. It is no part of the feasible action because its
+    arrays move with every lane that goes through another round.
     """
 
     gen_target_mw: chex.Array  # `[n_gen]` of units, within `low` and `high`

@@ -102,7 +102,7 @@ def step(
     chex.assert_rank([*jax.tree.leaves(state), *system, *disturbance], 0)
     if not seconds >= WINDOW_S:
         raise ValueError(f"seconds={seconds}: a step lasts at least {WINDOW_S} s")
-    model = _Model.of(system, disturbance.drift_mw / seconds, options)
+    model = _Model.of_step(system, disturbance.drift_mw / seconds, options)
     start = state.replace(deficit_mw=state.deficit_mw + disturbance.sudden_mw)
     zero = jnp.zeros_like(start.deviation_hz)
     record = _Record(start.deviation_hz, start.deviation_hz, zero, zero)
@@ -136,7 +136,7 @@ class _Model(NamedTuple):
     options: FrequencyOptions
 
     @classmethod
-    def of(cls, system: System, drift_mw_per_s, options: FrequencyOptions) -> _Model:
+    def of_step(cls, system: System, drift_mw_per_s, options: FrequencyOptions) -> _Model:
         """Returns the model of a step."""
         least = jnp.maximum(options.least_inertia_s * system.load_mw, _LEAST_INERTIA_MWS)
         return cls(

@@ -58,7 +58,7 @@ LAYOUTS: dict[str, Spec] = {
     # The same, and every control there is, on any grid.
     "full": Spec(
         ("bus_vm", "bus_va", "unit_p", "gen_q", "load_p", "renewable_p", "storage_energy",
-         "branch_rho", "branch_closed", "branch_wait", "branch_maintenance", "unit_plan",
+         "branch_rho", "branch_closed", "branch_cooldown", "branch_maintenance", "unit_plan",
          "forecast", "renewable_forecast", "frequency", "clock"),
         ("generator", "load", "curtailment", "storage", "unit_voltage", "switch"),
     ),
@@ -75,7 +75,7 @@ LAYOUTS: dict[str, Spec] = {
     # The same, and everything else there is to see and to move.
     "case118_full": Spec(
         ("bus_vm", "bus_va", "bus_p", "bus_q", "gen_p", "controllable_load_p", "frequency",
-         "gen_q", "branch_rho", "branch_closed", "branch_wait", "branch_maintenance",
+         "gen_q", "branch_rho", "branch_closed", "branch_cooldown", "branch_maintenance",
          "after_outage_rho", "renewable_p", "storage_energy", "unit_plan", "forecast",
          "renewable_forecast", "clock"),
         ("generator", "load", "curtailment", "storage", "unit_voltage", "switch"),

@@ -31,7 +31,7 @@ def metrics(after: State, result: StepResult, secure: Security) -> dict[str, che
         "balancing_mw": jnp.abs(point.shift_mw),
         "refused_switches": result.switched.refused.astype(jnp.float32),
         "cascade_rounds": point.rounds,
-        "dead_buses": (~energised).sum(),
+        "de_energised_buses": (~energised).sum(),
         "nadir_hz": result.frequency.nadir_hz,
         "rocof_hz_per_s": result.frequency.rocof_hz_per_s,
         "seconds_off_nominal": result.frequency.outside_s,

@@ -43,7 +43,7 @@ class View(NamedTuple):
     energy_mwh: chex.Array  # `[n_storage]` stored
     rho: chex.Array  # `[n_branch]` loading over limit
     closed: chex.Array  # bool `[n_branch]`
-    wait: chex.Array  # `[n_branch]` steps before a branch may be switched
+    cooldown: chex.Array  # `[n_branch]` as in `switching.BranchState`
     maintenance: chex.Array  # bool `[n_branch]`, planned an hour ahead
     plan_p_mw: chex.Array  # `[n_gen]` plan for the next step
     load_forecast_mw: chex.Array  # `[n_lead]` total load
@@ -86,7 +86,7 @@ def view(
         energy_mwh=after.energy_mwh,
         rho=result.rho,
         closed=after.branch.closed,
-        wait=after.branch.wait,
+        cooldown=after.branch.cooldown,
         maintenance=ahead.branch_status == series_lib.MAINTENANCE,
         plan_p_mw=row(1).plan_p_mw,
         load_forecast_mw=now.load_forecast_mw,
@@ -130,7 +130,7 @@ BLOCKS: dict[str, Block] = {
     "storage_energy": Block(per_storage, lambda site, v: v.energy_mwh),
     "branch_rho": Block(per_branch, lambda site, v: v.rho),
     "branch_closed": Block(per_branch, lambda site, v: v.closed.astype(jnp.float32)),
-    "branch_wait": Block(per_branch, lambda site, v: v.wait.astype(jnp.float32)),
+    "branch_cooldown": Block(per_branch, lambda site, v: v.cooldown.astype(jnp.float32)),
     "branch_maintenance": Block(per_branch, lambda site, v: v.maintenance.astype(jnp.float32)),
     "after_outage_rho": Block(per_branch, lambda site, v: v.after_outage_rho),
     "unit_plan": Block(per_unit, lambda site, v: v.plan_p_mw[site.grid.units]),

@@ -1,4 +1,4 @@
-"""What a step cost and what it broke, in physical units; `rewards.UNITS` says which."""
+"""What a step cost and what it broke, in physical units; `rewards.TERM_UNITS` says which."""
 
 from __future__ import annotations
 

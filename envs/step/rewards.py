@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from envs.step.options import StepOptions
 
-UNITS = {
+TERM_UNITS = {
     "generation_cost": "$",
     "planned_cost": "$",  # what generation would cost on the plan
     "load_control_cost": "$",

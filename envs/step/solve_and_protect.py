@@ -32,7 +32,7 @@ _PV_TO_PQ_SLOTS = 6  # where more buses have lost their generators, Newton solve
 
 
 class OperatingPoint(NamedTuple):
-    """What came of it; `[…, lanes]`."""
+    """The solved grid after protection; `[…, lanes]`."""
 
     # Of it the powers of branches are None unless the model says that they are needed, and so is
     # what no later step reads: all of it moves with every lane that is solved again.

@@ -29,7 +29,7 @@ class State:
     losses_mw: chex.Array
     observation: chex.Array  # `[observation_size]`
     reward: chex.Array
-    terms: Mapping[str, chex.Array]  # reward terms of the last step, see `rewards.UNITS`
+    terms: Mapping[str, chex.Array]  # reward terms of the last step, see `rewards.TERM_UNITS`
     terminated: chex.Array  # bool
     truncated: chex.Array  # bool
     reason: chex.Array  # `termination.Reason`

@@ -1,4 +1,4 @@
-"""What a step was made of and came to, beyond the state that it led to."""
+"""Everything that a step computed and the state does not keep."""
 
 from __future__ import annotations
 

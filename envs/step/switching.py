@@ -23,7 +23,7 @@ class BranchState:
 
     why: chex.Array  # int8: closed, opened by the controller, or tripped by protection
     available: chex.Array  # bool: in service by the time series, whatever `why` says
-    wait: chex.Array  # int32 steps before the controller, or reclosing, may change it
+    cooldown: chex.Array  # int32 steps: at 1 it may change in the next step, at 0 in any
     overloaded: chex.Array  # int32 steps in a row above its limit
 
     @property
@@ -51,31 +51,32 @@ def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) ->
 
     A branch that comes back from maintenance or a fault of the time series is what it was before:
     in service, open because the controller opened it, or tripped. One that protection tripped is
-    closed when its wait is over, available or not, unless it never `recloses`; one that the
+    closed when its cooldown is over, available or not, unless it never `recloses`; one that the
     controller opened stays open.
     """
-    wait = jnp.maximum(state.wait - 1, 0)
-    over = (state.why == TRIPPED) & (wait == 0) & recloses
+    cooldown = jnp.maximum(state.cooldown - 1, 0)
+    over = (state.why == TRIPPED) & (cooldown == 0) & recloses
     why = jnp.where(over, CLOSED, state.why).astype(jnp.int8)
-    state = state.replace(why=why, available=status == series_lib.IN_SERVICE, wait=wait)
+    state = state.replace(why=why, available=status == series_lib.IN_SERVICE, cooldown=cooldown)
     return state.replace(overloaded=jnp.where(state.closed, state.overloaded, 0))
 
 
-def switch(state: BranchState, action: chex.Array, cooldown: int = COOLDOWN_STEPS) -> Switched:
+def switch(state: BranchState, action: chex.Array, steps: int = COOLDOWN_STEPS) -> Switched:
     """Returns the state after a switching action `[n_branch]` in [−1, 1].
 
-    Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that
-    the controller opened or that tripped, unless the time series has it out. One breaker moves
-    a step, that of the strongest request; it then waits.
+    Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that the
+    controller opened or that tripped. What the time series has out cannot be switched, and to ask
+    for it is not counted. One breaker moves a step, that of the strongest request; it then cools
+    down.
     """
     request = jnp.where(state.why == CLOSED, -action, action)
     request = jnp.where(state.available & (request > _REQUEST), request, 0.0)
-    allowed = jnp.where(state.wait == 0, request, 0.0)
+    allowed = jnp.where(state.cooldown == 0, request, 0.0)
     chosen = (jnp.arange(action.size) == allowed.argmax()) & (allowed > 0)
     why = jnp.where(chosen, jnp.where(state.why == CLOSED, OPENED, CLOSED), state.why)
     moved = chosen.sum()
     return Switched(
-        state.replace(why=why.astype(jnp.int8), wait=jnp.where(chosen, cooldown, state.wait)),
+        state.replace(why=why.astype(jnp.int8), cooldown=jnp.where(chosen, steps, state.cooldown)),
         moved,
         (request > 0).sum() - moved,
     )
@@ -93,6 +94,6 @@ def trip(
     """
     return state.replace(
         why=jnp.where(tripped, TRIPPED, state.why).astype(jnp.int8),
-        wait=jnp.where(tripped, reclose_steps, state.wait),
+        cooldown=jnp.where(tripped, reclose_steps, state.cooldown),
         overloaded=jnp.where((rho > 1.0) & ~tripped & state.closed, state.overloaded + 1, 0),
     )

@@ -29,7 +29,7 @@ def reason(terms: Mapping[str, chex.Array], result: StepResult, dt_h: float) -> 
     """Returns why the episode ends (`Reason`), the most telling reason first.
 
     Args:
-      terms: of the step, see `rewards.UNITS`.
+      terms: of the step, see `rewards.TERM_UNITS`.
       result: of the step.
       dt_h: its length.
     """

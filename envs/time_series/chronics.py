@@ -124,7 +124,7 @@ def planned(
 
 def of_split(series: series_lib.TimeSeries, split: str) -> series_lib.TimeSeries:
     """Returns those of `series` whose day belongs to `split`; raises ValueError where none does."""
-    chosen = splits.of(np.asarray(series.day)) == splits.index(split)
+    chosen = splits.split_indices(np.asarray(series.day)) == splits.index(split)
     if not chosen.any():
         days = sorted(set(np.asarray(series.day).tolist()))
         raise ValueError(

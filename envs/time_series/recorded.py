@@ -52,7 +52,7 @@ def by_split(
 ) -> dict[str, series_lib.TimeSeries]:
     """Returns the days of each split that has any, with their plan, as arrays on the device."""
     days = chronics.planned(series, grid, schedule)
-    present = {splits.SPLITS[i] for i in set(splits.of(series.day).tolist())}
+    present = {splits.SPLITS[i] for i in set(splits.split_indices(series.day).tolist())}
     return {split: jax.tree.map(jnp.asarray, chronics.of_split(days, split)) for split in present}
 
 

@@ -11,7 +11,7 @@ DAYS_PER_YEAR = 364  # 52 whole weeks, so that day % 7 is the day of the week, 0
 SPLITS = ("train", "validation", "test")
 
 
-def of(day: np.ndarray | int) -> np.ndarray:
+def split_indices(day: np.ndarray | int) -> np.ndarray:
     """Returns the split of each day as an index into `SPLITS`: of ten days, eight, one and one."""
     return np.maximum(np.asarray(day) % 10 - 7, 0)
 
@@ -22,7 +22,7 @@ def days(split: str) -> np.ndarray:
     Raises:
       ValueError: for a split that does not exist.
     """
-    return np.flatnonzero(of(np.arange(DAYS_PER_YEAR)) == index(split))
+    return np.flatnonzero(split_indices(np.arange(DAYS_PER_YEAR)) == index(split))
 
 
 def index(split: str) -> int:

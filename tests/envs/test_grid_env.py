@@ -72,7 +72,7 @@ def test_reset_and_step_work_as_the_docstring_says(env, key):
     assert state.observation.shape == (env.layout.observation_size,)
     state = jax.jit(env.step)(state, idle(env))
     assert int(state.t) == 1 and not state.done
-    assert set(state.terms) == set(rewards.UNITS)
+    assert set(state.terms) == set(rewards.TERM_UNITS)
 
 
 def test_doing_nothing_follows_the_plan(env, start, step, series):
@@ -322,7 +322,7 @@ def test_what_a_bridge_cuts_off_is_dead_and_the_rest_goes_on(env, case14, start,
     series = out_of_service(series, bridge, slice(1, 3))
     after = step(start(series), idle(env), series)
     assert after.vm_pu[7] == 0 and np.all(np.delete(after.vm_pu, 7) > 0.9)
-    assert not after.terminated and int(after.metrics["dead_buses"]) == 1
+    assert not after.terminated and int(after.metrics["de_energised_buses"]) == 1
 
 
 def test_an_island_with_load_is_energy_not_served(env, case14, start, step, series):
@@ -393,11 +393,11 @@ def test_overloaded_branches_trip_after_a_count_or_at_once_and_come_back(tight, 
             count = int(history[t - 1].branch.overloaded[branch])
             assert count >= 3 or rho[t - 1, branch] > 0
         assert not history[t].branch.closed[branch]
-        assert int(history[t].branch.wait[branch]) == switching.RECLOSE_STEPS
+        assert int(history[t].branch.cooldown[branch]) == switching.RECLOSE_STEPS
     for before, after in itertools.pairwise(history):
         if after.terminated:
             continue
-        waited = (before.branch.why == switching.TRIPPED) & (before.branch.wait == 1)
+        waited = (before.branch.why == switching.TRIPPED) & (before.branch.cooldown == 1)
         again = np.asarray(after.trip_round) > 0
         assert np.all(np.asarray(after.branch.closed)[np.asarray(waited) & ~again])
 
@@ -447,7 +447,7 @@ def test_lanes_in_different_rounds_of_a_cascade_do_not_mix(tight, series):
     for lane in range(lanes):
         alone = step(jax.tree.map(lambda leaf, i=lane: leaf[i], states), idle(env), series)
         np.testing.assert_array_equal(together.trip_round[lane], alone.trip_round)
-        for name in ("cascade_rounds", "dead_buses"):
+        for name in ("cascade_rounds", "de_energised_buses"):
             assert together.metrics[name][lane] == alone.metrics[name], name
         assert together.reason[lane] == alone.reason
         np.testing.assert_allclose(together.vm_pu[lane], alone.vm_pu, atol=2e-4)
@@ -471,7 +471,7 @@ def test_a_bus_that_is_dead_stays_so_in_peace_and_comes_back(
         state = step(state, idle(env), series)
         history.append(state)
     assert [float(s.vm_pu[bus]) > 0 for s in history] == [False, False, False, True, True]
-    assert [int(s.metrics["dead_buses"]) for s in history] == [1, 1, 1, 0, 0]
+    assert [int(s.metrics["de_energised_buses"]) for s in history] == [1, 1, 1, 0, 0]
     for state in history:
         assert not state.terminated and not state.metrics["fell_back"]
         assert abs(float(state.metrics["nadir_hz"]) - 60.0) < 0.05
@@ -551,7 +551,7 @@ def test_savings_are_what_operating_cost_less_than_the_plan(env, start, step, se
 
 def test_layered_reward_is_bounded():
     options = EnvOptions(reward="layered")
-    terms = dict.fromkeys(rewards.UNITS, jnp.float32(0.0))
+    terms = dict.fromkeys(rewards.TERM_UNITS, jnp.float32(0.0))
     best = {**terms, "planned_cost": 1.0, "load": 1.0}
     worst = {**best, "overload": 1e9, "energy_not_served": 1e9, "generation_cost": 1e9}
     assert float(rewards.layered(best, options)) == pytest.approx(1.0)
@@ -561,7 +561,10 @@ def test_layered_reward_is_bounded():
 @pytest.mark.parametrize("name", rewards.REWARDS)
 def test_every_reward_prefers_less_of_what_costs(name):
     options = EnvOptions(reward=name)
-    usual = dict.fromkeys(rewards.UNITS, jnp.float32(1.0)) | {"planned_cost": 100.0, "load": 10.0}
+    usual = dict.fromkeys(rewards.TERM_UNITS, jnp.float32(1.0)) | {
+        "planned_cost": 100.0,
+        "load": 10.0,
+    }
     dearer = usual | {"energy_not_served": 2.0}
     assert float(rewards.REWARDS[name](dearer, options)) < float(
         rewards.REWARDS[name](usual, options)

@@ -125,7 +125,7 @@ def _outcomes(env, steps=6, batch=2, **changes):
     zero = lambda: np.zeros((steps, batch))
     from envs.step import rewards
 
-    terms = {name: changes.pop(name, zero()) for name in rewards.UNITS}
+    terms = {name: changes.pop(name, zero()) for name in rewards.TERM_UNITS}
     measured = {
         name: changes.pop(name, zero())
         for name in ("nadir_hz", "rocof_hz_per_s", "seconds_off_nominal")

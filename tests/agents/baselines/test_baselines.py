@@ -187,8 +187,8 @@ def test_reconnect_closes_what_was_opened_by_hand(full, player, days):
     played_day = player.play(dataclasses.replace(reconnect, act=act), _first(days))
     opened = played_day.recording.why[:, 0, branch] == switching.OPENED
     # Three steps of cooldown, then it closes and stays so.
-    wait = switching.COOLDOWN_STEPS
-    assert opened[:wait].all() and not opened[wait:].any()
+    cooldown = switching.COOLDOWN_STEPS
+    assert opened[:cooldown].all() and not opened[cooldown:].any()
     assert played_day.outcomes.metrics["refused_switches"].sum() == 0
 
 
@@ -196,9 +196,9 @@ def test_reconnect_closes_what_tripped_only_where_nothing_else_does(full, states
     protection = ProtectionOptions(recloses=False)
     switches = full.layout.action["switch"]
     branch = states.branch
-    for k, wait, why in ((3, 0, switching.TRIPPED), (4, 7, switching.TRIPPED)):
+    for k, cooldown, why in ((3, 0, switching.TRIPPED), (4, 7, switching.TRIPPED)):
         branch = branch.replace(
-            why=branch.why.at[:, k].set(why), wait=branch.wait.at[:, k].set(wait)
+            why=branch.why.at[:, k].set(why), cooldown=branch.cooldown.at[:, k].set(cooldown)
         )
     tripped = states.replace(branch=branch)
     switched = _decide(simple.reconnect(_env(protection=protection)), tripped, days)[:, switches]
@@ -379,11 +379,11 @@ def test_look_ahead_does_not_see_what_is_not_foreseen(full, states, days):
 def test_optimisers_are_told_when_what_tripped_closes(full, states, days):
     tripped = states.branch.replace(
         why=states.branch.why.at[:, 4].set(switching.TRIPPED),
-        wait=states.branch.wait.at[:, 4].set(6),
+        cooldown=states.branch.cooldown.at[:, 4].set(6),
     )
     view = outlook.Outlook(full, STEPS)
     closed = view.look(states.replace(branch=tripped), days)[0].closed[:, 4]
-    # `advance` counts the wait down and then closes: in the sixth step.
+    # `advance` counts the cooldown down and then closes: in the sixth step.
     state, first = jax.tree.map(lambda leaf: leaf[0], tripped), None
     for step in range(1, STEPS + 1):
         state = switching.advance(state, days.branch_status[0, step])

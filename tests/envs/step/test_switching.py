@@ -27,7 +27,7 @@ def test_what_the_controller_opened_stays_open_through_an_outage():
     for status in (IN, OUT, OUT, IN, IN, IN):
         state = advance(state, status)
         assert closed(state) == [True, False]
-    assert int(state.why[1]) == switching.OPENED and int(state.wait[1]) == 0
+    assert int(state.why[1]) == switching.OPENED and int(state.cooldown[1]) == 0
     assert closed(switch(state, 0.0, 1.0).state) == [True, True]
 
 
@@ -81,7 +81,7 @@ def test_what_does_not_reclose_waits_for_the_controller():
     state = switching.trip(switching.initial(2), jnp.array([False, True]), jnp.zeros(2), 2)
     for _ in range(4):
         early = switch(state, 0.0, 1.0)
-        if int(state.wait[1]) > 0:  # asked too early
+        if int(state.cooldown[1]) > 0:  # asked too early
             assert int(early.refused) == 1 and closed(early.state) == [True, False]
         state = switching.advance(state, jnp.asarray(IN), recloses=False)
         assert closed(state) == [True, False]

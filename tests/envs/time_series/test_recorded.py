@@ -41,7 +41,7 @@ def test_an_episode_is_a_recorded_day_of_its_split(env, specification):
     seen = set()
     for split in splits.SPLITS:
         drawn = draw(env, split)
-        assert set(splits.of(np.asarray(drawn.day)).tolist()) == {splits.index(split)}
+        assert set(splits.split_indices(np.asarray(drawn.day)).tolist()) == {splits.index(split)}
         for day, load in zip(drawn.day.tolist(), np.asarray(drawn.load_p_mw)):
             same = [
                 np.array_equal(load, days.load_p_mw[i]) for i in np.flatnonzero(days.day == day)

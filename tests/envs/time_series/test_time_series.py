@@ -61,7 +61,7 @@ def test_a_series_comes_from_the_days_of_its_split(split):
     keys = jax.random.split(jax.random.PRNGKey(0), 200)
     drawn = set(np.asarray(jax.vmap(lambda k: splits.draw(k, split))(keys)).tolist())
     assert drawn <= set(splits.days(split).tolist()) and len(drawn) > 20
-    assert set(splits.of(np.array(list(drawn))).tolist()) == {splits.index(split)}
+    assert set(splits.split_indices(np.array(list(drawn))).tolist()) == {splits.index(split)}
 
 
 def test_an_unknown_split_is_refused():
