@@ -1,5 +1,6 @@
 # make train   sets everything up, trains case14, and evaluates it beside doing nothing;
 #              make train CONFIG=case118 the same on 118 buses
+# make install sets up .venv with what training and evaluating need
 # make test    sets everything up and runs the quick tests, on every core up to four
 # make test-slow  runs the long ones: training, thousands of inputs, many operating points
 # make lint    formatting, style and imports
@@ -16,11 +17,13 @@ ifndef RUN
 RUN := runs/$(CONFIG)-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train test test-slow lint format cases peers lock clean
+.PHONY: train install test test-slow lint format cases peers lock clean
 
 train: $(VENV)/.runtime
 	$(PY) -m launch.local --config=$(CONFIG) --workdir=$(RUN)
 	$(PY) -m launch.evaluate --workdir=$(RUN)
+
+install: $(VENV)/.runtime
 
 test: $(VENV)/.tools
 	$(PY) -m pytest -n logical --maxprocesses=4 --dist=worksteal

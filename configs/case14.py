@@ -9,7 +9,7 @@ def experiment() -> Experiment:
     """Returns the experiment.
 
     A redispatch pays within the step and ramps take half an hour, so a look-ahead of 20 steps is
-    enough and makes advantages far less noisy than the usual 100.
+    enough and makes advantages far less noisy than the default of 100.
     """
     return Experiment(
         name="case14",

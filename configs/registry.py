@@ -83,7 +83,7 @@ def _build(cls, values, path: str):
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(f"{path}{unknown[0][:60]}: no such field of {cls.__name__}")
-    # A field that came later than the file is what it usually is.
+    # A field that came later than the file has its default.
     needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
     missing = sorted(needed - set(values))
     if missing:

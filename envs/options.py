@@ -38,7 +38,7 @@ class EnvOptions(StepOptions):
 def of_any_version(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields of an `EnvOptions` that this or an earlier version wrote as JSON.
 
-    A field that came later is what it usually is.
+    A field that came later has its default.
 
     Raises:
       ValueError: what is no option any more had another value than it has now; the message names

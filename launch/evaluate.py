@@ -37,12 +37,13 @@ _WORKDIR = flags.DEFINE_string(
 )
 _CHECKPOINT = flags.DEFINE_enum(
     "checkpoint", "newest", ["newest", "best"],
-    "Which one: the newest, or the best by the evaluator's validation days.",
+    "Which checkpoint: the newest, or the best by the evaluator's validation days.",
 )  # fmt: skip
 _CONTROLLERS = flags.DEFINE_list(
     "controllers", None,
-    "Who is evaluated, by name, or all: learned, random, proportional, merit_order, reconnect, "
-    "expert, dcopf, mpc, acopf. Usually learned with --workdir, and all baselines without.",
+    "Who is evaluated, by name, or all: learned, do_nothing (always there), random, proportional, "
+    "merit_order, reconnect, expert, dcopf, mpc, acopf. Default: learned with --workdir, and all "
+    "baselines without.",
 )  # fmt: skip
 _SCENARIOS = flags.DEFINE_list(
     "scenarios", ["normal"],
@@ -60,11 +61,12 @@ _SEED = command_line.define_number(
     "seed", 0, "Seed of the days and of the bootstrap.", bounds.SEEDS
 )
 _CASE = flags.DEFINE_string(
-    "case", None, "Grid: a shipped case or the path of a MATPOWER .m file (usually the run's)."
-)
-_FLEET = flags.DEFINE_string("fleet", None, "Assets on the grid (usually the run's, or auto).")
+    "case", None,
+    "Grid: a shipped case or the path of a MATPOWER .m file (default: the run's, or case14).",
+)  # fmt: skip
+_FLEET = flags.DEFINE_string("fleet", None, "Assets on the grid (default: the run's, or auto).")
 _LAYOUT = flags.DEFINE_string(
-    "layout", None, "Observations and controls (usually the run's, or full: every control)."
+    "layout", None, "Observations and controls (default: the run's, or full: every control)."
 )
 _ENV = flags.DEFINE_multi_string(
     "env", [],
@@ -78,7 +80,7 @@ _BOUND = flags.DEFINE_boolean(
     "Solve an AC optimal power flow for every five minutes, to tell the cost over it.",
 )
 _OUT = flags.DEFINE_string(
-    "out", None, "Folder to write to; usually in the run's folder, or in evaluations/."
+    "out", None, "Folder to write to. Default: one in the run's folder, or in evaluations/."
 )
 _COMPARE = flags.DEFINE_list(
     "compare", None, "Two folders that were written before: --compare A B, or --compare=A,B."

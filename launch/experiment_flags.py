@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 
@@ -18,14 +21,37 @@ _PATHS = [path for path, *_ in option_fields.fields(Experiment)]
 
 
 def _define() -> None:
+    shipped = _loaded()
     for path, kind, text, default in option_fields.fields(Experiment):
         if default is not dataclasses.MISSING:
-            usual = ",".join(map(str, default)) if isinstance(default, tuple) else default
-            text = f"{text} (usually {usual})"
+            text = f"{text} ({_values(path, default, shipped)})"
         if kind is bool:
             flags.DEFINE_boolean(f"config.{path}", None, text)
         else:
             flags.DEFINE(option_fields.parser(kind), f"config.{path}", None, text)
+
+
+def _loaded() -> dict[str, Experiment]:
+    """Returns the experiments by name, without those whose file has a mistake."""
+    experiments = {}
+    for name in registry.names():
+        try:
+            experiments[name] = registry.load(name)
+        except Exception:  # `registry.load` tells of it again, where the experiment is chosen.
+            continue
+    return experiments
+
+
+def _values(path: str, default: Any, experiments: Mapping[str, Experiment]) -> str:
+    """Returns the default of a field as text, and what experiments have instead of it."""
+    as_text = lambda value: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    others: dict[str, list[str]] = {}
+    for name, experiment in experiments.items():
+        value = functools.reduce(getattr, path.split("."), experiment)
+        if value != default:
+            others.setdefault(as_text(value), []).append(name)
+    parts = [f"{' and '.join(names)}: {value}" for value, names in others.items()]
+    return "; ".join([f"default {as_text(default)}", *parts])
 
 
 _define()

@@ -33,7 +33,7 @@ def test_json_with_an_unknown_or_missing_field_is_refused():
         registry.from_json(text.replace('"epochs"', '"epoch"'))
     with pytest.raises(ValueError, match="name: missing"):
         registry.from_json(text.replace('  "name": "case14",\n', ""))
-    # Files of before a field existed are read: it is what it usually is.
+    # Files of before a field existed are read: it has its default.
     assert registry.from_json(text.replace('  "seed": 0,\n', "")) == registry.load("case14")
 
 
@@ -124,6 +124,9 @@ def test_help_lists_every_field_with_its_meaning():
     )  # fmt: skip
     for needle in ("--config.learner.learning_rate", "Adam's step size", "--resume", "--workdir"):
         assert needle in done.stdout
+    text = " ".join(done.stdout.split())
+    assert "from 1 to 1e15 (default 1000000; case118 and case14: 3000000)" in text
+    assert "(default 64; case118: 128)" in text
 
 
 def test_text_sets_any_field_of_nested_options():

@@ -49,13 +49,18 @@ def _commands(block: documentation.Block) -> list[list[str]]:
 
 
 @functools.cache
-def _flags(module: str) -> frozenset[str]:
-    """Returns the flags that a command's help lists."""
+def _help(module: str) -> str:
+    """Returns a command's help."""
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False
     )
     assert done.stdout, f"{module}: {done.stderr}"
-    return frozenset(re.findall(r"^\s+--(?:\[no\])?([\w.]+)", done.stdout, re.MULTILINE))
+    return done.stdout
+
+
+def _flags(module: str) -> set[str]:
+    """Returns the flags that a command's help lists."""
+    return set(re.findall(r"^\s+--(?:\[no\])?([\w.]+)", _help(module), re.MULTILINE))
 
 
 @pytest.mark.parametrize(
@@ -85,3 +90,13 @@ def test_commands_have_the_flags_that_pages_give_them(page):
         for module, *arguments in _commands(block):
             given = {a[2:].split("=")[0] for a in arguments if a.startswith("--")}
             assert not given - _flags(module), f"line {block.line}: {module}"
+
+
+@pytest.mark.parametrize(
+    "flag, names", [("controllers", registry.BASELINES), ("scenarios", suite.SCENARIOS)]
+)
+def test_the_help_of_evaluations_lists_what_there_is(flag, names):
+    """The text is written out: what it lists is imported after flags are read."""
+    text = re.search(rf"--{flag}: (.*?)\(a comma", _help("launch.evaluate"), re.DOTALL)
+    listed = set(re.findall(r"\w+", text.group(1)))
+    assert set(names) - listed == set()
