@@ -28,8 +28,6 @@ REGISTRIES = (
     registry.BASELINES,
 )
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=documentation.name)
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -82,7 +80,7 @@ def test_code_blocks_run_in_order(page, folder):
                     subprocess.run([sys.executable, "-m", *arguments], check=True)
 
 
-@each_page
+@pytest.mark.parametrize("page", [*PAGES, *EXPLAINING], ids=documentation.name)
 def test_commands_have_the_flags_that_pages_give_them(page):
     for block in documentation.blocks(page):
         if block.language != "sh":
