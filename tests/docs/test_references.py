@@ -12,6 +12,7 @@ from support.documentation import ROOT
 
 from configs import experiment
 from envs import grid_env
+from envs.step import rewards
 
 PACKAGES = "actors|agents|benchmarks|configs|envs|evaluation|launch|learner|replay"
 # The changelog names what is gone.
@@ -100,3 +101,14 @@ def test_every_package_is_in_the_map():
     folders = (path.parent.relative_to(ROOT) for path in ROOT.glob("*/**/__init__.py"))
     packages = {str(path) for path in folders if re.match(PACKAGES, str(path))}
     assert sorted(mapped) == sorted(packages)
+
+
+def test_prices_are_the_defaults_of_their_options():
+    page = (ROOT / "docs" / "mdp.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \$\S* \| `env\.(\w+)` \|", page, re.MULTILINE)
+    table = {option: float(price.replace(",", "")) for _, price, option in rows}
+    options = experiment.EnvOptions()
+    fields = {field.name for field in dataclasses.fields(options) if field.name.endswith("_price")}
+    assert set(table) | {"load_control_price"} == fields  # in the term itself, in $
+    assert table == {option: getattr(options, option) for option in table}
+    assert {term for term, _, _ in rows} <= set(rewards.TERM_UNITS)
