@@ -94,7 +94,7 @@ class GridEnv:
         self.horizon = options.horizon_steps
         self.dt_h = options.step_minutes / 60.0
         self.limits = actions_lib.limits(grid, fleet, options)
-        # Only where it is observed, priced or asked for: it costs as much as the rest of a step.
+        # Only where it is observed, priced or requested: it costs as much as the rest of a step.
         assessed = "after_outage_rho" in self.layout.observation or options.screen_outages
         assessed |= options.insecurity_price > 0 or options.confirmed_outages > 0
         net = _network(grid, fleet, options)
@@ -203,7 +203,7 @@ class GridEnv:
         return self._transition(state, jnp.clip(action, -1.0, 1.0), series, starting=False)
 
     def action_for(self, state: State, series: series_lib.TimeSeries, targets: actions_lib.Targets):
-        """Returns the action `[action_size]` that asks for `targets` in the next step.
+        """Returns the action `[action_size]` that requests `targets` in the next step.
 
         What the layout has no control for is left as planned.
         """

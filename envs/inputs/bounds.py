@@ -19,7 +19,7 @@ LONGEST = 400  # characters of a number; no float has more digits before its poi
 _MOST_ITEMS = 64  # of a tuple
 _LONGEST_TEXT = 4096  # characters; no path is longer
 _KINDS = {int: numbers.Integral, float: numbers.Real, bool: bool, str: str}
-_SAID = {
+_WORDS = {
     int: "a whole number", float: "a number", bool: "true or false", dict: "an object",
     str: f"text of at most {_LONGEST_TEXT} printable characters", list: "a list",
     tuple: f"a list of 1 to {_MOST_ITEMS}",
@@ -129,8 +129,8 @@ def fits(value: Any, kind: type, limits: Range | None = None) -> bool:
 
 def rule(kind: type, limits: Range | None = None) -> str:
     """Returns what `kind` within `limits` is, in words."""
-    said = _SAID.get(kind, "an object")
-    return f"{said} {limits}" if limits and kind in (int, float) else said
+    words = _WORDS.get(kind, "an object")
+    return f"{words} {limits}" if limits and kind in (int, float) else words
 
 
 def as_text(value: Any) -> str:

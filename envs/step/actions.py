@@ -128,7 +128,7 @@ def write(
     now: series_lib.TimeSeries,
     targets: Targets,
 ) -> chex.Array:
-    """Returns the action `[action_size]` in [−1, 1] that asks for `targets`: the inverse of `read`.
+    """Returns the action `[action_size]` in [−1, 1] that requests `targets`: the inverse of `read`.
 
     Targets out of reach become the nearest action; those that the layout has no control for are
     left out.
@@ -138,7 +138,7 @@ def write(
       site: what the layout is made for.
       limits: of grid and fleet.
       now: the row of the time series that the step will apply.
-      targets: what to ask for.
+      targets: what to request.
     """
     grid, fleet = site.grid, site.fleet
     unit, voltage = jnp.zeros(grid.n_gen), jnp.zeros(grid.n_gen)

@@ -224,7 +224,7 @@ def _run(
             shed_share=shed,
             deficit_mw=state.deficit_mw + h * model.drift_mw_per_s,
         )
-        # Of what the last substep found, not this one: it is at hand, and need not be repeated.
+        # Of the last substep, not this one: it is at hand, and need not be repeated.
         turn = _turning_point(*before, f, h) if h < _SMOOTH_S else f
         record = _Record(
             lowest=_at_most(_at_most(record.lowest, f), turn),

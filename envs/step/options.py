@@ -33,7 +33,7 @@ class ProtectionOptions(bounds.Options, prefix="env.protection."):
 
 @dataclasses.dataclass(frozen=True)
 class StepOptions(TimeSeriesOptions):
-    """Options of a step, besides those of time series. The text beside each field is its help."""
+    """Options of a step, after those of time series. The text beside each field is its help."""
 
     load_control_share: Annotated[
         float, "share of a load that may be moved up or down", Range(0, 1, above=True)

@@ -64,7 +64,7 @@ def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) ->
 def switch(state: BranchState, action: chex.Array, steps: int = COOLDOWN_STEPS) -> Switched:
     """Returns the state after a switching action `[n_branch]` in [−1, 1].
 
-    Below −0.5 an action asks to open a branch that is closed, above 0.5 to close one that the
+    Below −0.5 an action requests that a closed branch opens, above 0.5 that one closes that the
     controller opened or that tripped. What the time series has out cannot be switched, and to ask
     for it is not counted. One breaker moves a step, that of the strongest request; it then cools
     down.

@@ -240,26 +240,26 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
         renewable = np.clip(prod.values @ to_plant, 0.0, fleet.renewables.p_max_mw)
 
     def leads(stem, like, weights):
-        found = files.table(folder, stem)
-        if found is None:
+        table = files.table(folder, stem)
+        if table is None:
             return np.zeros((n_time, 0))
-        if len(found.values) % n_time:
+        if len(table.values) % n_time:
             raise files.ChronicsError(
-                f"{found.path}: {len(found.values)} rows, but {like.path.name} has {n_time}; "
+                f"{table.path}: {len(table.values)} rows, but {like.path.name} has {n_time}; "
                 "forecasts need one row, or the same number of rows, for each"
             )
-        if found.names != like.names:
-            order = names.order(found, like)
+        if table.names != like.names:
+            order = names.order(table, like)
             weights = weights[order]
-        return (found.values @ weights).reshape(n_time, -1)
+        return (table.values @ weights).reshape(n_time, -1)
 
     status = np.full((n_time, grid.n_branch), series_lib.IN_SERVICE, np.uint8)
     for stem, mark in (("hazards", series_lib.FAULT), ("maintenance", series_lib.MAINTENANCE)):
-        found = files.table(folder, stem)
-        if found is not None:
-            found.expect_rows(n_time, load_p.path)
-            for column, branch in names.branches(found, grid, bus_offset):
-                status[found.values[:, column] > 0, branch] = mark
+        table = files.table(folder, stem)
+        if table is not None:
+            table.expect_rows(n_time, load_p.path)
+            for column, branch in names.branches(table, grid, bus_offset):
+                status[table.values[:, column] > 0, branch] = mark
     return _Series(
         load_p_mw=scale * load_p.values @ to_load,
         load_q_mvar=scale * load_q.values @ q_map,

@@ -23,11 +23,11 @@ class Table:
     names: tuple[str, ...]
     values: np.ndarray  # `[time, column]`
 
-    def expect_rows(self, n_rows: int, of: pathlib.Path) -> None:
-        """Raises ChronicsError unless the table has `n_rows` rows, as file `of` has."""
+    def expect_rows(self, n_rows: int, like: pathlib.Path) -> None:
+        """Raises ChronicsError unless the table has `n_rows` rows, as file `like` has."""
         if len(self.values) != n_rows:
             raise ChronicsError(
-                f"{self.path}: {len(self.values)} rows, but {of.name} beside it has {n_rows}; "
+                f"{self.path}: {len(self.values)} rows, but {like.name} beside it has {n_rows}; "
                 "cut the longer file, or fetch the folder again"
             )
 
@@ -40,13 +40,15 @@ def folders(folder: pathlib.Path) -> list[pathlib.Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of chronics")
-    found = [f for f in (folder, *sorted(folder.iterdir())) if f.is_dir() and _path(f, "load_p")]
-    if not found:
+    scenarios = [
+        f for f in (folder, *sorted(folder.iterdir())) if f.is_dir() and _path(f, "load_p")
+    ]
+    if not scenarios:
         raise FileNotFoundError(
             f"{folder}: neither it nor a folder in it has load_p.csv or load_p.csv.bz2; "
             "give a scenario's folder, or the chronics folder of a Grid2Op environment"
         )
-    return found
+    return scenarios
 
 
 def table(folder: pathlib.Path, stem: str) -> Table | None:
@@ -91,13 +93,13 @@ def table(folder: pathlib.Path, stem: str) -> Table | None:
 
 def required(folder: pathlib.Path, stem: str) -> Table:
     """Returns what `table` does; raises ChronicsError where there is no such file."""
-    found = table(folder, stem)
-    if found is None:
+    required_table = table(folder, stem)
+    if required_table is None:
         raise ChronicsError(
             f"{folder}: no {stem}.csv or {stem}.csv.bz2; a scenario needs load_p and load_q, and "
             "prod_p where the fleet has wind or solar plants"
         )
-    return found
+    return required_table
 
 
 def clock(folder: pathlib.Path) -> tuple[datetime.datetime, int]:

@@ -18,12 +18,12 @@ from envs.time_series import chronics_files as files
 
 def bus(grid: grid_lib.Grid, path: pathlib.Path, name: str, word: str, bus_offset: int) -> int:
     """Returns the index of the bus that a column's name gives."""
-    found = re.fullmatch(rf"{word}_(\d+)_\d+", name)
-    if not found:
+    match = re.fullmatch(rf"{word}_(\d+)_\d+", name)
+    if not match:
         raise files.ChronicsError(
             f"{path}: column {name!r} names no bus; it should read {word}_<substation>_<number>"
         )
-    number = int(found[1]) + bus_offset
+    number = int(match[1]) + bus_offset
     places = np.flatnonzero(grid.bus.id == number)
     if not places.size:
         raise files.ChronicsError(
@@ -67,8 +67,8 @@ def plants(
     known = files.plants(folder)
     weights = np.zeros((len(prod.names), fleet.n_renewable))
     taken = set()
-    wanted = fleet.renewables
-    for plant, (at, kind, p_max) in enumerate(zip(wanted.bus, wanted.kind, wanted.p_max_mw)):
+    sites = fleet.renewables
+    for plant, (at, kind, p_max) in enumerate(zip(sites.bus, sites.kind, sites.p_max_mw)):
         for column, name in enumerate(prod.names):
             of_kind, rated = known.get(name, ("", 0.0))
             here = of_kind == kind and column not in taken
@@ -92,7 +92,7 @@ def branches(table: files.Table, grid: grid_lib.Grid, bus_offset: int) -> list[t
     free: dict[tuple[int, int], list[int]] = {}
     for branch, pair in enumerate(pairs):
         free.setdefault(pair, []).append(branch)
-    found = []
+    matches = []
     for column, name in enumerate(table.names):
         match = re.fullmatch(r"(\d+)_(\d+)_\d+", name)
         pair = tuple(sorted(int(end) + bus_offset for end in match.groups())) if match else ()
@@ -102,8 +102,8 @@ def branches(table: files.Table, grid: grid_lib.Grid, bus_offset: int) -> list[t
                 "between its buses); it should read <from>_<to>_<number> with "
                 f"bus_offset={bus_offset}"
             )
-        found.append((column, free[pair].pop(0)))
-    return found
+        matches.append((column, free[pair].pop(0)))
+    return matches
 
 
 def order(table: files.Table, like: files.Table) -> list[int]:

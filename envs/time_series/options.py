@@ -14,7 +14,7 @@ SYNTHETIC = "synthetic"  # in place of a folder of recorded days
 
 @dataclasses.dataclass(frozen=True)
 class TimeSeriesOptions(CaseOptions):
-    """Options of time series, besides those of the case. The text beside each field is its help."""
+    """Options of time series, after those of the case. The text beside each field is its help."""
 
     time_series: Annotated[
         str, "days: synthetic, or a folder of Grid2Op's chronics that were recorded on the grid"
