@@ -147,6 +147,7 @@ def short(env):
 
     class Short:
         options, fleet, grid, dt_h, horizon = env.options, env.fleet, env.grid, env.dt_h, 6
+        frequency = env.frequency
         assesses = True
 
     return Short
