@@ -21,8 +21,7 @@ from envs.options import EnvOptions
 from launch.host import compilation
 
 compilation.use_cache()
-# Tests compile many programs that are too small for the cache otherwise; a third of the time of the
-# next run is theirs.
+# Tests compile many programs that are too small for the cache otherwise.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
@@ -54,12 +53,13 @@ def pytest_sessionfinish(session, exitstatus):
             sum(len(reporter.stats.get(name, ())) for name in names)
             for names in (["passed"], ["failed", "error"])
         )
+        count = len(getattr(config.option, "tx", None) or [0])
         minutes, seconds = divmod(round(time.monotonic() - config.stash[_STARTED]), 60)
         kind = {"not slow": "quick ", "slow": "slow "}.get(config.option.markexpr, "")
         reporter.write_line(
             ("passed: " if exitstatus == 0 else f"FAILED: {failed:,}; passed: ")
             + f"{passed:,} {kind}tests in {minutes} min {seconds} s"
-            + f" on {len(getattr(config.option, 'tx', None) or [0])} processes"
+            + f" on {count} process{'es' if count > 1 else ''}"
         )
     return result
 

@@ -36,7 +36,6 @@ class RewardTerms:
           after: the state that the step led to.
           result: of the step.
           secure: its security.
-        secure: its security.
         """
         now, feasible, point = result.now, result.feasible, result.point
         dt, above = self._dt_h, lambda x: jnp.maximum(x, 0.0)

@@ -157,10 +157,10 @@ def test_batteries_keep_their_energy(env, episode):
     fleet = env.fleet.storage
     energy = np.concatenate([first.energy_mwh[None], states.energy_mwh])
     assert np.all(energy >= 0) and np.all(energy <= fleet.energy_mwh)
-    wanted = actions[:, env.layout.action["storage"]] * fleet.p_max_mw
+    requested = actions[:, env.layout.action["storage"]] * fleet.p_max_mw
     free = (energy[1:] > 1e-3) & (energy[1:] < fleet.energy_mwh - 1e-3)
-    drawn = np.where(wanted > 0, wanted / fleet.discharge_efficiency,
-                     wanted * fleet.charge_efficiency)  # fmt: skip
+    drawn = np.where(requested > 0, requested / fleet.discharge_efficiency,
+                     requested * fleet.charge_efficiency)  # fmt: skip
     expected = energy[:-1] - env.dt_h * drawn
     assert free.any()
     np.testing.assert_allclose(energy[1:][free], expected[free], atol=1e-3)
@@ -252,10 +252,10 @@ def test_load_control_moves_the_load_and_is_paid_for(env, start, step, series):
     state = start(series)
     action = idle(env).at[env.layout.action["load"].start].set(-1.0)
     after, still = step(state, action, series), step(state, idle(env), series)
-    asked = float(after.observation[env.layout.observation["load_p"]][0])
+    demand = float(after.observation[env.layout.observation["load_p"]][0])
     less = float((still.gen_p_mw - after.gen_p_mw).sum())
-    assert 0.1 * asked < less < 0.13 * asked, "generation falls by the load and its losses"
-    paid = 60.0 * 0.1 * asked * env.dt_h
+    assert 0.1 * demand < less < 0.13 * demand, "generation falls by the load and its losses"
+    paid = 60.0 * 0.1 * demand * env.dt_h
     assert float(after.terms["load_control_cost"]) == pytest.approx(paid, rel=1e-4)
 
 
@@ -332,15 +332,15 @@ def test_an_island_with_load_is_energy_not_served(env, case14, start, step, seri
     series = out_of_service(series, ties, 1)
     after = step(start(series), idle(env), series)
     lost = np.isin(case14.loads, [11, 12, 13])
-    asked = np.asarray(series.load_p_mw[1])
+    demand = np.asarray(series.load_p_mw[1])
     assert np.all(after.vm_pu[inside] == 0) and not after.terminated
     found = float(after.terms["energy_not_served"])
-    assert found == pytest.approx(asked[lost].sum() / 12, rel=1e-3)
+    assert found == pytest.approx(demand[lost].sum() / 12, rel=1e-3)
     produced = float(after.gen_p_mw.sum() + series.renewable_mw[1].sum())
     dead_plant = float(
         series.renewable_mw[1][np.isin(env.fleet.renewables.bus, [11, 12, 13])].sum()
     )
-    served = asked[~lost].sum() + float(after.losses_mw)
+    served = demand[~lost].sum() + float(after.losses_mw)
     assert produced - dead_plant == pytest.approx(served, abs=0.1)
 
 

@@ -1,6 +1,6 @@
 """How far the power flow is from pandapower's, per case and method: what tests and docs quote.
 
-    PYTHONPATH=. python tests/pandapower_comparison.py --points=100 --cases=case14,case30
+    PYTHONPATH=. python tests/support/pandapower_comparison.py --points=100 --cases=case14,case30
 
 prints the tables of docs/results/powerflow.md.
 """

@@ -188,9 +188,9 @@ def test_load_asked_for_is_served_or_not_served_whatever_is_cut_off_and_shed(hel
     generation += np.asarray(detail.feasible.storage_mw, float).sum(1)
     drawn = np.asarray(state.condenser_mw, float) * lit[:, grid.gen.bus] * ~gone
     served = generation + drawn.sum(1) - np.asarray(after.losses_mw, float)
-    asked = asked_of.sum(1)
-    np.testing.assert_allclose((served + unserved)[went_on], asked[went_on], atol=0.3)
-    assert np.all(unserved[went_on] <= asked[went_on] * (1 + 1e-6))
+    demand = asked_of.sum(1)
+    np.testing.assert_allclose((served + unserved)[went_on], demand[went_on], atol=0.3)
+    assert np.all(unserved[went_on] <= demand[went_on] * (1 + 1e-6))
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +210,9 @@ def test_what_relays_hold_off_is_not_counted_again_where_nothing_is_served(env, 
         after, _ = first_step(series, frequency=frequency)
         assert not after.terminated
         # Relays reconnect evenly from 10 % on, 2 % a minute: 5 minutes leave none, on average half.
-        asked = np.asarray(series.load_p_mw[1])
+        demand = np.asarray(series.load_p_mw[1])
         off = np.isin(env.grid.loads, dead)
-        expected = asked[off].sum() + asked[~off].sum() * share / 2
+        expected = demand[off].sum() + demand[~off].sum() * share / 2
         found = float(after.terms["energy_not_served"]) * 12
         assert found == pytest.approx(expected, rel=0.03), share
 

@@ -43,9 +43,9 @@ def test_what_tripped_waits_for_its_hour_whatever_the_series_does():
 def test_what_the_series_takes_comes_back_with_it_and_cannot_be_switched():
     state = advance(switching.initial(2), OUT)
     for action in (-1.0, 1.0):
-        asked = switch(state, 0.0, action)
-        assert int(asked.operations) == int(asked.refused) == 0
-        assert closed(asked.state) == [True, False]
+        switched = switch(state, 0.0, action)
+        assert int(switched.operations) == int(switched.refused) == 0
+        assert closed(switched.state) == [True, False]
     opened = advance(switch(switching.initial(2), 0.0, -1.0, cooldown=0).state, OUT)
     assert int(switch(opened, 0.0, 1.0).operations) == 0
     assert closed(advance(state, IN)) == [True, True]
@@ -60,10 +60,10 @@ def test_a_trip_that_was_waited_for_during_an_outage_is_over_with_it():
 
 
 def test_one_breaker_moves_and_then_waits():
-    asked = switch(switching.initial(2), -0.6, -0.9)
-    assert closed(asked.state) == [True, False]
-    assert (int(asked.operations), int(asked.refused)) == (1, 1)
-    again = switch(advance(asked.state, IN), 0.0, 1.0)
+    switched = switch(switching.initial(2), -0.6, -0.9)
+    assert closed(switched.state) == [True, False]
+    assert (int(switched.operations), int(switched.refused)) == (1, 1)
+    again = switch(advance(switched.state, IN), 0.0, 1.0)
     assert (int(again.operations), int(again.refused)) == (0, 1)
 
 
@@ -85,5 +85,5 @@ def test_what_does_not_reclose_waits_for_the_controller():
             assert int(early.refused) == 1 and closed(early.state) == [True, False]
         state = switching.advance(state, jnp.asarray(IN), recloses=False)
         assert closed(state) == [True, False]
-    asked = switch(state, 0.0, 1.0)
-    assert int(asked.operations) == 1 and closed(asked.state) == [True, True]
+    switched = switch(state, 0.0, 1.0)
+    assert int(switched.operations) == 1 and closed(switched.state) == [True, True]
