@@ -10,9 +10,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from agents import bundle as bundle_lib
-from agents import distributions
-from agents import networks as networks_lib
+from agents import bundle as bundle_lib, distributions, networks as networks_lib
 from envs import grid_env, restart
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib

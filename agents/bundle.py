@@ -8,8 +8,7 @@ import chex
 import flax.struct
 import jax.numpy as jnp
 
-from agents import networks as networks_lib
-from agents import normaliser
+from agents import networks as networks_lib, normaliser
 
 
 @flax.struct.dataclass

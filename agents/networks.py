@@ -10,9 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import distributions, normaliser
-from agents import options as options_lib
-from agents import team as team_lib
+from agents import distributions, normaliser, options as options_lib, team as team_lib
 
 Params = Any
 

@@ -15,8 +15,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import comparison, ours_contingency, peer_process, reference, timing
-from benchmarks import problem as problem_lib
+from benchmarks import (
+    comparison,
+    ours_contingency,
+    peer_process,
+    problem as problem_lib,
+    reference,
+    timing,
+)
 from envs.case import case_file
 
 CASES = ("case14", "case118", "case300", "case1354")

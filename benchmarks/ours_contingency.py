@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import ours_powerflow, spread
-from benchmarks import problem as problem_lib
+from benchmarks import ours_powerflow, problem as problem_lib, spread
 from envs.case import grid as grid_lib
 from envs.contingency import distribution_factors, screening
 from envs.powerflow import network, solve

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import spread
-from envs import grid_env, restart
-from envs import options as options_lib
+from envs import grid_env, options as options_lib, restart
 from envs.time_series import series as series_lib
 
 POLICIES = ("do_nothing", "random")

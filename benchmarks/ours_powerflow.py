@@ -11,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import problem as problem_lib
-from benchmarks import spread
+from benchmarks import problem as problem_lib, spread
 from envs.case import grid as grid_lib
-from envs.powerflow import network
-from envs.powerflow import solve as solve_lib
+from envs.powerflow import network, solve as solve_lib
 from envs.powerflow.network import Network
 
 _NEWTON_BYTES = 2 * 2**30  # what a batch of dense Jacobians may take

@@ -9,8 +9,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import comparison, ours_powerflow, peer_process, rates, timing
-from benchmarks import problem as problem_lib
+from benchmarks import (
+    comparison,
+    ours_powerflow,
+    peer_process,
+    problem as problem_lib,
+    rates,
+    timing,
+)
 from envs.case import case_file
 
 CASES = ("case14", "case118", "case300", "case1354")

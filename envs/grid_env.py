@@ -18,15 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs import options as options_lib
-from envs.case import case_file, fleet_file
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import case_file, fleet as fleet_lib, fleet_file, grid as grid_lib
 from envs.inputs import choices
 from envs.powerflow import base_point, lanes, network
 from envs.schedule import day_ahead, schedule, secured
-from envs.step import actions as actions_lib
 from envs.step import (
+    actions as actions_lib,
     dispatch,
+    frequency as frequency_lib,
     frequency_options,
     frequency_response,
     islanding,
@@ -43,13 +42,11 @@ from envs.step import (
     switching,
     termination,
 )
-from envs.step import frequency as frequency_lib
 from envs.step.layout import Layout, Site
 from envs.step.state import State
 from envs.step.step_result import Detail, StepResult
 from envs.step.termination import Reason
-from envs.time_series import recorded, synthetic
-from envs.time_series import series as series_lib
+from envs.time_series import recorded, series as series_lib, synthetic
 from envs.time_series.options import SYNTHETIC
 
 _AUTO = "auto"  # as the name of a fleet: the case's own, with recorded plants on recorded days

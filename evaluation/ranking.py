@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agents import controllers as controllers_lib
-from evaluation import results, runner
-from evaluation import summary as summary_lib
+from evaluation import results, runner, summary as summary_lib
 
 
 def knows_future(summary: summary_lib.Summary, controller: str) -> bool:

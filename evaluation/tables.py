@@ -9,8 +9,7 @@ import rich.box
 import rich.markup
 import rich.table
 
-from evaluation import metrics, runner, wording
-from evaluation import summary as summary_lib
+from evaluation import metrics, runner, summary as summary_lib, wording
 
 _COLOURS = {"better": "green", "worse": "red", "same": "dim"}
 _NAME_WIDTH = 13  # of a controller; longer names are cut

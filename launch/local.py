@@ -24,8 +24,7 @@ from absl import app, flags, logging
 from envs.inputs import command_line, exit_codes
 from envs.inputs.bounds import Range
 from launch import experiment_flags
-from launch.host import interrupt, network_namespace
-from launch.host import placement as placement_lib
+from launch.host import interrupt, network_namespace, placement as placement_lib
 from launch.run import run_folder, storage
 
 flags.adopt_module_key_flags(experiment_flags)
@@ -115,10 +114,12 @@ def _run(
     folder: run_folder.RunFolder, experiment, placement: placement_lib.Placement, network: str
 ) -> int:
     """Runs the program in the folder that was made for it, and returns the exit code."""
-    from launch import panel as panel_lib
-    from launch import program as program_lib
-    from launch import silence
-    from launch import supervisor as supervisor_lib
+    from launch import (
+        panel as panel_lib,
+        program as program_lib,
+        silence,
+        supervisor as supervisor_lib,
+    )
 
     _say(f"run folder  {_as_typed(folder)}\nplacement   {placement.spec}\nnetwork     {network}")
     program, resources = program_lib.make(

@@ -10,10 +10,12 @@ from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from configs.experiment import Experiment
 from launch.host import placement as placement_lib
-from launch.nodes import actor as actor_lib
-from launch.nodes import evaluator as evaluator_lib
-from launch.nodes import learner as learner_lib
-from launch.nodes import shell as node_lib
+from launch.nodes import (
+    actor as actor_lib,
+    evaluator as evaluator_lib,
+    learner as learner_lib,
+    shell as node_lib,
+)
 
 
 def make(

@@ -24,8 +24,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from agents import bundle as bundle_lib
-from agents import networks as networks_lib
+from agents import bundle as bundle_lib, networks as networks_lib
 from envs.case import digest
 from envs.inputs import bounds
 from envs.inputs.bounds import Range

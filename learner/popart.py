@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import chex
 
-from agents import networks as networks_lib
-from agents import normaliser
-from agents import team as team_lib
+from agents import networks as networks_lib, normaliser, team as team_lib
 
 
 def denormalise(statistics: normaliser.ValueStatistics, normalised: chex.Array) -> chex.Array:

@@ -9,8 +9,7 @@ import flax.serialization
 import jax
 import numpy as np
 
-from agents import bundle as bundle_lib
-from agents import networks as networks_lib
+from agents import bundle as bundle_lib, networks as networks_lib
 
 
 class VariableServer:

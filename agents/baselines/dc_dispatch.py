@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.baselines import dc_program
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.powerflow import ac_flow, dc_network
 
 _OVER_MVA = 0.01  # beyond a limit, from where on it counts

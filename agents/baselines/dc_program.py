@@ -20,8 +20,7 @@ import numpy as np
 import scipy.sparse
 
 from agents.baselines import highs
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.powerflow import dc_network
 
 _PIECES = 10  # of a quadratic cost between a unit's limits in a period

@@ -9,8 +9,7 @@ import numpy as np
 
 from agents.baselines import dc_dispatch
 from envs import grid_env
-from envs.step import actions as actions_lib
-from envs.step import switching
+from envs.step import actions as actions_lib, switching
 from envs.time_series import series as series_lib
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from agents import controllers
 from envs import grid_env
 from envs.powerflow import matrices
-from envs.step import actions as actions_lib
-from envs.step import switching
+from envs.step import actions as actions_lib, switching
 
 _DEENERGISED_MW = 1e6  # before any number of MW
 

@@ -8,8 +8,7 @@ import pathlib
 
 import numpy as np
 
-from envs.case import columns, matpower, validate
-from envs.case import grid as grid_lib
+from envs.case import columns, grid as grid_lib, matpower, validate
 from envs.inputs import choices
 
 SHIPPED = pathlib.Path(__file__).parent / "cases"

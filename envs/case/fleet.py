@@ -10,8 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from envs.case import fleet_kinds
-from envs.case import grid as grid_lib
+from envs.case import fleet_kinds, grid as grid_lib
 
 WIND, SOLAR = "wind", "solar"
 

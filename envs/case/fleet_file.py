@@ -12,9 +12,7 @@ import pathlib
 
 import numpy as np
 
-from envs.case import columns, fleet_kinds
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import columns, fleet as fleet_lib, fleet_kinds, grid as grid_lib
 from envs.inputs import choices
 
 SHIPPED = pathlib.Path(__file__).parent / "fleets"

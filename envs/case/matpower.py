@@ -14,8 +14,7 @@ import re
 
 import numpy as np
 
-from envs.case import grid as grid_lib
-from envs.case import validate
+from envs.case import grid as grid_lib, validate
 
 _COLUMNS = {
     "bus": ("BUS_I", "BUS_TYPE", "PD", "QD", "GS", "BS", "BUS_AREA", "BASE_KV", "VMAX", "VMIN"),

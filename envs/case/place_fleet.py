@@ -18,9 +18,15 @@ from absl import app
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from envs.case import case_file, connectivity, fleet_file, matpower, pglib
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import (
+    case_file,
+    connectivity,
+    fleet as fleet_lib,
+    fleet_file,
+    grid as grid_lib,
+    matpower,
+    pglib,
+)
 from envs.inputs import command_line
 
 FUELS = {"COW": "coal", "NG": "gas", "PEL": "oil", "NUC": "nuclear", "SYNC": "condenser"}

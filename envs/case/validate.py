@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from envs.case import connectivity
-from envs.case import grid as grid_lib
+from envs.case import connectivity, grid as grid_lib
 
 SMALLEST_IMPEDANCE_PU = 1e-6  # a tenth of PGLib's smallest; below it single precision is lost
 _BASE_MVA = (1e-2, 1e6)

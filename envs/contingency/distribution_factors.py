@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.case import connectivity
-from envs.case import grid as grid_lib
+from envs.case import connectivity, grid as grid_lib
 from envs.powerflow import matrices
 
 _RADIAL = 1e-6  # a branch that carries all but this of a transfer between its ends may be a bridge

@@ -8,8 +8,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from envs.case import connectivity
-from envs.case import grid as grid_lib
+from envs.case import connectivity, grid as grid_lib
 from envs.powerflow import matrices
 
 _TOPOLOGIES = 64  # that are kept, the last used

@@ -14,8 +14,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs.powerflow import iteration, newton, solve
-from envs.powerflow import request as request_lib
+from envs.powerflow import iteration, newton, request as request_lib, solve
 from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
 from envs.powerflow.request import Request, Solution

@@ -13,8 +13,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import connectivity
-from envs.case import grid as grid_lib
+from envs.case import connectivity, grid as grid_lib
 from envs.powerflow import base_point, matrices
 
 _TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA

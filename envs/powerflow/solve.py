@@ -14,13 +14,13 @@ from envs.powerflow import (
     chord,
     dc,
     fast_decoupled,
+    islands as islands_lib,
     iteration,
     lanes,
     newton,
     reactive,
+    request as request_lib,
 )
-from envs.powerflow import islands as islands_lib
-from envs.powerflow import request as request_lib
 from envs.powerflow.network import Network
 from envs.powerflow.request import MethodResult, OrderedRequest, Request, Solution
 

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from envs.case import grid as grid_lib
-from envs.schedule import secured as secured_lib
-from envs.schedule import sharing
+from envs.schedule import secured as secured_lib, sharing
 
 _BISECTIONS = 40
 

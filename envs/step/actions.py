@@ -8,8 +8,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.powerflow import base_point
 from envs.step import storage
 from envs.step.layout import Layout, Site, voltage_controls

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.step import switching
 from envs.step.actions import FeasibleAction
 from envs.step.state import State

@@ -9,10 +9,8 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
-from envs.step import frequency as frequency_lib
-from envs.step import frequency_options
+from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.step import frequency as frequency_lib, frequency_options
 from envs.step.actions import FeasibleAction
 from envs.step.options import StepOptions
 from envs.step.state import State

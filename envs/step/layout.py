@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 
 
 class Site(NamedTuple):

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.step import observations
 from envs.step.layout import (
     Layout,

@@ -6,8 +6,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.step.options import StepOptions
 from envs.step.security import Security
 from envs.step.state import State

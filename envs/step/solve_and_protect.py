@@ -12,10 +12,8 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
-from envs.powerflow import islands, lanes
-from envs.powerflow import solve as powerflow
+from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.powerflow import islands, lanes, solve as powerflow
 from envs.powerflow.network import Network
 from envs.schedule import sharing
 from envs.step.dispatch import DispatchRequest

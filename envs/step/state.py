@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import chex
 import flax.struct
 
-from envs.step import frequency as frequency_lib
-from envs.step import switching
+from envs.step import frequency as frequency_lib, switching
 from envs.time_series import series as series_lib
 
 

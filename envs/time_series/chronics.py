@@ -22,14 +22,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.schedule import day_ahead
-from envs.time_series import chronics_files as files
-from envs.time_series import chronics_names as names
-from envs.time_series import load as load_lib
-from envs.time_series import series as series_lib
-from envs.time_series import splits, weather
+from envs.time_series import (
+    chronics_files as files,
+    chronics_names as names,
+    load as load_lib,
+    series as series_lib,
+    splits,
+    weather,
+)
 from envs.time_series.options import MINUTES_PER_DAY, TimeSeriesOptions
 
 # Chronics hold no day-ahead forecast: it is made of what happened, smoothed over an hour, and

@@ -11,8 +11,7 @@ import re
 
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.time_series import chronics_files as files
 
 

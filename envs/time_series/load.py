@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs.case import grid as grid_lib
-from envs.time_series import noise, splits
-from envs.time_series import series as series_lib
+from envs.time_series import noise, series as series_lib, splits
 
 SEASON_SWING = 0.12  # half the difference between the winter and the summer level
 WINTER_DAY = 15  # day of the year on which the level is highest

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import connectivity
-from envs.case import grid as grid_lib
+from envs.case import connectivity, grid as grid_lib
 from envs.time_series.options import TimeSeriesOptions
 from envs.time_series.series import FAULT, IN_SERVICE, MAINTENANCE
 

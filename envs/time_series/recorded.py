@@ -11,10 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
-from envs.time_series import chronics, outages, splits
-from envs.time_series import series as series_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.time_series import chronics, outages, series as series_lib, splits
 from envs.time_series.options import SYNTHETIC, TimeSeriesOptions
 
 

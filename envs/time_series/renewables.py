@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs.case import fleet as fleet_lib
-from envs.time_series import noise, weather
-from envs.time_series import series as series_lib
+from envs.time_series import noise, series as series_lib, weather
 
 _DAY_AHEAD = len(series_lib.LEAD_STEPS)  # number of the table for the day-ahead forecast
 _NOW = _DAY_AHEAD + 1

@@ -12,11 +12,9 @@ import chex
 import jax
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.schedule import day_ahead
-from envs.time_series import load, outages, renewables, splits
-from envs.time_series import series as series_lib
+from envs.time_series import load, outages, renewables, series as series_lib, splits
 from envs.time_series.options import TimeSeriesOptions
 
 

@@ -11,8 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from envs.inputs import bounds, json_file
-from evaluation import intervals, results, wording
-from evaluation import summary as summary_lib
+from evaluation import intervals, results, summary as summary_lib, wording
 from evaluation.report import numbers, page
 
 _NAME = "compare.html"

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import markupsafe
 import numpy as np
 
-from evaluation import summary as summary_lib
-from evaluation import wording
+from evaluation import summary as summary_lib, wording
 from evaluation.report import palette, svg
 
 _NAME, _VALUE = 100.0, 412.0  # where names end, and where the plot ends and numbers begin

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation import ranking, runner, wording
-from evaluation import summary as summary_lib
+from evaluation import ranking, runner, summary as summary_lib, wording
 
 _MARKS = {"better": "▲", "worse": "▼", "same": "=", "unequal": "◦"}
 

@@ -10,8 +10,7 @@ import jinja2
 
 from envs import grid_env
 from envs.step import termination
-from evaluation import ranking, results, runner, wording
-from evaluation import summary as summary_lib
+from evaluation import ranking, results, runner, summary as summary_lib, wording
 from evaluation.report import curve, figures, forest, numbers, palette, positions, sections
 
 _NAME, _NAMED = "report.html", 4  # of the page; controllers that its title has by name

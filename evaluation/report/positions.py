@@ -6,8 +6,7 @@ import networkx
 import numpy as np
 import scipy.sparse.linalg
 
-from envs.case import connectivity
-from envs.case import grid as grid_lib
+from envs.case import connectivity, grid as grid_lib
 
 _LARGE = 300  # buses above which springs would take longer than the rest of a report
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from envs import grid_env
 from envs.step.termination import Reason
-from evaluation import results, wording
-from evaluation import summary as summary_lib
+from evaluation import results, summary as summary_lib, wording
 from evaluation.report import day_records, events, figures, heat, numbers, one_line
 
 _MOST_EVENTS = 40  # of a day that are listed

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from envs import options as options_lib
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.time_series import series as series_lib
 from evaluation.scenarios import chains, chance, days, faults, loading
 

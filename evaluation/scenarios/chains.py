@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.case import connectivity
-from envs.case import grid as grid_lib
+from envs.case import connectivity, grid as grid_lib
 
 _MOST = 1024  # chains of each length that are looked at: large grids have more than need be
 

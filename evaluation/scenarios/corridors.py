@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.case import connectivity
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import connectivity, fleet as fleet_lib, grid as grid_lib
 from envs.powerflow import matrices
 
 

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 import chex
 
 from envs import options as options_lib
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.schedule import day_ahead
-from envs.time_series import recorded, synthetic
-from envs.time_series import series as series_lib
+from envs.time_series import recorded, series as series_lib, synthetic
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import connectivity
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
-from envs.time_series import outages
-from envs.time_series import series as series_lib
+from envs.case import connectivity, fleet as fleet_lib, grid as grid_lib
+from envs.time_series import outages, series as series_lib
 from evaluation.scenarios import chance, corridors, days, faults
 
 FIRST_H, LAST_H = 1.0, 21.0

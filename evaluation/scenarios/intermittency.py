@@ -7,10 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
-from envs.time_series import renewables, synthetic, weather
-from envs.time_series import series as series_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.time_series import renewables, series as series_lib, synthetic, weather
 from evaluation.scenarios import chance, days
 
 EASY_SHARE, HARD_SHARE = (0.4, 0.5), (0.5, 0.6)  # of the load's energy, as foreseen the day before

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents.baselines import loadability
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.time_series import series as series_lib
 from evaluation.scenarios import days
 

@@ -6,8 +6,7 @@ import dataclasses
 
 import chex
 
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.time_series import series as series_lib
 from evaluation.scenarios import days
 

@@ -7,11 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import connectivity
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
-from envs.time_series import renewables, synthetic
-from envs.time_series import series as series_lib
+from envs.case import connectivity, fleet as fleet_lib, grid as grid_lib
+from envs.time_series import renewables, series as series_lib, synthetic
 from evaluation.scenarios import chance, days, faults
 
 CROSSING_H = (3.0, 6.0)

@@ -9,13 +9,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs import grid_env
-from envs import options as options_lib
-from envs.case import fleet as fleet_lib
-from envs.case import grid as grid_lib
+from envs import grid_env, options as options_lib
+from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.inputs import choices
-from envs.time_series import series as series_lib
-from envs.time_series import splits
+from envs.time_series import series as series_lib, splits
 from envs.time_series.options import SYNTHETIC
 from evaluation.scenarios import (
     cascade,

@@ -10,9 +10,7 @@ import numpy as np
 from absl import logging
 
 from actors import evaluator
-from agents import bundle as bundle_lib
-from agents import controllers
-from agents import networks as networks_lib
+from agents import bundle as bundle_lib, controllers, networks as networks_lib
 from envs import grid_env
 from evaluation import episodes, metrics
 from launch.nodes import shell

@@ -31,12 +31,10 @@ from actors import unroll
 from agents import networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
-from launch.host import compilation, memory
-from launch.host import placement as placement_lib
+from launch.host import compilation, memory, placement as placement_lib
 from launch.nodes import heartbeat as heartbeat_lib
 from launch.run import run_folder
-from learner import variable_transport
-from learner import variables as variables_lib
+from learner import variable_transport, variables as variables_lib
 
 _PR_SET_PDEATHSIG = 1  # prctl's option, linux/prctl.h
 

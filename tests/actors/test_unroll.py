@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from actors import unroll as unroll_lib
-from agents import bundle as bundle_lib
-from agents import distributions
-from agents import networks as networks_lib
+from agents import bundle as bundle_lib, distributions, networks as networks_lib
 from agents.options import TeamOptions
 from envs import grid_env
 from envs.options import EnvOptions

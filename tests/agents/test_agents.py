@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from agents import bundle as bundle_lib
-from agents import controllers, distributions, normaliser
-from agents import networks as networks_lib
-from agents import team as team_lib
+from agents import (
+    bundle as bundle_lib,
+    controllers,
+    distributions,
+    networks as networks_lib,
+    normaliser,
+    team as team_lib,
+)
 from agents.options import TeamOptions
 
 

@@ -13,8 +13,7 @@ from support.connected import is_whole
 
 from agents.baselines import loadability
 from envs import grid_env
-from envs.case import case_file, connectivity
-from envs.case import fleet as fleet_lib
+from envs.case import case_file, connectivity, fleet as fleet_lib
 from envs.options import EnvOptions
 from envs.schedule import day_ahead
 from envs.step.options import ProtectionOptions

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from support import time_series_statistics
 
-from agents import bundle as bundle_lib
-from agents import networks
+from agents import bundle as bundle_lib, networks
 from configs import registry
 from envs import grid_env
 from launch import evaluation_request

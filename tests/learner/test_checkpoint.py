@@ -6,8 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from agents import bundle as bundle_lib
-from agents import networks as networks_lib
+from agents import bundle as bundle_lib, networks as networks_lib
 from agents.options import TeamOptions
 from learner import checkpoint
 

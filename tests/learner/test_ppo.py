@@ -7,12 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents import distributions, normaliser
-from agents import networks as networks_lib
-from agents import team as team_lib
+from agents import distributions, networks as networks_lib, normaliser, team as team_lib
 from agents.options import TeamOptions
-from learner import observation_moments, popart, ppo
-from learner import options as options_lib
+from learner import observation_moments, options as options_lib, popart, ppo
 from replay import schema
 
 OBSERVED, MOVED = 3, 2

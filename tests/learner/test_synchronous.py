@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 from support import local_queue
 
-from actors import actor
-from actors import unroll as unroll_lib
+from actors import actor, unroll as unroll_lib
 from configs import registry
-from learner import checkpoint
-from learner import learner as learner_lib
-from learner import variables as variables_lib
+from learner import checkpoint, learner as learner_lib, variables as variables_lib
 
 UPDATES = 4
 

@@ -8,8 +8,7 @@ import re
 
 import jax
 
-from agents import bundle as bundle_lib
-from agents import networks as networks_lib
+from agents import bundle as bundle_lib, networks as networks_lib
 from agents.options import TeamOptions
 from configs import registry
 from envs import grid_env

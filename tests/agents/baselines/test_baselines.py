@@ -15,8 +15,7 @@ from agents.baselines import dcopf, dispatch, expert, mpc, outlook, registry, se
 from envs import grid_env
 from envs.contingency import distribution_factors
 from envs.options import EnvOptions
-from envs.step import actions as actions_lib
-from envs.step import layouts, switching
+from envs.step import actions as actions_lib, layouts, switching
 from envs.step.options import ProtectionOptions
 from envs.time_series.series import FAULT, IN_SERVICE, LEAD_STEPS, MAINTENANCE
 from evaluation import episodes

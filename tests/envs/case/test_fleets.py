@@ -12,13 +12,13 @@ from support import mutations
 from envs.case import (
     case_file,
     connectivity,
+    fleet as fleet_lib,
     fleet_file,
     fleet_kinds,
     matpower,
     pglib,
     place_fleet,
 )
-from envs.case import fleet as fleet_lib
 from envs.powerflow import balance, network
 
 NAMES = ["case14", "case30", "case57", "case118", "case300", "case1354"]

@@ -14,8 +14,7 @@ from envs.case import connectivity
 from envs.contingency import distribution_factors
 from envs.options import EnvOptions
 from envs.powerflow import base_point, islands, network, solve
-from envs.step import frequency as frequency_lib
-from envs.step import islanding, termination
+from envs.step import frequency as frequency_lib, islanding, termination
 from envs.step.frequency_options import PRESETS, FrequencyOptions
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
