@@ -1,7 +1,5 @@
 """Replaces a file whole: a reader sees the old content or the new, never half of it."""
 
-from __future__ import annotations
-
 import pathlib
 
 

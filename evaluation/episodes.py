@@ -1,7 +1,5 @@
 """Plays whole episodes of a controller on time series, and keeps their outcomes."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

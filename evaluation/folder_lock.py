@@ -1,7 +1,5 @@
 """A lock that one process at a time holds, and that the system frees with the process."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pathlib

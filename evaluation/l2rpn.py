@@ -13,8 +13,6 @@ network challenge for training topology controllers, Electric Power Systems Rese
 batteries at the price of the dearest unit; after an end, that of all load.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

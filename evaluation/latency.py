@@ -1,7 +1,5 @@
 """How long a controller takes to decide for one grid."""
 
-from __future__ import annotations
-
 import time
 from typing import NamedTuple
 

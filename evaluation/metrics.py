@@ -1,7 +1,5 @@
 """What is reported of an episode, in which unit, and which way is better."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

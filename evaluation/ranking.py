@@ -1,7 +1,5 @@
 """Who is best by a metric, where the intervals of paired differences let one say so."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Its inputs are those of our power flow: injections, voltage set-points, and what
 Its results are compared with ours: voltages, apparent power of branches, and what the slack costs.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
@@ -73,7 +71,7 @@ def check_episodes(
 
 
 def check_episode(
-    reference: pandapower_grid.Oracle,
+    reference: "pandapower_grid.Oracle",
     arrays: Mapping[str, np.ndarray],
     grid: grid_lib.Grid,
     dt_h: float,
@@ -177,7 +175,7 @@ def simulator() -> ModuleType:
         ) from error
 
 
-def _pandapower(grid: grid_lib.Grid) -> pandapower_grid.Oracle:
+def _pandapower(grid: grid_lib.Grid) -> "pandapower_grid.Oracle":
     module = simulator()
     # It warns of every transformer between equal voltages, which here all are.
     logging.getLogger("pandapower").setLevel(logging.ERROR)

@@ -1,7 +1,5 @@
 """The arrays that a report draws of a batch of episodes: all of them, and the worst one whole."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from envs import grid_env

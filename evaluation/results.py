@@ -7,8 +7,6 @@ FOLDER/results/peak-hard/mpc/000-024.json       metrics of 25 days
 FOLDER/results/peak-hard/mpc/000-024.npz        what a report draws of them
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -3,8 +3,6 @@
 What is in the folder already is not played again.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

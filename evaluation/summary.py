@@ -1,7 +1,5 @@
 """The summary of an evaluation: every controller in every scenario, with its intervals."""
 
-from __future__ import annotations
-
 import csv
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence

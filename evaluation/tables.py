@@ -1,7 +1,5 @@
 """The summary of an evaluation as tables for the console, 80 columns wide."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How names, numbers and reasons are written, on the console and in pages."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -14,8 +14,6 @@ flow says each day costs. A run may still be going on; its policy is restored in
 whatever devices it was trained on.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import importlib.metadata

@@ -1,7 +1,5 @@
 """The request of an evaluation: its environment, plan and controllers, or a clear refusal."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib

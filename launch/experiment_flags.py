@@ -1,7 +1,5 @@
 """Every field of an experiment as an absl flag: `--config=case14 --config.learner.epochs=2`."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import re

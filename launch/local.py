@@ -10,8 +10,6 @@ checkpoint; --resume goes on from it. A process that hangs ends the run. Afterwa
     tensorboard --logdir=FOLDER/tensorboard
 """
 
-from __future__ import annotations
-
 import datetime
 import errno
 import math

@@ -1,7 +1,5 @@
 """Fields of nested options by dotted path: what text says of them, and options with some set."""
 
-from __future__ import annotations
-
 import dataclasses
 import typing
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a person sees while a run goes on."""
 
-from __future__ import annotations
-
 import sys
 import time
 
@@ -41,7 +39,7 @@ class Panel:
         self._first_update_s: float | None = None
         self._noted = 0
 
-    def __enter__(self) -> Panel:
+    def __enter__(self) -> "Panel":
         if self._live:
             self._live.start()
         return self

@@ -1,7 +1,5 @@
 """The Launchpad program of a run: its nodes, who knows whom, and where each one lives."""
 
-from __future__ import annotations
-
 import functools
 import os
 

@@ -5,8 +5,6 @@ still does, but its progress stands still. Both are told by how long the reader 
 by the reader's clock.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Starts a program's processes, watches them, and ends them all."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import errno
@@ -46,7 +44,7 @@ class Supervisor:
         self._processes: dict[str, subprocess.Popen] = {}
         self._interrupted = threading.Event()
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> "Supervisor":
         interrupt.call(self._interrupted.set)
         return self
 

@@ -1,7 +1,5 @@
 """Puts two evaluations side by side, day by day where their days are the same."""
 
-from __future__ import annotations
-
 import csv
 import os
 import pathlib

@@ -1,7 +1,5 @@
 """Reads how a run's return went up while it learned."""
 
-from __future__ import annotations
-
 import pathlib
 
 from envs.inputs import bounds, json_file

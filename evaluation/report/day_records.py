@@ -1,7 +1,5 @@
 """Reads what a report draws of a controller in a scenario: all its days, and the worst one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The events of a day on a grid: outages, trips, switching, relays, de-energised buses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What a controller's days looked like, as small charts over time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import markupsafe

@@ -1,7 +1,5 @@
 """One metric of every controller in every scenario: a mark, its interval and its number."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import markupsafe

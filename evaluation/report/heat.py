@@ -1,7 +1,5 @@
 """How much each control was moved at each hour of the day."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import markupsafe

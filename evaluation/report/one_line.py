@@ -1,7 +1,5 @@
 """The one-line diagram of a grid at a moment: voltages, loadings, and what is out of service."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 

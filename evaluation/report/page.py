@@ -1,7 +1,5 @@
 """Writes `report.html`: one page with the whole of an evaluation."""
 
-from __future__ import annotations
-
 import datetime
 import pathlib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """One colour and one mark for each controller, told apart without seeing red or green too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

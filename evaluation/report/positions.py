@@ -1,7 +1,5 @@
 """Where the buses of a grid are drawn: the same place in every diagram."""
 
-from __future__ import annotations
-
 import networkx
 import numpy as np
 import scipy.sparse.linalg

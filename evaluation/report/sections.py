@@ -1,7 +1,5 @@
 """The part of a page on one controller in one scenario."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 

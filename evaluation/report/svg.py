@@ -1,7 +1,5 @@
 """Small charts as SVG text: colours and type come from the page's style sheet, dark or light."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence

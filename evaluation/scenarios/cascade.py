@@ -1,7 +1,5 @@
 """Cascade: neighbouring branches trip one after the other while the grid is heavily loaded."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

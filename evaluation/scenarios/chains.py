@@ -1,7 +1,5 @@
 """Branches of one area that follow each other from bus to bus: what one fault may spread along."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from envs.case import connectivity, grid as grid_lib

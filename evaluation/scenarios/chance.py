@@ -4,8 +4,6 @@ Each takes shares, random numbers in [0, 1), of which a scenario draws all that 
 one call of the generator compiles faster than many.
 """
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 import numpy as np

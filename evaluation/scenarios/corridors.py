@@ -1,7 +1,5 @@
 """Tie corridors: the branches between two neighbouring areas."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from envs.case import connectivity, fleet as fleet_lib, grid as grid_lib

@@ -1,7 +1,5 @@
 """The ordinary day that every scenario starts from, and what a scenario is bound to."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

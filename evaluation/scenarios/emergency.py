@@ -1,7 +1,5 @@
 """Emergencies: the largest infeed is lost, or the branches between two areas."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

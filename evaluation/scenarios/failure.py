@@ -1,7 +1,5 @@
 """Failures: a generator or a branch is lost and repaired; hard, a second one meanwhile."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

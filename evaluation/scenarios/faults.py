@@ -1,7 +1,5 @@
 """Putting faults on a time series."""
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 

@@ -1,7 +1,5 @@
 """Intermittency: half of the energy from wind and sun, badly foreseen, with sudden ramps."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

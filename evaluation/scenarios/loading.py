@@ -1,7 +1,5 @@
 """Days on which the grid is loaded up to a share of what it can carry."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

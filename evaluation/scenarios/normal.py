@@ -1,7 +1,5 @@
 """Ordinary days: whole, or with a branch in maintenance and random faults."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import chex

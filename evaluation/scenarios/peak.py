@@ -1,7 +1,5 @@
 """Peak load: days that come close to the most that the grid can carry."""
 
-from __future__ import annotations
-
 import chex
 
 from envs.case import fleet as fleet_lib, grid as grid_lib

@@ -1,7 +1,5 @@
 """Extreme weather: a storm crosses the grid, and branches near it fault as it passes."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """The scenarios by name, and time series of them that are the same for every controller."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping
 

@@ -6,8 +6,6 @@ seconds would then start after all. So it begins with a handler that ends the pr
 takes another one when it has something to put in order.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

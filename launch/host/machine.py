@@ -1,7 +1,5 @@
 """The machine, the versions and the commit that a measurement belongs to, and its cores."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import pathlib

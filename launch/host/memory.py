@@ -1,7 +1,5 @@
 """How the process treats memory that it has freed."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 

@@ -5,8 +5,6 @@ of its own nobody else can reach it. Root may make one; others may where the sys
 a user namespace, in which they stay who they are. It ends with the last process in it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import ipaddress

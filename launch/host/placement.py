@@ -6,8 +6,6 @@ pins actors to cores 0 and 1 and lets the learner use both. `cpu` pins one actor
 leaves the learner free; `auto` looks for a TPU, then a GPU, else takes `cpu`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import glob
 import importlib.util

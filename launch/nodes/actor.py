@@ -1,7 +1,5 @@
 """The actor's process."""
 
-from __future__ import annotations
-
 import launchpad as lp
 import reverb
 

@@ -1,7 +1,5 @@
 """The evaluator's process."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import jax

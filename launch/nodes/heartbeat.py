@@ -1,7 +1,5 @@
 """What a node says of itself twice a second: what its loop does, and its newest figures."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,7 +1,5 @@
 """The learner's process, with the queue and the variable server that it may hold."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import jax

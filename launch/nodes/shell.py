@@ -9,8 +9,6 @@ Nodes import at the head of their modules, never inside: two that share a proces
 import the same package at the same time, on two threads.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import ctypes

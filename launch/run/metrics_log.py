@@ -1,7 +1,5 @@
 """Writes a node's metrics as JSON lines and as TensorBoard events."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

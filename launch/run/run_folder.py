@@ -4,8 +4,6 @@ One launcher at a time works in it. `locks/launcher` says which, `locks/NODE` wh
 started; the system frees a lock with the process that holds it.
 """
 
-from __future__ import annotations
-
 import datetime
 import importlib.metadata
 import json

@@ -4,8 +4,6 @@ A node that cannot write leaves by an exit code that tells the launcher the syst
 since neither its log nor its status may have room for it.
 """
 
-from __future__ import annotations
-
 import errno
 import functools
 import os
