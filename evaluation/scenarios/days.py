@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import chex
+import jax.numpy as jnp
 
 from envs import options as options_lib
 from envs.case import fleet as fleet_lib, grid as grid_lib
@@ -15,6 +16,8 @@ from envs.time_series import recorded, series as series_lib, synthetic
 class Setting:
     """What a scenario is bound to before it is drawn."""
 
+    grid: grid_lib.Grid
+    fleet: fleet_lib.Fleet
     options: options_lib.EnvOptions
     split: str
     hard: bool
@@ -31,34 +34,41 @@ class Setting:
         return self.options.step_minutes / 60.0
 
 
-def ordinary(
-    key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: Setting
-) -> series_lib.TimeSeries:
+def ordinary(key: chex.PRNGKey, setting: Setting) -> series_lib.TimeSeries:
     """Returns a day of the setting's split; nothing is out on it unless that was recorded."""
-    whole = dataclasses.replace(
-        setting.options, maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
-    )
-    return sample(key, grid, fleet, setting, whole)
+    return sample(key, setting, 0.0, 0.0, 0.0)
 
 
 def sample(
-    key: chex.PRNGKey,
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
-    setting: Setting,
-    options: options_lib.EnvOptions,
-) -> series_lib.TimeSeries:
-    """Returns a day of the setting's split with outages at the rates of `options`."""
+    key: chex.PRNGKey, setting: Setting, maintenance: float, branch_faults: float,
+    gen_faults: float,
+) -> series_lib.TimeSeries:  # fmt: skip
+    """Returns a day of the setting's split with so many outages a day."""
+    options = dataclasses.replace(
+        setting.options, maintenance_per_day=maintenance, branch_faults_per_day=branch_faults,
+        gen_faults_per_day=gen_faults,
+    )  # fmt: skip
     if setting.recorded is None:
-        return synthetic.sample(key, grid, fleet, options, setting.split)
-    return recorded.sample(key, setting.recorded, grid, options, setting.split)
+        return synthetic.sample(key, setting.grid, setting.fleet, options, setting.split)
+    return recorded.sample(key, setting.recorded, setting.grid, options, setting.split)
 
 
-def planned_again(
-    series: series_lib.TimeSeries, grid: grid_lib.Grid, setting: Setting
-) -> series_lib.TimeSeries:
+def planned_again(series: series_lib.TimeSeries, setting: Setting) -> series_lib.TimeSeries:
     """Returns `series` with the plan that its day-ahead columns call for."""
     plan = day_ahead.unit_plan(
-        grid, setting.options.schedule, series.day_ahead_load_mw, series.day_ahead_renewable_mw
-    )
+        setting.grid, setting.options.schedule, series.day_ahead_load_mw,
+        series.day_ahead_renewable_mw,
+    )  # fmt: skip
     return series.replace(plan_p_mw=plan)
+
+
+def faulted(
+    status: chex.Array, which: chex.Array, start: chex.Array, length: chex.Array
+) -> chex.Array:
+    """Returns `status` `[rows, n]` with a fault of the elements `which`, bool `[n]`; uint8.
+
+    They are out from row `start` on, for `length` rows; each is one for all or `[n]`.
+    """
+    row = jnp.arange(status.shape[0])[:, None]
+    out = which & (row >= start) & (row < start + length)
+    return jnp.where(out, series_lib.FAULT, status).astype(jnp.uint8)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case import fleet as fleet_lib
 from envs.time_series import renewables, series as series_lib, synthetic, weather
 from evaluation.scenarios import chance, days
 
@@ -21,22 +21,21 @@ FIRST_H, LAST_H = 1.0, 21.0  # when events begin
 _DAYLIGHT = 0.5  # of the most the sun gives: events of solar plants begin above it, where they show
 
 
-def series(
-    key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.TimeSeries:
+def series(key: chex.PRNGKey, setting: days.Setting) -> series_lib.TimeSeries:
     """Returns a day with much wind and sun, scaled so that their share of energy is as drawn.
 
     Raises:
       ValueError: the fleet has no plants.
     """
+    fleet = setting.fleet
     if not fleet.n_renewable:
         raise ValueError(
             f"scenario intermittency: fleet {fleet.name!r} has neither wind nor sun; choose one "
             "that has: set env.fleet to auto on a shipped case, or to a .json file of your own"
         )
     k_day, k_weather, k_events, k_share = jax.random.split(key, 4)
-    day = days.ordinary(k_day, grid, fleet, setting)
-    shift = events(k_events, fleet, setting, day.day)
+    day = days.ordinary(k_day, setting)
+    shift = events(k_events, setting, day.day)
     times = synthetic.hours(setting.options)
     weathers = jax.vmap(
         lambda k: renewables.sample(k, fleet, times, day.day, surprise=SURPRISE, shift=shift)
@@ -51,24 +50,22 @@ def series(
         renewable_forecast_mw=factor * ahead,
         day_ahead_renewable_mw=factor * before,
     )
-    return days.planned_again(day, grid, setting)
+    return days.planned_again(day, setting)
 
 
-def events(
-    key: chex.PRNGKey, fleet: fleet_lib.Fleet, setting: days.Setting, day: chex.Array
-) -> chex.Array:
+def events(key: chex.PRNGKey, setting: days.Setting, day: chex.Array) -> chex.Array:
     """Returns what ramp events add to the weather of each plant, `[rows, n_renewable]`.
 
     Each moves the plants of one kind in one area, up or down.
     """
     number = HARD_EVENTS if setting.hard else EASY_EVENTS
-    one = lambda shares: _event(shares, fleet, setting, day)
+    one = lambda shares: _event(shares, setting, day)
     return jax.vmap(one)(jax.random.uniform(key, (number, 4))).sum(0)
 
 
-def _event(shares, fleet, setting, day):
+def _event(shares, setting, day):
     which, when, how_long, sign = shares
-    plants, is_sun = _groups(fleet)
+    plants, is_sun = _groups(setting.fleet)
     group = chance.whole(which, 0, len(plants) - 1)
     hours = synthetic.hours(setting.options)[: setting.n_rows]
 

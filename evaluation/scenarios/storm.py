@@ -7,7 +7,7 @@ import numpy as np
 
 from envs.case import connectivity, fleet as fleet_lib, grid as grid_lib
 from envs.time_series import renewables, series as series_lib, synthetic
-from evaluation.scenarios import chance, days, faults
+from evaluation.scenarios import chance, days
 
 CROSSING_H = (3.0, 6.0)
 LEAST_CROSSING = 0.5  # of the distance from where it starts to the bus that is farthest from there
@@ -20,20 +20,19 @@ STRENGTH = 1.5  # standard deviations by which wind rises and sun falls meanwhil
 _RISE_H = 1.0
 
 
-def series(
-    key: chex.PRNGKey, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, setting: days.Setting
-) -> series_lib.TimeSeries:
+def series(key: chex.PRNGKey, setting: days.Setting) -> series_lib.TimeSeries:
     """Returns a day on which a storm moves from one bus to another along a shortest path.
 
     A branch near the storm's path faults with one probability for all, while the storm is there.
     Parts of the grid may be cut off. Wind is strong and sun weak meanwhile, which no forecast knows
     before it comes.
     """
+    grid, fleet = setting.grid, setting.fleet
     k_day, k_weather, k_path, k_fault = jax.random.split(key, 4)
-    day = days.ordinary(k_day, grid, fleet, setting)
+    day = days.ordinary(k_day, setting)
     begin, end, when, how_long = jax.random.uniform(k_path, (4,))
     start, length = _when(when, how_long, setting)
-    near = _near(begin, end, grid, setting, start, length)
+    near = _near(begin, end, setting, start, length)
 
     exposed = near.any(0)
     likely = expected_faults(grid, setting.hard) / jnp.maximum(exposed.sum(), 1)
@@ -43,18 +42,18 @@ def series(
     passed = near.cumsum(0)
     row = jnp.argmax(passed > jnp.floor(at * passed[-1]), axis=0)
     repair = chance.repair(repaired, setting)
-    day = day.replace(branch_status=faults.faulted(day.branch_status, fails, row, repair))
+    day = day.replace(branch_status=days.faulted(day.branch_status, fails, row, repair))
     if not fleet.n_renewable:
         return day
 
     times = synthetic.hours(setting.options)
     available, ahead, before = renewables.sample(
-        k_weather, fleet, times, day.day, shift=_shift(fleet, setting, start, length)
+        k_weather, fleet, times, day.day, shift=_shift(setting, start, length)
     )
     day = day.replace(
         renewable_mw=available, renewable_forecast_mw=ahead, day_ahead_renewable_mw=before
     )
-    return days.planned_again(day, grid, setting)
+    return days.planned_again(day, setting)
 
 
 def expected_faults(grid: grid_lib.Grid, hard: bool) -> float:
@@ -74,8 +73,9 @@ def _when(when, how_long, setting: days.Setting) -> tuple[chex.Array, chex.Array
     return chance.whole(when, 1, setting.n_rows - length), length
 
 
-def _near(begin, end, grid, setting, start, length) -> chex.Array:
+def _near(begin, end, setting, start, length) -> chex.Array:
     """Returns the branches that the storm is near to at each row, bool `[rows, n_branch]`."""
+    grid = setting.grid
     static = connectivity.distances(grid).astype(np.int16)
     distance = jnp.asarray(static)
     begin = chance.whole(begin, 0, grid.n_bus - 1)
@@ -97,9 +97,9 @@ def _near(begin, end, grid, setting, start, length) -> chex.Array:
     return active[:, None] & both
 
 
-def _shift(fleet, setting, start, length) -> chex.Array:
+def _shift(setting, start, length) -> chex.Array:
     """Returns what the storm adds to the weather of each plant, `[rows, n_renewable]`."""
     hours = setting.dt_h * (jnp.arange(setting.n_rows) - start)
     level = jnp.clip(jnp.minimum(hours, setting.dt_h * length - hours) / _RISE_H, 0.0, 1.0)
-    sign = np.where(fleet.renewables.kind == fleet_lib.WIND, 1.0, -1.0)
+    sign = np.where(setting.fleet.renewables.kind == fleet_lib.WIND, 1.0, -1.0)
     return STRENGTH * level[:, None] * jnp.asarray(sign, jnp.float32)

@@ -36,7 +36,7 @@ class Scenario:
     title: str
     easy: str  # one sentence
     hard: str
-    series: Callable[..., series_lib.TimeSeries]  # of key, grid, fleet and `days.Setting`
+    series: Callable[..., series_lib.TimeSeries]  # of key and `days.Setting`
     check: Callable[[options_lib.EnvOptions], None] = lambda options: None
     weather: bool = False  # whether it makes wind and sun of its own, which recorded days have
 
@@ -127,9 +127,9 @@ def make(
             f"{options.time_series} has recorded ones; take {', '.join(fitting(options))}, or "
             "synthetic days"
         )
-    setting = days.Setting(options, split, level == "hard", recorded)
     return lambda key, grid, fleet: scenario.series(
-        jax.random.fold_in(key, scenario.number), grid, fleet, setting
+        jax.random.fold_in(key, scenario.number),
+        days.Setting(grid, fleet, options, split, level == "hard", recorded),
     )
 
 

@@ -19,15 +19,7 @@ from envs.schedule import day_ahead
 from envs.step.options import ProtectionOptions
 from envs.time_series import outages, renewables, synthetic, weather
 from envs.time_series.series import FAULT, IN_SERVICE, LEAD_STEPS, MAINTENANCE
-from evaluation.scenarios import (
-    chains,
-    corridors,
-    days,
-    intermittency,
-    loading,
-    storm,
-    suite,
-)
+from evaluation.scenarios import cascade, days, emergency, intermittency, peak, storm, suite
 
 OPTIONS = EnvOptions()
 N = 96
@@ -53,9 +45,8 @@ def place(case):
 @functools.cache
 def ordinary(case):
     """Returns a few ordinary days, made once: compiling them again takes longer than a scenario."""
-    grid, fleet = place(case)
     count = 24 if case == "case14" else 6
-    make = jax.jit(jax.vmap(lambda key: real_ordinary(key, grid, fleet, setting())))
+    make = jax.jit(jax.vmap(lambda key: real_ordinary(key, setting(case))))
     return jax.tree.map(np.asarray, make(jax.random.split(jax.random.PRNGKey(1), count)))
 
 
@@ -63,8 +54,8 @@ def ordinary(case):
 def quick():
     """Lets scenarios start from one of a few days, and do without an optimiser."""
 
-    def one_of_a_few(key, grid, fleet, setting):
-        days_of_case = ordinary(grid.name)
+    def one_of_a_few(key, setting):
+        days_of_case = ordinary(setting.grid.name)
         chosen = jax.random.randint(key, (), 0, days_of_case.day.size)
         series = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], days_of_case)
         rows = lambda leaf: leaf[: setting.n_rows] if leaf.ndim else leaf
@@ -91,8 +82,8 @@ def fresh(name, level, case="case14", *, plants=True, n=N, options=OPTIONS):
 batch = functools.cache(fresh)
 
 
-def setting(hard=True, **change):
-    return days.Setting(dataclasses.replace(OPTIONS, **change), "test", hard)
+def setting(case="case14", hard=True, **change):
+    return days.Setting(*place(case), dataclasses.replace(OPTIONS, **change), "test", hard)
 
 
 def spans(status):
@@ -226,16 +217,15 @@ def test_loadability_of_a_day_is_the_least_of_the_rows_that_can_bind(case14, mon
         return {5.0: 2.0, 4.0: 1.5}[p[0]]
 
     monkeypatch.setattr(loadability, "factor", factor)
-    factor = loading.most(jax.tree.map(jnp.asarray, series), case14, fleet)
+    factor = peak.most(jax.tree.map(jnp.asarray, series), setting())
     assert float(factor) == 1.5 and calls == [(5.0, 50.0 * fleet.n_renewable), (4.0, 0.0)]
 
 
-def test_ac_optimal_power_flow_carries_a_peak_day_and_not_much_more(case14, monkeypatch):
+def test_ac_optimal_power_flow_carries_a_peak_day_and_not_much_more(monkeypatch):
     monkeypatch.setattr(loadability, "factor", real_factor)
-    _, fleet = place("case14")
     series = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch("normal", "easy"))
-    series = loading.loaded(series, case14, fleet, setting(), 0.95)
-    assert abs(float(loading.most(series, case14, fleet)) * 0.95 - 1) < 2e-3
+    series = peak.loaded(series, setting(), 0.95)
+    assert abs(float(peak.most(series, setting())) * 0.95 - 1) < 2e-3
 
 
 # Failures.
@@ -351,7 +341,8 @@ def test_an_event_is_seen_late_and_then_taken_to_persist(linear):
 def test_an_event_moves_plants_of_one_kind_in_one_area():
     _, fleet = place("case118")
     plants = fleet.renewables
-    moves = jax.jit(lambda key: intermittency.events(key, fleet, setting(hard=False), 100))
+    bound = setting("case118", hard=False)
+    moves = jax.jit(lambda key: intermittency.events(key, bound, 100))
     groups, sizes = set(), []
     for seed in range(30):
         shift = np.asarray(moves(jax.random.PRNGKey(seed)))
@@ -372,12 +363,11 @@ def test_an_event_moves_plants_of_one_kind_in_one_area():
 
 
 def test_hard_days_have_three_events_and_short_ones_too():
-    _, fleet = place("case118")
     for horizon, least in ((288, 25), (24, 1)):
         under_way = []
         for hard in (False, True):
-            bound = setting(hard, horizon_steps=horizon)
-            moves = jax.jit(jax.vmap(lambda k: intermittency.events(k, fleet, bound, 100)))  # noqa: B023
+            bound = setting("case118", hard, horizon_steps=horizon)
+            moves = jax.jit(jax.vmap(lambda k: intermittency.events(k, bound, 100)))  # noqa: B023
             shift = np.asarray(moves(jax.random.split(jax.random.PRNGKey(0), 40)))
             assert shift.shape[1] == horizon + 1 and not shift[:, 0].any()
             moved = (shift != 0).any(1).sum(1)  # plants
@@ -392,7 +382,7 @@ def test_hard_days_have_three_events_and_short_ones_too():
 @pytest.mark.parametrize("length", (2, 3))
 def test_chains_hang_together_in_one_area_and_leave_the_grid_whole(length):
     grid, fleet = place("case118")
-    choice = chains.chains(grid, fleet.area, length)
+    choice = cascade.chains(grid, fleet.area, length)
     ends = np.stack([grid.branch.from_bus, grid.branch.to_bus], 1)
     assert len(choice) > 100 and len(np.unique(choice, axis=0)) == len(choice)
     for chain in choice:
@@ -409,7 +399,7 @@ def test_chains_hang_together_in_one_area_and_leave_the_grid_whole(length):
 
 def test_an_area_without_a_chain_is_refused(case14):
     with pytest.raises(ValueError, match="3 branches that share buses"):
-        chains.chains(case14, np.arange(case14.n_bus), 3)
+        cascade.chains(case14, np.arange(case14.n_bus), 3)
 
 
 @pytest.mark.parametrize("level, length, share", (("easy", 2, 0.8), ("hard", 3, 0.9)))
@@ -464,10 +454,10 @@ def test_where_no_unit_can_be_replaced_the_strongest_branch_is_lost(case14, monk
 @pytest.mark.parametrize("case", ("case14", "case30", "case118"))
 def test_a_corridor_is_all_that_the_grid_can_do_without(case):
     grid, fleet = place(case)
-    area = corridors.areas(grid, fleet)
+    area = emergency.areas(grid, fleet)
     assert len(set(area)) > 1
     sides = np.stack([area[grid.branch.from_bus], area[grid.branch.to_bus]], 1)
-    for lost in corridors.corridors(grid, fleet):
+    for lost in emergency.corridors(grid, fleet):
         out = set(np.flatnonzero(lost).tolist())
         (pair,) = {frozenset(side) for side in sides[lost].tolist()}
         assert len(pair) == 2 and is_whole(grid, out)
@@ -480,7 +470,7 @@ def test_a_corridor_is_all_that_the_grid_can_do_without(case):
 
 def test_hard_emergencies_lose_a_corridor_at_once():
     series, (grid, fleet) = batch("emergency", "hard"), place("case14")
-    choice = {tuple(np.flatnonzero(lost)) for lost in corridors.corridors(grid, fleet)}
+    choice = {tuple(np.flatnonzero(lost)) for lost in emergency.corridors(grid, fleet)}
     for status in series.branch_status:
         failures = spans(status)
         assert tuple(b for b, *_ in failures) in choice
@@ -531,7 +521,8 @@ def test_what_a_storm_takes_is_near_in_time_and_space(storms):
 
 def test_a_storm_moves_along_a_path():
     grid, _ = place("case118")
-    near = jax.jit(lambda a, b: storm._near(a, b, grid, setting(), jnp.int32(60), jnp.int32(48)))
+    bound = setting("case118")
+    near = jax.jit(lambda a, b: storm._near(a, b, bound, jnp.int32(60), jnp.int32(48)))
     distance = connectivity.distances(grid)
     ends = np.stack([grid.branch.from_bus, grid.branch.to_bus], 1)
     for shares in np.random.default_rng(0).random((6, 2)):
@@ -547,7 +538,7 @@ def test_a_storm_moves_along_a_path():
 def test_wind_is_strong_and_sun_weak_while_a_storm_passes():
     _, fleet = place("case14")
     is_wind = fleet.renewables.kind == "wind"
-    shift = np.asarray(storm._shift(fleet, setting(), jnp.int32(60), jnp.int32(48)))
+    shift = np.asarray(storm._shift(setting(), jnp.int32(60), jnp.int32(48)))
     assert not shift[:61].any() and not shift[108:].any() and shift[61:108].all()
     assert (shift[80, is_wind] == storm.STRENGTH).all()
     assert (shift[80, ~is_wind] == -storm.STRENGTH).all()
