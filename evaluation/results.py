@@ -21,7 +21,7 @@ import numpy as np
 
 from envs import options
 from envs.inputs import bounds, json_file
-from evaluation import atomic_file, folder_lock, l2rpn, latency, metrics
+from evaluation import l2rpn, latency, metrics, shared_files
 
 FORMAT = 4  # of the files; another one is another evaluation
 # What differs in the files of earlier formats, of which only `report.compare` reads any.
@@ -107,8 +107,8 @@ class Folder:
         """
         writable(self.path)
         try:
-            folder_lock.FolderLock(self.path / "lock").acquire()
-        except folder_lock.HeldError as error:
+            shared_files.FolderLock(self.path / "lock").acquire()
+        except shared_files.HeldError as error:
             raise FolderError(
                 f"{self.path}: another command is evaluating into it ({error}); wait until it is "
                 "done, or give another folder with --out"
@@ -198,7 +198,7 @@ class Folder:
         if arrays is not None:
             packed = io.BytesIO()  # Not into the file: a full disk has zipfile print tracebacks.
             np.savez_compressed(packed, **arrays)
-            atomic_file.write(path.with_suffix(".npz"), packed.getvalue())
+            shared_files.replace(path.with_suffix(".npz"), packed.getvalue())
         _write(path, results)
 
     def arrays(self, task: Task, first: int, count: int) -> dict[str, np.ndarray] | None:
@@ -235,7 +235,7 @@ def worst(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray] | N
 
 
 def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    atomic_file.write(path, (json.dumps(content, indent=1) + "\n").encode())
+    shared_files.replace(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def writable(path: str | os.PathLike) -> pathlib.Path:

@@ -20,7 +20,7 @@ from typing import Any
 from configs import registry
 from configs.experiment import Experiment
 from envs.inputs import json_file
-from evaluation import atomic_file, folder_lock
+from evaluation import shared_files
 
 _LAUNCHES = "launches.json"
 _PACKAGES = (
@@ -64,18 +64,17 @@ class RunFolder:
     def hold(self, say: Callable[[str], None]) -> None:
         """Keeps other launchers out of this folder, which it makes, while this process lives.
 
-        Args:
-          say: is told in a line if nodes of an earlier launch are still ending; they are waited
-            for, as they may be writing a checkpoint.
+        Nodes of an earlier launch that are still ending may be writing a checkpoint: they are
+        waited for, and `say` is told so in a line.
 
         Raises:
           RunFolderError: another launcher works in it, nodes do not end in time, or it cannot be
             written.
         """
-        lock = folder_lock.FolderLock(self._locks / _LAUNCHER)
+        lock = shared_files.FolderLock(self._locks / _LAUNCHER)
         try:
             lock.acquire()
-        except folder_lock.HeldError as error:
+        except shared_files.HeldError as error:
             raise RunFolderError(
                 f"--workdir={self.path}: another launch is using it ({error}); end that one first "
                 "(Ctrl-C, or kill PROCESS), or give another folder"
@@ -103,8 +102,8 @@ class RunFolder:
           RunFolderError: there is a next launcher already.
         """
         try:
-            folder_lock.FolderLock(self._locks / node).acquire()
-        except folder_lock.HeldError as error:
+            shared_files.FolderLock(self._locks / node).acquire()
+        except shared_files.HeldError as error:
             raise RunFolderError(f"{self.path}: another launch is using it ({error})") from None
 
     def _held_by_nodes(self) -> str:
@@ -113,11 +112,11 @@ class RunFolder:
         for file in sorted(self._locks.iterdir()):
             if file.name == _LAUNCHER:
                 continue
-            lock = folder_lock.FolderLock(file)
+            lock = shared_files.FolderLock(file)
             try:
                 lock.acquire()
                 lock.release()
-            except folder_lock.HeldError as error:
+            except shared_files.HeldError as error:
                 held.append(f"{file.name} ({error})")
         return ", ".join(held)
 
@@ -142,7 +141,7 @@ class RunFolder:
             self._write_token()
             self._write_versions()
             # Last, since it is what makes the folder a run's.
-            _replace(self.config, registry.to_json(experiment))
+            shared_files.replace(self.config, registry.to_json(experiment).encode())
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -171,7 +170,7 @@ class RunFolder:
         """
         self._launches()
         self.clear()
-        _replace(self.config, registry.to_json(experiment))
+        shared_files.replace(self.config, registry.to_json(experiment).encode())
         for file in self._status.glob("*.json"):
             file.unlink()
         former = len(list(self.logs.glob("learner*.log"))) - 1
@@ -187,7 +186,7 @@ class RunFolder:
     def incarnation(self) -> int:
         """Returns how often the run was launched before this time, and counts this time."""
         launches = [*self._launches(), datetime.datetime.now().isoformat(timespec="seconds")]
-        _replace(self.path / _LAUNCHES, json.dumps(launches, indent=2) + "\n")
+        self._write_json(_LAUNCHES, launches)
         return len(launches) - 1
 
     def _launches(self) -> list[str]:
@@ -200,7 +199,7 @@ class RunFolder:
 
     def write_status(self, node: str, status: Mapping[str, Any]) -> None:
         """Replaces what `node` says of itself; a reader sees the old or the new, never half."""
-        _replace(self._status / f"{node}.json", json.dumps(dict(status)))
+        shared_files.replace(self._status / f"{node}.json", json.dumps(dict(status)).encode())
 
     def status(self, node: str) -> dict[str, Any]:
         """Returns what `node` last said of itself, empty if it has not spoken.
@@ -233,11 +232,7 @@ class RunFolder:
             "platform": platform.platform(),
             "cores": os.cpu_count(),
         }
-        _replace(
-            self.path / "versions.json",
-            json.dumps({**machine, "packages": versions}, indent=2) + "\n",
-        )
+        self._write_json("versions.json", {**machine, "packages": versions})
 
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    atomic_file.write(path, text.encode())
+    def _write_json(self, name: str, content: Any) -> None:
+        shared_files.replace(self.path / name, (json.dumps(content, indent=2) + "\n").encode())

@@ -1,16 +1,27 @@
-"""A lock that one process at a time holds, and that the system frees with the process."""
+"""Files that several processes share: replaced whole, or locked by one process at a time."""
 
 import fcntl
 import os
 import pathlib
 
 
-class HeldError(RuntimeError):
-    """Another process holds the lock."""
+def replace(path: pathlib.Path, content: bytes) -> None:
+    """Replaces the file at `path`: a reader sees the old content or the new, never half of it.
 
-    def __init__(self, holder: int | None):
-        super().__init__(f"process {holder}" if holder else "a process that is just starting")
-        self.holder = holder
+    Raises:
+      OSError: it cannot be written; the error names `path`, which is as it was.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_bytes(content)
+    except OSError as error:  # It does not always name the file.
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    partial.replace(path)
+
+
+class HeldError(RuntimeError):
+    """Another process holds the lock; the message says which."""
 
 
 class FolderLock:
@@ -38,7 +49,8 @@ class FolderLock:
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode(errors="replace").strip()
             os.close(descriptor)
-            raise HeldError(int(holder) if holder.isdigit() else None) from None
+            who = f"process {holder}" if holder.isdigit() else "a process that is just starting"
+            raise HeldError(who) from None
         except OSError:
             os.close(descriptor)
             raise
