@@ -121,10 +121,9 @@ def _measure(name: str, subject: types.ModuleType, settings, cores: list[int]) -
     import rich.console
 
     from benchmarks import tables
-    from launch.host import compilation, memory
+    from launch.host import runtime
 
-    memory.keep()
-    compilation.use_cache()
+    runtime.keep()
     width = None if sys.stderr.isatty() else _WIDTH
     console = rich.console.Console(stderr=True, highlight=False, width=width)
     about = {

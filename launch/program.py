@@ -46,11 +46,11 @@ def make(
     server = lp.Address("variables")
     server_node = lp.PyNode(
         learner_lib.variable_server,
-        settings("variables", placement.elsewhere), server, callers,
+        settings("variables", placement_lib.HOST), server, callers,
     )  # fmt: skip
     server_node.allocate_address(server)
     queue_node = lp.ReverbNode(
-        functools.partial(learner_lib.queue_tables, settings("queue", placement.elsewhere))
+        functools.partial(learner_lib.queue_tables, settings("queue", placement_lib.HOST))
     )
     queue = queue_node.create_handle()
     learner_node = lp.PyNode(
@@ -61,13 +61,13 @@ def make(
         together = lp.MultiThreadingColocation([learner_node, server_node, queue_node])
         add("learner", placement.learner, together)
     else:
-        add("queue", placement.elsewhere, queue_node)
-        add("variables", placement.elsewhere, server_node)
+        add("queue", placement_lib.HOST, queue_node)
+        add("variables", placement_lib.HOST, server_node)
         add("learner", placement.learner, learner_node)
     for index, place in enumerate(placement.actors):
         actor = settings(f"actor_{index}", place)
         add(actor.name, place, lp.PyNode(actor_lib.actor_node, actor, index, queue, server))
-    evaluator = settings("evaluator", placement.elsewhere)
+    evaluator = settings("evaluator", placement_lib.HOST)
     evaluator_node = lp.PyNode(evaluator_lib.evaluator_node, evaluator, server)
-    add("evaluator", placement.elsewhere, evaluator_node)
+    add("evaluator", placement_lib.HOST, evaluator_node)
     return program, resources

@@ -18,9 +18,9 @@ from agents.options import TeamOptions
 from envs import grid_env
 from envs.case import case_file
 from envs.options import EnvOptions
-from launch.host import compilation
+from launch.host import runtime
 
-compilation.use_cache()
+runtime.keep()
 # Tests compile many programs that are too small for the cache otherwise.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

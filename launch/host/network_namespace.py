@@ -47,10 +47,7 @@ def check_bind(bind: str) -> None:
 def arrange(choice: str, platform: str, bind: str) -> str:
     """Enters a private network where `choice` and the system let it; returns a line that says so.
 
-    Args:
-      choice: one of `CHOICES`.
-      platform: what the learner runs on.
-      bind: the address that the variable server is to listen on.
+    The learner runs on `platform`, and the variable server is to listen on the address `bind`.
 
     Raises:
       ValueError: `choice` is true, and it cannot be had.

@@ -36,24 +36,25 @@ class Place:
     env: Mapping[str, str]  # to be set before the process imports jax
 
 
+# Nothing that runs on the host's processor may take an accelerator.
+_CPU_ENV = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+HOST = Place("cpu", 1, None, _CPU_ENV)  # of evaluator, queue and variable server
+
+
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where every process of a run lives."""
+    """Where the actors and the learner of a run live."""
 
     spec: str  # written out, never "auto"
     actors: tuple[Place, ...]
     learner: Place
-    elsewhere: Place  # evaluator, queue and variable server: the host's processor
 
 
 def make(spec: str, actors: int, learner_devices: int, cores: list[int] | None = None) -> Placement:
-    """Returns the placement that `spec` describes.
+    """Returns the placement that `spec` describes, as the module's text says.
 
-    Args:
-      spec: see the module's text.
-      actors: how many actor processes there are.
-      learner_devices: how many devices the learner's update is spread over.
-      cores: processor cores this program may use; by default those the system allows.
+    The learner's update is spread over `learner_devices`. `cores` are those that this program may
+    use, by default those that the system allows.
 
     Raises:
       PlacementError: it is misspelt, or asks for what is not there.
@@ -94,22 +95,21 @@ def _on_cpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
             f"{_ids(cores)}"
         )
     virtual = f"--xla_force_host_platform_device_count={learner_devices}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {virtual}".strip()  # with what the user has set
+    learner_env = {**_CPU_ENV, "XLA_FLAGS": flags}
     return Placement(
         spec,
-        tuple(Place("cpu", 1, (core,), _cpu_env()) for core in actor_ids),
-        Place("cpu", learner_devices, tuple(learner_ids), {**_cpu_env(), **_xla_flags(virtual)}),
-        Place("cpu", 1, None, _cpu_env()),
+        tuple(Place("cpu", 1, (core,), _CPU_ENV) for core in actor_ids),
+        Place("cpu", learner_devices, tuple(learner_ids), learner_env),
     )
 
 
 def _on_gpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
     _require_ids(spec, learner_ids, learner_devices)
-    users = {
-        card: actor_ids.count(card) + (card in learner_ids) for card in actor_ids + learner_ids
-    }
+    users = lambda card: actor_ids.count(card) + (card in learner_ids)
 
     def place(ids):
-        share = _GPU_MEMORY / max(users[card] for card in ids)
+        share = _GPU_MEMORY / max(map(users, ids))
         env = {
             "JAX_PLATFORMS": "cuda",
             "CUDA_VISIBLE_DEVICES": _ids(ids),
@@ -117,9 +117,7 @@ def _on_gpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
         }
         return Place("gpu", len(ids), None, env)
 
-    return Placement(
-        spec, tuple(place([card]) for card in actor_ids), place(learner_ids), _host_place()
-    )
+    return Placement(spec, tuple(place([card]) for card in actor_ids), place(learner_ids))
 
 
 def _on_tpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
@@ -153,7 +151,7 @@ def _on_tpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
         return Place("tpu", len(ids), None, env)
 
     actors = tuple(place([chip], _TPU_PORT + i) for i, chip in enumerate(actor_ids))
-    return Placement(spec, actors, place(learner_ids, _TPU_PORT + len(actor_ids)), _host_place())
+    return Placement(spec, actors, place(learner_ids, _TPU_PORT + len(actor_ids)))
 
 
 def _detect(actors: int, learner_devices: int) -> str:
@@ -179,20 +177,6 @@ def _require_ids(spec: str, learner_ids: list[int], learner_devices: int) -> Non
             f"--placement={spec} gives the learner {len(learner_ids)} device(s); list "
             f"{learner_devices}, or set --config.learner.devices={len(learner_ids)}"
         )
-
-
-def _host_place() -> Place:
-    return Place("cpu", 1, None, _cpu_env())
-
-
-def _cpu_env() -> dict[str, str]:
-    # Nothing that runs on the host's processor may take an accelerator.
-    return {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def _xla_flags(flag: str) -> dict[str, str]:
-    """Returns XLA_FLAGS with `flag` added to what the user has set."""
-    return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()}
 
 
 def _ids(numbers) -> str:

@@ -29,7 +29,7 @@ from actors import unroll
 from agents import networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
-from launch.host import compilation, memory, placement as placement_lib
+from launch.host import placement as placement_lib, runtime
 from launch.nodes import heartbeat as heartbeat_lib
 from launch.run import run_folder
 from learner import variable_transport, variables as variables_lib
@@ -61,8 +61,7 @@ def begin(settings: NodeSettings) -> heartbeat_lib.Heartbeat:
             with contextlib.suppress(ProcessLookupError):  # And some have ended since.
                 os.sched_setaffinity(int(thread), place.cores)
     heartbeat = _heartbeat(settings)
-    memory.keep()
-    compilation.use_cache()
+    runtime.keep()
     devices = jax.local_devices()
     if devices[0].platform != place.platform or len(devices) != place.devices:
         raise RuntimeError(

@@ -29,7 +29,7 @@ def test_tpu_gives_each_process_its_chips_and_a_port_of_its_own():
     assert placed.actors[0].env["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
     ports = {p.env["TPU_MESH_CONTROLLER_PORT"] for p in (*placed.actors, placed.learner)}
     assert len(ports) == 3
-    assert placed.elsewhere.env["JAX_PLATFORMS"] == "cpu" and placed.elsewhere.platform == "cpu"
+    assert placement.HOST.env["JAX_PLATFORMS"] == "cpu" and placement.HOST.platform == "cpu"
 
 
 def test_roles_that_share_a_card_share_its_memory():
