@@ -33,50 +33,47 @@ _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of a run, for the controller `learned`; its case, fleet and layout."
 )
-_CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "newest", ["newest", "best"],
-    "Which checkpoint: the newest, or the best by the evaluator's validation days.",
+flags.DEFINE_enum(
+    "checkpoint", None, ["newest", "best"],
+    "Which checkpoint: the newest (by default), or the best by the evaluator's validation days.",
 )  # fmt: skip
-_CONTROLLERS = flags.DEFINE_list(
+flags.DEFINE_list(
     "controllers", None,
     "Who is evaluated, by name, or all: learned, do_nothing (always there), random, proportional, "
     "merit_order, reconnect, expert, dcopf, mpc, acopf. Default: learned with --workdir, and all "
     "baselines without.",
 )  # fmt: skip
-_SCENARIOS = flags.DEFINE_list(
+flags.DEFINE_list(
     "scenarios", ["normal"],
     "How days go, by name, or all: normal, peak, failure, intermittency, cascade, emergency, "
     "weather.",
 )  # fmt: skip
-_LEVEL = flags.DEFINE_list("level", ["easy"], "Levels of the scenarios: easy, hard, or both.")
+flags.DEFINE_list("level", ["easy"], "Levels of the scenarios: easy, hard, or both.")
 _EPISODES = command_line.define_number(
     "episodes", 50, "Days of each scenario.", bounds.Range(1, 100_000)
 )
-_SPLIT = flags.DEFINE_enum(
+flags.DEFINE_enum(
     "split", "test", ["test", "validation", "train"], "Which days of the year: test is held out."
 )
-_SEED = command_line.define_number(
-    "seed", 0, "Seed of the days and of the bootstrap.", bounds.SEEDS
-)
-_CASE = flags.DEFINE_string(
+command_line.define_number("seed", 0, "Seed of the days and of the bootstrap.", bounds.SEEDS)
+flags.DEFINE_string(
     "case", None,
     "Grid: a shipped case or the path of a MATPOWER .m file (default: the run's, or case14).",
 )  # fmt: skip
-_FLEET = flags.DEFINE_string("fleet", None, "Assets on the grid (default: the run's, or auto).")
-_LAYOUT = flags.DEFINE_string(
+flags.DEFINE_string("fleet", None, "Assets on the grid (default: the run's, or auto).")
+flags.DEFINE_string(
     "layout", None, "Observations and controls (default: the run's, or full: every control)."
 )
-_ENV = flags.DEFINE_multi_string(
+flags.DEFINE_multi_string(
     "env", [],
     "Any field of the environment as NAME=VALUE, such as protection.recloses=false; may be given "
     "again for another. A run's environment is its own.",
 )  # fmt: skip
-_TEAM = flags.DEFINE_string("team", None, "Team that the checkpoint is to be of.")
-_BOUND = flags.DEFINE_boolean(
-    "bound",
-    True,
+flags.DEFINE_string("team", None, "Team that the checkpoint is to be of.")
+flags.DEFINE_boolean(
+    "bound", True,
     "Solve an AC optimal power flow for every five minutes, to tell the cost over it.",
-)
+)  # fmt: skip
 _OUT = flags.DEFINE_string(
     "out", None, "Folder to write to. Default: one in the run's folder, or in evaluations/."
 )
@@ -109,20 +106,17 @@ def main(argv: list[str]) -> int:
 
     from evaluation import reference_check, results
     from launch import evaluation_request
-    from launch.host import compilation, machine, memory
+    from launch.host import machine, runtime
     from learner import checkpoint
 
-    memory.keep()
-    compilation.use_cache()
+    runtime.keep()
     console = rich.console.Console()
     console.print("setting up the grid, the scenarios and the controllers")
     try:
         machine.check_platform(_PLATFORM.value)
         _check_replay()
         run = run_folder.RunFolder(_WORKDIR.value) if _WORKDIR.value else None
-        request = evaluation_request.from_flags(
-            evaluation_request.EvaluationFlags(**_flag_values()), run
-        )
+        request = evaluation_request.from_flags(flags.FLAGS, run)
         say = lambda text: console.print(text, markup=False, soft_wrap=True)
         folder = results.Folder(request.folder, say)
         folder.hold()
@@ -147,16 +141,6 @@ def main(argv: list[str]) -> int:
     except (ValueError, RuntimeError) as error:
         sys.stderr.write(f"error: {error}\n")
     return exit_codes.FAILED
-
-
-def _flag_values() -> dict:
-    """Returns the flags of an evaluation by the names of `EvaluationFlags`."""
-    named = (
-        _CONTROLLERS, _SCENARIOS, _LEVEL, _EPISODES, _SPLIT, _SEED, _BOUND, _CASE, _FLEET, _LAYOUT,
-        _ENV, _TEAM, _OUT,
-    )  # fmt: skip
-    checkpoint = _CHECKPOINT.value if flags.FLAGS["checkpoint"].present else None
-    return {"checkpoint": checkpoint, **{flag.name: flag.value for flag in named}}
 
 
 def _evaluate(console, folder, request, run) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from absl.flags import FlagValues
 
 from agents import controllers, networks
 from agents.baselines import registry
@@ -29,26 +30,6 @@ class FlagError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationFlags:
-    """The values of the flags of the same names; none where they are not set."""
-
-    controllers: list[str] | None
-    scenarios: list[str]
-    level: list[str]
-    episodes: int
-    split: str
-    seed: int
-    bound: bool
-    case: str | None
-    fleet: str | None
-    layout: str | None
-    env: list[str]
-    team: str | None
-    checkpoint: str | None
-    out: str | None
-
-
-@dataclasses.dataclass(frozen=True)
 class Request:
     """What is to be evaluated."""
 
@@ -60,8 +41,8 @@ class Request:
     folder: pathlib.Path  # where results go
 
 
-def from_flags(flags: EvaluationFlags, run: run_folder.RunFolder | None) -> Request:
-    """Returns the request that `flags` make, with the policy of `run` where there is one.
+def from_flags(flags: FlagValues, run: run_folder.RunFolder | None) -> Request:
+    """Returns the request of the flags of `launch.evaluate`, with the policy of `run` if given.
 
     Raises:
       ValueError: it cannot be met; `FlagError` where a flag is at fault.
@@ -106,14 +87,14 @@ def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str)
     return controllers.learned(nets, bundle), policy
 
 
-def _environment(flags: EvaluationFlags, run: run_folder.RunFolder | None) -> EnvOptions:
+def _environment(flags: FlagValues, run: run_folder.RunFolder | None) -> EnvOptions:
     """Returns the options of the environment; a run's are its own."""
     options = _without_run(flags) if run is None else _of_run(flags, run)
     # Every evaluation says how secure steps were; the reward stays as it is.
     return dataclasses.replace(options, screen_outages=True)
 
 
-def _without_run(flags: EvaluationFlags) -> EnvOptions:
+def _without_run(flags: FlagValues) -> EnvOptions:
     for flag, remedy in (
         ("team", "it is the team of a checkpoint"),
         ("checkpoint", "it says which of a run's checkpoints"),
@@ -140,7 +121,7 @@ def _without_run(flags: EvaluationFlags) -> EnvOptions:
         raise FlagError(_name_flags(str(error), flags)) from error
 
 
-def _of_run(flags: EvaluationFlags, run: run_folder.RunFolder) -> EnvOptions:
+def _of_run(flags: FlagValues, run: run_folder.RunFolder) -> EnvOptions:
     where = os.path.relpath(run.path)
     if flags.env:
         raise FlagError(
@@ -163,21 +144,19 @@ def _of_run(flags: EvaluationFlags, run: run_folder.RunFolder) -> EnvOptions:
     return experiment.env
 
 
-def _name_flags(message: str, flags: EvaluationFlags) -> str:
+def _name_flags(message: str, flags: FlagValues) -> str:
     """Returns `message` with fields of the environment spelt as the flags that set them."""
     flag = lambda field: f"--{field[1]}" if field[1] in _named(flags) else f"--env={field[1]}"
     return re.sub(r"(?<![\w.-])env\.([\w.]+)(?==)", flag, message)
 
 
-def _named(flags: EvaluationFlags) -> dict[str, str]:
+def _named(flags: FlagValues) -> dict[str, str]:
     """Returns what flags of their own say of the environment."""
     named = {"case": flags.case, "fleet": flags.fleet, "layout": flags.layout}
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _plan(
-    flags: EvaluationFlags, run: run_folder.RunFolder | None, options: EnvOptions
-) -> runner.Plan:
+def _plan(flags: FlagValues, run: run_folder.RunFolder | None, options: EnvOptions) -> runner.Plan:
     baselines = list(registry.BASELINES)
     for flag, known in (
         ("controllers", [LEARNED, *baselines]),
@@ -202,7 +181,7 @@ def _plan(
     )  # fmt: skip
 
 
-def _folder(flags: EvaluationFlags, run, env, identity) -> pathlib.Path:
+def _folder(flags: FlagValues, run, env, identity) -> pathlib.Path:
     if flags.out:
         return pathlib.Path(flags.out)
     tail = f"{flags.split}-seed{flags.seed}"

@@ -1,6 +1,5 @@
 """`python -m launch.evaluate` as a user types it: what it writes, refuses and goes on from."""
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -8,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import types
 
 import jax
 import numpy as np
@@ -108,12 +108,12 @@ def test_what_is_there_is_not_played_again_and_what_is_broken_is_named(run, eval
 
 def flags(**changes):
     """The flags' defaults, but for `changes`."""
-    usual = evaluation_request.EvaluationFlags(
+    usual = dict(
         controllers=None, scenarios=["normal"], level=["easy"], episodes=3, split="test", seed=0,
         bound=True, case=None, fleet=None, layout=None, env=[], team=None, checkpoint=None,
         out=None,
     )  # fmt: skip
-    return dataclasses.replace(usual, **changes)
+    return types.SimpleNamespace(**{**usual, **changes})
 
 
 @pytest.mark.parametrize(
