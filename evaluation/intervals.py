@@ -1,7 +1,6 @@
 """How sure one can be of a mean."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -10,34 +9,12 @@ _RESAMPLES = 1_999
 _TRIMMED = 0.25  # of each end, for the interquartile mean
 
 
-class Interval(NamedTuple):
-    """A mean with its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def mean_over_strata(strata: Sequence[np.ndarray], seed: int = 0) -> Interval:
-    """Returns the mean over strata of their means, with its 95 % percentile-bootstrap interval.
-
-    Each stratum is drawn from by itself, so that every resample has all of them, as Agarwal et al.
-    (Deep RL at the edge of the statistical precipice, 2021) do for the runs of each task.
-
-    Args:
-      strata: samples `[n]` of each scenario.
-      seed: of the draws.
-    """
-    described = describe(strata, seed)
-    return Interval(described["mean"], described["low"], described["high"])
-
-
 def describe(strata: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:
-    """Returns mean and interquartile mean over strata, with their intervals.
+    """Returns mean and interquartile mean over strata, with 95 % percentile-bootstrap intervals.
 
-    Args:
-      strata: samples `[n]` of each scenario.
-      seed: of the draws.
+    Each stratum, the samples `[n]` of a scenario, is drawn from by itself, so that every resample
+    has all of them, as Agarwal et al. (Deep RL at the edge of the statistical precipice, 2021) do
+    for the runs of each task.
 
     Returns:
       `mean`, `low`, `high`, `iqm`, `iqm_low`, `iqm_high`.

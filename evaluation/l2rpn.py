@@ -35,10 +35,7 @@ class Cost(NamedTuple):
 def cost(outcomes: EpisodeOutcomes, load_mwh: np.ndarray, grid: grid_lib.Grid) -> Cost:
     """Returns what the days cost as the challenges count it.
 
-    Args:
-      outcomes: the episodes.
-      load_mwh: `[T, B]` load of every step, whether it was played or not.
-      grid: says what the dearest unit costs.
+    `load_mwh` `[T, B]` is the load of every step, whether it was played or not.
     """
     gen = grid.gen
     price = float((gen.cost_c1 + 2 * gen.cost_c2 * gen.p_max_mw)[gen.capacity_mw > 0].max())
@@ -53,12 +50,10 @@ def cost(outcomes: EpisodeOutcomes, load_mwh: np.ndarray, grid: grid_lib.Grid) -
 
 
 def score(operation: np.ndarray, nothing: Cost, untripped: Cost) -> np.ndarray:
-    """Returns the score of each day `[B]`, −100 to 100.
+    """Returns the score of each day `[B]`, −100 to 100, of a controller's `Cost.operation` `[B]`.
 
-    Args:
-      operation: the controller's `Cost.operation` `[B]`.
-      nothing: of doing nothing on the same days.
-      untripped: of doing nothing where overloads disconnect nothing.
+    The others are of doing nothing on the same days, and of that where overloads disconnect
+    nothing.
     """
     best = _BEST_LOSSES * untripped.losses
     scores_by_day = []

@@ -43,14 +43,9 @@ def measure(
 ) -> Latency | None:
     """Returns how long decisions in `states`, of consecutive steps, took; none without a state.
 
-    All are made once before, so that what is set up when it is first needed is not timed.
-
-    Args:
-      controller: says what memory starts from.
-      act: its `act`, compiled.
-      states: leaves `[1, …]`.
-      days: leaves `[B, rows, …]`; the first is that of the states.
-      seed: as the episode was played with.
+    All are made once before, so that what is set up when it is first needed is not timed. `act` is
+    the controller's, compiled. States have leaves `[1, …]`, days `[B, rows, …]`, of which the first
+    is that of the states; the episode was played with `seed`.
     """
     series = jax.tree.map(lambda leaf: leaf[:1], days)
     if not states:

@@ -131,15 +131,10 @@ def compute(outcomes: EpisodeOutcomes, env: grid_env.GridEnv) -> dict[str, np.nd
     }  # fmt: skip
 
 
-def endings_of_each(outcomes: EpisodeOutcomes) -> list[str]:
+def endings(outcomes: EpisodeOutcomes) -> list[str]:
     """Returns why each episode ended early, by name, `NONE` where it did not."""
     reason = np.where(outcomes.counted & outcomes.terminated, outcomes.reason, 0).max(0)
     return [Reason(int(r)).name for r in reason]
-
-
-def endings(outcomes: EpisodeOutcomes) -> dict[str, int]:
-    """Returns how many episodes ended early, by reason; empty when none did."""
-    return tally(endings_of_each(outcomes))
 
 
 def tally(names: Sequence[str]) -> dict[str, int]:

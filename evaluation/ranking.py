@@ -38,14 +38,8 @@ def best(
 ) -> str | None:
     """Returns who is better than every other, or none where that cannot be told.
 
-    A controller that knows the future neither wins nor keeps another from it.
-
-    Args:
-      summary: of the evaluation.
-      samples: what it was made from.
-      scenario: its name, or `summary.ALL`.
-      level: of it.
-      metric: its name.
+    A controller that knows the future neither wins nor keeps another from it. The scenario may be
+    `summary.ALL`.
     """
     places = [
         (name, at) for name, at in summary["scenarios"]

@@ -52,13 +52,7 @@ def check_episodes(
     dt_h: float,
     progress: Callable[[results.Task, int], None] = lambda task, steps: None,
 ) -> list[dict[str, Any]]:
-    """Returns the disagreement on every episode that was recorded, and whose it is.
-
-    Args:
-      recorded: from `worst_episodes` or from `Runner.play_day`.
-      grid: the grid.
-      dt_h: length of a step.
-      progress: called for every step that is done.
+    """Returns how far each episode of `worst_episodes` or `Runner.play_day` disagrees.
 
     Raises:
       SimulatorMissing: pandapower is not installed.
@@ -77,15 +71,7 @@ def check_episode(
     dt_h: float,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> Disagreement:
-    """Returns how far another simulator disagrees on an episode.
-
-    Args:
-      reference: the grid in the other simulator.
-      arrays: from `report_arrays.extract`.
-      grid: the grid.
-      dt_h: length of a step.
-      progress: called for every step that is done.
-    """
+    """Returns how far another simulator disagrees on an episode of `report_arrays.extract`."""
     largest = dict.fromkeys(("vm_pu", "va_rad", "flow_mva", "flow_share", "cost_usd"), 0.0)
     steps = unsolved = worst_step = 0
     cost_share = 0.0

@@ -34,12 +34,8 @@ def extract(
     step in which its most loaded branch was most loaded. For other simulators: `bus_p_mw`,
     `bus_q_mvar`, `va_rad`, `setpoint_pu` and `pv` `[T, n_bus]`.
 
-    Args:
-      episodes: with their recording.
-      days: leaves `[B, rows, …]`.
-      env: the environment.
-      first: number of the first day.
-      which: episode of the batch to take in place of the worst.
+    Episodes come with their recording, days `[B, rows, …]` with the number of the `first`. `which`
+    is the episode of the batch to take in place of the worst.
     """
     outcomes, recording = episodes
     counted = np.asarray(outcomes.counted)

@@ -4,8 +4,9 @@ What is in the folder already is not played again.
 """
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -19,10 +20,7 @@ from evaluation import episodes, l2rpn, latency, metrics, report_arrays, results
 from evaluation.scenarios import suite
 
 BATCH = 25  # days that are played together
-_LARGE, _LARGE_BATCH = (
-    500,
-    8,
-)  # on more buses than this fewer: what is recorded of them takes memory
+_LARGE, _LARGE_BATCH = 500, 8  # on more buses fewer: what is recorded of them takes memory
 
 # What every comparison rests on, measured as well as the requested controllers.
 NOTHING, UNTRIPPED, BOUND = "do_nothing", "untripped", results.BOUND
@@ -102,8 +100,8 @@ class Runner:
         """
         failed: dict[str, tuple[results.Task, Exception]] = {}
         try:
-            for (scenario, level), group in _grouped(self.left()):
-                days = self._days(scenario, level)
+            for place, group in itertools.groupby(self.left(), lambda batch: batch[0][:2]):
+                days = self._days(*place)
                 for task, first, count in group:
                     if task.controller in failed:
                         continue
@@ -123,10 +121,6 @@ class Runner:
         """Plays one day of every scenario once more, and yields its `report_arrays.extract`.
 
         Nothing goes into the folder; a day is the same as it was in its batch.
-
-        Args:
-          day: its number among those of the plan.
-          progress: called for every step.
         """
         first, size = next(b for b in self._plan.batches(self._env.grid.n_bus) if day < sum(b))
         active = np.arange(size) == day - first
@@ -193,7 +187,7 @@ class Runner:
         load = env.dt_h * np.asarray(mine.load_p_mw, np.float64)[:, 1:].sum(2).T
         report: dict[str, Any] = {
             "metrics": {n: v.tolist() for n, v in metrics.compute(played.outcomes, env).items()},
-            "endings": metrics.endings_of_each(played.outcomes),
+            "endings": metrics.endings(played.outcomes),
             "l2rpn": {
                 name: values.tolist()
                 for name, values in l2rpn.cost(played.outcomes, load, env.grid)._asdict().items()
@@ -242,10 +236,3 @@ class Runner:
                 env = grid_env.make(dataclasses.replace(env.options, protection=off))
             self._players[protected] = env, episodes.Player(env, record=True)
         return self._players[protected]
-
-
-def _grouped(left: Sequence) -> Iterator[tuple[tuple[str, str], list]]:
-    groups: Mapping[tuple[str, str], list] = {}
-    for task, first, count in left:
-        groups.setdefault((task.scenario, task.level), []).append((task, first, count))
-    yield from groups.items()

@@ -27,7 +27,6 @@ COMPARED = (runner.NOTHING, runner.OPTIMAL)  # controllers that differences are 
 Summary = Mapping[str, Any]  # what summary.json holds
 Samples = dict[results.Task, dict[str, np.ndarray]]
 Strata = Sequence[np.ndarray]  # of each scenario `[n]`
-_DECIDED = ("better", "worse")
 
 
 class Unfinished(RuntimeError):
@@ -146,23 +145,18 @@ def differences(
 
     Each has `mean`, `low`, `high` and a `verdict`: "better", "worse" or "same"; "few" where there
     are too few days to say; "unequal" where one of the two survives longer, of metrics that then
-    differ for that alone.
-
-    Args:
-      mine: by metric, samples `[n]` of each scenario.
-      theirs: of the other, on the same days; metrics that it lacks are left out.
-      seed: of the bootstrap.
+    differ for that alone. Metrics that only one of them has are left out.
     """
     by_metric: dict[str, dict[str, Any]] = {}
     names = sorted(set(mine) & set(theirs), key=lambda name: name != "survival")  # it comes first
     for name in names:
+        survival = by_metric.get("survival", {}).get("verdict")
         paired = [a - b for a, b in zip(mine[name], theirs[name], strict=True)]
-        by_metric[name] = intervals.mean_over_strata(paired, seed)._asdict()
+        described = intervals.describe(paired, seed)
+        by_metric[name] = {end: described[end] for end in ("mean", "low", "high")}
         if sum(map(len, paired)) < _FEWEST:
             word = "few"
-        elif (
-            not METRICS[name].whole_day and by_metric.get("survival", {}).get("verdict") in _DECIDED
-        ):
+        elif not METRICS[name].whole_day and survival in ("better", "worse"):
             word = "unequal"
         else:
             mean = float(np.mean([values.mean() for values in mine[name]]))

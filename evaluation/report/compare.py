@@ -18,8 +18,6 @@ _DAYS = ("environment", "grid", "fleet", "time_series", "split", "seed")
 _NOT_DAYS = ("layout", "reward", "screen_outages", "confirmed_outages")
 # Metrics that other options measure otherwise, so that they are not compared.
 _MEASURED_BY = {"return": ("reward",), "secure": ("screen_outages", "confirmed_outages")}
-
-
 _EARLIER_COLUMNS = {"tape": "day"}  # of episodes.csv, up to format 3
 
 
@@ -33,15 +31,11 @@ Rows = dict[results.Task, dict[int, dict[str, float]]]  # by day, by metric
 
 
 def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
-    """Returns two evaluations side by side.
+    """Returns two evaluations, folders that `python -m launch.evaluate` wrote, side by side.
 
     `paired` says whether their days are the same; then differences are B less A on the days that
     both have. `places` has, by scenario and controller that both have, `a`, `b` and `difference`
     of every metric, the last empty where days differ. `differs` has (what, in A, in B).
-
-    Args:
-      a: a folder that `python -m launch.evaluate` wrote.
-      b: another.
 
     Raises:
       FolderError: one of them is none, or a file of it cannot be read; or they have nothing in
@@ -228,8 +222,9 @@ def _overview(place: Mapping[str, Any], paired: bool) -> numbers.Table:
     rows = []
     for name, entry in place["controllers"].items():
         sides = (("B less A", "difference"),) if paired else (("A", "a"), ("B", "b"))
+        sign = "+" if paired else ""
         for said, side in sides:
-            cells = [_cell(entry[side].get(metric), paired) for metric in metrics]
+            cells = [numbers.cell(entry[side].get(metric), sign) for metric in metrics]
             rows.append((f"{wording.title(name)}, {said}", "", cells))
     return numbers.Table(wording.scenario(place["scenario"], place["level"]), columns, rows)
 
@@ -239,18 +234,11 @@ def _everything(name: str, entry: Mapping[str, Any], paired: bool) -> numbers.Ta
     columns = [("A", ""), ("B", "")] + ([("B less A", "paired")] if paired else [])
     rows = []
     for metric in entry["a"]:
-        cells = [_cell(entry["a"][metric], False), _cell(entry["b"][metric], False)]
+        cells = [numbers.cell(entry[side][metric]) for side in "ab"]
         if paired:
-            cells.append(_cell(entry["difference"][metric], True))
+            cells.append(numbers.cell(entry["difference"][metric], "+"))
         if any(cell.text != "0" or cell.range for cell in cells):
             kind = summary_lib.METRICS[metric]
             rows.append((kind.title, kind.unit, cells))
     note = f"{entry['days']} days that both have" if paired else ""
     return numbers.Table(wording.title(name), columns, rows, note)
-
-
-def _cell(entry: Mapping[str, Any] | None, signed: bool) -> numbers.Cell:
-    if entry is None:
-        return numbers.Cell("–")
-    text, ends = wording.brief(entry, "+" if signed else "")
-    return numbers.Cell(text, ends, word=entry.get("verdict", ""))

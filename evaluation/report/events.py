@@ -26,13 +26,10 @@ class Event(NamedTuple):
 def episode_events(
     arrays: Mapping[str, np.ndarray], grid: grid_lib.Grid, *, recloses: bool = True
 ) -> list[Event]:
-    """Returns the events of an episode; in a step outages first, then switching, then trips by
-    round.
+    """Returns the events of an episode of `report_arrays.extract`.
 
-    Args:
-      arrays: from `report_arrays.extract`.
-      grid: the grid.
-      recloses: whether what tripped is closed again by itself.
+    In a step outages come first, then switching, then trips by round. `recloses` says whether what
+    tripped is closed again by itself.
     """
     rows: list[Event] = []
     for step in range(int(arrays["counted"].sum())):

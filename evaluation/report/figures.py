@@ -20,9 +20,8 @@ def voltage(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsaf
     """Returns bus voltages of all days in pu: all, the middle 90 %, and the median; limits."""
     lowest, p5, median, p95, highest = records.days["vm_quantiles"].T
     low, high = float(env.grid.bus.vm_min_pu.min()), float(env.grid.bus.vm_max_pu.max())
-    canvas, x, y = _chart("Bus voltages over the day", env, svg.spread(lowest, highest, low, high))
-    svg.frame(canvas, x, y, _hours(env), "{:.2f}".format)
-    hours = x(_times(env))
+    span = svg.spread(lowest, highest, low, high)
+    canvas, x, y, hours = _chart("Bus voltages over the day", env, span, "{:.2f}".format)
     canvas.band(hours, y(lowest), y(highest), "wide")
     canvas.band(hours, y(p5), y(p95), "narrow")
     canvas.line(hours, y(median), "middle")
@@ -35,9 +34,7 @@ def loading(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsaf
     """Returns branch loadings of all days, % of the limit: most loaded, 95 % and median."""
     median, p95, highest = 100.0 * records.days["rho_quantiles"].T
     top = max(_FILLED * 100.0, float(np.nanmax(highest, initial=0.0)) * 1.05)
-    canvas, x, y = _chart("Branch loadings over the day", env, (0.0, top))
-    svg.frame(canvas, x, y, _hours(env), wording.compact)
-    hours = x(_times(env))
+    canvas, x, y, hours = _chart("Branch loadings over the day", env, (0.0, top))
     canvas.band(hours, y(p95), y(highest), "wide")
     canvas.band(hours, y(median), y(p95), "narrow")
     canvas.line(hours, y(median), "middle")
@@ -55,9 +52,9 @@ def frequency(records: day_records.DayRecords, env: grid_env.GridEnv) -> markups
     steps = records.steps
     nadir, final = (records.worst[name][:steps] for name in ("nadir_hz", "frequency_hz"))
     band = (nominal - options.band_hz, nominal + options.band_hz)
-    canvas, x, y = _chart("System frequency", env, svg.spread(lowest, nadir, final, band))
-    svg.frame(canvas, x, y, _hours(env), "{:.2f}".format if y.high - y.low < 2 else "{:.1f}".format)
-    hours = x(_times(env))
+    low, high = svg.spread(lowest, nadir, final, band)
+    said = "{:.2f}".format if high - low < 2 else "{:.1f}".format
+    canvas, x, y, hours = _chart("System frequency", env, (low, high), said)
     canvas.line(hours, y(lowest), "aside")
     canvas.line(hours[:steps], y(nadir), "thin")
     canvas.line(hours[:steps], y(final), "middle")
@@ -103,11 +100,8 @@ def generation(records: day_records.DayRecords, env: grid_env.GridEnv) -> markup
 
 def departed(records: day_records.DayRecords, grid: grid_lib.Grid) -> np.ndarray:
     """Returns the units that left their plan most on the worst day, in the order of the case."""
-    steps = records.steps
-    apart = np.abs(records.worst["gen_p_mw"] - records.worst["plan_p_mw"])[:steps, grid.units].sum(
-        0
-    )
-    return np.sort(grid.units[np.argsort(-apart, kind="stable")[:_UNITS]])
+    apart = np.abs(records.worst["gen_p_mw"] - records.worst["plan_p_mw"])[: records.steps].sum(0)
+    return np.sort(grid.units[np.argsort(-apart[grid.units], kind="stable")[:_UNITS]])
 
 
 def balance(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.Markup:
@@ -117,9 +111,8 @@ def balance(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsaf
     served = (1.0 - worst["shed_share"][:steps]) * worst["load_mw"][:steps]
     used = worst["renewable_mw"][:steps]
     low, high = svg.spread(0.0, worst["load_mw"], units, worst["available_mw"])
-    canvas, x, y = _chart("Load, units, wind and sun on the worst day", env, (min(low, 0.0), high))
-    svg.frame(canvas, x, y, _hours(env), wording.compact)
-    hours = x(_times(env))
+    span = min(low, 0.0), high
+    canvas, x, y, hours = _chart("Load, units, wind and sun on the worst day", env, span)
     canvas.line(hours, y(worst["load_mw"]), "plan")
     canvas.line(hours[:steps], y(served), "load")
     canvas.line(hours[:steps], y(units), "middle")
@@ -136,9 +129,9 @@ def storage(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsaf
     if not env.fleet.n_storage or capacity <= 0:
         return None
     stored = records.worst["energy_mwh"][: records.steps].sum(1)
-    canvas, x, y = _chart("Energy in batteries on the worst day", env, (0.0, 1.08 * capacity), 0.7)
-    svg.frame(canvas, x, y, _hours(env), wording.compact, most=4)
-    canvas.line(x(_times(env))[: records.steps], y(stored), "middle")
+    span = 0.0, 1.08 * capacity
+    canvas, x, y, hours = _chart("Energy in batteries on the worst day", env, span, flat=True)
+    canvas.line(hours[: records.steps], y(stored), "middle")
     _limit(canvas, x, y, capacity, "full", above=False)
     _end(canvas, records, x, y, env)
     return canvas.markup()
@@ -150,20 +143,15 @@ def cost(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.M
     top = max(float(rate.max(initial=1.0)), 1.0)
     # A step with lost load costs a thousand times one without.
     bent = rate.size > 0 and top > 20.0 * max(float(np.median(rate)), 1.0)
-    low = min(0.0, float(rate.min(initial=0.0)))
-    canvas, x, y = _chart("Cost of the worst day", env, (low, 1.05 * top), 0.7, bent=bent)
-    svg.frame(canvas, x, y, _hours(env), wording.compact, most=4)
-    canvas.line(x(_times(env))[: records.steps], y(rate), "middle")
+    span = min(0.0, float(rate.min(initial=0.0))), 1.05 * top
+    canvas, x, y, hours = _chart("Cost of the worst day", env, span, flat=True, bent=bent)
+    canvas.line(hours[: records.steps], y(rate), "middle")
     _end(canvas, records, x, y, env)
     return canvas.markup()
 
 
 def learning(curve: Mapping[str, Sequence[float]]) -> markupsafe.Markup:
-    """Returns the return on validation days against steps of the environment.
-
-    Args:
-      curve: `step`, `return` and, where it is known, `do_nothing`, of every evaluation.
-    """
+    """Returns the return on validation days, as `curve.read` has it, against steps."""
     steps = np.asarray(curve["step"], float)
     ours, nothing = (np.asarray(curve[name], float) for name in ("return", "do_nothing"))
     low, high = svg.spread(ours, nothing)
@@ -187,11 +175,14 @@ def learning(curve: Mapping[str, Sequence[float]]) -> markupsafe.Markup:
 _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def _chart(label: str, env: grid_env.GridEnv, span, tall: float = 1.0, bent: bool = False):
-    height = tall * _HEIGHT
+def _chart(label: str, env: grid_env.GridEnv, span, said=wording.compact, flat=False, bent=False):
+    """Returns a chart over the day, its axes, and where on the first the end of each step is."""
+    height = 0.7 * _HEIGHT if flat else _HEIGHT
     canvas = svg.Canvas(svg.WIDTH, height, label)
     x = svg.Axis(0.0, env.horizon * env.dt_h, _LEFT, _RIGHT)
-    return canvas, x, svg.Axis(*span, height - _BOTTOM, _TOP, bent)
+    y = svg.Axis(*span, height - _BOTTOM, _TOP, bent)
+    svg.frame(canvas, x, y, _hours(env), said, most=4 if flat else 5)
+    return canvas, x, y, x(_times(env))
 
 
 def _times(env: grid_env.GridEnv) -> np.ndarray:

@@ -12,7 +12,6 @@ _NAME, _VALUE = 100.0, 412.0  # where names end, and where the plot ends and num
 _ROW, _HEADING, _BOTTOM = 16.0, 24.0, 24.0
 _LETTERS = 14  # of a name
 _BENT_FROM = 50.0  # a largest value beyond which the axis is logarithmic
-_SHARES = ("%", "% of day")  # units of metrics that go from 0 to 100
 
 
 def plot(
@@ -21,14 +20,7 @@ def plot(
     metric: str,
     looks: Mapping[str, palette.Look],
 ) -> markupsafe.Markup | None:
-    """Returns the plot of a metric, or none where nobody has it.
-
-    Args:
-      summary: of the evaluation.
-      places: (scenario, level) in the order they are shown.
-      metric: its name.
-      looks: of controllers.
-    """
+    """Returns the plot of a metric in `places` (scenario, level), or none where nobody has it."""
     groups = []
     for name, level in places:
         rows = [(c, wording.row(summary, name, level, c)) for c in summary["controllers"]]

@@ -29,11 +29,8 @@ _TITLES = {
 def controls(days: Mapping[str, np.ndarray], env: grid_env.GridEnv) -> markupsafe.Markup | None:
     """Returns the mean size of each control by hour, or none where nothing was ever moved.
 
-    Where a block has too many to be seen, neighbours share a line that shows the largest.
-
-    Args:
-      days: has `action_size` `[24, action_size]`, 0 to 1.
-      env: names the controls.
+    Days have `action_size` `[24, action_size]`, 0 to 1. Where a block has too many to be seen,
+    neighbours share a line that shows the largest.
     """
     hours = min(report_arrays.HOURS, int(np.ceil(env.horizon * env.dt_h)))
     size = days["action_size"][:hours]

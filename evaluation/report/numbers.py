@@ -51,9 +51,8 @@ def overview(
         for metric in metrics:
             entry = row["metrics"].get(metric)
             cells.append(_cell(entry, best=leading[metric] == controller) if entry else _NONE)
-        rows.append(
-            (wording.title(controller), controller, [*cells, _decision(summary, controller)])
-        )
+        cells.append(_decision(summary, controller))
+        rows.append((wording.title(controller), controller, cells))
     return Table(wording.scenario(name, level), columns, rows)
 
 
@@ -89,27 +88,25 @@ def matrix(summary: summary_lib.Summary, name: str, level: str) -> Table:
 def everything(summary: summary_lib.Summary, name: str, level: str, controller: str) -> Table:
     """Returns every metric of a controller in a scenario: mean, IQM, differences."""
     row = wording.row(summary, name, level, controller)
-    references = [
-        other
-        for other in summary_lib.COMPARED
-        if other != controller and other in summary["controllers"]
-    ]
+    others = [name for name in summary["controllers"] if name != controller]
+    references = [name for name in summary_lib.COMPARED if name in others]
     columns = [("mean", ""), ("interquartile mean", "")]
     columns += [(f"less {wording.title(other)}", "paired") for other in references]
     rows = []
     for metric, entry in row["metrics"].items():
         title, unit = _heading(metric)
         cells = [Cell(*wording.brief(entry)), Cell(*wording.brief(entry, which="iqm"))]
-        for other in references:
-            difference = entry.get(f"less_{other}")
-            cells.append(
-                Cell(*wording.brief(difference, "+"), word=difference["verdict"])
-                if difference
-                else _NONE
-            )
-        if not all(cell.text == "0" and not cell.range for cell in cells):
+        cells += [cell(entry.get(f"less_{other}"), "+") for other in references]
+        if not all(each.text == "0" and not each.range for each in cells):
             rows.append((title, unit, cells))
     return Table(wording.title(controller), columns, rows)
+
+
+def cell(entry: Mapping[str, Any] | None, sign: str = "") -> Cell:
+    """Returns a mean with its interval and verdict, or a dash where there is none."""
+    if entry is None:
+        return _NONE
+    return Cell(*wording.brief(entry, sign), word=entry.get("verdict", ""))
 
 
 def _heading(metric: str) -> tuple[str, str]:

@@ -50,14 +50,7 @@ class _Scene(NamedTuple):
 def diagram(
     grid: grid_lib.Grid, positions: np.ndarray, arrays: Mapping[str, np.ndarray], step: int
 ) -> markupsafe.Markup:
-    """Returns the diagram of one step.
-
-    Args:
-      grid: the grid.
-      positions: of its buses `[n_bus, 2]`, from `positions.bus_positions`.
-      arrays: from `report_arrays.extract`.
-      step: which of its steps.
-    """
+    """Returns the diagram of a step of `report_arrays.extract`, with buses at `[n_bus, 2]`."""
     canvas = svg.Canvas(_WIDTH, _HEIGHT, f"One-line diagram of {grid.name}")
     at = _EDGE + 0.5 * (positions + 1.0) * (np.array([_WIDTH, _HEIGHT]) - 2.0 * _EDGE)
     ends = _ends(grid, at)
@@ -125,8 +118,7 @@ def _marks(canvas: svg.Canvas, ends: np.ndarray, name: str, radius: float) -> No
         f"{-2 * size:g} 0",
     }
     path = "".join(f"M{0.5 * (a + c):.1f} {0.5 * (b + d):.1f}{shapes[name]}" for a, b, c, d in ends)
-    if path:
-        canvas.shape(path, f"mark {name}mark")
+    canvas.shape(path, f"mark {name}mark")
 
 
 def _buses(canvas: svg.Canvas, scene: _Scene) -> None:

@@ -22,14 +22,10 @@ def write(
     env: grid_env.GridEnv,
     run_path: pathlib.Path | None = None,
 ) -> pathlib.Path:
-    """Writes the page into the folder, and returns where it is.
+    """Writes the page into the folder of an evaluation, and returns where it is.
 
-    Args:
-      folder: the evaluation's, with the results of every batch.
-      summary: its manifest and summary in one; `knows` by controller and any `replay`.
-      plan: what was evaluated.
-      env: where.
-      run_path: of the run that learned the policy, to show how.
+    `summary` is its manifest and summary in one, with `knows` by controller and any `replay`;
+    `run_path` that of the run that learned the policy, to show how.
     """
     batches = plan.batches(env.grid.n_bus)
     samples, _ = summary_lib.collect(folder, plan, env.grid.n_bus)
@@ -64,7 +60,6 @@ def write(
         ],
         looks=looks,
         restoration_hours=termination.RESTORATION_HOURS,
-        titles={name: wording.title(name) for name in summary["controllers"]},
         chosen=chosen,
         overviews=_overviews(summary, samples),
         plots=list(_plots(summary, looks)),
@@ -134,11 +129,8 @@ def _overviews(summary: summary_lib.Summary, samples: summary_lib.Samples) -> li
     tables = []
     for level in dict.fromkeys(level for _, level in summary["scenarios"]):
         names = [name for name, at in summary["scenarios"] if at == level]
-        tables.append(
-            numbers.overview(
-                summary, samples, summary_lib.ALL if len(names) > 1 else names[0], level
-            )
-        )
+        whole = summary_lib.ALL if len(names) > 1 else names[0]
+        tables.append(numbers.overview(summary, samples, whole, level))
     return tables
 
 
@@ -176,20 +168,14 @@ def _replay(summary: summary_lib.Summary) -> list[tuple[str, ...]]:
     """Returns of each replayed day whose it is, and how far the other simulator disagrees."""
     return [
         (
-            wording.scenario(entry["scenario"], entry["level"]),
-            wording.title(entry["controller"]),
-            str(entry["episode"] + 1),
-            str(entry["steps"]),
-            f"{entry['vm_pu']:.1e}",
-            f"{entry['va_rad']:.1e}",
-            f"{entry['flow_mva']:.3f}",
-            f"{100 * entry['flow_share']:.3f}",
-            f"{entry['cost_usd']:.2f}",
-            f"{100 * entry['cost_share']:.4f}",
-            str(entry["unsolved"]),
+            wording.scenario(entry["scenario"], entry["level"]), wording.title(entry["controller"]),
+            str(entry["episode"] + 1), str(entry["steps"]),
+            f"{entry['vm_pu']:.1e}", f"{entry['va_rad']:.1e}",
+            f"{entry['flow_mva']:.3f}", f"{100 * entry['flow_share']:.3f}",
+            f"{entry['cost_usd']:.2f}", f"{100 * entry['cost_share']:.4f}", str(entry["unsolved"]),
         )
         for entry in summary.get("replay") or []
-    ]
+    ]  # fmt: skip
 
 
 def _learned(run_path: pathlib.Path | None) -> sections.Figure | None:

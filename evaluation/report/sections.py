@@ -45,16 +45,7 @@ def part(
     env: grid_env.GridEnv,
     positions: np.ndarray,
 ) -> Part:
-    """Returns the part of a page on a task.
-
-    Args:
-      summary: of the evaluation.
-      folder: has the arrays.
-      task: the controller and scenario.
-      batches: (first day, number of days) of each.
-      env: the environment.
-      positions: of buses, for diagrams.
-    """
+    """Returns the part of a page on a task, whose `batches` are (first day, number of days)."""
     table = numbers.everything(summary, task.scenario, task.level, task.controller)
     records = day_records.read(folder, task, batches, env.dt_h)
     if records is None:

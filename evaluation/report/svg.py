@@ -77,9 +77,9 @@ class Canvas:
 
     def line(self, x, y, name: str) -> None:
         """Draws a line through points; NaN breaks it. `name` is its class in the style sheet."""
-        path = "".join(_strokes(np.asarray(x, float), np.asarray(y, float)))
-        if path:
-            self._parts.append(f'<path class="l {name}" d="{path}"/>')
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        runs = _runs(np.isfinite(x) & np.isfinite(y))
+        self.shape("".join(_points(x[run], y[run], "M") for run in runs), f"l {name}")
 
     def band(self, x, low, high, name: str) -> None:
         """Fills between two lines; NaN breaks it."""
@@ -88,28 +88,22 @@ class Canvas:
             _points(x[run], high[run], "M") + _points(x[run][::-1], low[run][::-1], "L") + "z"
             for run in _runs(np.isfinite(low) & np.isfinite(high))
         )
-        if path:
-            self._parts.append(f'<path class="{name}" d="{path}"/>')
+        self.shape(path, name)
 
     def rule(self, x1: float, y1: float, x2: float, y2: float, name: str) -> None:
         """Draws a straight line."""
-        self._parts.append(
-            f'<path class="l {name}" d="M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}"/>'
-        )  # fmt: skip
+        self.shape(f"M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}", f"l {name}")
 
     def rules(self, ends: Iterable[Sequence[float]], name: str) -> None:
         """Draws straight lines `(x1, y1, x2, y2)` as one, to the nearest unit."""
         whole = np.round(np.asarray(list(ends), float).reshape(-1, 4)).astype(int).tolist()
         path = "".join(f"M{a} {b}l{c - a} {d - b}" for a, b, c, d in whole).replace(" -", "-")
-        if path:
-            self._parts.append(f'<path class="l {name}" d="{path}"/>')
+        self.shape(path, f"l {name}")
 
     def dots(self, at: Iterable[Sequence[float]], name: str) -> None:
         """Draws points as lines of no length: caps, round or square, and width are the style's."""
         whole = np.round(np.asarray(list(at), float).reshape(-1, 2)).astype(int).tolist()
-        if whole:
-            path = "".join(f"M{x} {y}h0" for x, y in whole)
-            self._parts.append(f'<path class="{name}" d="{path}"/>')
+        self.shape("".join(f"M{x} {y}h0" for x, y in whole), name)
 
     def text(self, x: float, y: float, words: str, name: str = "", anchor: str = "start") -> None:
         """Writes words; `anchor` is start, middle or end."""
@@ -120,19 +114,17 @@ class Canvas:
         )
 
     def shape(self, path: str, name: str, style: str = "") -> None:
-        """Draws an SVG path as it is."""
+        """Draws an SVG path as it is, unless it is empty."""
         styled = f' style="{style}"' if style else ""
-        self._parts.append(f'<path class="{name}" d="{path}"{styled}/>')
+        if path:
+            self._parts.append(f'<path class="{name}" d="{path}"{styled}/>')
 
     def cells(
         self, box: tuple[float, float, float, float], levels: np.ndarray, colours: Sequence[str]
     ) -> None:
-        """Fills a box with cells of equal size.
+        """Fills a box (x and y of its corner, width, height) with cells of equal size.
 
-        Args:
-          box: x and y of its corner, width and height.
-          levels: whole numbers `[rows, columns]`.
-          colours: of each level.
+        Their colours are those of `levels`, whole numbers `[rows, columns]`.
         """
         (x, y, width, height), (rows, columns) = box, levels.shape
         # Lines along the middles of rows, as wide as a row is high, in units of cells.
@@ -196,11 +188,6 @@ def _along_rows(cells: np.ndarray) -> str:
         f"M{run.start} {row}h{run.stop - run.start}"
         for row, line in enumerate(cells) for run in _runs(line)
     )  # fmt: skip
-
-
-def _strokes(x: np.ndarray, y: np.ndarray) -> Iterable[str]:
-    for run in _runs(np.isfinite(x) & np.isfinite(y)):
-        yield _points(x[run], y[run], "M")
 
 
 def _points(x: np.ndarray, y: np.ndarray, begin: str) -> str:

@@ -669,7 +669,7 @@ def test_what_was_played_is_what_is_shown(tmp_path):
             results.Task("normal", "easy", name), 0,
             {
                 "metrics": {n: v.tolist() for n, v in measured.items()}, "l2rpn": day,
-                "endings": metrics.endings_of_each(mine.outcomes), "seconds": 1.0,
+                "endings": metrics.endings(mine.outcomes), "seconds": 1.0,
             },
             arrays,
         )  # fmt: skip
