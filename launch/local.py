@@ -31,38 +31,31 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; by default runs/EXPERIMENT-DATE-TIME."
 )
 _PLACEMENT = flags.DEFINE_string(
-    "placement",
-    "auto",
+    "placement", "auto",
     "Which cores each process owns: auto, cpu, or PLATFORM:aIDS-lIDS as in tpu:a0,1-l2,3 "
     "(actors on chips 0 and 1, learner on 2 and 3).",
-)
+)  # fmt: skip
 _RESUME = flags.DEFINE_boolean(
-    "resume",
-    False,
+    "resume", False,
     "Continue the run in --workdir from its newest checkpoint, as it was configured; only "
     "--config.run.* may change.",
-)
+)  # fmt: skip
 _BIND = flags.DEFINE_string(
-    "bind",
-    "127.0.0.1",
+    "bind", "127.0.0.1",
     "IP address of this machine that the variable server listens on; 0.0.0.0 or :: for all.",
-)
+)  # fmt: skip
 _PRIVATE_NETWORK = flags.DEFINE_enum(
-    "private_network",
-    "auto",
-    network_namespace.CHOICES,
+    "private_network", "auto", network_namespace.CHOICES,
     "Whether the run's processes get a network of their own, which nothing outside can reach: auto "
     "where the system lets them, unless on a TPU or with --bind beyond loopback.",
-)
+)  # fmt: skip
 _SILENCE_LIMIT_S = command_line.define_number(
-    "silence_limit_s",
-    60.0,
+    "silence_limit_s", 60.0,
     "End the run when a process has given no sign of life for so many seconds, or its loop has "
     "stood still for as long although it does not compile (or, if that is more, for three times "
     "as long as it ever did). While processes start, for ten times as long.",
-    Range(5, 86_400),
-    float,
-)
+    Range(5, 86_400), float,
+)  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
@@ -130,7 +123,7 @@ def _run(
     with supervisor_lib.Supervisor(folder, watch) as supervisor, panel:
         supervisor.start(program, resources)
         outcome = supervisor.watch(panel.refresh)
-    return _conclude(folder, outcome, panel.first_update_seconds)
+    return _conclude(folder, outcome, panel.first_update_s)
 
 
 def _folder():

@@ -1,5 +1,6 @@
 """Fields of nested options by dotted path: what text says of them, and options with some set."""
 
+import collections
 import dataclasses
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,10 +61,7 @@ def fields(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
 def assigned(flag: str, texts: Sequence[str], cls: type) -> dict[str, Any]:
     """Returns by path the values that texts of the form NAME=VALUE give to fields of `cls`.
 
-    Args:
-      flag: what gave the texts, for messages.
-      texts: where two are of one field, the last counts.
-      cls: a dataclass of options.
+    Where two are of one field, the last counts. `flag` is what gave them, for messages.
 
     Raises:
       ValueError: there is no such field, or no such value of it.
@@ -96,20 +94,12 @@ def replaced(options: Any, values: Mapping[str, Any]) -> Any:
     Raises:
       ValueError: a field does not accept its value.
     """
-    changes: dict[str, Any] = {}
+    own, groups = {}, collections.defaultdict(dict)
     for path, value in values.items():
-        *groups, name = path.split(".")
-        inner = changes
-        for group in groups:
-            inner = inner.setdefault(group, {})
-        inner[name] = value
-    return _replaced(options, changes)
-
-
-def _replaced(options: Any, changes: Mapping[str, Any]) -> Any:
-    """Returns `options` with `changes`, where the change of a group of options is a dict itself."""
-    values = {
-        name: _replaced(getattr(options, name), value) if isinstance(value, dict) else value
-        for name, value in changes.items()
-    }
-    return dataclasses.replace(options, **values)
+        name, dot, rest = path.partition(".")
+        if dot:
+            groups[name][rest] = value
+        else:
+            own[name] = value
+    inner = {name: replaced(getattr(options, name), changes) for name, changes in groups.items()}
+    return dataclasses.replace(options, **own, **inner)

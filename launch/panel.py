@@ -21,22 +21,17 @@ class Panel:
     """A live panel on a terminal, else a line now and then. Use it as a context."""
 
     def __init__(
-        self,
-        folder: run_folder.RunFolder,
-        title: str,
-        actors: int,
-        queue_size: int,
+        self, folder: run_folder.RunFolder, title: str, actors: int, queue_size: int,
         watch: silence.Watch,
-    ):
+    ):  # fmt: skip
         self._folder, self._title, self._actors = folder, title, actors
         self._queue_size, self._watch = queue_size, watch
         self._start = time.monotonic()
         self._console = rich.console.Console()
-        self._live = rich.live.Live(
-            console=self._console, auto_refresh=False, transient=False
-        ) if self._console.is_terminal else None  # fmt: skip
+        live = rich.live.Live(console=self._console, auto_refresh=False, transient=False)
+        self._live = live if self._console.is_terminal else None
         self._printed, self._printed_silent = -_PLAIN_PERIOD_S, frozenset()
-        self._first_update_s: float | None = None
+        self.first_update_s: float | None = None  # from the start to the first that was seen
         self._noted = 0
 
     def __enter__(self) -> "Panel":
@@ -48,11 +43,6 @@ class Panel:
         if self._live:
             self._live.stop()
 
-    @property
-    def first_update_seconds(self) -> float | None:
-        """Seconds from the start to the first update seen, if there was one."""
-        return self._first_update_s
-
     def refresh(self) -> None:
         """Shows what the nodes last said of themselves."""
         learner, evaluator = self._folder.status("learner"), self._folder.status("evaluator")
@@ -61,8 +51,8 @@ class Panel:
         for note in learner.get("notes", [])[self._noted :]:
             self._noted += 1
             self._console.print(note, markup=False, soft_wrap=True)
-        if self._first_update_s is None and learner.get("run/updates"):
-            self._first_update_s = elapsed
+        if self.first_update_s is None and learner.get("run/updates"):
+            self.first_update_s = elapsed
         if self._live:
             self._live.update(self._render(learner, evaluator, actors, elapsed), refresh=True)
             return

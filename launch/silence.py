@@ -36,10 +36,7 @@ class Watch:
     """Looks at the nodes' statuses and measures how long they have not changed."""
 
     def __init__(
-        self,
-        nodes: Iterable[str],
-        limit_s: float,
-        clock: Callable[[], float] = time.monotonic,
+        self, nodes: Iterable[str], limit_s: float, clock: Callable[[], float] = time.monotonic
     ):
         """Takes the nodes' names, how long one may be silent, and a clock in seconds."""
         self._limit_s, self._clock = limit_s, clock

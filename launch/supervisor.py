@@ -85,8 +85,7 @@ class Supervisor:
     def watch(self, refresh: Callable[[], None]) -> Outcome:
         """Returns when the run has ended and every process is gone.
 
-        Args:
-          refresh: called a few times a second, to show progress.
+        `refresh` is called a few times a second, to show progress.
         """
         outcome = None
         while outcome is None:

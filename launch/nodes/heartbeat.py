@@ -21,27 +21,18 @@ class Heartbeat:
     """
 
     def __init__(
-        self,
-        folder: run_folder.RunFolder,
-        node: str,
-        stop_requested: Callable[[], bool],
+        self, folder: run_folder.RunFolder, node: str, stop_requested: Callable[[], bool],
         loop: bool = True,
-    ):
+    ):  # fmt: skip
         """Writes the first status and starts the thread.
 
-        Args:
-          folder: the run's.
-          node: name of the node.
-          stop_requested: says whether the program is to stop.
-          loop: whether the node has a loop of its own that tells of its progress; else it only
-            serves others, and moves as long as its process does.
+        A node without a `loop` of its own, which tells of its progress, only serves others, and
+        moves as long as its process does.
         """
         self._folder, self._node, self._loop = folder, node, loop
         self._stop_requested = stop_requested
-        self._doing, self._limited, self._since = ("starting", False, time.time())
-        if not loop:
-            self._doing, self._limited = "serving", True
-        self._progress = 0
+        self._doing, self._limited = ("starting", False) if loop else ("serving", True)
+        self._since, self._progress = time.time(), 0
         self._figures: dict[str, Any] = {}
         self._stopped = threading.Event()
         self._write("running")
@@ -96,13 +87,8 @@ class Heartbeat:
         self._folder.write_status(
             self._node,
             {
-                **self._figures,
-                "state": state,
-                "pid": os.getpid(),
-                "time": time.time(),
-                "doing": self._doing,
-                "since": self._since,
-                "limited": self._limited,
+                **self._figures, "state": state, "pid": os.getpid(), "time": time.time(),
+                "doing": self._doing, "since": self._since, "limited": self._limited,
                 "progress": self._progress,
             },
-        )
+        )  # fmt: skip
