@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import importlib.metadata
 import math
 import multiprocessing
 import pathlib
 from collections.abc import Callable
 
+from benchmarks.comparison import Settings
 from envs.case import matpower, pglib, validate
+from envs.inputs import choices
 
+CASES = BATCHES = ()  # all cases up to `_MOST_BUSES`, one after the other
 _MOST_BUSES = 1000  # of the cases that are solved unless others are named
 _BEGIN, _END = "<!-- begin: python -m launch.bench acopf -->", "<!-- end -->"
 AGREES = 1e-4  # relative: PGLib rounds its objectives to five digits
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to solve."""
-
-    cases: tuple[str, ...]  # names in PGLib's table of baselines; none for all up to 1,000 buses
-    time_limit_s: float  # of a case
 
 
 def check(settings: Settings) -> None:
@@ -30,9 +23,8 @@ def check(settings: Settings) -> None:
     known = pglib.baselines()
     for name in settings.cases:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else "such as case14_ieee__sad"
-            raise ValueError(f"--cases={name}: not in PGLib's table of baselines; {hint}")
+            hint = choices.hint(name, known) or "such as case14_ieee__sad"
+            raise ValueError(f"--cases={name}: not in PGLib's table of baselines; {hint.strip()}")
 
 
 def measure(settings: Settings, say: Callable[[str], None]) -> dict:
@@ -51,9 +43,8 @@ def measure(settings: Settings, say: Callable[[str], None]) -> dict:
         if "objective" in row:
             row["gap_percent"] = 100.0 * (row["objective"] / row["published"] - 1.0)
         cases.append({key: _finite(value) for key, value in row.items()})
-        say(
-            f"{len(cases)} of {len(names)}: {name}: {' '.join(filter(None, _cells(cases[-1])[3:]))}"
-        )
+        told = " ".join(filter(None, cells(cases[-1])[3:]))
+        say(f"{len(cases)} of {len(names)}: {name}: {told}")
     return {
         "settings": {"time_limit_s": settings.time_limit_s, "agrees": AGREES},
         "casadi": importlib.metadata.version("casadi"),
@@ -79,7 +70,7 @@ def markdown(result: dict) -> str:
         "| case | variant | buses | ours, $/h | PGLib, $/h | difference, % | iterations | s "
         "| status |",
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
-        *(f"| {' | '.join(_cells(row))} |" for row in cases),
+        *(f"| {' | '.join(cells(row))} |" for row in cases),
     ]  # fmt: skip
     for title, rows in (("Farther from PGLib", apart), ("Without an objective", without)):
         if rows:
@@ -96,12 +87,8 @@ def write_markdown(result: dict, path: pathlib.Path) -> None:
     path.write_text(f"{before}{_BEGIN}\n{markdown(result)}{_END}{after or chr(10)}")
 
 
-def cells(result: dict) -> list[list[str]]:
-    """Returns the rows of the table: case, variant, buses, ours, PGLib's, difference and so on."""
-    return [_cells(row) for row in result["cases"]]
-
-
-def _cells(row: dict) -> list[str]:
+def cells(row: dict) -> list[str]:
+    """Returns a row of the table: case, variant, buses, ours, PGLib's, difference and so on."""
     number = lambda name, form: "" if row.get(name) is None else format(row[name], form)
     return [
         row["case"].partition("__")[0], row["variant"], str(row["n_bus"]),
@@ -153,8 +140,7 @@ def _solve(path: pathlib.Path, send) -> None:
     try:
         model = acopf_model.Model(matpower.read(path))
     except validate.CaseError as error:
-        why = str(error).removeprefix(f"{path}: ")
-        send.send({"status": "refused", "why": why})
+        send.send({"status": "refused", "why": str(error).removeprefix(f"{path}: ")})
         return
     optimum = model.solve(acopf_problem.nominal(model.grid))
     effort = {"seconds": optimum.seconds, "iterations": optimum.iterations}

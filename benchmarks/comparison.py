@@ -1,15 +1,15 @@
-"""What benchmarks have in common: what is to be measured, and ours over the peers'."""
+"""What benchmarks have in common: what is measured, and our rates over the peers'."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to measure."""
+    """What to measure. A benchmark looks at what is its own."""
 
     cases: tuple[str, ...]
     batches: tuple[int, ...]
@@ -18,6 +18,17 @@ class Settings:
     seconds: float  # that the repeats of one measurement may take
     seed: int
     python: pathlib.Path | None  # the peers' interpreter
+    methods: tuple[str, ...]  # of powerflow; all if none is named
+    policies: tuple[str, ...]  # of env; all if none is named
+    length: int  # of env: steps in one compiled call
+    tolerance_pu: float  # of powerflow and contingency
+    time_limit_s: float  # of acopf: of a case
+
+
+def require_known(flag: str, kind: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises a ValueError that names the first of `given` that is not one of `known`."""
+    if unknown := sorted({*given} - {*known}):
+        raise ValueError(f"{flag}={unknown[0]}: no such {kind}; there are {', '.join(known)}")
 
 
 def ratios(ours: float | None, peers: Mapping[str, float | None]) -> dict[str, float | None]:

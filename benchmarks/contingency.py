@@ -8,21 +8,13 @@ the environment, Newton's method does not try again where the fast decoupled one
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
-import tempfile
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import (
-    comparison,
-    ours_contingency,
-    peer_process,
-    problem as problem_lib,
-    reference,
-    timing,
-)
+from benchmarks import comparison, ours_contingency, reference, timing
+from benchmarks import problem as problem_lib
+from benchmarks.comparison import Settings
 from envs.case import case_file
 
 CASES = ("case14", "case118", "case300", "case1354")
@@ -30,13 +22,6 @@ BATCHES = (32, 256)
 _PEER_TIMEOUT_S = 600.0
 # What of ours is compared with which of the peer's.
 _RIVALS = {"screened": "DC", "confirmed": "AC"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(comparison.Settings):
-    """What to measure of contingency analysis."""
-
-    tolerance_pu: float
 
 
 def check(settings: Settings) -> None:
@@ -73,13 +58,13 @@ def _case(name: str, settings: Settings, say) -> dict:
         for batch in sorted(settings.batches):
             prepared = analysis.prepare(batch, way, settings.seed)
             taken = timing.measure(prepared.run, settings.repeats, settings.seconds)
-            rate = prepared.outages / taken.median
+            rate = prepared.outages / taken["median"]
             ours.append({
                 "what": what,
                 "batch": batch,
-                "seconds": dataclasses.asdict(taken),
+                "seconds": taken,
                 "outages_per_s": rate,
-                "microseconds_per_grid": 1e6 * taken.median / batch,
+                "microseconds_per_grid": 1e6 * taken["median"] / batch,
                 "converged_share": prepared.converged_share(),
             })  # fmt: skip
             say(f"{grid.name}: {what}, batch {batch:,}: {rate:,.0f} outages/s")
@@ -100,25 +85,17 @@ def _peers(analysis: ours_contingency.Analysis, settings: Settings, say) -> dict
     """Returns the report of lightsim2grid, with how far its AC loadings are from ours."""
     if settings.python is None:
         return {}
-    with tempfile.TemporaryDirectory(prefix="gridracer-bench-") as folder:
-        file, answer = pathlib.Path(folder, "problem.npz"), pathlib.Path(folder, "answer.npz")
-        analysis.problem.first(1).write(file)
-        report = peer_process.run(
-            settings.python, "lightsim2grid_contingency",
-            [
-                str(file), str(answer), f"--outages={','.join(map(str, analysis.outages))}",
-                f"--tolerance={settings.tolerance_pu}", f"--threads={settings.threads}",
-                f"--repeats={settings.repeats}",
-            ],
-            _PEER_TIMEOUT_S,
-        )  # fmt: skip
-        if "error" in report:
-            say(f"lightsim2grid: {report['error']}")
-        else:
-            with np.load(answer) as voltages:
-                report["agreement"] = _agreement(analysis, voltages["vm_pu"], voltages["va_rad"])
-            for row in report["results"]:
-                say(f"lightsim2grid: {row['what']}, {row['outages_per_s']:,.0f} outages/s")
+    report, voltages = analysis.problem.first(1).solve_by_peer(
+        settings.python, "lightsim2grid_contingency", _PEER_TIMEOUT_S,
+        outages=",".join(map(str, analysis.outages)), tolerance=settings.tolerance_pu,
+        threads=settings.threads, repeats=settings.repeats,
+    )  # fmt: skip
+    if "error" in report:
+        say(f"lightsim2grid: {report['error']}")
+    else:
+        report["agreement"] = _agreement(analysis, **voltages)
+        for row in report["results"]:
+            say(f"lightsim2grid: {row['what']}, {row['outages_per_s']:,.0f} outages/s")
     return {"lightsim2grid": report}
 
 

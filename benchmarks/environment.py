@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 from benchmarks import comparison, ours_env, peer_process, timing
+from benchmarks.comparison import Settings
+from envs import grid_env
+from envs.options import EnvOptions
 
 CASES = ("case14", "case118")
 BATCHES = (1, 64, 256, 1024)
@@ -16,41 +18,25 @@ _PEER_REPEATS = 5
 _PEER_TIMEOUT_S = 300.0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(comparison.Settings):
-    """What to measure of environments."""
-
-    policies: tuple[str, ...]
-    length: int  # steps in one compiled call
-
-
 def check(settings: Settings) -> None:
     """Raises a ValueError or FileNotFoundError that names the flag or case that cannot be."""
-    unknown = sorted(set(settings.policies) - set(ours_env.POLICIES))
-    if unknown:
-        raise ValueError(
-            f"--policies={unknown[0]}: no such policy; there are {', '.join(ours_env.POLICIES)}"
-        )
+    comparison.require_known("--policies", "policy", settings.policies, ours_env.POLICIES)
     for case in settings.cases:
-        ours_env.check(case)
+        grid_env.check(EnvOptions(case=case))
 
 
 def measure(settings: Settings, say: Callable[[str], None]) -> dict:
     """Returns the settings and the results of every case; `say` is told the progress."""
     return {
-        "settings": {
-            "length": settings.length,
-            "threads": settings.threads,
-            "seed": settings.seed,
-        },
+        "settings": {"length": settings.length, "threads": settings.threads, "seed": settings.seed},
         "cases": [_case(name, settings, say) for name in settings.cases],
     }
 
 
 def _case(name: str, settings: Settings, say) -> dict:
-    env = ours_env.make(name)
+    env = grid_env.make(EnvOptions(case=name))
     label, ours = env.grid.name, []
-    for policy in settings.policies:
+    for policy in settings.policies or ours_env.POLICIES:
         for batch in sorted(settings.batches):
             ours.append(_ours(env, batch, policy, settings))
             rate = ours[-1]["steps_per_s"]
@@ -75,12 +61,12 @@ def _ours(env, batch: int, policy: str, settings: Settings) -> dict:
     rollout = ours_env.Rollout(env, batch, settings.length, policy, settings.seed)
     taken = timing.measure(rollout.run, settings.repeats, settings.seconds)
     reset = timing.measure(rollout.reset, 3, settings.seconds)
-    step_s = taken.median / rollout.steps
-    reset_s = reset.median / rollout.resets
+    step_s = taken["median"] / rollout.steps
+    reset_s = reset["median"] / rollout.resets
     return {
         "policy": policy,
         "batch": batch,
-        "seconds": dataclasses.asdict(taken),
+        "seconds": taken,
         "steps_per_s": 1 / step_s,
         "reset_s": reset_s,
         "steps_per_s_with_resets": 1 / (step_s + reset_s / rollout.horizon),
@@ -97,18 +83,11 @@ def _peers(n_bus: int, settings: Settings, say) -> dict[str, dict]:
         return {"grid2op": {"error": f"ships environments of {known} buses, not of {n_bus}"}}
     reports = {}
     for engine in _ENGINES:
-        arguments = {
-            "env": _PEER_ENVS[n_bus],
-            "engine": engine,
-            "seconds": settings.seconds,
-            "repeats": _PEER_REPEATS,
-        }
         report = peer_process.run(
-            settings.python, "grid2op_env", [f"--{k}={v}" for k, v in arguments.items()],
-            _PEER_TIMEOUT_S,
+            settings.python, "grid2op_env", _PEER_TIMEOUT_S, env=_PEER_ENVS[n_bus], engine=engine,
+            seconds=settings.seconds, repeats=_PEER_REPEATS,
         )  # fmt: skip
-        rate = report.get("error") or f"{report['steps_per_s']['median']:,.0f} steps/s"
-        say(f"{engine}: {rate}")
+        say(f"{engine}: {report.get('error') or f'{_rate(report):,.0f} steps/s'}")
         reports[engine] = report
     return reports
 
@@ -116,8 +95,9 @@ def _peers(n_bus: int, settings: Settings, say) -> dict[str, dict]:
 def _best(ours: list[dict], peers: dict[str, dict]) -> dict:
     """Returns our fastest doing nothing, each peer's rate, and ours over it; resets apart."""
     idle = [row["steps_per_s"] for row in ours if row["policy"] == "do_nothing"]
-    rates = {
-        name: None if "error" in report else report["steps_per_s"]["median"]
-        for name, report in peers.items()
-    }
+    rates = {name: None if "error" in peer else _rate(peer) for name, peer in peers.items()}
     return comparison.ratios(max(idle, default=None), rates)
+
+
+def _rate(report: dict) -> float:
+    return report["steps_per_s"]["median"]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import spread
-from envs import grid_env, options as options_lib, restart
+from envs import grid_env, restart
 from envs.time_series import series as series_lib
 
 POLICIES = ("do_nothing", "random")
@@ -26,16 +26,6 @@ class _Loop:
     worst_mismatch: chex.Array  # largest mismatch of a step that was not terminated, pu
 
 
-def check(case: str) -> None:
-    """Raises a ValueError or FileNotFoundError where `case` is none; touches no device."""
-    grid_env.check(options_lib.EnvOptions(case=case))
-
-
-def make(case: str) -> grid_env.GridEnv:
-    """Returns the environment that is measured: the defaults on `case`."""
-    return grid_env.make(options_lib.EnvOptions(case=case))
-
-
 class Rollout:
     """A batch of grids, spread over the hours of their days, that steps on from where it stopped.
 
@@ -43,15 +33,7 @@ class Rollout:
     """
 
     def __init__(self, env: grid_env.GridEnv, batch: int, length: int, policy: str, seed: int):
-        """Makes the days; compiles nothing yet.
-
-        Args:
-          env: from `make`.
-          batch: grids stepped at once.
-          length: steps in one compiled call.
-          policy: one of `POLICIES`.
-          seed: of days and actions.
-        """
+        """Makes days for `batch` grids that step `length` times a run; compiles nothing yet."""
         self.steps = batch * length  # environment steps of one run
         self.resets = min(batch, _POOL)  # days that `reset` makes
         self.horizon = env.horizon  # steps of an episode

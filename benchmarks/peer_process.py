@@ -31,20 +31,22 @@ def interpreter(choice: str) -> pathlib.Path | None:
     return python
 
 
-def run(python: pathlib.Path, peer: str, arguments: list[str], timeout_s: float) -> dict:
+def run(
+    python: pathlib.Path, peer: str, timeout_s: float, *files: pathlib.Path, **options: object
+) -> dict:
     """Returns what `benchmarks/peers/PEER.py` reports, or `{"error": why it does not}`.
 
-    It inherits the cores that this process is kept on.
+    It gets `files` and `options` as arguments, and inherits the cores that this process is kept on.
     """
     if not python.is_file():
         return {"error": _ABSENT}
     # It sees our folder and its own packages, and neither the user's nor PYTHONPATH's.
-    command = [str(python), "-E", "-s", "-m", f"benchmarks.peers.{peer}", *arguments]
+    command = [python, "-E", "-s", "-m", f"benchmarks.peers.{peer}", *files]
+    command += [f"--{name}={value}" for name, value in options.items()]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False,
-            cwd=_ROOT,
-        )  # fmt: skip
+            command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=_ROOT
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"took longer than {timeout_s:.0f} s"}
     if done.returncode != 0:

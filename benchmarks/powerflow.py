@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
-import tempfile
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import (
-    comparison,
-    ours_powerflow,
-    peer_process,
-    problem as problem_lib,
-    rates,
-    timing,
-)
+from benchmarks import comparison, ours_powerflow, timing
+from benchmarks import problem as problem_lib
+from benchmarks.comparison import Settings
 from envs.case import case_file
 
 CASES = ("case14", "case118", "case300", "case1354")
@@ -26,21 +18,9 @@ _PEER_TIMEOUT_S = 900.0
 _PATIENCE = 10.0  # a batch expected to take this many times `seconds` is not begun
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(comparison.Settings):
-    """What to measure of power flows."""
-
-    methods: tuple[str, ...]
-    tolerance_pu: float
-
-
 def check(settings: Settings) -> None:
     """Raises a ValueError or FileNotFoundError that names the flag or case that cannot be."""
-    unknown = sorted(set(settings.methods) - set(ours_powerflow.METHODS))
-    if unknown:
-        raise ValueError(
-            f"--methods={unknown[0]}: no such method; there are {', '.join(ours_powerflow.METHODS)}"
-        )
+    comparison.require_known("--methods", "method", settings.methods, ours_powerflow.METHODS)
     for case in settings.cases:
         case_file.load(case)
 
@@ -56,7 +36,7 @@ def measure(settings: Settings, say: Callable[[str], None]) -> dict:
             "threads": settings.threads,
             "seed": settings.seed,
         },
-        "rates": {"copy_gb_per_s": rates.copy_gb_per_s()},
+        "rates": {"copy_gb_per_s": timing.copy_gb_per_s()},
         "cases": cases,
     }
 
@@ -67,7 +47,7 @@ def _case(name: str, settings: Settings, say) -> dict:
     say(f"{label}: drawing {max(settings.batches):,} problems around a solved base")
     problem = problem_lib.draw(grid, max(settings.batches), settings.seed)
     ours = []
-    for method in settings.methods:
+    for method in settings.methods or ours_powerflow.METHODS:
         ours += _ours(grid, problem, method, settings, lambda text: say(f"{label}: {text}"))
     peers = _peers(problem, settings, lambda text: say(f"{label}: {text}"))
     return {
@@ -78,7 +58,7 @@ def _case(name: str, settings: Settings, say) -> dict:
         "n_gen": grid.n_gen,
         "source": grid.source,
         "ours": ours,
-        "sgemm": [rates.sgemm_gflops(grid.n_bus, batch) for batch in settings.batches],
+        "sgemm": [timing.sgemm_gflops(grid.n_bus, batch) for batch in settings.batches],
         "peers": peers,
         "best": _best(ours, peers),
     }
@@ -105,16 +85,15 @@ def _ours(grid, problem, method: str, settings: Settings, say) -> list[dict]:
 
 
 def _timed(grid, problem, method: str, settings: Settings) -> dict:
-    prepared = ours_powerflow.prepare(grid, problem, method, settings.tolerance_pu)
+    prepared = ours_powerflow.METHODS[method].prepare(grid, problem, settings.tolerance_pu)
     taken = timing.measure(prepared.run, settings.repeats, settings.seconds)
     reported = prepared.report()
-    per_second = problem.size / taken.median
+    per_second = problem.size / taken["median"]
     flops = prepared.flops_per_iteration
     return {
-        "seconds": dataclasses.asdict(taken),
+        "seconds": taken,
         "solves_per_s": per_second,
-        "iterations": reported["iterations"],
-        "converged_share": reported["converged_share"],
+        **reported,
         **_reference_check(problem, *prepared.voltages(), settings.tolerance_pu),
         "arithmetic": {
             "flops_per_iteration": flops,
@@ -137,35 +116,30 @@ def _peers(problem: problem_lib.Problem, settings: Settings, say) -> dict[str, d
     """Returns each peer's report by its name, checked like ours; empty without peers."""
     if settings.python is None:
         return {}
-    common = [f"--tolerance={settings.tolerance_pu}"]
-    scripts = {
-        "lightsim2grid": [
-            f"--batches={','.join(map(str, settings.batches))}",
-            f"--threads={settings.threads}",
-            f"--repeats={settings.repeats}",
-        ],
-        "pandapower": [f"--count={_PANDAPOWER_SOLVES}"],
+    options = {
+        "lightsim2grid": {
+            "batches": ",".join(map(str, settings.batches)),
+            "threads": settings.threads,
+            "repeats": settings.repeats,
+        },
+        "pandapower": {"count": _PANDAPOWER_SOLVES},
     }
     reports = {}
-    with tempfile.TemporaryDirectory(prefix="gridracer-bench-") as folder:
-        file, answer = pathlib.Path(folder, "problem.npz"), pathlib.Path(folder, "answer.npz")
-        problem.write(file)
-        for peer, arguments in scripts.items():
-            report = peer_process.run(
-                settings.python, f"{peer}_powerflow", [str(file), str(answer), *common, *arguments],
-                _PEER_TIMEOUT_S,
-            )  # fmt: skip
-            if "error" in report:
-                say(f"{peer}: {report['error']}")
-            else:
-                with np.load(answer) as voltages:
-                    solved = problem.first(len(voltages["vm_pu"]))
-                    report["reference_check"] = _reference_check(
-                        solved, voltages["vm_pu"], voltages["va_rad"], settings.tolerance_pu
-                    )
-                fastest = max(row["solves_per_s"] for row in report["results"])
-                say(f"{peer}: {fastest:,.0f} solves/s")
-            reports[peer] = report
+    for peer, own in options.items():
+        report, voltages = problem.solve_by_peer(
+            settings.python, f"{peer}_powerflow", _PEER_TIMEOUT_S,
+            tolerance=settings.tolerance_pu, **own,
+        )  # fmt: skip
+        if "error" in report:
+            say(f"{peer}: {report['error']}")
+        else:
+            solved = problem.first(len(voltages["vm_pu"]))
+            report["reference_check"] = _reference_check(
+                solved, **voltages, tolerance_pu=settings.tolerance_pu
+            )
+            fastest = max(row["solves_per_s"] for row in report["results"])
+            say(f"{peer}: {fastest:,.0f} solves/s")
+        reports[peer] = report
     return reports
 
 
@@ -174,13 +148,10 @@ def _best(ours: list[dict], peers: dict[str, dict]) -> dict:
 
     A peer is checked on its largest batch. Ratios are ours over the peer's.
     """
-    able = [row for row in ours if row.get("within_tolerance_share") == 1.0]
     fastest = lambda rows: max((row["solves_per_s"] for row in rows), default=None)
-    solved = lambda report: (
-        "error" not in report and report["reference_check"]["within_tolerance_share"] == 1.0
-    )
+    solved = lambda row: row.get("within_tolerance_share") == 1.0
     rates = {
-        name: fastest(report["results"]) if solved(report) else None
+        name: fastest(report["results"]) if solved(report.get("reference_check", {})) else None
         for name, report in peers.items()
     }
-    return comparison.ratios(fastest(able), rates)
+    return comparison.ratios(fastest(filter(solved, ours)), rates)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import tempfile
 
 import numpy as np
 import scipy.sparse
 
-from benchmarks import reference
+from benchmarks import peer_process, reference
 from envs.case import grid as grid_lib
 from envs.powerflow import base_point
 
@@ -43,7 +44,7 @@ class Problem:
     @property
     def p_pu(self) -> np.ndarray:
         """Scheduled net active injection `[n_problem, n_bus]`."""
-        at_bus = self.gen_p_mw @ self._gen_to_bus
+        at_bus = self.gen_p_mw @ np.eye(len(self.bus))[self.gen[:, 0].astype(int)]
         return (at_bus - self.load_p_mw) / self.base_mva
 
     @property
@@ -79,10 +80,6 @@ class Problem:
         voltage = self.vm_pu * np.exp(1j * self.va_rad)
         return voltage * np.conj(self.admittance @ voltage)
 
-    @property
-    def _gen_to_bus(self) -> np.ndarray:
-        return np.eye(len(self.bus))[self.gen[:, 0].astype(int)]
-
     def first(self, count: int) -> Problem:
         """Returns the first `count` problems."""
         take = ("load_p_mw", "load_q_mvar", "gen_p_mw")
@@ -103,6 +100,16 @@ class Problem:
     def write(self, path: pathlib.Path) -> None:
         """Writes the `.npz` file that the peers read: the fields of this class by their names."""
         np.savez(path, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+
+    def solve_by_peer(
+        self, python: pathlib.Path, peer: str, timeout_s: float, **options: object
+    ) -> tuple[dict, dict[str, np.ndarray]]:
+        """Returns the report of `peer_process.run`, and vm_pu and va_rad, none on an error."""
+        with tempfile.TemporaryDirectory(prefix="gridracer-bench-") as folder:
+            file, answer = pathlib.Path(folder, "problem.npz"), pathlib.Path(folder, "answer.npz")
+            self.write(file)
+            report = peer_process.run(python, peer, timeout_s, file, answer, **options)
+            return report, {} if "error" in report else dict(np.load(answer))
 
 
 def draw(grid: grid_lib.Grid, count: int, seed: int) -> Problem:
@@ -148,15 +155,10 @@ def _balance(base: Problem, weight: np.ndarray, name: str) -> Problem:
                 f"case {name}: no power flow was found for its nominal loads shared by all units "
                 "in proportion to Pmax, so there is no base to vary; choose another case"
             )
-        voltage = vm * np.exp(1j * va)
-        losses_mw = (voltage * np.conj(base.admittance @ voltage)).real.sum() * base.base_mva
-    return dataclasses.replace(base, gen=_with_power(base.gen, base.gen_p_mw[0]))
-
-
-def _with_power(gen: np.ndarray, p_mw: np.ndarray) -> np.ndarray:
-    gen = gen.copy()
-    gen[:, 1] = p_mw
-    return gen
+        losses_mw = base.base_pu.real.sum() * base.base_mva
+    gen = base.gen.copy()
+    gen[:, 1] = base.gen_p_mw[0]
+    return dataclasses.replace(base, gen=gen)
 
 
 def _matrices(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,11 +11,12 @@ from benchmarks import acopf as acopf_lib
 
 def powerflow(result: dict) -> rich.console.Group:
     """Returns a table for each case, with notes below it."""
+    tolerance_pu = result["settings"]["tolerance_pu"]
     parts = []
     for case in result["cases"]:
         table = _table(
             f"{case['name']}: {case['n_bus']} buses, {case['n_branch']} branches; AC power flow to "
-            f"{result['settings']['tolerance_pu']:g} pu",
+            f"{tolerance_pu:g} pu",
             ("who", "how", "batch", "solves/s", "range", "iterations", "mismatch pu", "solved"),
         )
         notes = []
@@ -23,26 +24,26 @@ def powerflow(result: dict) -> rich.console.Group:
             if "skipped" in row:
                 table.add_row("ours", row["method"], f"{row['batch']:,}", "skipped")
                 notes.append(f"ours, {row['method']}, batch {row['batch']:,}: {row['skipped']}")
-                continue
-            table.add_row(
-                "ours", row["method"], *_rate(row, row["solves_per_s"]),
-                f"{row['iterations']:.2f}", f"{row['max_mismatch_pu']:.1e}",
-                _share(row["within_tolerance_share"]),
-            )  # fmt: skip
+            else:
+                table.add_row("ours", row["method"], *_solves(row, row))
         for peer, report in case["peers"].items():
             notes.append(_note(peer, report))
             for row in report.get("results", []):
                 # The voltages of the largest batch, the last, are the ones that were checked.
-                check = report["reference_check"] if row is report["results"][-1] else None
-                table.add_row(
-                    peer, report["settings"].get("algorithm", ""),
-                    *_rate(row, row["solves_per_s"]),
-                    f"{row['iterations']:.2f}" if "iterations" in row else "",
-                    f"{check['max_mismatch_pu']:.1e}" if check else "",
-                    _share(check["within_tolerance_share"]) if check else "",
-                )  # fmt: skip
+                check = report["reference_check"] if row is report["results"][-1] else {}
+                how = report["settings"].get("algorithm", "")
+                table.add_row(peer, how, *_solves(row, check))
         parts += [table, *notes, _ratios(case["best"], "solves/s"), ""]
     return rich.console.Group(*parts)
+
+
+def _solves(row: dict, check: dict) -> list[str]:
+    """Returns the cells of solved power flows, and of what their `check` said, if there is one."""
+    checked = ["", ""]
+    if check:
+        checked = [f"{check['max_mismatch_pu']:.1e}", _share(check["within_tolerance_share"])]
+    iterations = f"{row['iterations']:.2f}" if "iterations" in row else ""
+    return [*_rate(row, row["solves_per_s"]), iterations, *checked]
 
 
 def environment(result: dict) -> rich.console.Group:
@@ -96,17 +97,18 @@ def contingency(result: dict) -> rich.console.Group:
                     peer, row["what"], *_rate({"batch": 1, **row}, row["outages_per_s"]),
                     f"{1e6 * row['seconds']['median']:,.3g}", _share(row["converged_share"]),
                 )  # fmt: skip
-            if report.get("agreement", {}).get("compared"):
-                agreement = report["agreement"]
+            agreement = report.get("agreement", {})
+            if agreement.get("compared"):
                 if agreement["same_verdict_share"] < 1.0:
                     share = _share(agreement["same_verdict_share"])
                     notes.append(f"which outages have a solution: the same for {share} of them")
+                confirmed, median, largest = (
+                    f"{agreement[f'{name}_error']:.1e}"
+                    for name in ("confirmed_largest", "screened_median", "screened_largest")
+                )
                 notes.append(
-                    "our loadings are off its AC ones by "
-                    f"{agreement['confirmed_largest_error']:.1e} at most where confirmed, and "
-                    f"where screened by "
-                    f"{agreement['screened_median_error']:.1e} in the median and "
-                    f"{agreement['screened_largest_error']:.1e} at most"
+                    f"our loadings are off its AC ones by {confirmed} at most where confirmed, and "
+                    f"where screened by {median} in the median and {largest} at most"
                 )
         ratios = [f"{what}: {_ratios(best, 'outages/s')}" for what, best in case["best"].items()]
         parts += [table, *notes, *ratios, ""]
@@ -120,18 +122,14 @@ def acopf(result: dict) -> rich.console.Group:
         ("case", "variant", "buses", "ours $/h", "PGLib $/h", "difference %", "iterations", "s",
          "status"),
     )  # fmt: skip
-    for row in acopf_lib.cells(result):
-        table.add_row(*row)
+    for row in result["cases"]:
+        table.add_row(*acopf_lib.cells(row))
     notes = [f"{row['case']}: {row['why']}" for row in result["cases"] if "why" in row]
     return rich.console.Group(table, *notes)
 
 
-TABLES = {
-    "powerflow": powerflow,
-    "env": environment,
-    "contingency": contingency,
-    "acopf": acopf,
-}  # by what `python -m launch.bench` is told to measure
+# By what `python -m launch.bench` is told to measure.
+TABLES = {"powerflow": powerflow, "env": environment, "contingency": contingency, "acopf": acopf}
 
 
 def _table(title: str, columns: tuple[str, ...]) -> rich.table.Table:

@@ -25,6 +25,7 @@ docs/benchmarks.md says what each number means.
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import pathlib
 import sys
@@ -37,7 +38,10 @@ from envs.inputs import bounds, command_line, exit_codes
 from envs.inputs.bounds import Range
 from launch.host import interrupt, machine
 
-_SUBJECTS = ("powerflow", "env", "contingency", "acopf")
+# The module of `benchmarks` that measures each.
+_SUBJECTS = {
+    "powerflow": "powerflow", "env": "environment", "contingency": "contingency", "acopf": "acopf",
+}  # fmt: skip
 _WIDTH = 110  # columns of a table that no terminal shows
 _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
 
@@ -146,18 +150,7 @@ def _measure(name: str, subject: types.ModuleType, settings, cores: list[int]) -
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.FAILED
-    _write({**about, **result}, subject)
-    console.print()
-    console.print(tables.TABLES[name](result))
-    for target in filter(None, (_JSON.value, _MARKDOWN.value)):
-        console.print(f"written to {target}", soft_wrap=True)
-    peers = [case.get("peers", {}) for case in result["cases"]]
-    reports = [report for each in peers for report in each.values()]
-    return exit_codes.FAILED if any(map(peer_process.failed, reports)) else exit_codes.OK
-
-
-def _write(result: dict, subject: types.ModuleType) -> None:
-    """Writes the result to where the flags say."""
+    result = {**about, **result}
     text = json.dumps(result, indent=2) + "\n"
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(text)
@@ -166,6 +159,13 @@ def _write(result: dict, subject: types.ModuleType) -> None:
         sys.stdout.flush()
     if _MARKDOWN.value:
         subject.write_markdown(result, pathlib.Path(_MARKDOWN.value))
+    console.print()
+    console.print(tables.TABLES[name](result))
+    for target in filter(None, (_JSON.value, _MARKDOWN.value)):
+        console.print(f"written to {target}", soft_wrap=True)
+    peers = [case.get("peers", {}) for case in result["cases"]]
+    reports = [report for each in peers for report in each.values()]
+    return exit_codes.FAILED if any(map(peer_process.failed, reports)) else exit_codes.OK
 
 
 def _plot(files: list[str]) -> int:
@@ -188,35 +188,17 @@ def _plot(files: list[str]) -> int:
 
 def _subject(name: str, python: pathlib.Path | None):
     """Returns the module that measures, and its settings from the flags."""
-    from benchmarks import acopf, contingency, environment, ours_env, ours_powerflow, powerflow
+    from benchmarks import comparison
     from envs.case import case_file
 
-    if name == "acopf":
-        return acopf, acopf.Settings(
-            cases=tuple(_CASES.value or ()), time_limit_s=_TIME_LIMIT.value
-        )
-    subject = {"powerflow": powerflow, "env": environment, "contingency": contingency}[name]
+    subject = importlib.import_module(f"benchmarks.{_SUBJECTS[name]}")
     shipped = [case for case in subject.CASES if case in case_file.names()]
-    common = {
-        "cases": tuple(_CASES.value or shipped),
-        "batches": _batches() or subject.BATCHES,
-        "threads": _THREADS.value,
-        "repeats": _REPEATS.value,
-        "seconds": _SECONDS.value,
-        "seed": _SEED.value,
-        "python": python,
-    }
-    if name == "powerflow":
-        return subject, powerflow.Settings(
-            methods=tuple(_METHODS.value or ours_powerflow.METHODS),
-            tolerance_pu=_TOLERANCE.value,
-            **common,
-        )
-    if name == "contingency":
-        return subject, contingency.Settings(tolerance_pu=_TOLERANCE.value, **common)
-    return subject, environment.Settings(
-        policies=tuple(_POLICIES.value or ours_env.POLICIES), length=_LENGTH.value, **common
-    )
+    return subject, comparison.Settings(
+        cases=tuple(_CASES.value or shipped), batches=_batches() or subject.BATCHES,
+        threads=_THREADS.value, repeats=_REPEATS.value, seconds=_SECONDS.value, seed=_SEED.value,
+        python=python, methods=tuple(_METHODS.value or ()), policies=tuple(_POLICIES.value or ()),
+        length=_LENGTH.value, tolerance_pu=_TOLERANCE.value, time_limit_s=_TIME_LIMIT.value,
+    )  # fmt: skip
 
 
 def _batches() -> tuple[int, ...]:

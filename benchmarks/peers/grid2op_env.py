@@ -19,18 +19,8 @@ import numpy as np
 from benchmarks.peers import reporting
 
 
-def main() -> None:
-    """Measures, and writes one JSON object to standard output."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--env")
-    parser.add_argument("--engine", choices=["LightSimBackend", "PandaPowerBackend", "LightEnv"])
-    parser.add_argument("--seconds", type=float, help="of stepping, in each repeat")
-    parser.add_argument("--repeats", type=int)
-    reporting.main(parser, measure)
-
-
 def measure(args: argparse.Namespace) -> dict:
-    """Returns the report on one engine."""
+    """Returns the report on one engine, stepped for `args.seconds` in each repeat."""
     import grid2op
     import lightsim2grid
 
@@ -41,7 +31,7 @@ def measure(args: argparse.Namespace) -> dict:
         reset, step = light.reset, lambda: _light_step(light)
     else:
         nothing = env.action_space()
-        reset, step = env.reset, lambda: _whole_step(env, nothing)
+        reset, step = env.reset, lambda: env.step(nothing)[2]  # whether it is done
     reset()
     _spend(reset, step, min(0.5, args.seconds))
     rows = [_spend(reset, step, args.seconds) for _ in range(args.repeats)]
@@ -86,16 +76,14 @@ def _make(name: str, engine: str):
     from grid2op.Backend import PandaPowerBackend
     from lightsim2grid import LightSimBackend
 
-    backend = PandaPowerBackend() if engine == "PandaPowerBackend" else LightSimBackend()
-    env = grid2op.make(name, test=True, backend=backend)
+    backends = {
+        "LightSimBackend": LightSimBackend, "LightEnv": LightSimBackend,
+        "PandaPowerBackend": PandaPowerBackend,
+    }  # fmt: skip
+    env = grid2op.make(name, test=True, backend=backends[engine]())
     env.seed(0)
     env.reset()
     return env
-
-
-def _whole_step(env, action) -> bool:
-    _, _, done, _ = env.step(action)
-    return done
 
 
 def _light_step(light) -> bool:
@@ -129,4 +117,4 @@ def _light_env(env):
 
 
 if __name__ == "__main__":
-    main()
+    reporting.main(__doc__, measure, env=str, engine=str, seconds=float, repeats=int)

@@ -20,13 +20,6 @@ from benchmarks.peers import lightsim2grid_grid, reporting
 _SEARCH_REPEATS = 3
 
 
-def main() -> None:
-    """Measures, and writes one JSON object to standard output."""
-    parser = reporting.problem_parser(__doc__)
-    parser.add_argument("--outages", type=reporting.numbers)
-    reporting.main(parser, measure)
-
-
 def measure(args: argparse.Namespace) -> dict:
     """Returns the report on DC and AC analysis."""
     import lightsim2grid
@@ -122,4 +115,7 @@ class Analysis:
 
 
 if __name__ == "__main__":
-    main()
+    reporting.main(
+        __doc__, measure, "problem", "answer", outages=reporting.numbers, tolerance=float,
+        threads=int, repeats=int,
+    )  # fmt: skip

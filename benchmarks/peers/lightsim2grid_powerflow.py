@@ -25,13 +25,6 @@ _CLOCK_S = 1e-9  # the least that its own clock can tell from nothing
 _REFACTOR = {"refactored at every step": 0, "kept for 4 steps": 1, "kept": 2}  # RefactorPolicyType
 
 
-def main() -> None:
-    """Measures, and writes one JSON object to standard output."""
-    parser = reporting.problem_parser(__doc__)
-    parser.add_argument("--batches", type=reporting.numbers)
-    reporting.main(parser, measure)
-
-
 def measure(args: argparse.Namespace) -> dict:
     """Returns the report on every batch in `args.batches`."""
     import lightsim2grid
@@ -160,4 +153,7 @@ class Solver:
 
 
 if __name__ == "__main__":
-    main()
+    reporting.main(
+        __doc__, measure, "problem", "answer", batches=reporting.numbers, tolerance=float,
+        threads=int, repeats=int,
+    )  # fmt: skip

@@ -19,16 +19,6 @@ import numpy as np
 from benchmarks.peers import reporting
 
 
-def main() -> None:
-    """Measures, and writes one JSON object to standard output."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("problem")
-    parser.add_argument("answer")
-    parser.add_argument("--count", type=int)
-    parser.add_argument("--tolerance", type=float)
-    reporting.main(parser, measure)
-
-
 def measure(args: argparse.Namespace) -> dict:
     """Returns the report, and writes the voltages of the fastest solver."""
     import pandapower
@@ -120,4 +110,4 @@ def inject(net, file: dict, index: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    reporting.main(__doc__, measure, "problem", "answer", count=int, tolerance=float)

@@ -11,24 +11,27 @@ import warnings
 from collections.abc import Callable
 
 
-def main(parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], dict]) -> None:
-    """Measures, and writes the report to standard output as JSON, and nothing else there."""
+def main(
+    text: str, measure: Callable[[argparse.Namespace], dict], *files: str, **options: Callable
+) -> None:
+    """Measures, and writes the report to standard output as JSON, and nothing else there.
+
+    Args:
+      text: describes the program.
+      measure: takes the arguments; returns the report.
+      *files: names of the arguments that are paths.
+      **options: the types of the others, by name.
+    """
+    parser = argparse.ArgumentParser(description=text)
+    for name in files:
+        parser.add_argument(name)
+    for name, kind in options.items():
+        parser.add_argument(f"--{name}", type=kind)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     with contextlib.redirect_stdout(sys.stderr):
         report = measure(args)
     json.dump(report, sys.stdout)
-
-
-def problem_parser(text: str) -> argparse.ArgumentParser:
-    """Returns the parser of a program that solves a problem file, which `text` describes."""
-    parser = argparse.ArgumentParser(description=text)
-    parser.add_argument("problem")
-    parser.add_argument("answer")
-    parser.add_argument("--tolerance", type=float)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--repeats", type=int)
-    return parser
 
 
 def numbers(text: str) -> list[int]:
