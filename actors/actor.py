@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 
-from actors import monitor as monitor_lib, unroll as unroll_lib
+from actors import unroll as unroll_lib
 from agents import bundle as bundle_lib
+from replay import monitor as monitor_lib
 from replay import queue, schema
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from actors import monitor as monitor_lib
 from agents import bundle as bundle_lib
+from replay import monitor as monitor_lib
 
 _POLL_S = 0.5
 

@@ -6,7 +6,9 @@ from typing import Protocol
 
 import chex
 import flax.struct
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agents import networks as networks_lib, normaliser
 
@@ -29,6 +31,12 @@ def initial(networks: networks_lib.TeamNetworks, key: chex.PRNGKey) -> Bundle:
         normaliser.initial_value(networks.team.size),
         jnp.int32(0),
     )
+
+
+def blank(networks: networks_lib.TeamNetworks) -> Bundle:
+    """Returns host arrays of the shapes and types of a bundle, to be filled."""
+    shapes = jax.eval_shape(lambda key: initial(networks, key), jax.random.PRNGKey(0))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 class Source(Protocol):

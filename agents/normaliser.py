@@ -9,6 +9,8 @@ import jax.numpy as jnp
 _CLIP = 10.0  # standard deviations
 # Below this share of its mean an entry counts as constant: single precision knows no better.
 _RELATIVE_FLOOR = 1e-5
+# Past this many samples the statistics forget slowly, instead of freezing in single precision.
+_MAX_COUNT = 4_000_000.0
 
 
 @flax.struct.dataclass
@@ -32,6 +34,24 @@ def normalise(statistics: ObservationStatistics, observation: chex.Array) -> che
     floor = _RELATIVE_FLOOR * jnp.abs(statistics.mean) + 1e-6
     scale = jnp.maximum(jnp.sqrt(statistics.variance), floor)
     return jnp.clip((observation - statistics.mean) / scale, -_CLIP, _CLIP)
+
+
+def merge(
+    statistics: ObservationStatistics, count: float, mean: chex.Array, variance: chex.Array
+) -> ObservationStatistics:
+    """Returns statistics that include a batch (Chan, Golub and LeVeque 1979, equation 1.5).
+
+    `mean` and `variance` `[observation_size]` are those of the batch's `count` observations.
+    """
+    total = statistics.count + count
+    share = count / total
+    delta = mean - statistics.mean
+    spread = (1.0 - share) * statistics.variance + share * variance
+    return ObservationStatistics(
+        count=jnp.minimum(total, _MAX_COUNT),
+        mean=statistics.mean + share * delta,
+        variance=spread + share * (1.0 - share) * delta**2,
+    )
 
 
 @flax.struct.dataclass

@@ -85,10 +85,8 @@ class Checkpoints:
                 max_to_keep=keep, create=create, cleanup_tmp_directories=create
             ),
             item_handlers={
-                "policy": ocp.StandardCheckpointHandler(),
-                "learner": ocp.StandardCheckpointHandler(),
-                "run": ocp.JsonCheckpointHandler(),
-                _CHECKSUMS: ocp.JsonCheckpointHandler(),
+                **{name: ocp.StandardCheckpointHandler() for name in ("policy", "learner")},
+                **{name: ocp.JsonCheckpointHandler() for name in ("run", _CHECKSUMS)},
             },
         )
         self._writes = create
@@ -101,14 +99,9 @@ class Checkpoints:
         learner: Any | None = None,
         wait: bool = False,
     ) -> None:
-        """Writes a checkpoint, in the background unless `wait`.
+        """Writes a checkpoint of `version` updates, in the background unless `wait`.
 
-        Args:
-          version: updates made.
-          bundle: what acts.
-          run: how far the run is, as JSON.
-          learner: what learning needs except the bundle; only learners have it.
-          wait: return only when it is on the disk.
+        `run` says how far the run is, as JSON; `learner` is what learning needs except the bundle.
 
         Raises:
           OSError: this checkpoint, or the one before it, cannot be written.
@@ -153,12 +146,20 @@ class Checkpoints:
         """
         if not self._writes:
             self._manager.reload()
-        versions = self._manager.all_steps()
-        if not versions:
-            raise CheckpointError(f"{self.folder}: holds no finished checkpoint")
+        versions = self._versions()
         if self._kind == "best":
             return max(versions, key=lambda version: self.run(version)["return"])
-        return max(versions)
+        return versions[-1]
+
+    def _versions(self) -> list[int]:
+        """Returns the versions that are there, the newest last.
+
+        Raises:
+          CheckpointError: there is none.
+        """
+        if versions := sorted(self._manager.all_steps()):
+            return versions
+        raise CheckpointError(f"{self.folder}: holds no finished checkpoint")
 
     def run(self, version: int) -> dict[str, Any]:
         """Returns what was written of the run.
@@ -174,25 +175,19 @@ class Checkpoints:
         Raises:
           CheckpointError: there is none.
         """
-        first: CheckpointError | None = None
-        for version in sorted(self._manager.all_steps(), reverse=True):
+        errors = []
+        for version in reversed(self._versions()):
             try:
                 return self.run(version)
             except CheckpointError as error:
-                first = first or error
-        raise first or CheckpointError(f"{self.folder}: holds no finished checkpoint")
+                errors.append(error)
+        raise errors[0]
 
     def read(self, networks: networks_lib.TeamNetworks, learner: Any | None = None) -> Checkpoint:
-        """Returns the checkpoint that `version` tells.
+        """Returns the checkpoint that `version` tells, as host arrays.
 
         One that is replaced or removed meanwhile, by a run that goes on, is left for the next one.
-
-        Args:
-          networks: the team's networks, which the policy is to be of.
-          learner: the learner's part is shaped like this; without it, that part is not read.
-
-        Returns:
-          Host arrays, whatever devices they were trained on.
+        The learner's part is shaped like `learner`; without it, that part is not read.
 
         Raises:
           CheckpointError: it cannot be read, or is of another network than `networks`.
@@ -226,7 +221,7 @@ class Checkpoints:
           CheckpointError: none can be read; all stay where they are.
         """
         sound, damaged = {}, {}
-        for version in sorted(self._manager.all_steps(), reverse=True):
+        for version in reversed(self._versions()):
             try:
                 sound[version] = self._read(version, networks, learner)
             except CheckpointError as error:
@@ -235,21 +230,17 @@ class Checkpoints:
                 if self._kind == "newest":
                     break
         if not sound:
-            raise next(iter(damaged.values()), None) or CheckpointError(
-                f"{self.folder}: holds no finished checkpoint"
-            )
+            raise next(iter(damaged.values()))
         notes = [f"{error}; set aside as {self._set_aside(v)}" for v, error in damaged.items()]
         self._manager.reload()
         return sound[self.version()], notes
 
     def _read(self, version: int, networks, learner: Any | None) -> Checkpoint:
-        key = jax.random.PRNGKey(0)
-        shape = jax.eval_shape(lambda: bundle_lib.initial(networks, key))
-        self._check_shapes(version, shape)
-        items = {"policy": ocp.args.StandardRestore(_host_like(shape))}
+        like = bundle_lib.blank(networks)
+        self._check_shapes(version, like)
+        items = {"policy": ocp.args.StandardRestore(like)}
         if learner is not None:
-            like = _host_like(jax.eval_shape(lambda: learner))
-            items["learner"] = ocp.args.StandardRestore(like)
+            items["learner"] = ocp.args.StandardRestore(_to_host(learner))
         restored = self._restore(version, run=ocp.args.JsonRestore(), **items)
         return Checkpoint(version, restored["policy"], restored["run"], restored.get("learner"))
 
@@ -304,9 +295,10 @@ class Checkpoints:
                 )
 
     def _unreadable(self, version: int, error: Exception) -> CheckpointError:
+        first_line = next(iter(str(error).strip().splitlines()), "")
         return CheckpointError(
             f"{self.folder / str(version)}: cannot be read, its files may be damaged: "
-            f"{_first_line(error)}"
+            + f"{type(error).__name__}: {first_line}"[:300]
         )
 
     def _restore(self, version: int, **items) -> dict[str, Any]:
@@ -367,16 +359,6 @@ def _identity(path: str) -> tuple[int, int]:
 
 def _to_host(tree: Any) -> Any:
     return jax.tree.map(np.array, tree)
-
-
-def _host_like(shape: Any) -> Any:
-    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shape)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"[
-        :300
-    ]
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

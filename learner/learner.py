@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import bundle as bundle_lib, networks as networks_lib
-from learner import (
-    checkpoint as checkpoint_lib,
-    clock as clock_lib,
-    ingest as ingest_lib,
-    options as options_lib,
-    ppo,
-    variables as variables_lib,
-)
+from agents import bundle as bundle_lib
+from agents import networks as networks_lib
+from learner import checkpoint as checkpoint_lib
+from learner import clock as clock_lib
+from learner import ingest as ingest_lib
+from learner import options as options_lib
+from learner import ppo
+from learner import variables as variables_lib
+from replay import monitor as monitor_lib
 from replay import queue, schema
 
 Log = Callable[[int, Mapping[str, float]], None]
-
-
-class Monitor(Protocol):
-    """Watches the learner's loop; a node's heartbeat is one."""
-
-    def stopping(self) -> bool:
-        """Returns whether the loop is to stop."""
-
-    def progress(self, doing: str, limited: bool = True) -> None:
-        """Is told what the loop does next, and whether it may be taken for hung if that lasts."""
-
 
 _MAX_BAD_UPDATES = 10  # that are not finite, before the run is ended
 _PATIENCE_S = 0.5  # How long the learner waits for data before it looks whether to stop.
@@ -120,7 +109,7 @@ class Learner:
         variables: variables_lib.Variables,
         checkpoints: checkpoint_lib.Checkpoints,
         log: Log,
-        monitor: Monitor,
+        monitor: monitor_lib.Monitor,
         *,
         max_lag: int,
         max_seconds: float,

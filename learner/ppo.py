@@ -16,13 +16,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
-from learner import (
-    advantages as advantages_lib,
-    observation_moments,
-    options as options_lib,
-    popart,
-)
+from agents import bundle as bundle_lib
+from agents import distributions, normaliser
+from agents import networks as networks_lib
+from learner import advantages as advantages_lib
+from learner import options as options_lib
+from learner import popart
 from replay import schema
 
 AXIS = "learners"
@@ -142,7 +141,7 @@ class PPO:
         finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(new_params)))
         either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
         keep = functools.partial(either, finite & (state.statistics.count > 0))
-        statistics = observation_moments.merge(
+        statistics = normaliser.merge(
             state.statistics, *self._observation_moments(unroll.observations)
         )
         return TrainingState(

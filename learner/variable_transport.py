@@ -85,7 +85,7 @@ class Server:
 
 
 class Client:
-    """Reaches the variable server of a run; see `learner.variables.ServerHandle`.
+    """Reaches the variable server of a run; as `learner.variables.Variables` may instead of it.
 
     The server may be busy or not there yet: a call that times out is repeated.
     """

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
 
 import flax.serialization
-import jax
-import numpy as np
 
 from agents import bundle as bundle_lib, networks as networks_lib
 
@@ -33,24 +30,11 @@ class VariableServer:
             return self._message if self._version >= at_least else None
 
 
-class ServerHandle(Protocol):
-    """A variable server in this process, or a stub for one in another."""
-
-    def publish(self, message: bytes, version: int) -> None:
-        """See `VariableServer.publish`."""
-
-    def newest(self, at_least: int, timeout_s: float) -> bytes | None:
-        """See `VariableServer.newest`."""
-
-
 class Variables:
-    """Bundles by way of a variable server."""
+    """Bundles by way of a variable server, or of a `variable_transport.Client` that reaches one."""
 
-    def __init__(self, server: ServerHandle, networks: networks_lib.TeamNetworks):
-        self._server = server
-        key = jax.random.PRNGKey(0)
-        shape = jax.eval_shape(lambda: bundle_lib.initial(networks, key))
-        self._like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shape)
+    def __init__(self, server: VariableServer, networks: networks_lib.TeamNetworks):
+        self._server, self._like = server, bundle_lib.blank(networks)
 
     def publish(self, bundle: bundle_lib.Bundle) -> None:
         """Hands a bundle of host arrays to the server."""

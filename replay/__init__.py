@@ -1,1 +1,1 @@
-"""The unroll and the queue it travels on."""
+"""The unroll, the queue it travels on, and who watches those at either end."""

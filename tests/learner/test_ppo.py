@@ -9,7 +9,8 @@ import pytest
 
 from agents import distributions, networks as networks_lib, normaliser, team as team_lib
 from agents.options import TeamOptions
-from learner import observation_moments, options as options_lib, popart, ppo
+from learner import options as options_lib
+from learner import popart, ppo
 from replay import schema
 
 OBSERVED, MOVED = 3, 2
@@ -198,7 +199,7 @@ def test_observation_statistics_equal_those_of_all_data():
     parts = [rng.normal(3.0, 2.0, (n, OBSERVED)) for n in (10, 200, 33)]
     statistics = normaliser.initial(OBSERVED)
     for part in parts:
-        statistics = observation_moments.merge(
+        statistics = normaliser.merge(
             statistics, float(len(part)), jnp.asarray(part.mean(0)), jnp.asarray(part.var(0))
         )
     everything = np.concatenate(parts)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Monitor(Protocol):
-    """Watches an actor's or the evaluator's loop; a node's heartbeat is one."""
+    """Watches the loop of an actor, the evaluator or the learner; a node's heartbeat is one."""
 
     def stopping(self) -> bool:
         """Returns whether the loop is to stop."""
