@@ -45,15 +45,13 @@ class Unroller:
         networks: networks_lib.TeamNetworks,
         length: int,
         batch: int,
-        split: str = "train",
     ):
         if length > env.horizon:
             raise ValueError(
                 f"actor.unroll_length={length}: must be at most env.horizon_steps={env.horizon}, "
                 "so that no grid is truncated twice in an unroll"
             )
-        self.env, self.networks = env, networks
-        self.length, self.batch, self.split = length, batch, split
+        self.env, self.networks, self.length, self.batch = env, networks, length, batch
         self._fresh = jax.jit(self._fresh_days)
 
     def init(self, key: chex.PRNGKey) -> tuple[Carry, Days]:
@@ -144,8 +142,7 @@ class Unroller:
 
     def _fresh_days(self, key: chex.PRNGKey, rows: chex.Array) -> Days:
         """Returns B days, and the states at the given rows of them."""
-        sample = functools.partial(self.env.sample_series, split=self.split)
-        series = jax.vmap(sample)(jax.random.split(key, self.batch))
+        series = jax.vmap(self.env.sample_series)(jax.random.split(key, self.batch))
         starts = jax.vmap(self.env.start)(series, rows)
         return restart.strong(Days(series, starts))
 
@@ -192,8 +189,5 @@ def _summary(logs: dict) -> dict[str, chex.Array]:
 
 
 def _count_reasons(reason: chex.Array) -> Mapping[str, chex.Array]:
-    return {
-        member.name.lower(): (reason == member).sum().astype(jnp.float32)
-        for member in Reason
-        if member != Reason.NONE
-    }
+    counted = (member for member in Reason if member != Reason.NONE)
+    return {r.name.lower(): (reason == r).sum().astype(jnp.float32) for r in counted}

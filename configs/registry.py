@@ -13,7 +13,7 @@ from typing import Any
 import configs
 from configs.experiment import Experiment
 from envs import options as env_options
-from envs.inputs import bounds, earlier_fields, json_file
+from envs.inputs import bounds, earlier_fields
 
 _NOT_EXPERIMENTS = ("experiment", "registry")
 
@@ -51,15 +51,6 @@ def load(name: str) -> Experiment:
 def to_json(experiment: Experiment) -> str:
     """Returns every field as JSON."""
     return json.dumps(dataclasses.asdict(experiment), indent=2) + "\n"
-
-
-def from_json(text: str) -> Experiment:
-    """Returns the experiment that `to_json` wrote.
-
-    Raises:
-      ValueError: the text is not one; the message names the field.
-    """
-    return build(json_file.parse(text))
 
 
 def build(values: Any) -> Experiment:

@@ -44,9 +44,7 @@ class Ingest:
           max_lag: unrolls that are older than this many updates when read are dropped.
           version: tells the learner's current version.
         """
-        self.repeats = 0
-        self.stale = 0
-        self.received = 0
+        self.repeats = self.stale = 0
         self._unrolls, self._per_batch, self._devices = unrolls, per_batch, list(devices)
         self._max_lag, self._version = max_lag, version
         self._seen: collections.OrderedDict[tuple[int, int, int], None] = collections.OrderedDict()
@@ -88,7 +86,6 @@ class Ingest:
 
     def _accept(self, unroll: schema.Unroll) -> bool:
         """Returns whether an unroll is new and recent, and counts it."""
-        self.received += 1
         origin = unroll.origin
         identity = (int(origin.actor), int(origin.incarnation), int(origin.index))
         if identity in self._seen:
@@ -124,8 +121,4 @@ class Ingest:
             bootstrap_observation=unroll.bootstrap_observation[:, 0],
             truncation_observation=unroll.truncation_observation[:, 0],
         )
-        return TrainingBatch(
-            unroll,
-            [int(unroll.origin.version) for unroll in group],
-            summaries,
-        )
+        return TrainingBatch(unroll, [int(unroll.origin.version) for unroll in group], summaries)

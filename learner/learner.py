@@ -40,12 +40,8 @@ class Learner:
     ):
         """Initialises the state; compiles nothing yet.
 
-        Args:
-          networks: the team's networks.
-          options: the learner's options.
-          spec: shape of an unroll.
-          steps: environment steps in the budget.
-          seed: seed of parameters and shuffles.
+        `spec` is the shape of an unroll, `steps` are environment steps in the budget, and `seed` is
+        of parameters and shuffles.
 
         Raises:
           RuntimeError: fewer devices than the options ask for.
@@ -156,7 +152,9 @@ class Learner:
             monitor.progress("updating" if clock.started else "compiling", limited=clock.started)
             before = time.monotonic()
             lags = [self.version - version for version in batch.versions]
-            metrics = self._learn(batch)
+            self._state, metrics = self._update(self._state, batch.unroll)
+            metrics = {name: float(value[0]) for name, value in metrics.items()}
+            self.version += 1
             monitor.progress("publishing")
             self._publish(variables)
             update_seconds = time.monotonic() - before
@@ -188,13 +186,6 @@ class Learner:
         checkpoints.wait()
         return outcome
 
-    def _learn(self, batch: ingest_lib.TrainingBatch) -> dict[str, float]:
-        """Makes an update, and returns its metrics."""
-        self._state, metrics = self._update(self._state, batch.unroll)
-        metrics = {name: float(value[0]) for name, value in metrics.items()}
-        self.version += 1
-        return metrics
-
     def _publish(self, variables: variables_lib.Variables) -> None:
         """Hands the newest bundle on; remembers the first that knew what observations look like."""
         bundle = self.bundle()
@@ -203,11 +194,7 @@ class Learner:
             self._known_from = self.version
 
     def _bad_updates(self) -> int:
-        """Returns how many updates were not finite.
-
-        Raises:
-          FloatingPointError: too many.
-        """
+        """Returns how many updates were not finite; raises FloatingPointError if too many."""
         bad = int(self._one().bad_updates)
         if bad >= _MAX_BAD_UPDATES:
             raise FloatingPointError(
@@ -232,10 +219,9 @@ class Learner:
 def _mean_summaries(summaries: list[dict[str, float]]) -> dict[str, float]:
     """Returns the means over unrolls; returns of episodes are averaged over episodes."""
     means = {name: float(np.mean([s[name] for s in summaries])) for name in summaries[0]}
-    episodes = sum(s["episodes"] for s in summaries)
-    means["episodes"] = episodes
-    total = sum(s["episode_return_sum"] for s in summaries)
     del means["episode_return_sum"]
-    if episodes:
-        means["episode_return"] = total / episodes
+    means["episodes"] = sum(s["episodes"] for s in summaries)
+    if means["episodes"]:
+        total = sum(s["episode_return_sum"] for s in summaries)
+        means["episode_return"] = total / means["episodes"]
     return means

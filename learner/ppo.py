@@ -119,10 +119,11 @@ class PPO:
         metrics = jax.tree.map(jnp.mean, metrics)
 
         # How good the values were that the batch found, and how far the policy moved.
-        explained = _explained_variance(
-            targets, self._values(state.params, state.statistics, state.value_statistics,
-                                  unroll.observations)
-        )  # fmt: skip
+        values = self._values(
+            state.params, state.statistics, state.value_statistics, unroll.observations
+        )
+        # 1 − Var(target − value) / Var(target)
+        explained = 1.0 - jnp.var(targets - values) / jnp.maximum(jnp.var(targets), 1e-8)
         old = self.networks.policy(state.params, state.statistics, unroll.observations)
         new = self.networks.policy(new_params, state.statistics, unroll.observations)
         divergence = jax.lax.pmean(distributions.kl(*old, *new).sum(-1).mean(), AXIS)
@@ -141,9 +142,9 @@ class PPO:
         finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(new_params)))
         either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
         keep = functools.partial(either, finite & (state.statistics.count > 0))
-        statistics = normaliser.merge(
-            state.statistics, *self._observation_moments(unroll.observations)
-        )
+        flat = unroll.observations.reshape(-1, unroll.observations.shape[-1])
+        count = float(flat.shape[0]) * jax.lax.psum(1, AXIS)
+        statistics = normaliser.merge(state.statistics, count, *_moments(flat))
         return TrainingState(
             params=keep(new_params, state.params),
             optimiser=keep(new_optimiser, state.optimiser),
@@ -238,22 +239,13 @@ class PPO:
         rewards, limit = unroll.rewards, self.options.reward_limit
         rewards = jnp.clip(rewards, -limit, limit) if limit else rewards
         over_grids = jax.vmap(
-            advantages_lib.generalised_advantages,
-            in_axes=(1, 1, 1, 1, 1, None, None),
-            out_axes=1,
+            advantages_lib.generalised_advantages, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1
         )
         estimates = over_grids(
             rewards, values[:-1], next_values, unroll.terminated, unroll.truncated,
             jnp.asarray(self.networks.team.discounts), self.options.gae_lambda,
         )  # fmt: skip
         return estimates, estimates + values[:-1]
-
-    def _observation_moments(self, observations):
-        """Returns count, mean and variance of all devices' observations."""
-        flat = observations.reshape(-1, observations.shape[-1])
-        devices = jax.lax.psum(1, AXIS)
-        mean, variance = _moments(flat)
-        return float(flat.shape[0]) * devices, mean, variance
 
 
 def bundle(state: TrainingState) -> bundle_lib.Bundle:
@@ -265,8 +257,3 @@ def _moments(x: chex.Array) -> tuple[chex.Array, chex.Array]:
     """Returns mean and variance over the first axis of all devices' rows."""
     mean = jax.lax.pmean(x.mean(0), AXIS)
     return mean, jax.lax.pmean(((x - mean) ** 2).mean(0), AXIS)
-
-
-def _explained_variance(targets: chex.Array, values: chex.Array) -> chex.Array:
-    """Returns 1 − Var(target − value) / Var(target)."""
-    return 1.0 - jnp.var(targets - values) / jnp.maximum(jnp.var(targets), 1e-8)

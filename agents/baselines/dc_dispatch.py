@@ -13,6 +13,7 @@ import numpy as np
 from agents.baselines import dc_program
 from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.powerflow import ac_flow, dc_network
+from envs.step.options import StepOptions
 
 _OVER_MVA = 0.01  # beyond a limit, from where on it counts
 _ROUNDING = 1e-3  # by which a plant may pass its rating, as a share
@@ -24,7 +25,7 @@ class Setting:
 
     grid: grid_lib.Grid
     fleet: fleet_lib.Fleet
-    prices: dc_program.Prices
+    prices: StepOptions
     step_hours: float
     leads: tuple[int, ...]  # how far ahead forecasts look, steps
     steps: tuple[int, ...]  # the length of each period

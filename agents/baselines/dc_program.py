@@ -13,7 +13,6 @@ them passed, which few rounds find.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -22,24 +21,13 @@ import scipy.sparse
 from agents.baselines import highs
 from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.powerflow import dc_network
+from envs.step.options import StepOptions
 
 _PIECES = 10  # of a quadratic cost between a unit's limits in a period
 _PASSED_MW = 1e-3  # beyond a limit, from where on it is in the program
 _NEAR = 0.9  # of a limit: watched from the start the next time
 
 Watched = tuple[tuple[int, int], ...]  # (period, branch)
-
-
-@dataclasses.dataclass(frozen=True)
-class Prices:
-    """Prices of all but generation, $/MWh, and $/MVAh for flows beyond limits."""
-
-    load: float
-    curtailment: float
-    storage: float
-    lost_load: float
-    surplus: float
-    overload: float
 
 
 class Period(NamedTuple):
@@ -88,7 +76,7 @@ class Program:
         self,
         grid: grid_lib.Grid,
         fleet: fleet_lib.Fleet,
-        prices: Prices,
+        prices: StepOptions,
         hours: tuple[float, ...],
         ramp_mw_per_h: np.ndarray,
     ):
@@ -165,12 +153,12 @@ class Program:
         np.add.at(unit, (slice(None), self._unit), part["piece"])
         per_hour = (
             (gen.cost_c2 * unit**2 + gen.cost_c1 * unit + gen.cost_c0 * gen.is_unit).sum(1)
-            + prices.curtailment * part["spilled"].sum(1)
-            + prices.load * (part["up"] + part["down"]).sum(1)
-            + prices.storage * (part["out"] + part["into"]).sum(1)
-            + prices.lost_load * part["short"].sum(1)
-            + prices.surplus * part["surplus"].sum(1)
-            + prices.overload * np.maximum(np.abs(flow) - limit, 0.0).sum(1)
+            + prices.curtailment_price * part["spilled"].sum(1)
+            + prices.load_control_price * (part["up"] + part["down"]).sum(1)
+            + prices.storage_price * (part["out"] + part["into"]).sum(1)
+            + prices.lost_load_price * part["short"].sum(1)
+            + prices.surplus_price * part["surplus"].sum(1)
+            + prices.overload_price * np.maximum(np.abs(flow) - limit, 0.0).sum(1)
         )
         near = np.abs(flow) > _NEAR * limit
         return Plan(
@@ -232,9 +220,10 @@ class Program:
         cost = np.zeros(self._width)
         cost[self._at["piece"]] = gen.cost_c1[self._unit] + gen.cost_c2[self._unit] * ends
         for name, price in (
-            ("spilled", prices.curtailment), ("down", prices.load), ("up", prices.load),
-            ("out", prices.storage), ("into", prices.storage), ("short", prices.lost_load),
-            ("surplus", prices.surplus),
+            ("spilled", prices.curtailment_price), ("down", prices.load_control_price),
+            ("up", prices.load_control_price), ("out", prices.storage_price),
+            ("into", prices.storage_price), ("short", prices.lost_load_price),
+            ("surplus", prices.surplus_price),
         ):  # fmt: skip
             cost[self._at[name]] = price
         return cost
@@ -256,7 +245,7 @@ class Program:
         columns = m * self._width + np.arange(self._bus.size + 2)
         of_share = factor @ share
         values = np.append(self._sign * factor[self._bus], [of_share, -of_share])
-        price = self._hours[m] * self._prices.overload
+        price = self._hours[m] * self._prices.overload_price
         return _Limit(columns, values, -limit - undecided, limit - undecided, price)
 
     def _optimum(self, cost, bounds, sides, limits: list[_Limit]) -> np.ndarray:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agents import controllers
-from agents.baselines import acopf, dcopf, dispatch, expert, mpc, simple
+from agents.baselines import acopf, dc_controller, expert, simple
 from envs import grid_env
 
 BASELINES: dict[str, Callable[[grid_env.GridEnv], controllers.Controller]] = {
     "do_nothing": controllers.do_nothing,
     "random": simple.random,
-    "proportional": dispatch.proportional,
-    "merit_order": dispatch.merit_order,
+    "proportional": simple.proportional,
+    "merit_order": simple.merit_order,
     "reconnect": simple.reconnect,
     "expert": expert.expert,
-    "dcopf": dcopf.dcopf,
-    "mpc": mpc.mpc,
+    "dcopf": dc_controller.dcopf,
+    "mpc": dc_controller.mpc,
     "acopf": acopf.acopf,
 }
 

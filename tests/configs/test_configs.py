@@ -12,6 +12,7 @@ from actors.options import ActorOptions
 from configs import registry
 from configs.experiment import Experiment, RunOptions
 from envs import grid_env
+from envs.inputs import json_file
 from envs.options import EnvOptions
 from launch import option_fields
 from learner import learner, ppo
@@ -19,34 +20,38 @@ from learner import learner, ppo
 ROOT = pathlib.Path(__file__).parents[2]
 
 
+def _from_json(text):
+    return registry.build(json_file.parse(text))
+
+
 @pytest.mark.parametrize("name", registry.names())
 def test_every_experiment_is_sound_and_survives_json(name):
     experiment = registry.load(name)
     assert experiment.name == name
-    assert registry.from_json(registry.to_json(experiment)) == experiment
+    assert _from_json(registry.to_json(experiment)) == experiment
     assert grid_env.check(experiment.env).grid.n_bus > 0
 
 
 def test_json_with_an_unknown_or_missing_field_is_refused():
     text = registry.to_json(registry.load("case14"))
     with pytest.raises(ValueError, match="learner.epoch: no such field"):
-        registry.from_json(text.replace('"epochs"', '"epoch"'))
+        _from_json(text.replace('"epochs"', '"epoch"'))
     with pytest.raises(ValueError, match="name: missing"):
-        registry.from_json(text.replace('  "name": "case14",\n', ""))
+        _from_json(text.replace('  "name": "case14",\n', ""))
     # Files of before a field existed are read: it has its default.
-    assert registry.from_json(text.replace('  "seed": 0,\n', "")) == registry.load("case14")
+    assert _from_json(text.replace('  "seed": 0,\n', "")) == registry.load("case14")
 
 
 def test_fields_of_earlier_versions_are_read_or_refused_by_name():
     case14 = registry.load("case14")
     earlier = registry.to_json(case14).replace('"effective_horizon"', '"horizon"')
     earlier = earlier.replace('"epochs"', '"value_cost": 0.5, "max_bad_updates": 10, "epochs"')
-    assert registry.from_json(earlier) == case14
+    assert _from_json(earlier) == case14
     with pytest.raises(ValueError, match=r"learner.value_cost=0.7: .* it is always 0.5"):
-        registry.from_json(earlier.replace('"value_cost": 0.5', '"value_cost": 0.7'))
+        _from_json(earlier.replace('"value_cost": 0.5', '"value_cost": 0.7'))
     twice = earlier.replace('"horizon"', '"effective_horizon": 20.0, "horizon"')
     with pytest.raises(ValueError, match="team.effective_horizon: is given twice, as team.horizon"):
-        registry.from_json(twice)
+        _from_json(twice)
 
 
 def test_what_were_options_are_the_constants_of_their_modules():
@@ -92,7 +97,7 @@ def test_a_flag_sets_any_field_of_any_type():
         "--config.team.policy_layers=32,16", "--config.run.synchronous", "--config.seed=7",
         "--config.env.reward=layered", "--noconfig.run.colocate",
     )  # fmt: skip
-    experiment = registry.from_json(done.stdout)
+    experiment = _from_json(done.stdout)
     assert experiment.learner.learning_rate == 1e-4 and experiment.actor.batch == 16
     assert experiment.team.policy_layers == (32, 16) and experiment.seed == 7
     assert experiment.run.synchronous and not experiment.run.colocate

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents.baselines import acopf_model, acopf_problem, dc_program, mpc
+from agents.baselines import acopf_model, acopf_problem, dc_controller, dc_program
 from envs import grid_env
 from envs.case import case_file, fleet_file, matpower, pglib
 from envs.options import EnvOptions
 from envs.powerflow import dc_network
 from envs.schedule import day_ahead, schedule, secured
 from envs.step import actions as actions_lib
+from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
 from evaluation.report import events
 
@@ -115,7 +116,7 @@ def test_a_plan_by_cost_draws_while_the_price_is_below_the_benefit(grid):
     plan = _plan(schedule.merit_order, grid, demand)
     np.testing.assert_allclose(plan[:, LOAD], [LEAST, LEAST, -15.0, 0.0], atol=0.1)
     np.testing.assert_allclose(plan.sum(1), demand, atol=0.05)
-    prices = mpc.marginal_cost(grid.gen, demand)
+    prices = dc_controller.marginal_cost(grid.gen, demand)
     np.testing.assert_allclose(prices[[0, 2, 3]], [7.920951, BENEFIT, 23.269494], rtol=1e-4)
 
 
@@ -150,7 +151,7 @@ def test_ac_opf_serves_what_is_worth_more_than_it_costs(tmp_path, case14, benefi
 def test_dc_opf_serves_what_is_worth_more_than_it_costs(tmp_path, benefit, drawn):
     grid = matpower.read(_file(tmp_path, benefit))
     fleet, gen = fleet_file.load("plain", grid), grid.gen
-    prices = dc_program.Prices(60.0, 20.0, 5.0, 1e4, 500.0, 500.0)
+    prices = StepOptions()
     program = dc_program.Program(grid, fleet, prices, (1.0,), 60.0 * fleet.units.ramp_mw_per_min)
     everything = np.ones(grid.n_branch, bool), np.ones(grid.n_gen, bool)
     none = np.zeros

@@ -52,10 +52,9 @@ def run(tmp_path_factory):
     """A run of two-hour days whose policy was never trained."""
     folder = run_folder.RunFolder(tmp_path_factory.mktemp("run") / "mine")
     text = registry.to_json(registry.load("case14"))
-    experiment = registry.from_json(
-        text.replace('"horizon_steps": 288', '"horizon_steps": 24').replace(
-            '"unroll_length": 32', '"unroll_length": 8'
-        )
+    text = text.replace('"horizon_steps": 288', '"horizon_steps": 24')
+    experiment = registry.build(
+        json.loads(text.replace('"unroll_length": 32', '"unroll_length": 8'))
     )
     folder.create(experiment)
     env = grid_env.make(experiment.env)

@@ -11,7 +11,7 @@ import pytest
 import scipy.optimize
 
 from agents import controllers
-from agents.baselines import dcopf, dispatch, expert, mpc, outlook, registry, sensitivity, simple
+from agents.baselines import dc_controller, expert, outlook, registry, sensitivity, simple
 from envs import grid_env
 from envs.contingency import distribution_factors
 from envs.options import EnvOptions
@@ -164,7 +164,7 @@ def test_merit_order_costs_less_than_proportional(full, played):
     assert target[-1] == pytest.approx(0.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("make", [dispatch.proportional, dispatch.merit_order])
+@pytest.mark.parametrize("make", [simple.proportional, simple.merit_order])
 def test_dispatchers_leave_out_units_that_are_out_of_service(full, states, days, make):
     stays, out = full.grid.units
     lost = states.replace(gen_on=states.gen_on.at[:, out].set(False))
@@ -362,7 +362,7 @@ def test_optimisers_know_of_maintenance_ahead_and_not_of_faults(full, states, da
 
 
 def test_look_ahead_does_not_see_what_is_not_foreseen(full, states, days):
-    controller = mpc.mpc(full, count=1)
+    controller = dc_controller.mpc(full, count=1)
     action = _decide(controller, states, days)
     later = lambda leaf: leaf.at[:, 1:].multiply(1.3)
     other = days.replace(
@@ -391,7 +391,7 @@ def test_optimisers_are_told_when_what_tripped_closes(full, states, days):
 
 
 def test_processes_find_what_one_finds_alone(full, states, days):
-    alone, several = (dcopf.dcopf(full, count=count) for count in (1, 2))
+    alone, several = (dc_controller.dcopf(full, count=count) for count in (1, 2))
     action = _decide(alone, states, days)
     np.testing.assert_array_equal(_decide(several, states, days), action)
     several.close()
@@ -407,4 +407,4 @@ def test_workers_start_without_jax():
 
 
 def test_look_ahead_leads_are_within_the_hour():
-    assert max(LEAD_STEPS) == sum(mpc.STEPS)
+    assert max(LEAD_STEPS) == sum(dc_controller.LOOK_AHEAD)

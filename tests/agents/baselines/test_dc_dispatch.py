@@ -7,13 +7,15 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 
-from agents.baselines import dc_dispatch, dc_program, highs, mpc
+from agents.baselines import dc_controller, dc_dispatch, dc_program, highs
 from envs.case import case_file, fleet_file
 from envs.powerflow import ac_flow, base_point, dc_network
+from envs.step.options import StepOptions
 
-PRICES = dc_program.Prices(
-    load=60.0, curtailment=20.0, storage=5.0, lost_load=1e4, surplus=500.0, overload=500.0
-)
+PRICES = StepOptions(
+    load_control_price=60.0, curtailment_price=20.0, storage_price=5.0, lost_load_price=1e4,
+    surplus_price=500.0, overload_price=500.0,
+)  # fmt: skip
 LEADS = (1, 3, 6, 12)
 # PGLib-OPF v23.07, BASELINE.md, column DC ($/h).
 PGLIB = {"case14": 2051.5, "case30": 7472.8, "case57": 34773, "case118": 93101, "case300": 517850}
@@ -84,7 +86,7 @@ def test_optimum_is_that_of_a_program_in_angles_with_every_limit(case, factor):
     grid = dataclasses.replace(grid, bus=bus)
     plan = _program(grid, fleet).solve([_nominal(grid, fleet)], np.zeros(fleet.n_storage))
     assert plan.watched
-    assert plan.cost == pytest.approx(_by_angles(grid, PRICES.overload), rel=1e-6)
+    assert plan.cost == pytest.approx(_by_angles(grid, PRICES.overload_price), rel=1e-6)
 
 
 def test_quadratic_costs_are_equal_at_the_margin(case14):
@@ -259,7 +261,9 @@ def ahead(case14):
 def _look_ahead(ahead, situation, value):
     grid, fleet = ahead
     dispatcher = dc_dispatch.Dispatcher(
-        _setting(grid, fleet, steps=mpc.STEPS, stores=True, movable_share=np.zeros(11))
+        _setting(
+            grid, fleet, steps=dc_controller.LOOK_AHEAD, stores=True, movable_share=np.zeros(11)
+        )
     )
     periods = dispatcher.periods(situation)
     return periods, dispatcher.plan(situation, periods, _memory(grid, value))[0]
@@ -363,15 +367,17 @@ def test_no_plant_is_ever_below_zero(case14):
 
 def test_marginal_cost_is_that_of_the_unit_that_serves_the_next_mw(case14, case118):
     cheap, dear = sorted(case14.gen.cost_c1[case14.units])
-    price = mpc.marginal_cost(case14.gen, np.array([100.0, 339.0, 341.0, 398.0, 500.0]))
+    price = dc_controller.marginal_cost(case14.gen, np.array([100.0, 339.0, 341.0, 398.0, 500.0]))
     np.testing.assert_allclose(price, [cheap, cheap, dear, dear, dear])
     c2 = np.where(case14.gen.is_unit, 0.05, 0.0)
-    both = mpc.marginal_cost(dataclasses.replace(case14.gen, cost_c2=c2), np.array([250.0]))
+    both = dc_controller.marginal_cost(
+        dataclasses.replace(case14.gen, cost_c2=c2), np.array([250.0])
+    )
     # 250 MW at one marginal cost: c1 + 2 c2 p of each unit.
     expected = (250.0 * 2 * 0.05 + cheap + dear) / 2
     assert both[0] == pytest.approx(expected, rel=1e-6)
     order = np.argsort(case118.gen.cost_c1[case118.units])
     units = case118.units[order]
     capacity = np.cumsum(case118.gen.p_max_mw[units])
-    third = mpc.marginal_cost(case118.gen, np.array([capacity[2] - 1.0]))
+    third = dc_controller.marginal_cost(case118.gen, np.array([capacity[2] - 1.0]))
     assert third[0] == pytest.approx(case118.gen.cost_c1[units[2]])
