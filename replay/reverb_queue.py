@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import jax
+import numpy as np
 import reverb
 import tensorflow as tf
 
@@ -33,7 +34,7 @@ class Writer:
 
     def write(self, unroll: schema.Unroll, stopping: Callable[[], bool]) -> bool:
         """Adds `unroll`, waiting while the queue is full; false if `stopping()` came first."""
-        self._writer.append(schema.to_arrays(unroll))
+        self._writer.append([np.asarray(leaf) for leaf in jax.tree.leaves(unroll)])
         self._writer.create_item(TABLE, 1.0, [column[-1] for column in self._writer.history])
         while not stopping():
             try:
@@ -57,7 +58,7 @@ class Reader:
             TABLE, num_samples=2**62, emit_timesteps=False, unpack_as_table_signature=True
         )
         for sample in samples:
-            yield schema.from_arrays(self._spec, sample.data)
+            yield jax.tree.unflatten(jax.tree.structure(self._spec), sample.data)
 
     def size(self) -> int:
         """Returns how many unrolls wait."""

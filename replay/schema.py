@@ -45,16 +45,6 @@ def names(spec: Spec) -> list[str]:
     return [jax.tree_util.keystr(path).replace("'", "") for path, _ in leaves]
 
 
-def to_arrays(unroll: Unroll) -> list[np.ndarray]:
-    """Returns the leaves as numpy arrays, in the order of `names`."""
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(unroll)]
-
-
-def from_arrays(spec: Spec, arrays: list[np.ndarray]) -> Unroll:
-    """Returns the unroll whose leaves are `arrays`."""
-    return jax.tree.unflatten(jax.tree.structure(spec), arrays)
-
-
 def transitions(spec: Spec) -> int:
     """Returns how many environment steps an unroll holds."""
     length, batch = spec.terminated.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,8 +13,12 @@ import numpy as np
 from agents import controllers
 from agents.baselines import acopf_model, acopf_problem, workers
 from envs import grid_env
-from envs.case import connectivity, grid as grid_lib
-from envs.step import actions as actions_lib, layout as layout_lib, switching
+from envs.case import connectivity
+from envs.case import grid as grid_lib
+from envs.step import actions as actions_lib
+from envs.step import layout as layout_lib
+from envs.step import switching
+from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
 
 # Left free for what else the step does: the change of losses, and what loads draw by then.
@@ -24,7 +29,7 @@ class _Site(NamedTuple):
     """What a worker needs of an environment."""
 
     grid: grid_lib.Grid
-    prices: acopf_problem.Prices
+    prices: StepOptions
     controls: acopf_problem.Controls
     movable: np.ndarray  # indices into the loads, of those that may be moved
     curtailed: bool  # whether plants may be; otherwise they feed in what there is
@@ -55,11 +60,8 @@ def acopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
 
     It knows the loads, the weather and the outages of that step, and what ramps allow from where
     the grid is; what comes later it does not look at, and batteries rest. Where no point keeps
-    every limit, it breaks them as cheaply as the environment's prices say.
-
-    Args:
-      env: the environment.
-      count: processes to solve in; 0 for one a core.
+    every limit, it breaks them as cheaply as the environment's prices say. It solves in `count`
+    processes; 0 for one a core.
     """
     site = _site(env)
     pool = workers.Workers(_step_solver, site, count=count)
@@ -106,11 +108,8 @@ def bound(
     rest, so that what a controller earns with them can, in principle, pass it; and an optimum is a
     local one, as Ipopt finds it.
 
-    Args:
-      env: the environment.
-      series: leaves `[B, rows, …]`.
-      progress: called with the number of days just done.
-      count: processes to solve in; 0 for one a core.
+    `series` has leaves `[B, rows, …]`; `progress` is called with the number of days just done; it
+    solves in `count` processes, 0 for one a core.
     """
     site = _site(env, every_control=True)
     pool = workers.Workers(_day_solver, site, count=count)
@@ -143,20 +142,13 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
         moved = moved[layout_lib.voltage_controls(env.layout, grid)]
     curtailed = every_control or "curtailment" in action
     pv = np.isin(np.arange(grid.n_bus), grid.gen.bus)
+    prices = options
+    if not every_control:
+        # What is overloaded for long trips, which a step by itself does not see.
+        prices = dataclasses.replace(options, overload_price=options.lost_load_price)
     return _Site(
-        grid,
-        acopf_problem.Prices(
-            options.load_control_price, options.curtailment_price, options.lost_load_price,
-            options.surplus_price,
-            # What is overloaded for long trips, which a step by itself does not see.
-            options.overload_price if every_control else options.lost_load_price,
-            options.voltage_price, options.reactive_price,
-            # Limits of angles are kept where nothing is charged for them, too.
-            options.angle_price or acopf_problem.Prices.angle,
-        ),
-        acopf_problem.Controls(
-            grid.loads[movable], plants if curtailed else np.zeros(0, int)
-        ),
+        grid, prices,
+        acopf_problem.Controls(grid.loads[movable], plants if curtailed else np.zeros(0, int)),
         movable, curtailed, plants, pv & ~np.isin(np.arange(grid.n_bus), moved),
         options.load_control_share,
     )  # fmt: skip
@@ -236,7 +228,7 @@ def _day_solver(site: _Site):
             # What is cut off from every unit nobody can serve.
             off = problem.energised[site.grid.loads] == 0.0
             cut_off = max(float(row.load_p_mw[off].sum()), 0.0)
-            costs.append(solution.cost_per_h + site.prices.lost_load * cut_off)
+            costs.append(solution.cost_per_h + site.prices.lost_load_price * cut_off)
             operating.append(solution.operating_per_h)
             optimal.append(solution.optimal and cut_off == 0.0)
             seconds.append(solution.seconds)

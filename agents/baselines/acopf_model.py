@@ -14,6 +14,7 @@ keeps every limit, prices on what is beyond take their place (`elastic`).
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -21,10 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.baselines import acopf_equations, acopf_problem, acopf_program
-from agents.baselines.acopf_problem import Controls, Prices, Problem, Solution
+from agents.baselines.acopf_problem import ANGLE_PRICE, Controls, Problem, Solution
 from agents.baselines.acopf_program import Program, Result, Start
 from envs.case import grid as grid_lib
 from envs.powerflow import matrices
+from envs.step.options import StepOptions
 
 _NEAR = 0.7  # loading at which a branch is watched from the start
 _LEVELS = (0.4, 0.6, 0.8, 1.0)  # of the file's loads, to find such branches
@@ -47,12 +49,16 @@ class Model:
     def __init__(
         self,
         grid: grid_lib.Grid,
-        prices: Prices = Prices(),
-        controls: Controls | None = None,
+        prices: StepOptions = StepOptions(),
+        controls: Controls = Controls(),
     ):
-        """Takes the grid, the prices, and what may be moved as well as generators."""
-        self.grid, self.prices = grid, prices
-        self.controls = Controls() if controls is None else controls
+        """Takes the grid, options with the prices, and what may be moved as well as generators.
+
+        Limits of angles are kept where nothing is charged for them, too.
+        """
+        angle_price = prices.angle_price or ANGLE_PRICE
+        self.grid, self.prices = grid, dataclasses.replace(prices, angle_price=angle_price)
+        self.controls = controls
         self._y = matrices.branch_admittance(grid)
         self._limited = np.flatnonzero(np.isfinite(grid.branch.rate_mva))
         least, most = grid.branch.angle_min_rad, grid.branch.angle_max_rad
@@ -64,40 +70,29 @@ class Model:
     def solve(self, problem: Problem, warm: tuple | None = None) -> Solution:
         """Returns the optimum of `problem` that keeps every limit, or, if none does, breaks some.
 
-        Args:
-          problem: loads, limits and what is in service.
-          warm: `Solution.warm` of a near problem.
+        `warm` is `Solution.warm` of a near problem.
         """
         begun = time.perf_counter()
         optimum, iterations = self._first(problem, self._attempts(problem, warm))
-        seconds = time.perf_counter() - begun
-        if optimum is None:
-            return self._unsolved(problem, seconds, iterations)
-        return self._solution(optimum, seconds, iterations)
+        return self._solution(problem, optimum, time.perf_counter() - begun, iterations)
 
     def cheapest(self, problem: Problem, warm: tuple | None = None) -> Solution:
         """Returns the optimum of `problem`, limits broken where that is cheaper than to keep them.
 
         That can only be where a limit's multiplier is above the price of breaking it. `optimal`
-        says, as of `solve`, whether every limit could have been kept.
-
-        Args:
-          problem: loads, limits and what is in service.
-          warm: `Solution.warm` of a near problem.
+        says, as of `solve`, whether every limit could have been kept; `warm` is as there.
         """
         begun = time.perf_counter()
         kept, iterations = self._first(problem, self._attempts(problem, warm))
-        if kept is None:
-            return self._unsolved(problem, time.perf_counter() - begun, iterations)
-        if kept.name.endswith("elastic") or not self._breaking_pays(problem, kept):
-            return self._solution(kept, time.perf_counter() - begun, iterations)
+        if kept is None or kept.program.elastic or not self._breaking_pays(problem, kept):
+            return self._solution(problem, kept, time.perf_counter() - begun, iterations)
         start = self._carried(kept.result.start, kept.program, "warm elastic", problem)
         broken, more = self._first(problem, (("warm elastic", start), ("elastic", None)))
         seconds = time.perf_counter() - begun
-        solution = self._solution(kept, seconds, iterations + more)
+        solution = self._solution(problem, kept, seconds, iterations + more)
         if broken is None or broken.result.cost >= kept.result.cost:
             return solution
-        cheaper = self._solution(broken, seconds, iterations + more)
+        cheaper = self._solution(problem, broken, seconds, iterations + more)
         return cheaper._replace(optimal=True, warm=solution.warm)
 
     def _attempts(
@@ -133,16 +128,6 @@ class Model:
             return _Optimum(name, program, result, rho), iterations
         return None, iterations
 
-    def _unsolved(self, problem: Problem, seconds: float, iterations: int) -> Solution:
-        none = np.full(self.grid.n_gen, np.nan)
-        return Solution(
-            optimal=False, solved=False, cost_per_h=np.inf, operating_per_h=np.inf,
-            p_mw=none, q_mvar=none, vm_pu=problem.vm_low_pu, va_rad=np.zeros(self.grid.n_bus),
-            moved_mw=np.zeros(self.controls.load_bus.size),
-            spilled_mw=np.zeros(self.controls.plant_bus.size), rho=np.zeros(self.grid.n_branch),
-            seconds=seconds, iterations=iterations, warm=None,
-        )  # fmt: skip
-
     def _breaking_pays(self, problem: Problem, optimum: _Optimum) -> bool:
         """Returns whether a multiplier of a limit is above the price of breaking it."""
         grid, base, prices = self.grid, self.grid.base_mva, self.prices
@@ -156,12 +141,12 @@ class Model:
         down = p * (by_bound[2 * n : 2 * n + g] < 0) * (problem.p_low_mw > 0) / base
         most = lambda values: values.max(initial=0.0)
         return bool(
-            most(voltage * ~problem.pv) > prices.voltage
-            or most(q) > prices.reactive * base
-            or most(full) > prices.overload
-            or most(np.abs(by_row[2 * n + w :])) > prices.angle
-            or most(down) > prices.surplus
-            or most(np.abs(by_row[:n])) > prices.lost_load * base
+            most(voltage * ~problem.pv) > prices.voltage_price
+            or most(q) > prices.reactive_price * base
+            or most(full) > prices.overload_price
+            or most(np.abs(by_row[2 * n + w :])) > prices.angle_price
+            or most(down) > prices.surplus_price
+            or most(np.abs(by_row[:n])) > prices.lost_load_price * base
         )
 
     def _program(self, name: str) -> Program:
@@ -212,10 +197,20 @@ class Model:
         va_rad = result.start.values[: self.grid.n_bus]
         return acopf_equations.beyond_angle(self.grid.branch, va_rad, limits)
 
-    def _solution(self, optimum: _Optimum, seconds: float, iterations: int) -> Solution:
+    def _solution(
+        self, problem: Problem, optimum: _Optimum | None, seconds: float, iterations: int
+    ) -> Solution:
         n, g, base = self.grid.n_bus, self.grid.n_gen, self.grid.base_mva
+        c, r = self.controls.load_bus.size, self.controls.plant_bus.size
+        if optimum is None:
+            none = np.full(g, np.nan)
+            return Solution(
+                optimal=False, solved=False, cost_per_h=np.inf, operating_per_h=np.inf, p_mw=none,
+                q_mvar=none, vm_pu=problem.vm_low_pu, va_rad=np.zeros(n), moved_mw=np.zeros(c),
+                spilled_mw=np.zeros(r), rho=np.zeros(self.grid.n_branch), seconds=seconds,
+                iterations=iterations, warm=None,
+            )  # fmt: skip
         values, size = optimum.result.start.values, optimum.program.size
-        c = self.controls.load_bus.size
         va, vm, p, q, up, down, spilled = np.split(values[:size], np.cumsum([n, n, g, g, c, c]))
         # Only programs of the same rows can go on from each other.
         kept = not values[size:].sum() > _NOTHING
@@ -226,7 +221,7 @@ class Model:
             p = p - values[-g:]
         p_mw = base * p
         operating = (gen.cost_c2 * p_mw**2 + gen.cost_c1 * p_mw).sum() + gen.cost_c0.sum()
-        operating += self.prices.load * base * (up + down).sum()
+        operating += self.prices.load_control_price * base * (up + down).sum()
         return Solution(
             optimal=kept, solved=True, cost_per_h=optimum.result.cost,
             operating_per_h=float(operating), p_mw=p_mw, q_mvar=base * q, vm_pu=vm, va_rad=va,

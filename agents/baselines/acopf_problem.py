@@ -1,4 +1,4 @@
-"""One AC optimal power flow to solve, what it may move and at what prices, and its solution."""
+"""One AC optimal power flow to solve, what it may move, and its solution."""
 
 from __future__ import annotations
 
@@ -9,19 +9,9 @@ import numpy as np
 
 from envs.case import grid as grid_lib
 
-
-@dataclasses.dataclass(frozen=True)
-class Prices:
-    """Prices of moving things and of breaking limits; all per hour."""
-
-    load: float = 0.0  # $/MW moved
-    curtailment: float = 0.0  # $/MW
-    lost_load: float = 10_000.0  # $/MW, elastic
-    surplus: float = 500.0  # $/MW below the least that units can produce, elastic
-    overload: float = 500.0  # $/MVA, elastic
-    voltage: float = 20_000.0  # $/pu, elastic
-    reactive: float = 10.0  # $/MVAr, elastic
-    angle: float = 1e7  # $/rad, elastic: 10,000 $/MW where a branch carries 1,000 MW a radian
+# $/rad and h beyond a limit of angles, where the environment charges nothing for it: 10,000 $/MW
+# where a branch carries 1,000 MW a radian.
+ANGLE_PRICE = 1e7
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,10 @@ import casadi
 import numpy as np
 
 from agents.baselines import acopf_equations
-from agents.baselines.acopf_problem import Controls, Prices, Problem
+from agents.baselines.acopf_problem import Controls, Problem
 from envs.case import grid as grid_lib
 from envs.powerflow import matrices
+from envs.step.options import StepOptions
 
 _TOLERANCE = 1e-6
 _LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
@@ -69,7 +70,7 @@ class Program(NamedTuple):
 
 def build(
     grid: grid_lib.Grid,
-    prices: Prices,
+    prices: StepOptions,
     controls: Controls,
     watched: tuple[np.ndarray, np.ndarray],
     *,
@@ -110,8 +111,8 @@ def build(
     p_mw = base * p
     cost = casadi.dot(casadi.DM(grid.gen.cost_c2), p_mw**2)
     cost += casadi.dot(casadi.DM(grid.gen.cost_c1), p_mw) + float(grid.gen.cost_c0.sum())
-    cost += base * prices.load * casadi.sum1(up + down)
-    cost += base * prices.curtailment * casadi.sum1(spilled)
+    cost += base * prices.load_control_price * casadi.sum1(up + down)
+    cost += base * prices.curtailment_price * casadi.sum1(spilled)
     room, voltages = 0.0, casadi.SX(0, 1)
     ends = grid.branch.from_bus[watched_angle], grid.branch.to_bus[watched_angle]
     angles = va[ends[0].tolist()] - va[ends[1].tolist()]
@@ -128,12 +129,12 @@ def build(
         room = over
         voltages = vm - beyond_v[:n] + beyond_v[n:]
         angles += _SLACK_RAD * (beyond_angle[a:] - beyond_angle[:a])
-        cost += base * prices.lost_load * casadi.dot(shed, casadi.fabs(load_p))
-        cost += base * prices.overload * casadi.sum1(over)
-        cost += base * prices.reactive * casadi.sum1(beyond_q)
-        cost += base * prices.surplus * casadi.sum1(idle)
-        cost += prices.voltage * casadi.sum1(beyond_v)
-        cost += prices.angle * _SLACK_RAD * casadi.sum1(beyond_angle)
+        cost += base * prices.lost_load_price * casadi.dot(shed, casadi.fabs(load_p))
+        cost += base * prices.overload_price * casadi.sum1(over)
+        cost += base * prices.reactive_price * casadi.sum1(beyond_q)
+        cost += base * prices.surplus_price * casadi.sum1(idle)
+        cost += prices.voltage_price * casadi.sum1(beyond_v)
+        cost += prices.angle_price * _SLACK_RAD * casadi.sum1(beyond_angle)
     rows = casadi.vertcat(
         energised * p_balance + (1 - energised) * va,
         energised * q_balance + (1 - energised) * (vm - 1),

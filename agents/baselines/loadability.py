@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
+import functools
 
 import casadi
 import numpy as np
@@ -11,10 +11,6 @@ from agents.baselines import acopf_equations
 from envs.case import grid as grid_lib
 
 _MOST = 20.0  # times the loads; more is no load at all
-# Of each grid, without limits of angles and with them.
-_programs: weakref.WeakKeyDictionary[grid_lib.Grid, dict[bool, casadi.Function]] = (
-    weakref.WeakKeyDictionary()
-)
 
 
 def factor(
@@ -72,14 +68,8 @@ def factor(
     return float(values[-1])
 
 
+@functools.lru_cache(8)
 def _program(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
-    programs = _programs.setdefault(grid, {})
-    if angles not in programs:
-        programs[angles] = _build(grid, angles)
-    return programs[angles]
-
-
-def _build(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
     equations, n, g = acopf_equations.power_equations(grid), grid.n_bus, grid.n_gen
     symbol = casadi.SX.sym
     p, q, grown = symbol("p", g), symbol("q", g), symbol("grown")

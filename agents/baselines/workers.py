@@ -53,19 +53,17 @@ class Workers(Generic[Problem, Answer]):
             if self._here is None:
                 self._here = self._setup(*self._arguments)
             return [self._here(problem) for problem in problems]
-        try:
-            return self._spread(problems)
-        except process.BrokenProcessPool:
-            self.close()
-        try:
-            return self._spread(problems)
-        except process.BrokenProcessPool as error:
-            self.close()
-            raise Died(
-                f"a process of {self._setup.__module__} died twice over the same "
-                f"{len(problems)} problems, for want of memory or by a fault of a native library; "
-                "on fewer cores (taskset --cpu-list 0) it takes less memory"
-            ) from error
+        for _ in range(2):
+            try:
+                return self._spread(problems)
+            except process.BrokenProcessPool as error:
+                self.close()
+                broken = error
+        raise Died(
+            f"a process of {self._setup.__module__} died twice over the same {len(problems)} "
+            "problems, for want of memory or by a fault of a native library; on fewer cores "
+            "(taskset --cpu-list 0) it takes less memory"
+        ) from broken
 
     def _spread(self, problems: Sequence[Problem]) -> list[Answer]:
         if self._pool is None:

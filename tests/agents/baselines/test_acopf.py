@@ -12,6 +12,7 @@ from envs import grid_env
 from envs.case import case_file, matpower, pglib
 from envs.options import EnvOptions
 from envs.powerflow import base_point
+from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
 from evaluation import episodes, metrics
 
@@ -75,7 +76,7 @@ def test_an_open_branch_limits_no_angle(case14):
 
 def test_breaking_an_angle_limit_is_bought_where_it_is_cheaper_than_to_keep_it(sad14):
     for price in (100.0, 1e7):
-        model = acopf_model.Model(sad14, acopf_problem.Prices(angle=price))
+        model = acopf_model.Model(sad14, StepOptions(angle_price=price))
         kept, least = (
             model.solve(acopf_problem.nominal(model.grid)),
             model.cheapest(acopf_problem.nominal(model.grid)),
@@ -194,7 +195,7 @@ def test_breaking_a_limit_is_bought_where_it_is_cheaper_than_to_keep_it(case118)
     rated = case118.branch.rate_mva
     loads = nominal._replace(load_p_mw=1.2 * nominal.load_p_mw)
     for price in (1.0, 1e4):
-        model = acopf_model.Model(case118, acopf_problem.Prices(overload=price))
+        model = acopf_model.Model(case118, StepOptions(overload_price=price))
         kept, least = model.solve(loads), model.cheapest(loads)
         elastic, _ = model._first(loads, (("elastic", None),))
         assert kept.optimal and least.optimal
@@ -239,7 +240,7 @@ def test_units_that_cannot_go_low_enough_are_forced_for_a_price(case14):
     surplus = least.sum() - 0.3 * nominal.load_p_mw.sum()
     assert solution.solved and not solution.optimal
     assert solution.p_mw.sum() == pytest.approx(0.3 * nominal.load_p_mw.sum(), rel=0.05)
-    assert solution.cost_per_h > 0.95 * model.prices.surplus * surplus
+    assert solution.cost_per_h > 0.95 * model.prices.surplus_price * surplus
 
 
 def test_cheap_load_control_is_used_and_dear_is_not(case14):
@@ -247,7 +248,7 @@ def test_cheap_load_control_is_used_and_dear_is_not(case14):
     moved = {}
     for price in (0.5, 500.0):
         model = acopf_model.Model(
-            grid, acopf_problem.Prices(load=price), acopf_problem.Controls(load_bus=grid.loads)
+            grid, StepOptions(load_control_price=price), acopf_problem.Controls(load_bus=grid.loads)
         )
         point = acopf_problem.nominal(model.grid)._replace(
             movable_p_mw=grid.bus.load_p_mw[grid.loads],
@@ -307,7 +308,7 @@ def test_the_bound_is_the_sum_of_single_optima(full, days):
     bound = acopf.bound(full, days, count=1)
     # Without its controls of loads and plants, a row is PGLib's problem with other loads.
     model = acopf_model.Model(
-        full.grid, acopf_problem.Prices(load=full.options.load_control_price, curtailment=20.0),
+        full.grid, full.options,
         acopf_problem.Controls(full.grid.loads[full.site.controllable], full.fleet.renewables.bus),
     )  # fmt: skip
     total = 0.0
