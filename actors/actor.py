@@ -12,8 +12,7 @@ import jax.numpy as jnp
 
 from actors import unroll as unroll_lib
 from agents import bundle as bundle_lib
-from replay import monitor as monitor_lib
-from replay import queue, schema
+from replay import monitor as monitor_lib, queue, schema
 
 
 def run(

@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import comparison, ours_contingency, reference, timing
-from benchmarks import problem as problem_lib
+from benchmarks import comparison, ours_contingency, problem as problem_lib, reference, timing
 from benchmarks.comparison import Settings
 from envs.case import case_file
 

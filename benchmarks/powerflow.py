@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import comparison, ours_powerflow, timing
-from benchmarks import problem as problem_lib
+from benchmarks import comparison, ours_powerflow, problem as problem_lib, timing
 from benchmarks.comparison import Settings
 from envs.case import case_file
 

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import bundle as bundle_lib
-from agents import networks as networks_lib
-from learner import checkpoint as checkpoint_lib
-from learner import clock as clock_lib
-from learner import ingest as ingest_lib
-from learner import options as options_lib
-from learner import ppo
-from learner import variables as variables_lib
-from replay import monitor as monitor_lib
-from replay import queue, schema
+from agents import bundle as bundle_lib, networks as networks_lib
+from learner import (
+    checkpoint as checkpoint_lib,
+    clock as clock_lib,
+    ingest as ingest_lib,
+    options as options_lib,
+    ppo,
+    variables as variables_lib,
+)
+from replay import monitor as monitor_lib, queue, schema
 
 Log = Callable[[int, Mapping[str, float]], None]
 

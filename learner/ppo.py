@@ -16,12 +16,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from agents import bundle as bundle_lib
-from agents import distributions, normaliser
-from agents import networks as networks_lib
-from learner import advantages as advantages_lib
-from learner import options as options_lib
-from learner import popart
+from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
+from learner import advantages as advantages_lib, options as options_lib, popart
 from replay import schema
 
 AXIS = "learners"

@@ -13,11 +13,8 @@ import numpy as np
 from agents import controllers
 from agents.baselines import acopf_model, acopf_problem, workers
 from envs import grid_env
-from envs.case import connectivity
-from envs.case import grid as grid_lib
-from envs.step import actions as actions_lib
-from envs.step import layout as layout_lib
-from envs.step import switching
+from envs.case import connectivity, grid as grid_lib
+from envs.step import actions as actions_lib, layout as layout_lib, switching
 from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
 

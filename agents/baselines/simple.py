@@ -11,8 +11,7 @@ from agents import controllers
 from envs import grid_env
 from envs.powerflow import matrices
 from envs.schedule import schedule
-from envs.step import actions as actions_lib
-from envs.step import switching
+from envs.step import actions as actions_lib, switching
 from envs.time_series import series as series_lib
 
 _DEENERGISED_MW = 1e6  # before any number of MW

@@ -9,8 +9,7 @@ import pytest
 
 from agents import distributions, networks as networks_lib, normaliser, team as team_lib
 from agents.options import TeamOptions
-from learner import options as options_lib
-from learner import popart, ppo
+from learner import options as options_lib, popart, ppo
 from replay import schema
 
 OBSERVED, MOVED = 3, 2
