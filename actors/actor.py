@@ -1,7 +1,5 @@
 """The actor's loop: newest bundle, one unroll, onto the queue."""
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import time

@@ -1,7 +1,5 @@
 """The evaluator's loop: newest bundle, validation days, score; keeps the best."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 

@@ -1,7 +1,5 @@
 """One actor's work on the device: T steps of B grids in one compiled call."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 

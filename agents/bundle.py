@@ -1,7 +1,5 @@
 """What a learner publishes and everyone else acts on."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import chex

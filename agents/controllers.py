@@ -1,7 +1,5 @@
 """Controllers: anything that decides for grids, learned or not, behind one interface."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import Generic, TypeVar

@@ -5,8 +5,6 @@ that learns, so its Jacobian cancels in every probability ratio and in the KL di
 log-probabilities here are those of the normal.
 """
 
-from __future__ import annotations
-
 import math
 
 import chex

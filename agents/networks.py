@@ -1,7 +1,5 @@
 """Networks of a team: for each agent a policy and a value function on what it observes."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import chex

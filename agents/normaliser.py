@@ -1,7 +1,5 @@
 """Running statistics of observations and what is done with them."""
 
-from __future__ import annotations
-
 import chex
 import flax.struct
 import jax.numpy as jnp

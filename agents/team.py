@@ -1,7 +1,5 @@
 """Teams: the agents that share a grid, who sees which observations and moves which actions."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

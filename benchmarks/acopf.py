@@ -1,7 +1,5 @@
 """Solves the cases of PGLib-OPF by our AC optimal power flow, beside the published objectives."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import math
 import multiprocessing

@@ -1,7 +1,5 @@
 """What benchmarks have in common: what is measured, and our rates over the peers'."""
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping

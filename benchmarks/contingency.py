@@ -6,8 +6,6 @@ outages, by DC and by AC power flow. Outages that cut something off are not coun
 the environment, Newton's method does not try again where the fast decoupled one gives up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Measures whole environment steps: ours, and Grid2Op's on a grid of as many buses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from benchmarks import comparison, ours_env, peer_process, timing

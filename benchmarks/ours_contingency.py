@@ -1,7 +1,5 @@
 """Our contingency analysis as the benchmark sees it: screening, and AC power flows of the worst."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Our environment as the benchmark sees it: batches of grids stepped in one compiled call."""
 
-from __future__ import annotations
-
 import chex
 import flax.struct
 import jax

@@ -1,7 +1,5 @@
 """Our power flow as the benchmark sees it: the one file to change when a solver is added."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

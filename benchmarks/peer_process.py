@@ -1,7 +1,5 @@
 """Runs a program of `benchmarks/peers` under the interpreter of the peers' environment."""
 
-from __future__ import annotations
-
 import json
 import os
 import pathlib

@@ -1,7 +1,5 @@
 """Draws what `python -m launch.bench` measured: the cost of a power flow and of a step."""
 
-from __future__ import annotations
-
 import pathlib
 
 from envs.inputs import json_file

@@ -1,7 +1,5 @@
 """Measures power flows: ours and the peers', on the same grid and the same injections."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -4,8 +4,6 @@ It shares no code with the solvers in `envs.powerflow`, and nothing here is time
 columns are those of MATPOWER (manual, section 3.1 and appendix B; MATPOWER Technical Note 2).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dividing a batch among devices: on a CPU one for each core that we are kept on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

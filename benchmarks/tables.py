@@ -1,7 +1,5 @@
 """The tables that a person reads, made from the JSON that a program reads."""
 
-from __future__ import annotations
-
 import rich.box
 import rich.console
 import rich.table

@@ -1,7 +1,5 @@
 """Repeated timing of one call, and of what this machine's cores can do at best."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

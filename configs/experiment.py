@@ -1,7 +1,5 @@
 """An experiment: the options of every package in one place."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Finds experiments by name, and writes and reads them as JSON."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import importlib

@@ -1,7 +1,5 @@
 """Advantage estimation."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -4,8 +4,6 @@ A checkpoint carries a digest of each of its parts, taken before they are writte
 they are read: a byte that a disk changes would otherwise give other parameters without a word.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import itertools

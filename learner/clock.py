@@ -1,7 +1,5 @@
 """How long a run has learned, and how fast it does."""
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import time

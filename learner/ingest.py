@@ -1,7 +1,5 @@
 """From the queue to the devices: what is dropped, what is joined, what is counted."""
 
-from __future__ import annotations
-
 import collections
 import queue
 import threading

@@ -1,7 +1,5 @@
 """The learner's loop: take a batch, update, publish, log, now and then save."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from typing import Any

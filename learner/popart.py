@@ -1,7 +1,5 @@
 """Value normalisation that preserves outputs (PopArt, van Hasselt et al. 2016)."""
 
-from __future__ import annotations
-
 import chex
 
 from agents import networks as networks_lib, normaliser, team as team_lib

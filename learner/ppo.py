@@ -5,8 +5,6 @@ The update runs under any mapping that names its axis `AXIS`; gradients, statist
 are averaged over it, so that all devices stay equal.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 

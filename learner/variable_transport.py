@@ -4,8 +4,6 @@ Nothing that a peer sends is ever made into an object: a request is a header of 
 reply is the serialised bundle, empty where there is none. Every call carries the run's token.
 """
 
-from __future__ import annotations
-
 import hmac
 import ipaddress
 import struct

@@ -1,7 +1,5 @@
 """The variable server: the newest bundle, for whoever asks."""
 
-from __future__ import annotations
-
 import threading
 
 import flax.serialization

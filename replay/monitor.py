@@ -1,7 +1,5 @@
 """Who watches a loop: is told how it goes on, and says when it is to end."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Protocol
 

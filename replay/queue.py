@@ -1,7 +1,5 @@
 """What an actor and a learner see of the queue between them, whatever carries it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """The queue between actors and learner: one Reverb table, one item per unroll."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import jax

@@ -1,7 +1,5 @@
 """What an actor sends and a learner receives."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import chex

@@ -1,7 +1,5 @@
 """AC optimal power flow as a controller, step by step, and as a bound on what a day must cost."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple

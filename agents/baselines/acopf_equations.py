@@ -1,7 +1,5 @@
 """The AC power balance of a grid as CasADi expressions (MATPOWER manual, section 3)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import casadi

@@ -12,8 +12,6 @@ the first program, and a solution that passes one of them is solved again with a
 keeps every limit, prices on what is beyond take their place (`elastic`).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """One AC optimal power flow to solve, what it may move, and its solution."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import NamedTuple
 

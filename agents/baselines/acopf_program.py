@@ -8,8 +8,6 @@ limits, and power below Pmin `[n_gen]`. Rows are the balance of active and of re
 elastic, the voltages `[n_bus]`.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import casadi

@@ -1,7 +1,5 @@
 """Controllers that solve a DC optimal power flow for each decision, in processes of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -3,8 +3,6 @@
 Needs no jax, so that workers start quickly.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import NamedTuple
 

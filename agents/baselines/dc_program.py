@@ -11,8 +11,6 @@ chords of a few pieces. Of the flow limits only those are in the program that a 
 them passed, which few rounds find.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

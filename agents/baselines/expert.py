@@ -1,7 +1,5 @@
 """The sensitivity expert: follows the plan until a branch nears its limit, and then relieves it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -1,7 +1,5 @@
 """Linear programs by HiGHS, through CasADi, which keeps what it has set up for a structure."""
 
-from __future__ import annotations
-
 import functools
 
 import casadi

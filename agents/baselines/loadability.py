@@ -1,7 +1,5 @@
 """How far the loads of a grid can grow before no dispatch keeps every limit."""
 
-from __future__ import annotations
-
 import functools
 
 import casadi

@@ -1,7 +1,5 @@
 """The situations of a batch for optimisers on the host, and actions of their set-points."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

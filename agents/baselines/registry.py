@@ -1,7 +1,5 @@
 """The controllers to beat, by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from agents import controllers

@@ -3,8 +3,6 @@
 Pure functions of one grid's voltages and switches, to be vmapped.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -1,7 +1,5 @@
 """The simplest controllers: random actions, closing what is open, following the forecast load."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -3,8 +3,6 @@
 Optimisers are not compiled: they solve one grid at a time on a CPU core, a batch over all cores.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import multiprocessing.connection
 import os

@@ -9,8 +9,6 @@ overflow protection and cooldowns, and none of the redispatch, curtailment, stor
 or Python observation. The environment is one that ships in Grid2Op's wheel (`test=True`).
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 

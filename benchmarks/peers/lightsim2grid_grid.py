@@ -1,7 +1,5 @@
 """A problem file's grid in lightsim2grid, and the algorithms that it has for it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 MAX_ITERATIONS = 50

@@ -10,8 +10,6 @@ that solves every problem is then timed at every batch. ANSWER.npz gets its `vm_
 `[n_problem, n_bus]` for the largest batch.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 

@@ -8,8 +8,6 @@ the last. Its own Newton's method (with numba) and the one that it can borrow fr
 tried, and the faster is reported. ANSWER.npz gets `vm_pu` and `va_rad` `[count, n_bus]`.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import time

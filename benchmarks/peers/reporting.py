@@ -1,7 +1,5 @@
 """What the programs of every peer share: how they are run, and how they sum up repeats."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json
