@@ -6,7 +6,7 @@ from typing import Annotated
 from envs.inputs import bounds
 from envs.inputs.bounds import Range
 
-_WIDTH = Range(1, 65_536)
+_WIDTH, _LAYERS = Range(1, 65_536), (128, 128)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +21,9 @@ class TeamOptions(bounds.Options, prefix="team."):
     ] = 100.0
     policy_layers: Annotated[
         tuple[int, ...], "hidden layers of the policy, e.g. 128,128", _WIDTH
-    ] = (128, 128)
+    ] = _LAYERS
     value_layers: Annotated[tuple[int, ...], "hidden layers of the value function", _WIDTH] = (
-        128,
-        128,
+        _LAYERS
     )
     initial_std: Annotated[
         float, "initial standard deviation of actions before the squash", Range(0.02, 2.5)

@@ -19,10 +19,7 @@ def devices(batch: int) -> int:
 def over_devices(batched: Callable[..., Tree], count: int, **options) -> Callable[..., Tree]:
     """Returns `batched`, compiled, with every leaf's first axis divided among `count` devices.
 
-    Args:
-      batched: works on any part of a batch by itself.
-      count: from `devices`.
-      **options: of `jax.jit`.
+    `batched` works on any part of a batch by itself; `options` are those of `jax.jit`.
     """
     if count == 1:
         return jax.jit(batched, **options)

@@ -22,8 +22,6 @@ every number, goes to standard output, or to the file of --json. Leave the machi
 docs/benchmarks.md says what each number means.
 """
 
-from __future__ import annotations
-
 import datetime
 import importlib
 import json

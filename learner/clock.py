@@ -40,11 +40,7 @@ class Clock:
         self._waited += time.monotonic() - before
 
     def updated(self, steps: int) -> dict[str, float]:
-        """Counts an update that has been done, and returns figures for the log.
-
-        Args:
-          steps: learned from so far.
-        """
+        """Counts an update, `steps` learned from so far, and returns figures for the log."""
         now = time.monotonic()
         before, steps_before, waited_before = self._recent[0]
         if self._began is None:

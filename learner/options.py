@@ -39,22 +39,18 @@ class LearnerOptions(bounds.Options, prefix="learner."):
 
 
 def check_batch(options: LearnerOptions, length: int, batch: int) -> None:
-    """Checks that a training batch can be split over devices and minibatches.
-
-    Args:
-      options: the learner's options.
-      length: steps in an unroll.
-      batch: grids in an unroll.
+    """Checks that unrolls of `length` steps and `batch` grids split over devices and minibatches.
 
     Raises:
-      ValueError: it cannot; the message says what would.
+      ValueError: they do not; the message says what would.
     """
     grids = options.unrolls_per_update * batch
     if grids % options.devices:
+        multiple = -(-batch // options.devices) * options.devices
         raise ValueError(
             f"actor.batch={batch} with learner.unrolls_per_update={options.unrolls_per_update} "
             f"gives {grids} grids in a training batch, which learner.devices={options.devices} "
-            f"does not divide; try actor.batch={_next_multiple(batch, options.devices)}"
+            f"does not divide; try actor.batch={multiple}"
         )
     share = length * grids // options.devices
     if share % options.minibatches:
@@ -64,7 +60,3 @@ def check_batch(options: LearnerOptions, length: int, batch: int) -> None:
             f"actor.batch={batch}, learner.unrolls_per_update={options.unrolls_per_update}); "
             "try a power of two for each"
         )
-
-
-def _next_multiple(value: int, divisor: int) -> int:
-    return -(-value // divisor) * divisor

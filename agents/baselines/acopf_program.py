@@ -77,13 +77,8 @@ def build(
 ) -> Program:
     """Returns the program of a grid.
 
-    Args:
-      grid: the grid.
-      prices: of moving things and of breaking limits.
-      controls: what may be moved as well as generators.
-      watched: branches with limits of power, and branches with limits of angles.
-      warm: whether it starts from where another ended.
-      elastic: whether limits may be broken, at their price.
+    `watched` are branches with limits of power, and branches with limits of angles. A `warm` one
+    starts from where another ended, and in an `elastic` one limits may be broken at their price.
     """
     base, n, g = grid.base_mva, grid.n_bus, grid.n_gen
     (watched, watched_angle), symbol = watched, casadi.SX.sym

@@ -113,13 +113,10 @@ class Program:
         value: float = 0.0,
         watched: Watched = (),
     ) -> Plan:
-        """Returns the optimum.
+        """Returns the optimum of as many periods as the program has.
 
-        Args:
-          periods: as many as the program has.
-          energy_mwh: `[n_storage]` stored now.
-          value: of energy that is left at the end, $/MWh.
-          watched: limits to begin with.
+        `energy_mwh` `[n_storage]` is stored now; energy left at the end has a `value`, $/MWh;
+        `watched` are limits to begin with.
         """
         bounds = [np.stack(x) for x in zip(*map(self._bounds, periods))]
         cost = np.stack([h * self._costs(p) for h, p in zip(self._hours, periods)])
@@ -249,11 +246,8 @@ class Program:
     def _optimum(self, cost, bounds, sides, limits: list[_Limit]) -> np.ndarray:
         """Returns the columns `[period, width]` at the optimum.
 
-        Args:
-          cost: `[period, width]`.
-          bounds: least and most, shaped alike.
-          sides: least and most of the constant rows.
-          limits: what flows are to keep.
+        `cost` and `bounds`, least and most, are shaped alike; `sides` are least and most of the
+        constant rows, and `limits` what flows are to keep.
         """
         size, count = cost.size, len(limits)
         place, column, value = ([x] for x in self._entries)

@@ -17,13 +17,8 @@ def factor(
     """Returns the largest factor on the loads for which AC optimal power flow is feasible.
 
     All branches are in service; generators move within their limits, voltages within the buses',
-    flows within rate A, angle differences within ANGMIN and ANGMAX.
-
-    Args:
-      grid: the grid.
-      load_p_mw: `[n_load]`, of the buses `grid.loads`; grows at constant power factor.
-      load_q_mvar: `[n_load]`.
-      injection_mw: `[n_bus]` of wind and sun, as it is.
+    flows within rate A, angle differences within ANGMIN and ANGMAX. Loads `[n_load]`, of the buses
+    `grid.loads`, grow at constant power factor; wind and sun inject `injection_mw` `[n_bus]`.
 
     Raises:
       RuntimeError: there is no such factor.
@@ -39,12 +34,10 @@ def factor(
         np.zeros(g), [1.0],
     ])  # fmt: skip
     branch, limited = grid.branch, int(np.isfinite(grid.branch.rate_mva).sum())
+    angle_limits = branch.angle_min_rad, branch.angle_max_rad
     for angles in (False, True):  # Limits of angles seldom bind.
         program = _program(grid, angles)
-        least, most = (
-            limit if angles else np.zeros(0)
-            for limit in (branch.angle_min_rad, branch.angle_max_rad)
-        )  # fmt: skip
+        least, most = angle_limits if angles else (np.zeros(0), np.zeros(0))
         answer = program(
             x0=start, lbx=np.concatenate(lower), ubx=np.concatenate(upper),
             lbg=np.concatenate([np.zeros(2 * n), np.full(2 * limited, -np.inf), least]),
@@ -57,11 +50,8 @@ def factor(
                 f"{program.stats()['return_status']})"
             )
         values = np.asarray(answer["x"]).ravel()
-        limits = branch.angle_min_rad, branch.angle_max_rad
-        if (
-            acopf_equations.beyond_angle(branch, values[:n], limits).max()
-            <= acopf_equations.PASSED_RAD
-        ):
+        beyond = acopf_equations.beyond_angle(branch, values[:n], angle_limits)
+        if beyond.max() <= acopf_equations.PASSED_RAD:
             break
     return float(values[-1])
 

@@ -43,12 +43,9 @@ class Meter:
         self._rate = jnp.asarray(grid.branch.rate_mva, jnp.float32)
 
     def __call__(self, vm_pu: chex.Array, va_rad: chex.Array, closed: chex.Array) -> Flows:
-        """Returns the flows (MATPOWER manual, section 3.2).
+        """Returns the flows at voltages `[n_bus]`, of the branches `closed` (bool `[n_branch]`).
 
-        Args:
-          vm_pu: `[n_bus]`.
-          va_rad: `[n_bus]`.
-          closed: bool `[n_branch]`.
+        MATPOWER manual, section 3.2.
         """
         voltage = vm_pu * jnp.exp(1j * va_rad)
         ends = (voltage[end] for end in self._ends)
@@ -79,14 +76,9 @@ class Factors(NamedTuple):
 
 
 def factors(grid: grid_lib.Grid, closed: chex.Array, energised: chex.Array) -> Factors:
-    """Returns the distribution factors with what is open now.
+    """Returns the factors with branches `closed` `[n_branch]`, buses `energised` `[n_bus]`, bool.
 
     B = Aᵀ diag(1 / (x · tap)) A is factorised anew, dense, 2/3 n³ operations.
-
-    Args:
-      grid: the grid.
-      closed: bool `[n_branch]`.
-      energised: bool `[n_bus]`, on the energised island.
     """
     branch, n = grid.branch, grid.n_bus
     f, t = branch.from_bus, branch.to_bus
@@ -107,14 +99,8 @@ def relief(
 
     What raises the flow most goes down and what raises it least goes up, MW for MW, each as far
     as it can: the optimum of min Σ|δ| with Σ δ = 0, Σ factor δ = −need and −down ≤ δ ≤ up. It
-    ends, short of `need`, where a pair would change the flow by less than `least` per MW.
-
-    Args:
-      factor: flow per MW injected by each device `[n]`.
-      up: MW by which each can rise `[n]`.
-      down: MW by which each can fall `[n]`.
-      need: MW by which to lower the flow.
-      least: MW of flow per MW moved.
+    ends, short of `need`, where a pair would change the flow by less than `least` per MW. `factor`
+    is flow per MW injected by each device; `up` and `down` are MW that each can move, `[n]` all.
     """
     rising, falling = jnp.argsort(factor), jnp.argsort(-factor)
 

@@ -28,10 +28,8 @@ class Workers(Generic[Problem, Answer]):
     ):
         """Starts nothing yet.
 
-        Args:
-          setup: a function of a module (it is pickled by name) that returns `solve(problem)`.
-          *arguments: what it takes, picklable.
-          count: processes; 0 for one a core, 1 for this one alone.
+        `setup`, a function of a module (it is pickled by name), takes picklable `arguments` and
+        returns `solve(problem)`. `count` are processes: 0 for one a core, 1 for this one alone.
         """
         self._setup, self._arguments = setup, arguments
         self.count = count or len(os.sched_getaffinity(0))
