@@ -165,7 +165,7 @@ class Checkpoints:
         Raises:
           CheckpointError: it cannot be read, or is no such record.
         """
-        return self._restore(version, run=ocp.args.JsonRestore())["run"]
+        return self._restore(version)["run"]
 
     def newest_run(self) -> dict[str, Any]:
         """Returns what was written of the run in the newest checkpoint whose record is sound.
@@ -239,7 +239,7 @@ class Checkpoints:
         items = {"policy": ocp.args.StandardRestore(like)}
         if learner is not None:
             items["learner"] = ocp.args.StandardRestore(_to_host(learner))
-        restored = self._restore(version, run=ocp.args.JsonRestore(), **items)
+        restored = self._restore(version, **items)
         return Checkpoint(version, restored["policy"], restored["run"], restored.get("learner"))
 
     def _set_aside(self, version: int) -> pathlib.Path:
@@ -300,7 +300,8 @@ class Checkpoints:
         )
 
     def _restore(self, version: int, **items) -> dict[str, Any]:
-        """Returns items of a checkpoint, once they are known to be what was written."""
+        """Returns the run's record and `items`, once they are known to be what was written."""
+        items["run"] = ocp.args.JsonRestore()
         if (self.folder / str(version) / _CHECKSUMS).is_dir():
             items[_CHECKSUMS] = ocp.args.JsonRestore()
         try:
@@ -317,11 +318,10 @@ class Checkpoints:
                         "checksum differs): files there are damaged; use a copy, or another "
                         "checkpoint of the run"
                     )
-        if "run" in restored:
-            try:
-                bounds.accept("", restored["run"], _RECORDS[self._kind])
-            except ValueError as error:
-                raise self._unreadable(version, error) from error
+        try:
+            bounds.accept("", restored["run"], _RECORDS[self._kind])
+        except ValueError as error:
+            raise self._unreadable(version, error) from error
         return restored
 
 

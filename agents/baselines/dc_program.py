@@ -45,13 +45,11 @@ class Period(NamedTuple):
 class Plan(NamedTuple):
     """An optimum, MW."""
 
-    cost: float  # $, the value of energy left not counted
     unit_mw: np.ndarray  # `[period, n_gen]`
     spilled_mw: np.ndarray  # `[period, n_plant]`
     moved_mw: np.ndarray  # `[period, n_load]` up positive
     storage_mw: np.ndarray  # `[period, n_storage]` positive when discharging
     energy_mwh: np.ndarray  # `[period, n_storage]` at its end
-    short_mw: np.ndarray  # `[period]` load that nothing can serve, a surplus negative
     flow_mw: np.ndarray  # `[period, n_branch]`
     injection_mw: np.ndarray  # `[period, n_bus]`, losses drawn at the loads
     watched: Watched  # that are near their limits
@@ -143,23 +141,12 @@ class Program:
 
     def _plan(self, x, injection, flow, limit) -> Plan:
         part = {name: x[:, block] for name, block in self._at.items()}
-        gen, prices = self._grid.gen, self._prices
         unit = np.zeros((len(x), self._grid.n_gen))
         np.add.at(unit, (slice(None), self._unit), part["piece"])
-        per_hour = (
-            (gen.cost_c2 * unit**2 + gen.cost_c1 * unit + gen.cost_c0 * gen.is_unit).sum(1)
-            + prices.curtailment_price * part["spilled"].sum(1)
-            + prices.load_control_price * (part["up"] + part["down"]).sum(1)
-            + prices.storage_price * (part["out"] + part["into"]).sum(1)
-            + prices.lost_load_price * part["short"].sum(1)
-            + prices.surplus_price * part["surplus"].sum(1)
-            + prices.overload_price * np.maximum(np.abs(flow) - limit, 0.0).sum(1)
-        )
         near = np.abs(flow) > _NEAR * limit
         return Plan(
-            float(np.dot(self._hours, per_hour)), unit, part["spilled"],
-            part["up"] - part["down"], part["out"] - part["into"], part["energy"],
-            (part["short"] - part["surplus"])[:, 0], flow, injection, tuple(_pairs(near)),
+            unit, part["spilled"], part["up"] - part["down"], part["out"] - part["into"],
+            part["energy"], flow, injection, tuple(_pairs(near)),
         )  # fmt: skip
 
     def _constant_rows(self):
