@@ -38,11 +38,7 @@ class Unroller:
     """Pure functions that step a batch of grids under a team's policy."""
 
     def __init__(
-        self,
-        env: grid_env.GridEnv,
-        networks: networks_lib.TeamNetworks,
-        length: int,
-        batch: int,
+        self, env: grid_env.GridEnv, networks: networks_lib.TeamNetworks, length: int, batch: int
     ):
         if length > env.horizon:
             raise ValueError(
