@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,12 +21,6 @@ class Settings:
     length: int  # of env: steps in one compiled call
     tolerance_pu: float  # of powerflow and contingency
     time_limit_s: float  # of acopf: of a case
-
-
-def require_known(flag: str, kind: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raises a ValueError that names the first of `given` that is not one of `known`."""
-    if unknown := sorted({*given} - {*known}):
-        raise ValueError(f"{flag}={unknown[0]}: no such {kind}; there are {', '.join(known)}")
 
 
 def ratios(ours: float | None, peers: Mapping[str, float | None]) -> dict[str, float | None]:

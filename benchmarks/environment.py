@@ -5,6 +5,7 @@ from collections.abc import Callable
 from benchmarks import comparison, ours_env, peer_process, timing
 from benchmarks.comparison import Settings
 from envs import grid_env
+from envs.inputs import choices
 from envs.options import EnvOptions
 
 CASES = ("case14", "case118")
@@ -18,7 +19,8 @@ _PEER_TIMEOUT_S = 300.0
 
 def check(settings: Settings) -> None:
     """Raises a ValueError or FileNotFoundError that names the flag or case that cannot be."""
-    comparison.require_known("--policies", "policy", settings.policies, ours_env.POLICIES)
+    for policy in settings.policies:
+        choices.require("--policies", policy, ours_env.POLICIES)
     for case in settings.cases:
         grid_env.check(EnvOptions(case=case))
 

@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks import comparison, ours_powerflow, problem as problem_lib, timing
 from benchmarks.comparison import Settings
 from envs.case import case_file
+from envs.inputs import choices
 
 CASES = ("case14", "case118", "case300", "case1354")
 BATCHES = (1, 16, 64, 256, 1024, 4096)
@@ -17,7 +18,8 @@ _PATIENCE = 10.0  # a batch expected to take this many times `seconds` is not be
 
 def check(settings: Settings) -> None:
     """Raises a ValueError or FileNotFoundError that names the flag or case that cannot be."""
-    comparison.require_known("--methods", "method", settings.methods, ours_powerflow.METHODS)
+    for method in settings.methods:
+        choices.require("--methods", method, ours_powerflow.METHODS)
     for case in settings.cases:
         case_file.load(case)
 
