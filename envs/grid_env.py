@@ -8,8 +8,6 @@ jitted, vmapped and scanned.
     state = env.step(state, jnp.zeros(env.layout.action_size))  # do nothing: follow the plan
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

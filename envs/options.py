@@ -1,7 +1,5 @@
 """What can be chosen about an environment, and how options of earlier versions are read."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """Starting episodes within compiled loops, the first ones and those that follow."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import chex

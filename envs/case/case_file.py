@@ -1,7 +1,5 @@
 """Grids by name, from the cases that ship with Gridracer, or by path, from a MATPOWER file."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import pathlib

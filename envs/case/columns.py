@@ -1,7 +1,5 @@
 """Tables kept in JSON, one list per column: reading them with errors that name table and row."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import pathlib

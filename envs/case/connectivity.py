@@ -1,7 +1,5 @@
 """Which buses branches connect, and which branches divide the grid."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A short digest of arrays and numbers, to tell whether they are still the same."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ A fleet is one JSON file in `envs/case/fleets`, described in `docs/fleets.md`. A
 gets `plain`: thermal units of typical ramps and inertia, one area, nothing else.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

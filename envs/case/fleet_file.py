@@ -4,8 +4,6 @@ A fleet is checked against its grid before it is used: buses must be there, effi
 areas complete. Errors name the file, the table, the row, the value and what would be accepted.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import pathlib

@@ -4,8 +4,6 @@ A fleet file names the kind of every generator; what it does not say otherwise i
 `docs/fleets.md` discusses the choices.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

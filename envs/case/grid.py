@@ -1,7 +1,5 @@
 """A power grid as immutable arrays, as in a case file: physical units, no solver state."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -5,8 +5,6 @@ and one literal matrix for each table. A file that computes its tables, as some 
 cases do to convert ohms, is refused, for reading it without the computation would be wrong.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import pathlib

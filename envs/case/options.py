@@ -1,7 +1,5 @@
 """What can be chosen about the grid and what stands on it."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated
 

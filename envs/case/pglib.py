@@ -1,7 +1,5 @@
 """The PGLib-OPF files that the shipped cases come from, and the objectives published of them."""
 
-from __future__ import annotations
-
 import math
 import pathlib
 from typing import NamedTuple

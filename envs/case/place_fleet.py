@@ -9,8 +9,6 @@ but at most 60 % of the branches at their bus; batteries stand at large loads; p
 panels and a small battery.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rejects a grid that no solver could make sense of, naming the file, the table and the row."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the outage of each branch does to the flows of the others, computed once per grid."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

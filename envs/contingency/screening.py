@@ -7,8 +7,6 @@
 `docs/contingency.md` has formulas, agreement with AC outages, and cost.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import NamedTuple

@@ -5,8 +5,6 @@ A field of options is declared `Annotated[float, "its help", Range(0, 1e9)]`, an
 the value, what is accepted.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import numbers

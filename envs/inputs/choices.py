@@ -1,7 +1,5 @@
 """Refusing a name that does not exist, with the nearest one that does."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

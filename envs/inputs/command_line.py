@@ -1,7 +1,5 @@
 """What commands have in common: numbers with bounds, and one line about a mistake."""
 
-from __future__ import annotations
-
 import functools
 import re
 import sys

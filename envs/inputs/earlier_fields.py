@@ -1,7 +1,5 @@
 """Fields as earlier versions wrote them: under other names, or where there are constants now."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Reads JSON that a person, or an earlier run, has written, whatever has become of it since."""
 
-from __future__ import annotations
-
 import json
 import pathlib
 import stat

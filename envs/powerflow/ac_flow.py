@@ -4,8 +4,6 @@ Newton's method as in `envs.powerflow.newton`, with the factors of an earlier Ja
 they bring the mismatch down: from one decision to the next a grid hardly moves.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ They work with deviations from it: differences across a branch then keep their d
 precision, and the matrices they multiply by are those of this point.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

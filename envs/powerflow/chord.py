@@ -5,8 +5,6 @@ Newton's own; a day's loads and dispatch are near enough for two to four iterati
 intact network only.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 

@@ -1,7 +1,5 @@
 """The DC power flow: voltages of 1 pu, no losses, small angles (MATPOWER manual, section 3.7)."""
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 

@@ -6,8 +6,6 @@ B′ and B″ in few places, so that the solution is corrected instead of the ma
 again (Alsac, Stott and Tinney, IEEE Trans. PAS-102, 1983).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -6,8 +6,6 @@ vector: for a cotangent ū it solves (∂F/∂u)ᵀ λ = ū once, with Newton's 
 −λᵀ ∂F/∂a. Iterations are not recorded, and their number does not matter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import chex

@@ -1,7 +1,5 @@
 """Which buses a set of closed branches connects, for every grid of a batch."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -1,7 +1,5 @@
 """A power-flow problem for a batch of grids, and the loop that every iterative method runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ The batch is the last axis of every array. A place on that axis is a lane; lanes
 and gathered here, and nowhere else.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

@@ -5,8 +5,6 @@ incidence and susceptances of the DC equations (section 3.7). What grows with th
 grid is sparse.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple, TypeVar
 
 import numpy as np

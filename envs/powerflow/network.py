@@ -5,8 +5,6 @@ every array has the batch as its last axis: `[n_bus, batch]`. Rows are then cont
 sums over branches move whole rows, and a correction of the whole batch is one matrix product.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

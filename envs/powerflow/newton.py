@@ -9,8 +9,6 @@ Power Systems 20, 2005). It is dense and factorised in every iteration: the refe
 faster methods fall back on.
 """
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 import numpy as np

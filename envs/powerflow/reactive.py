@@ -7,8 +7,6 @@ limit would do. Grids without a violation are left alone. Programs that never le
 pandapower among them, may end with voltages above the set-point at a maximum.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

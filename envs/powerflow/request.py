@@ -1,7 +1,5 @@
 """What a power flow is requested of and returns, in the case's order and in the solvers'."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -1,7 +1,5 @@
 """The one way to solve a power flow: pick a method, get voltages, flows and a verdict."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple

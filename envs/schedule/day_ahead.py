@@ -1,7 +1,5 @@
 """The day-ahead plan by table: a schedule depends on one number, so it is computed once."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """The day-ahead plan: what every unit is scheduled to produce, made on the forecast."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import chex

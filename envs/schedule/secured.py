@@ -3,8 +3,6 @@
 Secured with everything in service; what room it leaves is all that it does about outages.
 """
 
-from __future__ import annotations
-
 import weakref
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sharing a total among units within their limits."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """The action of a step: what a controller requests, and what of it limits and ramps let it have."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

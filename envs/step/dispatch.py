@@ -1,7 +1,5 @@
 """What a step is to be balanced and solved for."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -1,7 +1,5 @@
 """Parameters of the frequency of the system, and the sets of them that an environment may name."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated
 

@@ -3,8 +3,6 @@
 `frequency.py` has the model; here are the units of a grid that answer, and what disturbs them.
 """
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """What is cut off from the island that lives, and what comes back to it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

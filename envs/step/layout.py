@@ -1,7 +1,5 @@
 """Which entry of the observation and action vectors means what, and what its element is called."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The layouts by name: which blocks of observations and of actions an environment has."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

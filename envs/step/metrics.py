@@ -1,7 +1,5 @@
 """What of a step is worth a curve and is no reward term."""
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 

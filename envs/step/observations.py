@@ -1,7 +1,5 @@
 """What an observation is made of, block by block."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What can be chosen about a step: its limits, its protection and its prices."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated
 

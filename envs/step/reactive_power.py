@@ -1,7 +1,5 @@
 """Reactive power of generators, and what condensers draw for it."""
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 

@@ -1,7 +1,5 @@
 """What a step cost and what it broke, in physical units; `rewards.TERM_UNITS` says which."""
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 import numpy as np

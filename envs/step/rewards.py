@@ -3,8 +3,6 @@
 Every term is logged whatever the combination. All are energies, money or counts of one step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import chex

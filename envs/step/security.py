@@ -1,7 +1,5 @@
 """N−1 security of a step: every outage screened, the worst of them confirmed by AC power flow."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -4,8 +4,6 @@ Every array has the lanes of a batch as its last axis, because lanes take differ
 rounds: those whose network stays as it is are done after the first, and the others go on alone.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -1,7 +1,5 @@
 """The state of one grid between two steps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import chex

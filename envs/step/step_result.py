@@ -1,7 +1,5 @@
 """Everything that a step computed and the state does not keep."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -1,7 +1,5 @@
 """Batteries: what they can do in a step, and what that does to the energy in them."""
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 

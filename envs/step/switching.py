@@ -1,7 +1,5 @@
 """Which branches are in service, why the others are not, and when that may change."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import chex

@@ -1,7 +1,5 @@
 """Why an episode ends before its horizon, and what that is charged as."""
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Mapping
 

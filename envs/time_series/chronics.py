@@ -10,8 +10,6 @@ case file.
     train = chronics.of_split(days, "train")
 """
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import logging

@@ -1,7 +1,5 @@
 """Grid2Op's files of time series, as tables with named columns; nothing about grids."""
 
-from __future__ import annotations
-
 import bz2
 import csv
 import dataclasses

@@ -4,8 +4,6 @@
 `<from>_<to>_<n>` is a branch between two such buses.
 """
 
-from __future__ import annotations
-
 import pathlib
 import re
 

@@ -6,8 +6,6 @@ swing lies between the ratios of summer to winter in its other data sets, 0.58 (
 and 0.81 (`l2rpn_neurips_2020_track1`).
 """
 
-from __future__ import annotations
-
 import chex
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """What can be chosen about the days that a grid is operated on."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Planned maintenance and random faults of branches and generators."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """Days recorded in Grid2Op's chronics, drawn from at random like synthetic ones."""
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Power that wind and sun make available on a synthetic day, and what was foreseen of it."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

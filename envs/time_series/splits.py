@@ -1,7 +1,5 @@
 """Days of the year dealt to the train, validation and test splits, so that no day is in two."""
 
-from __future__ import annotations
-
 import chex
 import jax
 import jax.numpy as jnp

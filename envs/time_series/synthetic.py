@@ -6,8 +6,6 @@ expectation of what will happen, given the known part and the surprise so far: i
 its error grows with its lead.
 """
 
-from __future__ import annotations
-
 import chex
 import jax
 import numpy as np

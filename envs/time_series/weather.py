@@ -6,8 +6,6 @@ every error that a forecast makes. Forecasts are therefore unbiased at any lead,
 power does.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import chex
