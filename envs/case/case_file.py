@@ -1,7 +1,6 @@
 """Grids by name, from the cases that ship with Gridracer, or by path, from a MATPOWER file."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -11,13 +10,6 @@ from envs.inputs import choices
 
 SHIPPED = pathlib.Path(__file__).parent / "cases"
 _WHOLE = {"id", "type", "area", "from_bus", "to_bus", "bus"}
-_NO_LIMIT = {
-    "rate_mva": np.inf,
-    "angle_min_rad": -np.inf,
-    "angle_max_rad": np.inf,
-    "q_min_mvar": -np.inf,
-    "q_max_mvar": np.inf,
-}
 # Columns that a file written before there were any may lack: without limits, then.
 _OPTIONAL = ("angle_min_rad", "angle_max_rad")
 
@@ -82,26 +74,12 @@ def read_json(path: pathlib.Path) -> grid_lib.Grid:
 
 
 def write_json(grid: grid_lib.Grid, path: pathlib.Path) -> None:
-    """Writes `grid` as one JSON object, a column per line so that a change shows in a diff."""
-
-    def table(rows) -> str:
-        lines = (
-            f'    "{field.name}": {columns.as_json(getattr(rows, field.name))}'
-            for field in dataclasses.fields(rows)
-        )
-        return "{\n" + ",\n".join(lines) + "\n  }"
-
-    parts = [
-        f'  "name": {json.dumps(grid.name)}',
-        f'  "source": {json.dumps(grid.source)}',
-        f'  "base_mva": {json.dumps(grid.base_mva)}',
-        f'  "bus": {table(grid.bus)}',
-        f'  "branch": {table(grid.branch)}',
-        f'  "gen": {table(grid.gen)}',
-    ]
-    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    """Writes `grid` in the compact form that `read_json` reads."""
+    data = dataclasses.asdict(grid)
+    columns.write({"name": data.pop("name"), "source": data.pop("source"), **data}, path)
 
 
 def _column(reader: columns.Reader, table: str, name: str, values: list) -> np.ndarray:
     """Returns a column as an array; JSON's null stands for "no limit"."""
-    return reader.numbers(table, name, values, whole=name in _WHOLE, null=_NO_LIMIT.get(name))
+    null = validate.NO_LIMIT.get(name)
+    return reader.numbers(table, name, values, whole=name in _WHOLE, null=null)

@@ -1,12 +1,11 @@
 """Tables kept in JSON, one list per column: reading them with errors that name table and row."""
 
-import difflib
 import json
 import pathlib
 
 import numpy as np
 
-from envs.inputs import json_file
+from envs.inputs import choices, json_file
 
 _LARGEST_WHOLE = 2**31 - 1
 
@@ -54,10 +53,8 @@ class Reader:
     def number(self, name: str) -> float:
         """Returns the number kept as `name`."""
         value = self.data.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.wrong(f"{name} is {_as_text(value)}, it must be a number")
-        if not abs(value) <= np.finfo(float).max:
-            raise self.wrong(f"{name} is {_as_text(value)}, it must be finite")
+        if rule := _broken_rule(value):
+            raise self.wrong(f"{name} is {_as_text(value)}, it must be {rule}")
         return float(value)
 
     def table(self, name: str, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:
@@ -81,8 +78,7 @@ class Reader:
         """Raises if one of `names` is not allowed, suggesting what may have been meant."""
         for name in names:
             if name not in allowed:
-                near = difflib.get_close_matches(name, allowed, 1)
-                hint = f"did you mean {near[0]}?" if near else f"there may be {', '.join(allowed)}"
+                hint = choices.hint(name, allowed).strip() or f"there may be {', '.join(allowed)}"
                 where = "" if table is None else f"table {table}: "
                 raise self.error(f"{self.path}: {where}{name} is not known here; {hint}")
 
@@ -91,24 +87,14 @@ class Reader:
     ) -> np.ndarray:
         """Returns a column as an array, int32 if `whole`, else float.
 
-        Args:
-          table: the table's name, for messages.
-          name: the column's name, for messages.
-          values: the column.
-          whole: only whole numbers that fit 32 bits are accepted.
-          null: what JSON's null stands for; by default it is refused.
+        JSON's null stands for `null`, and by default is refused.
         """
         column = []
         for row, value in enumerate(values):
             if value is None and null is not None:
                 value = null
-            elif isinstance(value, bool) or not isinstance(value, int | float):
-                raise self.refuse(table, row, f"{name} is {_as_text(value)}, it must be a number")
-            elif whole and not (abs(value) <= _LARGEST_WHOLE and float(value).is_integer()):
-                rule = "it must be a whole number below 2^31"
-                raise self.refuse(table, row, f"{name} is {_as_text(value)}, {rule}")
-            elif not abs(value) <= np.finfo(float).max:
-                raise self.refuse(table, row, f"{name} is {_as_text(value)}, it must be finite")
+            elif rule := _broken_rule(value, whole):
+                raise self.refuse(table, row, f"{name} is {_as_text(value)}, it must be {rule}")
             column.append(value)
         return np.array(column, np.int32 if whole else float)
 
@@ -116,25 +102,46 @@ class Reader:
         """Returns a column of texts, each one of `allowed`."""
         for row, value in enumerate(values):
             if value not in allowed:
-                near = difflib.get_close_matches(str(value), allowed, 1)
-                hint = f"did you mean {near[0]}?" if near else f"it may be {', '.join(allowed)}"
+                hint = choices.hint(str(value), allowed).strip()
+                hint = hint or f"it may be {', '.join(allowed)}"
                 raise self.refuse(table, row, f"{name} is {_as_text(value)}; {hint}")
-        width = max(map(len, allowed))
-        return np.array(values, f"<U{width}")
+        return np.array(values, f"<U{max(map(len, allowed))}")
 
 
-def as_json(values: np.ndarray) -> str:
-    """Returns a column as JSON that reads back exactly; what is not finite becomes null."""
+def write(data: dict, path: pathlib.Path) -> None:
+    """Writes tables and single values as one JSON object, a column per line to show in a diff.
 
-    def short(value):
-        if isinstance(value, float):
-            if not np.isfinite(value):
-                return None
-            if value.is_integer() and abs(value) < 2**53 and str(value) != "-0.0":
-                return int(value)
-        return value
+    Arrays read back exactly; what is not finite in them becomes null.
+    """
 
-    return json.dumps([short(value) for value in np.asarray(values).tolist()])
+    def as_json(value, indent):
+        if isinstance(value, dict):
+            inner = indent + "  "
+            lines = (f'{inner}"{name}": {as_json(each, inner)}' for name, each in value.items())
+            return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+        if isinstance(value, np.ndarray):
+            value = [_short(each) for each in value.tolist()]
+        return json.dumps(value)
+
+    path.write_text(as_json(data, "") + "\n")
+
+
+def _short(value):
+    if isinstance(value, float):
+        if not np.isfinite(value):
+            return None
+        if value.is_integer() and abs(value) < 2**53 and str(value) != "-0.0":
+            return int(value)
+    return value
+
+
+def _broken_rule(value, whole: bool = False) -> str:
+    """Returns what a value from JSON must be and is not, or nothing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "a number"
+    if whole and not (abs(value) <= _LARGEST_WHOLE and float(value).is_integer()):
+        return "a whole number below 2^31"
+    return "" if abs(value) <= np.finfo(float).max else "finite"
 
 
 def _as_text(value) -> str:

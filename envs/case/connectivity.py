@@ -19,12 +19,7 @@ def links(grid: grid_lib.Grid, closed: np.ndarray) -> sparse.csr_matrix:
 
 
 def islands(grid: grid_lib.Grid, closed: np.ndarray) -> np.ndarray:
-    """Returns the number of the island of every bus `[n_bus]`, from 0 on.
-
-    Args:
-      grid: the grid.
-      closed: bool `[n_branch]`, branches in service.
-    """
+    """Returns the number of the island of each bus `[n_bus]`, from 0; `closed` as in `links`."""
     return csgraph.connected_components(links(grid, closed), directed=False)[1]
 
 
@@ -35,15 +30,7 @@ def laplacian(
     weight: np.ndarray,
     inverse_tap: np.ndarray | float = 1.0,
 ) -> np.ndarray:
-    """Returns Σ w a aᵀ `[n_bus, n_bus]` over branches with a = e_from / tap − e_to.
-
-    Args:
-      n_bus: number of buses.
-      from_bus: `[n_branch]`.
-      to_bus: `[n_branch]`.
-      weight: `[n_branch]`.
-      inverse_tap: `[n_branch]`, by default one.
-    """
+    """Returns Σ w a aᵀ `[n_bus, n_bus]` over branches `[n_branch]` with a = e_from / tap − e_to."""
     matrix = np.zeros((n_bus, n_bus))
     np.add.at(matrix, (from_bus, from_bus), weight * inverse_tap**2)
     np.add.at(matrix, (to_bus, to_bus), weight)
@@ -71,13 +58,8 @@ def energised(
     """Returns the buses of the energised island, that which serves most load, bool `[n_bus]`.
 
     As in `powerflow.islands`: load as far as the Pmax of units in service goes, and of equals the
-    one with most Pmax; no bus is energised where no unit is in service.
-
-    Args:
-      grid: the grid.
-      closed: bool `[n_branch]`, branches in service.
-      gen_on: bool `[n_gen]`, generators in service.
-      load_mw: `[n_bus]` what loads draw.
+    one with most Pmax; no bus is energised where no unit is in service. `closed` and `gen_on` are
+    bool `[n_branch]` and `[n_gen]`, in service; `load_mw` `[n_bus]` what loads draw.
     """
     island = islands(grid, closed)
     capacity = np.bincount(island[grid.gen.bus], grid.gen.capacity_mw * gen_on, island.max() + 1)

@@ -5,13 +5,13 @@ areas complete. Errors name the file, the table, the row, the value and what wou
 """
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
 
-from envs.case import columns, fleet as fleet_lib, fleet_kinds, grid as grid_lib
+from envs.case import columns, fleet as fleet_lib, grid as grid_lib
 from envs.inputs import choices
+from envs.inputs.bounds import Range
 
 SHIPPED = pathlib.Path(__file__).parent / "fleets"
 PLAIN = "plain"
@@ -23,7 +23,9 @@ _RENEWABLE = ("bus", "kind", "p_max_mw")
 _STORAGE = ("bus", "p_max_mw", "energy_mwh", "charge_efficiency", "discharge_efficiency")
 _PROSUMER = ("bus", "renewable", "storage")
 _LEAST_DROOP = 1e-3  # 0.1 %; a governor any stiffer would be unstable
-_LARGEST = 1e6  # MW, MVA or MWh of one plant; and s, and t/MWh
+_SIZE = Range(0, 1e6, above=True)  # MW or MWh of one plant
+_SHARE = Range(0, 1, above=True)
+_AT_LEAST_ZERO, _DROOP = Range(0, 1e6), Range(_LEAST_DROOP, 1e6)
 
 
 class FleetError(ValueError):
@@ -36,11 +38,7 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str, grid: grid_lib.Grid) -> fleet_lib.Fleet:
-    """Returns the fleet on `grid`.
-
-    Args:
-      name_or_path: `plain`, the name of a shipped fleet (`case118`), or the path of a `.json` file.
-      grid: what the fleet stands on.
+    """Returns on `grid` the fleet `plain`, a shipped one by name, or a `.json` file by path.
 
     Raises:
       FileNotFoundError: neither a shipped fleet nor a file.
@@ -80,19 +78,6 @@ def read_json(path: pathlib.Path, grid: grid_lib.Grid) -> fleet_lib.Fleet:
     )
 
 
-def write_json(data: dict, path: pathlib.Path) -> None:
-    """Writes the content of a fleet file, in the form that `read_json` reads, a column per line."""
-
-    def as_json(value) -> str:
-        if not isinstance(value, dict):
-            return json.dumps(value, ensure_ascii=False)
-        lines = (f'    "{name}": {json.dumps(values)}' for name, values in value.items())
-        return "{\n" + ",\n".join(lines) + "\n  }"
-
-    parts = (f'  "{name}": {as_json(value)}' for name, value in data.items())
-    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
-
-
 class _FleetReader(columns.Reader):
     """Takes apart one fleet file."""
 
@@ -111,12 +96,12 @@ class _FleetReader(columns.Reader):
                 )
         return np.array([self.position[number] for number in numbers], np.int32)
 
-    def positive(self, table: str, name: str, values: list, high: float = _LARGEST) -> np.ndarray:
-        """Returns a column of numbers above zero and not above `high`."""
-        column = self.numbers(table, name, values)
-        for row in np.flatnonzero(~((column > 0) & (column <= high)))[:1]:
-            rule = f"it must be above 0 and at most {high:g}"
-            raise self.refuse(table, row, f"{name} is {values[row]:g}, {rule}")
+    def within(self, limits: Range, table: str, name: str, values: list, **how) -> np.ndarray:
+        """Returns a column of numbers within `limits`, or infinite where null stands for that."""
+        column = self.numbers(table, name, values, **how)
+        for row, value in enumerate(column):
+            if not (limits.contains(value) or np.isinf(value)):
+                raise self.refuse(table, row, f"{name} is {values[row]:g}, it must be {limits}")
         return column
 
     def areas(self) -> np.ndarray:
@@ -155,7 +140,7 @@ class _FleetReader(columns.Reader):
         for row in np.flatnonzero(bus != grid.gen.bus)[:1]:
             why = f"bus is {table['bus'][row]}, the case's generator of this row is at bus"
             raise self.refuse("units", row, f"{why} {expected[row]}")
-        kinds = self.choices("units", "kind", table["kind"], tuple(fleet_kinds.KINDS))
+        kinds = self.choices("units", "kind", table["kind"], tuple(fleet_lib.KINDS))
         gen = grid.gen
         wrong = (kinds == "condenser") == gen.is_unit
         wrong |= (kinds == "dispatchable_load") & ~gen.is_dispatchable_load
@@ -171,14 +156,9 @@ class _FleetReader(columns.Reader):
 
     def unit_numbers(self, name: str, values: list) -> np.ndarray:
         """Returns a column of the units: not negative; droop above zero, null for no governor."""
-        column = self.numbers("units", name, values, null=np.inf if name == "droop" else None)
-        low = _LEAST_DROOP if name == "droop" else 0.0
-        for row in np.flatnonzero(~((column >= low) & ((column <= _LARGEST) | np.isinf(column))))[
-            :1
-        ]:
-            rule = f"it must be between {low:g} and {_LARGEST:g}"
-            raise self.refuse("units", row, f"{name} is {values[row]:g}, {rule}")
-        return column
+        if name == "droop":
+            return self.within(_DROOP, "units", name, values, null=np.inf)
+        return self.within(_AT_LEAST_ZERO, "units", name, values)
 
     def renewables(self) -> fleet_lib.Renewables:
         """Returns the wind and solar plants."""
@@ -187,7 +167,7 @@ class _FleetReader(columns.Reader):
         return fleet_lib.Renewables(
             bus=self.buses("renewables", table["bus"]),
             kind=self.choices("renewables", "kind", table["kind"], kinds),
-            p_max_mw=self.positive("renewables", "p_max_mw", table["p_max_mw"]),
+            p_max_mw=self.within(_SIZE, "renewables", "p_max_mw", table["p_max_mw"]),
         )
 
     def storage(self) -> fleet_lib.Storage:
@@ -196,10 +176,10 @@ class _FleetReader(columns.Reader):
         charge, discharge = "charge_efficiency", "discharge_efficiency"
         return fleet_lib.Storage(
             bus=self.buses("storage", table["bus"]),
-            p_max_mw=self.positive("storage", "p_max_mw", table["p_max_mw"]),
-            energy_mwh=self.positive("storage", "energy_mwh", table["energy_mwh"]),
-            charge_efficiency=self.positive("storage", charge, table[charge], 1.0),
-            discharge_efficiency=self.positive("storage", discharge, table[discharge], 1.0),
+            p_max_mw=self.within(_SIZE, "storage", "p_max_mw", table["p_max_mw"]),
+            energy_mwh=self.within(_SIZE, "storage", "energy_mwh", table["energy_mwh"]),
+            charge_efficiency=self.within(_SHARE, "storage", charge, table[charge]),
+            discharge_efficiency=self.within(_SHARE, "storage", discharge, table[discharge]),
         )
 
     def prosumers(self, renewables, storage) -> fleet_lib.Prosumers:

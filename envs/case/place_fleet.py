@@ -18,6 +18,7 @@ from scipy.sparse import csgraph
 
 from envs.case import (
     case_file,
+    columns,
     connectivity,
     fleet as fleet_lib,
     fleet_file,
@@ -75,10 +76,7 @@ RECIPES = {
 def place(grid: grid_lib.Grid, fuels: list[str], recipe: Recipe) -> dict:
     """Returns the content of the fleet file of `grid`; buses are given by number.
 
-    Args:
-      grid: the grid.
-      fuels: of each generator, as PGLib's comments name it, `n_gen` texts.
-      recipe: how much of what.
+    `fuels` are `n_gen` texts, as PGLib's comments name the fuels.
     """
     if len(fuels) != grid.n_gen or not set(fuels) <= set(FUELS):
         raise ValueError(
@@ -220,7 +218,7 @@ def main(argv: list[str]) -> None:
         grid = case_file.load(name)
         fuels = matpower.generator_comments(pglib.folder() / pglib.FILES[name])
         path = fleet_file.SHIPPED / f"{name}.json"
-        fleet_file.write_json(place(grid, fuels, RECIPES[name]), path)
+        columns.write(place(grid, fuels, RECIPES[name]), path)
         fleet = fleet_file.load(name, grid)
         print(
             f"{path}: {fleet.n_renewable} plants of {fleet.renewables.p_max_mw.sum():.0f} MW, "

@@ -8,10 +8,8 @@ from typing import Any
 
 from absl import app, flags
 
-from envs.inputs import bounds, json_file
+from envs.inputs import bounds, exit_codes, json_file
 
-# Exit codes: what was begun could not be finished; or is not understood, and nothing was begun.
-_FAILED, _USAGE = 1, 2
 _LONGEST_NAME = 100  # characters of a flag's name; absl compares an unknown one with every flag
 _HINT = "; --help lists the flags"
 _LONGEST_WORD, _LONGEST_LINE = 300, 2000  # characters of a message
@@ -64,7 +62,7 @@ def refuse(why: Exception | str, hint: str = "") -> int:
     cut = lambda word: f"{word[0][:60]}… ({len(word[0])} characters)"
     text = re.sub(rf"\S{{{_LONGEST_WORD},}}", cut, " ".join(str(why).split()))
     sys.stderr.write(f"error: {text[:_LONGEST_LINE]}{hint}\n")
-    return _USAGE
+    return exit_codes.USAGE
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -88,4 +86,4 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
         return refuse(error, _HINT)
     except json_file.JsonError as error:  # A file that another process of the command writes.
         sys.stderr.write(f"error: {error}\n")
-        return _FAILED
+        return exit_codes.FAILED

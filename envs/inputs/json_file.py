@@ -15,11 +15,7 @@ class JsonError(ValueError):
 
 
 def read(path: pathlib.Path, hint: Any) -> Any:
-    """Returns what the JSON file at `path` holds.
-
-    Args:
-      path: the file.
-      hint: what it has to be, as `bounds.accept` understands it.
+    """Returns what the JSON file at `path` holds, a `hint` as `bounds.accept` understands it.
 
     Raises:
       OSError: there is no such file, or it cannot be read.

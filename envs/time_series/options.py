@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated
 
-from envs.case.options import CaseOptions
+from envs.inputs import bounds
 from envs.inputs.bounds import Range
 
 MINUTES_PER_DAY = 1440
@@ -11,8 +11,8 @@ SYNTHETIC = "synthetic"  # in place of a folder of recorded days
 
 
 @dataclasses.dataclass(frozen=True)
-class TimeSeriesOptions(CaseOptions):
-    """Options of time series, after those of the case. The text beside each field is its help."""
+class TimeSeriesOptions(bounds.Options, prefix="env."):
+    """Options of time series. The text beside each field is its help."""
 
     time_series: Annotated[
         str, "days: synthetic, or a folder of Grid2Op's chronics that were recorded on the grid"

@@ -11,10 +11,10 @@ from support import mutations
 
 from envs.case import (
     case_file,
+    columns,
     connectivity,
     fleet as fleet_lib,
     fleet_file,
-    fleet_kinds,
     matpower,
     pglib,
     place_fleet,
@@ -72,7 +72,7 @@ def test_units_have_what_their_kind_has(pair):
     units = fleet.units
     for kind in set(units.kind):
         rows = units.kind == kind
-        typical = fleet_kinds.KINDS[kind]
+        typical = fleet_lib.KINDS[kind]
         assert (units.inertia_s[rows] == typical.inertia_s).all()
         assert (units.droop[rows] == typical.droop).all()
         assert (units.co2_t_per_mwh[rows] == typical.co2_t_per_mwh).all()
@@ -179,7 +179,7 @@ def test_the_recipe_makes_the_shipped_file_again(name, tmp_path):
     grid = case_file.load(name)
     fuels = matpower.generator_comments(pglib.folder() / pglib.FILES[name])
     out = tmp_path / "again.json"
-    fleet_file.write_json(place_fleet.place(grid, fuels, place_fleet.RECIPES[name]), out)
+    columns.write(place_fleet.place(grid, fuels, place_fleet.RECIPES[name]), out)
     assert out.read_bytes() == (fleet_file.SHIPPED / f"{name}.json").read_bytes()
 
 
@@ -213,7 +213,7 @@ def _written(tmp_path, data):
         ("renewables", "kind", 0, "wnd", 'row 1: kind is "wnd"; did you mean wind?'),
         ("renewables", "kind", 0, ["wind"], "row 1: kind is"),
         ("renewables", "p_max_mw", 0, -5, "row 1: p_max_mw is -5, it must be above 0"),
-        ("renewables", "p_max_mw", 0, 1e300, "row 1: p_max_mw is 1e+300, it must be above 0 and"),
+        ("renewables", "p_max_mw", 0, 1e300, "row 1: p_max_mw is 1e+300, it must be above 0, at"),
         ("renewables", "p_max_mw", 0, float("nan"), "row 1: p_max_mw is NaN, it must be finite"),
         ("renewables", "p_max_mw", 0, "12", 'row 1: p_max_mw is "12", it must be a number'),
         ("storage", "energy_mwh", 1, 0, "row 2: energy_mwh is 0, it must be above 0"),
