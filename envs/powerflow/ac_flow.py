@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse.linalg
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Grid
 from envs.powerflow import matrices
 
 _TOPOLOGIES = 64  # that are kept, the last used
@@ -44,7 +44,7 @@ class Voltages(NamedTuple):
 class _Topology:
     """The equations of one topology, and the last factors of their Jacobian."""
 
-    def __init__(self, grid: grid_lib.Grid, closed: bytes, energised: bytes, pv: bytes):
+    def __init__(self, grid: Grid, closed: bytes, energised: bytes, pv: bytes):
         energised, pv = np.frombuffer(energised, bool), np.frombuffer(pv, bool)
         self.y_bus = matrices.bus_admittance(grid, np.frombuffer(closed, bool))
         self.buses = np.flatnonzero(energised)
@@ -73,20 +73,11 @@ class AcFlow:
     """Solves power flows of one grid."""
 
     def __init__(
-        self,
-        grid: grid_lib.Grid,
-        *,
-        tolerance_pu: float = 1e-6,
-        max_iterations: int = 30,
-        reuse: float = 0.3,
+        self, grid: Grid, tolerance_pu: float = 1e-6, max_iterations: int = 30, reuse: float = 0.3
     ):
-        """Takes the grid and how to iterate.
+        """Takes the grid, the largest mismatch of a solution, and the steps before giving up.
 
-        Args:
-          grid: the grid.
-          tolerance_pu: largest mismatch of a solution.
-          max_iterations: steps before giving up.
-          reuse: factors are used again where a step left no more than this share of the mismatch.
+        Factors are used again where a step left no more than the share `reuse` of the mismatch.
         """
         self._grid, self._y = grid, matrices.branch_admittance(grid)
         self._tolerance_pu, self._max_iterations, self._reuse = tolerance_pu, max_iterations, reuse

@@ -31,10 +31,8 @@ class Voltages(NamedTuple):
         """Returns the voltages after a step."""
         if self.vm_low is None:
             return Voltages(self.vm + vm, self.va + va, self.slack + slack)
-        (vm, vm_low), (va, va_low) = (
-            _two_sum(self.vm, self.vm_low + vm),
-            _two_sum(self.va, self.va_low + va),
-        )
+        vm, vm_low = _two_sum(self.vm, self.vm_low + vm)
+        va, va_low = _two_sum(self.va, self.va_low + va)
         return Voltages(vm, va, self.slack + slack, vm_low, va_low)
 
 
@@ -63,13 +61,8 @@ def branch_powers(net: Network, x: Voltages, closed: chex.Array | None) -> Power
         Q_from = −b V₁ (V₁ − Vₜ cos θ) − ½ c V₁² − g V₁ Vₜ sin θ
 
     and alike at the other end. V₁ − Vₜ cos θ is taken as (V₁ − Vₜ) + Vₜ (1 − cos θ), both small and
-    computed as such, where the usual sum of large terms would cancel.
-
-    Args:
-      net: the network.
-      x: deviations from the base point.
-      closed: `[n_branch, batch]`, 1 for a branch in service and 0 for one that is not; none when
-        all are.
+    computed as such, where the usual sum of large terms would cancel. `closed` `[n_branch, batch]`
+    is 1 for a branch in service and 0 for one that is not; none when all are.
     """
     branch = net.branch
     f, t = branch.from_bus, branch.to_bus
@@ -106,11 +99,6 @@ def within_clip(net: Network, x: Voltages, closed: chex.Array | None) -> chex.Ar
     """Returns whether no branch in service is beyond a quarter turn, bool `[batch]`.
 
     There `branch_powers` are those of other voltages, so that an iterate is no solution.
-
-    Args:
-      net: the network.
-      x: deviations from the base point.
-      closed: as in `branch_powers`.
     """
     branch = net.branch
     angle = jnp.abs(branch.angle_base + (x.va[branch.from_bus] - x.va[branch.to_bus]))
@@ -120,9 +108,7 @@ def within_clip(net: Network, x: Voltages, closed: chex.Array | None) -> chex.Ar
 
 def loading(net: Network, powers: Powers) -> chex.Array:
     """Returns ρ `[n_branch, batch]`: apparent power of the more loaded end over the limit."""
-    square = jnp.maximum(
-        powers.p_from**2 + powers.q_from**2, powers.p_to**2 + powers.q_to**2
-    )  # fmt: skip
+    square = jnp.maximum(powers.p_from**2 + powers.q_from**2, powers.p_to**2 + powers.q_to**2)
     # The root has no slope at zero: a branch without power takes no part in a derivative.
     carries = square > 0
     return jnp.where(carries, jnp.sqrt(jnp.where(carries, square, 1.0)), 0.0) / net.branch.rate_pu

@@ -49,16 +49,10 @@ def participation(grid: grid_lib.Grid) -> np.ndarray:
 def solve(
     grid: grid_lib.Grid, p_pu: np.ndarray, q_pu: np.ndarray, share: np.ndarray | None = None
 ) -> BasePoint:
-    """Solves the power flow of `grid` by Newton's method with sparse factors.
+    """Returns the operating point of net injections `[n_bus]`, by Newton's method, sparse.
 
-    Args:
-      grid: the grid; buses with a generator hold the file's set-point.
-      p_pu: net active injection `[n_bus]`.
-      q_pu: net reactive injection `[n_bus]`, used at PQ buses.
-      share: of the slack `[n_bus]`, by default in proportion to Pmax.
-
-    Returns:
-      The operating point; the flat one, marked as not converged, where Newton does not converge.
+    Buses with a generator hold the file's set-point; `share` of the slack is by default in
+    proportion to Pmax. Where Newton does not converge, the point is flat and marked as such.
     """
     share = participation(grid) if share is None else share
     flat, none = voltage_setpoints(grid), np.zeros(grid.n_bus)

@@ -23,7 +23,7 @@ def correction(net: Network, problem: iteration.Problem) -> iteration.Correct:
         # The inverse has the base point's participation in it. Losses aside, the slack moves by
         # the sum of mismatches, so that the difference can go to the other side beforehand.
         dp = dp - unlike_base * dp.sum(0)
-        step = -(net.chord.inverse @ jnp.concatenate([dp, dq[: net.n_pq]]))
+        step = -(net.inverse_jacobian @ jnp.concatenate([dp, dq[: net.n_pq]]))
         slack, angle = step[net.reference], step[: net.n_bus] * turns
         vm = jnp.concatenate([step[net.n_bus :], jnp.zeros_like(x.vm[net.n_pq :])])
         return x.moved(vm, angle, slack)

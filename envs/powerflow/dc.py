@@ -15,10 +15,7 @@ def solve(
 ) -> tuple[Voltages, Powers, chex.Array]:
     """Returns voltages (1 pu everywhere), active flows and the mismatch `[batch]` pu.
 
-    Args:
-      net: the network.
-      problem: what to solve, with what is in service.
-      changes: what `fast_decoupled.network_changes` says of it.
+    The problem says what is in service, `changes` are `fast_decoupled.network_changes` of it.
     """
     branch, vm = net.branch, jnp.zeros_like(problem.p)
     weight = problem.closed * branch.inverse_tap / branch.x

@@ -55,10 +55,7 @@ def correction(
 ) -> iteration.Correct:
     """Returns the step of the method: a correction of angles, and one of magnitudes.
 
-    Args:
-      net: the network.
-      problem: what to solve.
-      changes: what `network_changes` says of the problem; none for an intact network.
+    `changes` are `network_changes` of the problem; none for an intact network.
     """
     matrices, n_pq = net.decoupled, net.n_pq
 
@@ -112,12 +109,7 @@ def network_changes(
 ) -> tuple[NetworkChanges, chex.Array]:
     """Returns what corrects the matrices, and which grids it suffices for, bool `[batch]`.
 
-    Args:
-      net: the network.
-      closed: `[n_branch, batch]` 1 in service, 0 not.
-      pv_to_pq: `[n_pv, batch]` 1 for PV buses turned PQ.
-      islands: what `islands.find` says of `closed`.
-      pv_to_pq_slots: such buses that a grid may have, at least 1, by default all: fewer cost less.
+    `closed` and `pv_to_pq` as in `iteration.Problem`, `pv_to_pq_slots` as in `solve.SolverOptions`.
     """
     n, n_pq, dtype = net.n_bus, net.n_pq, net.dtype
     out, branch, n_out = _first_rows(closed < 0.5, BRANCH_SLOTS)

@@ -34,11 +34,8 @@ def solver(net: Network, **options) -> Callable[[Request], Solution]:
     a branch a little weaker would do. Which buses are energised, and which are PV, is taken as
     fixed. Where `converged` is false the derivatives mean nothing.
 
-    A derivative costs one dense factorisation of `2 n_bus` equations for each grid.
-
-    Args:
-      net: the network.
-      **options: those of `solve.SolverOptions`; not the DC method, whose equations are others.
+    A derivative costs one dense factorisation of `2 n_bus` equations for each grid. Options are
+    those of `solve.SolverOptions`.
 
     Raises:
       ValueError: `method` is `dc`, or `reactive_limits` are on, where derivatives may jump.
@@ -90,10 +87,9 @@ class _Equations:
 
     def __init__(self, net: Network, request: Request, solution: Solution):
         self.net = net
-        self.energised = solution.energised[net.order].astype(net.dtype)[:, None]
-        self.pv = request.pv[net.order].astype(net.dtype)[:, None]
-        self.capacity = request.capacity[net.order].astype(net.dtype)[:, None]
-        column = lambda leaf: leaf[net.order].astype(net.dtype)[:, None]
+        self.column = column = lambda leaf: leaf[net.order].astype(net.dtype)[:, None]
+        self.energised, self.pv = column(solution.energised), column(request.pv)
+        self.capacity = column(request.capacity)
         self.base = Voltages(
             column(solution.vm_pu) - net.vm_base,
             (column(solution.va_rad) - net.va_base) * self.energised,
@@ -106,13 +102,11 @@ class _Equations:
 
     def problem(self, inputs: dict[str, chex.Array]) -> iteration.Problem:
         """Returns the problem for INPUTS."""
-        net = self.net
-        column = lambda name: inputs[name][net.order].astype(net.dtype)[:, None]
+        net, column = self.net, lambda name: self.column(inputs[name])
         share = iteration.energised_shares(column("participation"), self.capacity, self.energised)
         return iteration.Problem(
             column("p_pu"), column("q_pu"), share,
-            closed=inputs["closed"].astype(net.dtype)[:, None],
-            pv_to_pq=1.0 - self.pv[net.n_pq :], energised=self.energised,
+            inputs["closed"].astype(net.dtype)[:, None], 1.0 - self.pv[net.n_pq :], self.energised,
         )  # fmt: skip
 
     def voltages(self, unknown: chex.Array) -> Voltages:
@@ -130,7 +124,7 @@ class _Equations:
         net, x, problem = self.net, self.voltages(unknown), self.problem(inputs)
         at = iteration.evaluate(net, problem, x).balance
         dp, dq = iteration.mismatch(net, problem, x, at)
-        setpoint = inputs["vm_setpoint_pu"][net.order].astype(net.dtype)[:, None] - net.vm_base
+        setpoint = self.column(inputs["vm_setpoint_pu"]) - net.vm_base
         has_generator = jnp.arange(net.n_bus)[:, None] >= net.n_pq
         pv = (self.energised > 0) & has_generator & (self.pv > 0)
         # A PV magnitude follows its set-point; what is de-energised never moves.
@@ -141,6 +135,6 @@ class _Equations:
         net, problem = self.net, self.problem(inputs)
         last = iteration.evaluate(net, problem, self.voltages(unknown))
         none = jnp.zeros(1, jnp.int32)
-        result = request_lib.MethodResult(last, self.energised > 0, none, none > 0)
+        result = iteration.MethodResult(last, self.energised > 0, none, none > 0)
         solution = request_lib.in_case_order(net, result, net.tolerance_pu)
         return {name: getattr(solution, name)[..., 0] for name in OUTPUTS}

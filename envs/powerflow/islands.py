@@ -23,11 +23,8 @@ def find(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Arra
     An island serves its load as far as the Pmax of its units goes. Of those that serve as much it
     is the one with most Pmax, and none is energised where no unit is in service.
 
-    Args:
-      net: the network.
-      closed: `[n_branch, batch]` 1 for a branch in service, 0 otherwise.
-      capacity: `[n_bus, batch]` Pmax of the units in service at each bus.
-      load: `[n_bus, batch]` active power that loads draw at each bus, in the unit of `capacity`.
+    `closed` `[n_branch, batch]` is 1 for a branch in service, else 0. `capacity` and `load`
+    `[n_bus, batch]`, in one unit, are the Pmax of the units in service and what loads draw.
     """
     shape = (net.n_bus, closed.shape[1])
     whole = Islands(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))

@@ -44,11 +44,13 @@ class Iterate(NamedTuple):
     worst: chex.Array  # `[batch]` largest absolute mismatch, pu; not finite where it diverged
 
 
-class Progress(NamedTuple):
-    """Where a method stopped."""
+class MethodResult(NamedTuple):
+    """What a method leaves, leaves `[…, batch]`."""
 
-    last: Iterate
-    iterations: chex.Array  # `[batch]`
+    last: Iterate  # its mismatch is infinite where it is no solution
+    energised: chex.Array  # bool `[n_bus, batch]`
+    iterations: chex.Array
+    fell_back: chex.Array  # bool
 
 
 Correct = Callable[[Voltages, chex.Array, chex.Array], Voltages]
@@ -61,9 +63,9 @@ def mismatch(net: Network, problem: Problem, x: Voltages, at: Balance):
     pv_to_pq = jnp.zeros((), dp.dtype) if problem.pv_to_pq is None else problem.pv_to_pq
     of_pv = dq[net.n_pq :] * pv_to_pq
     dq = jnp.concatenate([dq[: net.n_pq], jnp.broadcast_to(of_pv, dq[net.n_pq :].shape)])
-    return (
-        (dp, dq) if problem.energised is None else (dp * problem.energised, dq * problem.energised)
-    )
+    if problem.energised is None:
+        return dp, dq
+    return dp * problem.energised, dq * problem.energised
 
 
 def in_service(net: Network, problem: Problem) -> chex.Array | None:
@@ -94,36 +96,39 @@ def iterate(
     tolerance_pu: float,
     max_iterations: int,
     selected: chex.Array | None = None,
-) -> Progress:
+) -> MethodResult:
     """Applies `correct(x, ΔP, ΔQ)` to each grid until it is within tolerance, or given up.
 
     A grid stops where it is done, so that its result does not depend on the others of the batch.
-
-    Args:
-      net: the network.
-      problem: what to solve.
-      start: the first iterate.
-      correct: the method's step.
-      tolerance_pu: largest mismatch accepted.
-      max_iterations: steps before giving up.
-      selected: bool `[batch]`, grids to solve; by default all. The others stay at the start.
+    Those that are not `selected`, bool `[batch]`, stay at the start; by default all are.
     """
 
-    def unfinished(progress):
-        worst = progress.last.worst
-        open_ = ~(worst <= tolerance_pu) & (worst < jnp.inf)
+    def unfinished(last, iterations):
+        open_ = ~(last.worst <= tolerance_pu) & (last.worst < jnp.inf)
         open_ = open_ if selected is None else open_ & selected
-        return open_ & (progress.iterations < max_iterations)
+        return open_ & (iterations < max_iterations)
 
     def body(carry):
-        progress, open_ = carry
-        last = progress.last
+        last, iterations, open_ = carry
         moved = correct(last.x, *mismatch(net, problem, last.x, last.balance))
         x = jax.tree.map(lambda old, new: jnp.where(open_, new, old), last.x, moved)
-        progress = Progress(evaluate(net, problem, x), progress.iterations + open_)
-        return progress, unfinished(progress)
+        last, iterations = evaluate(net, problem, x), iterations + open_
+        return last, iterations, unfinished(last, iterations)
 
     first = evaluate(net, problem, start)
-    first = Progress(first, jnp.zeros(first.worst.shape, jnp.int32))
+    none = jnp.zeros(first.worst.shape, jnp.int32)
     # What is open is carried along: computed within other operations it would slow them down.
-    return jax.lax.while_loop(lambda carry: carry[1].any(), body, (first, unfinished(first)))[0]
+    last, iterations, _ = jax.lax.while_loop(
+        lambda carry: carry[2].any(), body, (first, none, unfinished(first, none))
+    )
+    energised = jnp.ones_like(problem.p, bool)
+    # Not a number, infinite, beyond the clip, and no unit left energised: none is a solution.
+    good = jnp.isfinite(last.worst)
+    good &= balance.within_clip(net, last.x, in_service(net, problem))
+    if problem.energised is not None:
+        energised = problem.energised > 0
+        good = good & energised.any(0)
+    worst = jnp.where(good, last.worst, jnp.inf)
+    return MethodResult(
+        last._replace(worst=worst), energised, iterations, jnp.full(worst.shape, False)
+    )

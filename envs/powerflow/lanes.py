@@ -21,13 +21,10 @@ Tree = chex.ArrayTree
 def per_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
     """Returns `batched` as a function of one grid, whose `jax.vmap` is `batched` itself.
 
-    Args:
-      batched: a function of pytrees whose leaves have the lanes as last axis.
-
-    Returns:
-      The same function of leaves without that axis. Mapped over a batch with `jax.vmap` it runs
-      `batched` on tiles of lanes, one after another on a CPU and all at once on an accelerator.
-      Its derivatives in forward mode do so as well: `jax.jacfwd` has a lane for each column.
+    It takes pytrees whose leaves lack the last axis of `batched`, the lanes. Mapped over a batch
+    with `jax.vmap` it runs `batched` on tiles of lanes, one after another on a CPU and all at once
+    on an accelerator. So do its derivatives in forward mode: `jax.jacfwd` has a lane for each
+    column.
     """
     single = _mapped_by_tiles(batched)
     differentiable = jax.custom_jvp(single)
@@ -117,13 +114,7 @@ def on_selected(
 ) -> Tree:
     """Returns `results` with the selected lanes replaced by what `function(*args)` says of them.
 
-    Args:
-      function: takes leaves `[..., few]` like those of `args`, returns a pytree like `results`.
-      selected: bool `[lanes]`.
-      args: tuple of pytrees, leaves `[..., lanes]`.
-      results: pytree, leaves `[..., lanes]`.
-      share: as in `until_done`.
-      least: as in `until_done`.
+    `selected` is bool `[lanes]`, the others are as in `until_done`.
     """
 
     def once(_, *args):

@@ -27,10 +27,7 @@ class BranchAdmittance(NamedTuple):
     def powers(self, v_from: Array, v_to: Array, base_mva: float) -> tuple[Array, Array]:
         """Returns what enters each branch at the from and at the to end, complex `[n_branch]` MVA.
 
-        Args:
-          v_from: complex `[n_branch]` pu, voltages at the from ends; of NumPy or of JAX.
-          v_to: at the to ends.
-          base_mva: of the grid.
+        Of the complex voltages `[n_branch]` pu at both ends, arrays of NumPy or of JAX.
         """
         return (
             base_mva * v_from * (self.yff * v_from + self.yft * v_to).conj(),
@@ -64,19 +61,14 @@ def branch_admittance(grid: grid_lib.Grid) -> BranchAdmittance:
     tap = branch.tap * np.exp(1j * branch.shift_rad)
     ytt = through + 0.5j * branch.b_pu
     return BranchAdmittance(
-        yff=ytt / (tap * np.conj(tap)),
-        yft=-through / np.conj(tap),
-        ytf=-through / tap,
-        ytt=ytt,
+        yff=ytt / (tap * np.conj(tap)), yft=-through / np.conj(tap), ytf=-through / tap, ytt=ytt
     )
 
 
 def bus_admittance(grid: grid_lib.Grid, closed: np.ndarray | None = None) -> scipy.sparse.csr_array:
     """Returns the bus admittance matrix, complex `[n_bus, n_bus]` in pu (equation 3.11).
 
-    Args:
-      grid: the grid.
-      closed: bool `[n_branch]`, branches in service; by default all.
+    `closed` bool `[n_branch]` are the branches in service, by default all.
     """
     n, f, t = grid.n_bus, grid.branch.from_bus, grid.branch.to_bus
     y = branch_admittance(grid)
@@ -107,14 +99,8 @@ def jacobian(
     The column of the angle that is kept as reference holds minus the shares of the slack, so that
     its unknown is the slack (Technical Note 2, equations 27 and 29, for the other columns).
 
-    Args:
-      y_bus: `[n_bus, n_bus]`.
-      vm_pu: `[n_bus]`; zero at buses that are not solved.
-      va_rad: `[n_bus]`.
-      share: of the slack `[n_bus]`.
-      buses: indices of the buses that are solved.
-      pq: indices of those without a generator that holds the voltage.
-      reference: index of the bus whose angle is kept, one of `buses`.
+    `buses` are the indices of the buses that are solved (`vm_pu` is zero at others), `pq` those of
+    them without a generator that holds the voltage, `reference` the one whose angle is kept.
     """
     diagonal, hstack = scipy.sparse.diags_array, scipy.sparse.hstack
     voltage = vm_pu * np.exp(1j * va_rad)
@@ -146,10 +132,7 @@ def incidence(grid: grid_lib.Grid) -> scipy.sparse.csr_array:
 def apparent_power(grid: grid_lib.Grid, y: BranchAdmittance, voltage: np.ndarray) -> np.ndarray:
     """Returns the apparent power at the more loaded end of every branch `[n_branch]` MVA.
 
-    Args:
-      grid: the grid.
-      y: its two-ports, all closed.
-      voltage: complex `[n_bus]` pu.
+    All are closed; `voltage` is complex `[n_bus]` pu.
     """
     ends = voltage[grid.branch.from_bus], voltage[grid.branch.to_bus]
     return np.maximum(*(np.abs(power) for power in y.powers(*ends, grid.base_mva)))

@@ -37,12 +37,6 @@ class Branches(NamedTuple):
     rate_pu: chex.Array
 
 
-class Chord(NamedTuple):
-    """The inverse Jacobian of the base point."""
-
-    inverse: chex.Array  # `[n_bus + n_pq, n_bus + n_pq]`
-
-
 class Decoupled(NamedTuple):
     """Inverses of the decoupled method's matrices, symmetric, and what PV buses turned PQ need."""
 
@@ -69,7 +63,7 @@ class Network(NamedTuple):
     capacity: chex.Array  # `[n_bus, 1]` Pmax of the units at a bus, pu
     load: chex.Array  # `[n_bus, 1]` the file's active load, pu
     branch: Branches
-    chord: Chord
+    inverse_jacobian: chex.Array  # `[n_bus + n_pq, n_bus + n_pq]` of the base point
     decoupled: Decoupled
     tolerance_pu: float  # the mismatch that a solution is brought to unless a caller says otherwise
     rounding_pu: float  # mismatch that rounding of plain voltages may leave
@@ -103,16 +97,11 @@ def build(
     q_pu: np.ndarray | None = None,
     participation: np.ndarray | None = None,
 ) -> Network:
-    """Returns the solvers' view of `grid`.
+    """Returns the solvers' view of a validated grid; computed in double, kept as `dtype`.
 
-    Args:
-      grid: a validated grid.
-      dtype: floating type of the solvers' arrays; everything here is computed in double.
-      p_pu: net active injection of the base point `[n_bus]`, by default the file's loads shared by
-        the units in proportion to Pmax.
-      q_pu: net reactive injection of the base point `[n_bus]`.
-      participation: share of the slack at each bus `[n_bus]`, by default in proportion to Pmax;
-        requests may have their own, and converge fastest with this one.
+    The base point has the net injections `p_pu` and `q_pu` `[n_bus]`, by default the file's loads
+    shared by the units in proportion to Pmax, and `participation` `[n_bus]` in the slack, by
+    default that proportion. Requests with the same participation converge fastest.
     """
     if p_pu is None or q_pu is None:
         p_pu, q_pu = base_point.nominal_injections(grid)
@@ -166,7 +155,7 @@ def build(
         capacity=column(grid.capacity_mw[order] / grid.base_mva),
         load=column(grid.bus.load_p_mw[order] / grid.base_mva),
         branch=branches,
-        chord=Chord(jnp.asarray(_inverse(jacobian), dtype)),
+        inverse_jacobian=jnp.asarray(_inverse(jacobian), dtype),
         decoupled=_decoupled(grid, position, n_pq, dtype),
         tolerance_pu=_COMPENSATED_PU if rounding > _ROUNDING_PU else tolerance,
         rounding_pu=rounding,

@@ -85,9 +85,8 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     matrix = jnp.where(is_slack[:, None, :], slack_column[:, :, None], matrix)
     solved = jnp.ones_like(vm) if problem.energised is None else problem.energised
     pv_to_pq = 0.0 if problem.pv_to_pq is None else problem.pv_to_pq
-    pq = jnp.concatenate(
-        [jnp.ones((net.n_pq, batch)), jnp.broadcast_to(pv_to_pq, (n - net.n_pq, batch))]
-    )
+    of_pv = jnp.broadcast_to(pv_to_pq, (n - net.n_pq, batch))
+    pq = jnp.concatenate([jnp.ones((net.n_pq, batch)), of_pv])
     keep = jnp.concatenate([solved, solved * pq]).T > 0
     return jnp.where(keep[:, :, None], matrix, jnp.eye(size, dtype=vm.dtype))
 

@@ -8,7 +8,6 @@ pandapower among them, may end with voltages above the set-point at a maximum.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import chex
 import jax
@@ -29,30 +28,18 @@ def limits(grid: grid_lib.Grid) -> dict[str, np.ndarray]:
     return {"q_min_pu": at_bus(grid.gen.q_min_mvar), "q_max_pu": at_bus(grid.gen.q_max_mvar)}
 
 
-class _Round(NamedTuple):
-    """Where the loop is, leaves `[…, batch]`."""
-
-    at_limit: chex.Array  # int8 `[n_bus, batch]`
-    solution: Solution
-    busy: chex.Array  # bool `[batch]`, whether some bus has yet to switch
-    count: chex.Array  # scalar
-
-
 def solve(
     plain: Callable[[Request], Solution], request: Request, *, tolerance_pu: float
 ) -> Solution:
-    """Returns the solution of `request` within its `q_min_pu` and `q_max_pu`.
+    """Returns the solution of `request` within its `q_min_pu` and `q_max_pu`, leaves `[…, batch]`.
 
-    Args:
-      plain: solves a request without limits, leaves `[…, batch]`.
-      request: leaves `[…, batch]`, with limits.
-      tolerance_pu: of `plain`.
-
+    `plain` solves requests without limits, to `tolerance_pu`.
     """
     dtype = request.p_pu.dtype
     at_limit = jnp.zeros(request.p_pu.shape, jnp.int8)
     first = plain(request)._replace(at_limit=at_limit)
     margin = _MARGIN * tolerance_pu
+    # Grids in which some bus has yet to switch, bool `[batch]`.
     busy = (_switched(request, at_limit, first, margin) != at_limit).any(0) & first.converged
 
     def again(request, at_limit, last):
@@ -68,17 +55,17 @@ def solve(
         solution = plain(changed)
         return solution._replace(at_limit=at_limit, fell_back=solution.fell_back | last.fell_back)
 
-    def body(at):
-        at_limit = jnp.where(at.busy, _switched(request, at.at_limit, at.solution, margin),
-                             at.at_limit)  # fmt: skip
-        args = (request, at_limit, at.solution)
-        solution = lanes.on_selected(again, at.busy, args, at.solution)
+    def body(carry):
+        at_limit, last, busy, count = carry
+        at_limit = jnp.where(busy, _switched(request, at_limit, last, margin), at_limit)
+        solution = lanes.on_selected(again, busy, (request, at_limit, last), last)
         moves = (_switched(request, at_limit, solution, margin) != at_limit).any(0)
-        return _Round(at_limit, solution, at.busy & moves & solution.converged, at.count + 1)
+        return at_limit, solution, busy & moves & solution.converged, count + 1
 
-    start = _Round(at_limit, first, busy, jnp.int32(0))
-    end = jax.lax.while_loop(lambda at: at.busy.any() & (at.count < _MAX_ROUNDS), body, start)
-    return end.solution._replace(converged=end.solution.converged & ~end.busy)
+    more = lambda carry: carry[2].any() & (carry[3] < _MAX_ROUNDS)
+    start = (at_limit, first, busy, jnp.int32(0))
+    _, solution, busy, _ = jax.lax.while_loop(more, body, start)
+    return solution._replace(converged=solution.converged & ~busy)
 
 
 def _switched(

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs.powerflow import balance, iteration
+from envs.powerflow import balance
 from envs.powerflow.balance import Voltages
 from envs.powerflow.islands import Islands
+from envs.powerflow.iteration import MethodResult
 from envs.powerflow.network import Network
 
 
@@ -77,15 +78,6 @@ class OrderedRequest(NamedTuple):
     start: Voltages
     changed: chex.Array  # bool `[batch]`, whether anything is out of service
     islands: Islands | None  # where known
-
-
-class MethodResult(NamedTuple):
-    """What a method leaves, in the solvers' order of buses, leaves `[…, batch]`."""
-
-    last: iteration.Iterate
-    energised: chex.Array  # bool `[n_bus, batch]`
-    iterations: chex.Array
-    fell_back: chex.Array
 
 
 def in_solver_order(net: Network, request: Request, islands: Islands | None) -> OrderedRequest:

@@ -19,8 +19,9 @@ from envs.powerflow import (
     reactive,
     request as request_lib,
 )
+from envs.powerflow.iteration import MethodResult
 from envs.powerflow.network import Network
-from envs.powerflow.request import MethodResult, OrderedRequest, Request, Solution
+from envs.powerflow.request import OrderedRequest, Request, Solution
 
 _NEWTON_SHARE = 64  # Newton is slow and rarely needed: few grids at a time
 _DC_ROUNDING = 4.0  # roundings that a DC solution may be off
@@ -65,9 +66,7 @@ class KnownTopology(NamedTuple):
 def solver(net: Network, **options) -> Callable[[Request], Solution]:
     """Returns `solve(request) → Solution` for one grid; `jax.vmap` of it solves a batch at speed.
 
-    Args:
-      net: the network.
-      **options: those of `SolverOptions`.
+    The options are those of `SolverOptions`.
     """
     solver_options = SolverOptions(**options)
     return lanes.per_grid(lambda request: solve_batch(net, request, solver_options))
@@ -79,17 +78,10 @@ def solve_batch(
     options: SolverOptions = SolverOptions(),
     known: KnownTopology = KnownTopology(),
 ) -> Solution:
-    """Solves a batch, which is the last axis; see `solver` for one grid and `jax.vmap`.
+    """Returns the solution of a batch, leaves `[…, batch]`; `solver` is for a grid and `jax.vmap`.
 
-    Args:
-      net: the network.
-      request: leaves `[…, batch]`.
-      options: how to solve it.
-      known: what is known of it already.
-
-    Returns:
-      The solution. Where `converged` is false its numbers are the last iterate's and may not be
-      finite: use them only after a check.
+    Where `converged` is false its numbers are the last iterate's and may not be finite: use them
+    only after a check.
     """
     tolerance = net.tolerance_pu if options.tolerance_pu is None else options.tolerance_pu
     options = dataclasses.replace(options, tolerance_pu=tolerance)
@@ -103,23 +95,17 @@ def solve_batch(
         result = _by_newton(net, ordered, options)
     elif known.intact is False:
         result = _with_outages(net, ordered, options)
-    elif options.method == "chord":
-        result = _by_chord(net, ordered, options, known)
     else:
-        result = _by_fast_decoupled(net, ordered, options, known)
+        result = _by_constant_matrices(net, ordered, options, known.intact)
     if options.fallback:
         result = _fall_back(net, ordered, options, result)
     return request_lib.in_case_order(net, result, tolerance)
 
 
 def base_request(net: Network, p_pu, q_pu, **changes) -> Request:
-    """Returns the request for injections `[n_bus, …]`, everything else as at the base point.
+    """Returns the request for net injections `[n_bus, …]`, case order, with `changes` of fields.
 
-    Args:
-      net: the network.
-      p_pu: scheduled net active injection, case order.
-      q_pu: net reactive injection.
-      **changes: other fields of `Request` to set.
+    Everything else is as at the base point.
     """
     p_pu = jnp.asarray(p_pu, net.dtype)
     tail = p_pu.shape[1:]
@@ -129,19 +115,19 @@ def base_request(net: Network, p_pu, q_pu, **changes) -> Request:
         return jnp.broadcast_to(column, (net.n_bus, *tail))
 
     pv = (net.position >= net.n_pq).astype(float)[:, None]
-    fields = {
-        "p_pu": p_pu,
-        "q_pu": jnp.asarray(q_pu, net.dtype),
-        "vm_setpoint_pu": like_base(net.vm_base),
-        "participation": like_base(net.participation),
-        "vm_start_pu": like_base(net.vm_base),
-        "va_start_rad": like_base(net.va_base),
-        "closed": jnp.ones((net.n_branch, *tail), net.dtype),
-        "pv": like_base(jnp.asarray(pv[net.order], net.dtype)),
-        "capacity": like_base(net.capacity),
-        "load_pu": like_base(net.load),
-    }
-    return Request(**{**fields, **changes})
+    request = Request(
+        p_pu=p_pu,
+        q_pu=jnp.asarray(q_pu, net.dtype),
+        vm_setpoint_pu=like_base(net.vm_base),
+        participation=like_base(net.participation),
+        vm_start_pu=like_base(net.vm_base),
+        va_start_rad=like_base(net.va_base),
+        closed=jnp.ones((net.n_branch, *tail), net.dtype),
+        pv=like_base(jnp.asarray(pv[net.order], net.dtype)),
+        capacity=like_base(net.capacity),
+        load_pu=like_base(net.load),
+    )
+    return request._replace(**changes)
 
 
 # One function for each method.
@@ -160,56 +146,29 @@ def _by_dc(net: Network, ordered: OrderedRequest) -> MethodResult:
 
 def _by_newton(net: Network, ordered: OrderedRequest, options: SolverOptions) -> MethodResult:
     problem, _ = _problem(net, ordered)
-    return _iterate(net, problem, ordered.start, newton.correction(net, problem), options,
-                    newton.MAX_ITERATIONS)  # fmt: skip
+    correct = newton.correction(net, problem)
+    return _iterate(net, problem, ordered, correct, options, newton.MAX_ITERATIONS)
 
 
-def _by_chord(
-    net: Network, ordered: OrderedRequest, options: SolverOptions, known: KnownTopology
+def _by_constant_matrices(
+    net: Network, ordered: OrderedRequest, options: SolverOptions, intact: bool | None
 ) -> MethodResult:
-    """Solves intact grids about the base point, and others by the fast decoupled method."""
-    result = _as_intact(net, ordered, options, chord.correction, chord.MAX_ITERATIONS)
-    # What is not intact, and what the constant Jacobian is too far away from.
-    too_far = ~(result.last.worst <= options.tolerance_pu)
-    return _rest(net, ordered, options, known, result, ordered.changed | too_far)
+    """Solves intact grids by the method, and others by the fast decoupled method.
 
-
-def _by_fast_decoupled(
-    net: Network, ordered: OrderedRequest, options: SolverOptions, known: KnownTopology
-) -> MethodResult:
-    result = _as_intact(
-        net, ordered, options, fast_decoupled.correction, fast_decoupled.MAX_ITERATIONS
-    )
-    return _rest(net, ordered, options, known, result, ordered.changed)
-
-
-def _as_intact(
-    net: Network,
-    ordered: OrderedRequest,
-    options: SolverOptions,
-    correction: Callable[[Network, iteration.Problem], iteration.Correct],
-    max_iterations: int,
-) -> MethodResult:
-    """Solves the grids in which nothing is out of service."""
+    Where all grids are promised to be intact, the others are left unsolved.
+    """
+    method = chord if options.method == "chord" else fast_decoupled
     problem = iteration.Problem(ordered.p, ordered.q, ordered.participation)
-    return _iterate(net, problem, ordered.start, correction(net, problem), options, max_iterations,
-                    selected=~ordered.changed)  # fmt: skip
-
-
-def _rest(
-    net: Network,
-    ordered: OrderedRequest,
-    options: SolverOptions,
-    known: KnownTopology,
-    result: MethodResult,
-    selected: chex.Array,
-) -> MethodResult:
-    """Solves the selected grids with their outages, or says that they are unsolved."""
-    if known.intact:
-        worst = jnp.where(ordered.changed, jnp.inf, result.last.worst)
+    changed = ordered.changed
+    correct = method.correction(net, problem)
+    result = _iterate(net, problem, ordered, correct, options, method.MAX_ITERATIONS, ~changed)
+    if intact:
+        worst = jnp.where(changed, jnp.inf, result.last.worst)
         return result._replace(last=result.last._replace(worst=worst))
+    if method is chord:  # Its constant Jacobian may have been too far away.
+        changed |= ~(result.last.worst <= options.tolerance_pu)
     solve = lambda ordered: _with_outages(net, ordered, options)
-    return lanes.on_selected(solve, selected, (ordered,), result)
+    return lanes.on_selected(solve, changed, (ordered,), result)
 
 
 def _with_outages(net: Network, ordered: OrderedRequest, options: SolverOptions) -> MethodResult:
@@ -219,8 +178,7 @@ def _with_outages(net: Network, ordered: OrderedRequest, options: SolverOptions)
         net, ordered.closed, ordered.pv_to_pq, islands, options.pv_to_pq_slots
     )
     correct = fast_decoupled.correction(net, problem, changes)
-    return _iterate(net, problem, ordered.start, correct, options, fast_decoupled.MAX_ITERATIONS,
-                    selected=enough)  # fmt: skip
+    return _iterate(net, problem, ordered, correct, options, fast_decoupled.MAX_ITERATIONS, enough)
 
 
 def _fall_back(
@@ -253,20 +211,15 @@ def _within_reactive_limits(
             "reactive_limits: turn PV buses PQ, so that neither `intact` nor `islands` holds"
         )
     without = dataclasses.replace(options, reactive_limits=False)
-    return reactive.solve(
-        lambda request: solve_batch(net, request, without),
-        request,
-        tolerance_pu=options.tolerance_pu,
-    )
+    plain = lambda request: solve_batch(net, request, without)
+    return reactive.solve(plain, request, tolerance_pu=options.tolerance_pu)
 
 
 # What the methods share.
 
 
-def _problem(
-    net: Network, ordered: OrderedRequest
-) -> tuple[iteration.Problem, islands_lib.Islands]:
-    """Returns the problem on the energised island, and the islands."""
+def _problem(net: Network, ordered: OrderedRequest):
+    """Returns the `iteration.Problem` on the energised island, and the `islands.Islands`."""
     islands = ordered.islands
     if islands is None:
         islands = islands_lib.find(net, ordered.closed, ordered.capacity, ordered.load)
@@ -281,27 +234,16 @@ def _problem(
 def _iterate(
     net: Network,
     problem: iteration.Problem,
-    start: balance.Voltages,
+    ordered: OrderedRequest,
     correct: iteration.Correct,
     options: SolverOptions,
     max_iterations: int,
     selected: chex.Array | None = None,
 ) -> MethodResult:
-    """Iterates, as often as the options say or else the method, and judges where it ended."""
+    """Iterates, as often as the options say or else the method."""
     if options.max_iterations is not None:
         max_iterations = options.max_iterations
-    progress = iteration.iterate(
-        net, problem, start, correct,
+    return iteration.iterate(
+        net, problem, ordered.start, correct,
         tolerance_pu=options.tolerance_pu, max_iterations=max_iterations, selected=selected,
     )  # fmt: skip
-    last = progress.last
-    energised = jnp.ones_like(problem.p, bool)
-    # Not a number, infinite, beyond the clip, and no unit left energised: none is a solution.
-    in_service = iteration.in_service(net, problem)
-    good = jnp.isfinite(last.worst) & balance.within_clip(net, last.x, in_service)
-    if problem.energised is not None:
-        energised = problem.energised > 0
-        good = good & energised.any(0)
-    worst = jnp.where(good, last.worst, jnp.inf)
-    fell_back = jnp.full(worst.shape, False)
-    return MethodResult(last._replace(worst=worst), energised, progress.iterations, fell_back)

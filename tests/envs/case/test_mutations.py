@@ -102,7 +102,7 @@ def test_what_is_read_solves_or_says_that_it_did_not(outcome):
         net = network.build(result)
         base = net.base
         solved[base.converged] += 1
-        for array in (base.vm_pu, base.va_rad, net.chord.inverse, *net.decoupled):
+        for array in (base.vm_pu, base.va_rad, net.inverse_jacobian, *net.decoupled):
             assert np.isfinite(array).all(), path
         if base.converged:
             y_bus = matrices.bus_admittance(result)
