@@ -69,10 +69,9 @@ def build(grid: grid_lib.Grid) -> Factors:
         energised = connectivity.energised(grid, others, every, grid.bus.load_p_mw)
         share = np.where(energised, capacity, 0.0)
         end, sign = (f[k], 1.0) if energised[f[k]] else (t[k], -1.0)
+        respond[:, k] = 0.0
         if share.sum() > 0:
             respond[:, k] = sign * (ptdf[:, end] - ptdf @ (share / share.sum()))
-        else:
-            respond[:, k] = 0.0
         bridge[k], cut_off[k] = True, ~energised
     de_energised = (cut_off[:, f] | cut_off[:, t]).T
     np.fill_diagonal(de_energised, True)

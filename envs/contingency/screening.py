@@ -27,9 +27,8 @@ _SINGULAR = 1e-3  # what is left of 1 − h where an outage cuts a part off, sin
 class Screening(NamedTuple):
     """What the outages of one grid would do; sorted so that nothing else is needed of them."""
 
-    loading: (
-        chex.Array
-    )  # `[n_branch]` of the most loaded branch left, by outage; 0 where already out
+    # `[n_branch]` of the most loaded branch left, by outage; 0 where already out
+    loading: chex.Array
     margin: chex.Array  # 1 − the largest of them
     insecure: chex.Array  # int, outages that overload something
     worst: chex.Array  # int `[k]`, outages, the worst first
@@ -68,29 +67,24 @@ def screener(
 
         H' = H + H_O (I − H_OO)⁺ H_O·
 
-    Args:
-      factors: of the grid with all branches in service.
-      k: how many outages `worst` names.
-      dtype: floating type of the work.
+    `factors` are of the grid with all branches in service; `worst` names `k` outages.
     """
     table, n = _table(factors, dtype), len(factors.bridge)
     k = min(k, n)
 
-    def screen(solution, closed):
-        closed = closed.astype(dtype)
-        chex.assert_shape([solution.p_from_pu, closed], (n, None))
-        p, q = (x.astype(dtype) for x in _more_loaded_end(solution))
+    def screen(p_from, q_from, p_to, q_to, closed):
+        closed, flows = closed.astype(dtype), (p_from, q_from, p_to, q_to)
+        chex.assert_shape([*flows, closed], (n, None))
+        p, q = (x.astype(dtype) for x in _more_loaded_end(*flows))
         out = closed < 0.5
         intact = _worst_of(table, p * table.inverse_rate, q * table.inverse_rate,
                            p / table.divisor)  # fmt: skip
         islanded = jnp.where(table.bridge, jnp.abs(p), 0.0)
+        with_outages = functools.partial(_with_outages, table)
         loading, islanded = lanes.on_selected(
-            lambda *args: _with_outages(table, *args),
-            out.any(0),
-            (p, q, closed),
-            (intact, islanded),
+            with_outages, out.any(0), (p, q, closed), (intact, islanded)
         )
-        finite = jnp.isfinite(sum(solution)).all(0)
+        finite = jnp.isfinite(sum(flows)).all(0)
         sound = finite & (out.sum(0) <= BRANCH_SLOTS)
         loading = jnp.where(sound, jnp.where(out, 0.0, loading), jnp.inf)
         return Screening(
@@ -102,7 +96,7 @@ def screener(
             sound=sound,
         )
 
-    screen_grid = lanes.per_grid(lambda *flows: screen(_Flows(*flows[:4]), flows[4]))
+    screen_grid = lanes.per_grid(screen)
     return lambda solution, closed: screen_grid(
         solution.p_from_pu, solution.q_from_pu, solution.p_to_pu, solution.q_to_pu, closed
     )
@@ -114,13 +108,7 @@ def confirmer(
     """Returns `confirm(request, solution, outages [k]) → Confirmation` for one grid.
 
     Solves the AC power flow with each of the outages, one at a time, on top of what is out already,
-    from the voltages of `solution`.
-
-    Args:
-      net: the network.
-      method: as in `solve.SolverOptions`.
-      fallback: as in `solve.SolverOptions`.
-      **options: further ones of `solve.SolverOptions`.
+    from the voltages of `solution`. Options are those of `solve.SolverOptions`.
     """
     solver_options = solve.SolverOptions(method=method, fallback=fallback, **options)
 
@@ -141,13 +129,6 @@ def confirmer(
     )
 
 
-class _Flows(NamedTuple):
-    p_from_pu: chex.Array
-    q_from_pu: chex.Array
-    p_to_pu: chex.Array
-    q_to_pu: chex.Array
-
-
 def _table(factors: Factors, dtype) -> _Table:
     inverse = np.where(np.isfinite(factors.rate_pu), 1.0 / factors.rate_pu, 0.0)[:, None]
     cast = lambda x: jnp.asarray(x, dtype)
@@ -162,28 +143,19 @@ def _table(factors: Factors, dtype) -> _Table:
     )
 
 
-def _more_loaded_end(flows) -> tuple[chex.Array, chex.Array]:
+def _more_loaded_end(p_from, q_from, p_to, q_to) -> tuple[chex.Array, chex.Array]:
     """Returns P, from the from side to the to side, and |Q| at the end with more apparent power."""
-    at_from = flows.p_from_pu**2 + flows.q_from_pu**2
-    at_to = flows.p_to_pu**2 + flows.q_to_pu**2
-    first = at_from >= at_to
-    return (
-        jnp.where(first, flows.p_from_pu, -flows.p_to_pu),
-        jnp.where(first, flows.q_from_pu, flows.q_to_pu),
-    )
+    first = p_from**2 + q_from**2 >= p_to**2 + q_to**2
+    return jnp.where(first, p_from, -p_to), jnp.where(first, q_from, q_to)
 
 
 def _worst_of(table: _Table, p, q, carried, spread=None, toward=None, closed=None) -> chex.Array:
     """Returns the largest loading that each outage leaves, `[n_branch, batch]`.
 
-    Args:
-      table: the factors.
-      p: `[n_branch, batch]` active flows over the ratings.
-      q: `[n_branch, batch]` reactive flows over the ratings.
-      carried: `[n_branch, batch]` what multiplies the columns of the table, by outage.
-      spread: `[n_branch, slots, batch]` a correction of low rank: its factor by watched branch,
-      toward: `[slots, n_branch, batch]` and by outage.
-      closed: `[n_branch, batch]` 0 for branches that are not watched.
+    Flows `p` and `q` are over the ratings, `carried` multiplies the columns of the table, by
+    outage, and `closed` is 0 for branches that are not watched, all `[n_branch, batch]`. `spread`
+    `[n_branch, slots, batch]` by watched branch and `toward` `[slots, n_branch, batch]` by outage
+    are the factors of a correction of low rank.
     """
     square = q * q
 

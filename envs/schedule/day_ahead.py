@@ -12,19 +12,9 @@ PLANNED_LOSSES = 0.03  # share of load that a plan allows for; a choice
 
 
 def unit_plan(
-    grid: grid_lib.Grid,
-    name: str,
-    load_mw: chex.Array,
-    renewable_mw: chex.Array,
+    grid: grid_lib.Grid, name: str, load_mw: chex.Array, renewable_mw: chex.Array
 ) -> chex.Array:
-    """Returns the plan `[time, n_gen]` MW on the totals that the day before foresees.
-
-    Args:
-      grid: the grid.
-      name: of the schedule.
-      load_mw: `[time]` total load foreseen.
-      renewable_mw: `[time]` total wind and sun foreseen.
-    """
+    """Returns the plan `[time, n_gen]` MW on the totals `[time]` that the day before foresees."""
     return plan(grid, name, demand(grid, load_mw, renewable_mw))
 
 
@@ -50,16 +40,11 @@ def least_mw(grid: grid_lib.Grid) -> float:
     return float(grid.gen.p_min_mw.sum())
 
 
-def demand(
-    grid: grid_lib.Grid,
-    load_mw: chex.Array,
-    renewable_mw: chex.Array,
-    planned_losses: float = PLANNED_LOSSES,
-) -> chex.Array:
+def demand(grid: grid_lib.Grid, load_mw: chex.Array, renewable_mw: chex.Array) -> chex.Array:
     """Returns what units are to cover `[time]`: load and losses less renewables, at least ΣPmin.
 
     Where less would be left, fewer renewables are taken into the plan.
     """
-    total = load_mw * (1.0 + planned_losses)
+    total = load_mw * (1.0 + PLANNED_LOSSES)
     taken = jnp.minimum(renewable_mw, jnp.maximum(total - least_mw(grid), 0.0))
     return jnp.maximum(total - taken, least_mw(grid))

@@ -1,4 +1,8 @@
-"""The day-ahead plan: what every unit is scheduled to produce, made on the forecast."""
+"""The day-ahead plan: what every unit is scheduled to produce, made on the forecast.
+
+A schedule is a function of the grid and of the demand to cover, losses included, `[time]` MW. It
+returns the active power `[time, n_gen]` MW, zero for condensers.
+"""
 
 from collections.abc import Callable
 
@@ -16,13 +20,6 @@ def proportional(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
     """Splits demand in proportion to Pmax: fair to units, blind to cost and to the network.
 
     Dispatchable loads draw what the case file says.
-
-    Args:
-      grid: the grid.
-      demand_mw: demand to cover, losses included, `[time]`.
-
-    Returns:
-      Scheduled active power `[time, n_gen]` MW, zero for condensers.
     """
     low, high = _limits(grid, demand_mw.dtype)
     return jax.vmap(lambda total: by_size(grid.gen, low, high, total))(demand_mw)
@@ -33,14 +30,8 @@ def by_size(
 ) -> chex.Array:
     """Returns what units produce that share `total_mw` in proportion to the most they can.
 
-    Dispatchable loads draw what the case file says, less or more only where the others cannot
-    reach the total.
-
-    Args:
-      gen: the generators.
-      low_mw: the least of each `[n_gen]`.
-      high_mw: the most of each `[n_gen]`.
-      total_mw: a number.
+    The least and the most of each are `[n_gen]`. Dispatchable loads draw what the case file says,
+    less or more only where the others cannot reach the total.
     """
     loads = gen.is_dispatchable_load
     target, weight = jnp.zeros_like(high_mw), high_mw
@@ -53,15 +44,7 @@ def by_size(
 
 
 def merit_order(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
-    """Clears the market at one price and ignores the network: cheapest units first.
-
-    Args:
-      grid: the grid.
-      demand_mw: demand to cover, losses included, `[time]`.
-
-    Returns:
-      Scheduled active power `[time, n_gen]` MW, zero for condensers.
-    """
+    """Clears the market at one price and ignores the network: cheapest units first."""
     low, high = _limits(grid, demand_mw.dtype)
     c1, c2 = (jnp.asarray(c, demand_mw.dtype) for c in (grid.gen.cost_c1, grid.gen.cost_c2))
     return jax.vmap(lambda total: cheapest(low, high, c1, c2, total))(demand_mw)
@@ -74,14 +57,7 @@ def cheapest(
 
     At price π a unit with cost c2 p² + c1 p produces (π − c1) / 2 c2 within its limits, or
     anything between them when c2 is zero and π equals c1; such marginal units share the rest in
-    proportion to their range.
-
-    Args:
-      low_mw: the least of each `[n_gen]`.
-      high_mw: the most of each `[n_gen]`.
-      c1: `[n_gen]` $/MWh.
-      c2: `[n_gen]` $/MW²h.
-      total_mw: a number.
+    proportion to their range. All arrays are `[n_gen]`, c1 in $/MWh and c2 in $/MW²h.
     """
     dearest = c1 + 2 * c2 * high_mw
     width = 1e-4 * jnp.maximum(1.0, jnp.abs(dearest).max())  # Prices closer than this are equal.
@@ -104,15 +80,7 @@ def cheapest(
 
 
 def secured(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
-    """As `proportional`, with as little redispatch as thermal limits ask for; see `secured.table`.
-
-    Args:
-      grid: the grid.
-      demand_mw: demand to cover, losses included, `[time]`.
-
-    Returns:
-      Scheduled active power `[time, n_gen]` MW, zero for condensers.
-    """
+    """As `proportional`, with as little redispatch as thermal limits ask for: `secured.table`."""
     knots, plans = (jnp.asarray(x, demand_mw.dtype) for x in secured_lib.table(grid))
     return jax.vmap(lambda plan: jnp.interp(demand_mw, knots, plan), 1, 1)(plans)
 

@@ -96,15 +96,10 @@ def _share(target, weight, low, high, demand: float) -> np.ndarray:
 
 
 def _redispatched(response, fixed, limit, start, low, high) -> np.ndarray:
-    """Returns the plan nearest to `start` that keeps flows within limits.
+    """Returns the plan nearest to `start` that keeps flows within `limit` `[n_branch]` MW.
 
-    Args:
-      response: `[n_branch, n_gen]` flow per MW of each generator.
-      fixed: `[n_branch]` what loads and phase shifters make flow the other way, MW.
-      limit: `[n_branch]` MW.
-      start: `[n_gen]` MW.
-      low: `[n_gen]` MW.
-      high: `[n_gen]` MW.
+    `start`, `low` and `high` are `[n_gen]` MW. `response` `[n_branch, n_gen]` is the flow per MW of
+    each generator, `fixed` `[n_branch]` MW what loads and phase shifters make flow the other way.
     """
     plan, n, watched = start, len(start), np.zeros(len(fixed), bool)
     # Only the branches that a program overlooked are added, which few rounds do.

@@ -14,14 +14,9 @@ def share(
     """Moves all units together until they sum to `total`, each staying within its limits.
 
     Finds x_i = clip(target_i + λ weight_i, low_i, high_i) with Σ x_i = total, the balance that
-    participation factors produce when units that reach a limit stop moving.
-
-    Args:
-      target: values before the move `[n]`, or `[n, batch]`.
-      low: lower limits, shaped alike.
-      high: upper limits.
-      weight: participation, not negative; a unit of weight zero stays at its target.
-      total: the sum to reach, `[]` or `[batch]`.
+    participation factors produce when units that reach a limit stop moving. All are `[n]`, or
+    `[n, batch]`, with `total` `[]` or `[batch]`. A weight is not negative; a unit of weight zero
+    stays at its target.
 
     Returns:
       The values, and what no unit could take: positive when the limits leave a shortage,
