@@ -105,9 +105,8 @@ def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
     is_unit = jnp.asarray(grid.gen.is_unit)
     voltage = jnp.where(is_unit, 0.0, generator)
     voltage = voltage.at[grid.units].add(part("unit_voltage", grid.units.size))
-    load = (
-        jnp.zeros(grid.loads.size).at[site.controllable].set(part("load", site.controllable.size))
-    )
+    moved = part("load", site.controllable.size)
+    load = jnp.zeros(grid.loads.size).at[site.controllable].set(moved)
     return RequestedAction(
         unit_power=jnp.where(is_unit, generator, 0.0),
         voltage=voltage,
@@ -119,23 +118,12 @@ def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
 
 
 def write(
-    layout: Layout,
-    site: Site,
-    limits: Limits,
-    now: series_lib.TimeSeries,
-    targets: Targets,
+    layout: Layout, site: Site, limits: Limits, now: series_lib.TimeSeries, targets: Targets
 ) -> chex.Array:
     """Returns the action `[action_size]` in [−1, 1] that requests `targets`: the inverse of `read`.
 
     Targets out of reach become the nearest action; those that the layout has no control for are
-    left out.
-
-    Args:
-      layout: which entry of the action means what.
-      site: what the layout is made for.
-      limits: of grid and fleet.
-      now: the row of the time series that the step will apply.
-      targets: what to request.
+    left out. `now` is the row of the time series that the step will apply.
     """
     grid, fleet = site.grid, site.fleet
     unit, voltage = jnp.zeros(grid.n_gen), jnp.zeros(grid.n_gen)
@@ -193,14 +181,9 @@ def project(
     *,
     free: bool = False,
 ) -> FeasibleAction:
-    """Returns what of `requested` can be done in a step.
+    """Returns what of `requested` can be done in a step, which applies the row `now`.
 
-    Args:
-      limits: of grid and fleet.
-      requested: the action.
-      now: the row of the time series that the step applies.
-      before: the state before the step.
-      free: whether ramps do not count, as at the start of an episode.
+    Ramps do not count where the step is `free`, as the start of an episode is.
     """
     gen_on, vm_pu = now.gen_in_service, before.vm_pu
     # Loads move at constant power factor.
@@ -211,10 +194,7 @@ def project(
     plan, p_min, p_max = now.plan_p_mw, limits.p_min_mw, limits.p_max_mw
     reach = jnp.where(requested.unit_power > 0, p_max - plan, plan - p_min)
     target = plan + requested.unit_power * reach
-    if free:
-        low, high = p_min, p_max
-    else:
-        low, high = within_ramps(limits, before.gen_p_mw)
+    low, high = (p_min, p_max) if free else within_ramps(limits, before.gen_p_mw)
     low, high = jnp.where(gen_on, low, 0.0), jnp.where(gen_on, high, 0.0)
     reached = jnp.clip(target, low, high)
 
@@ -249,10 +229,6 @@ def within_ramps(limits: Limits, gen_p_mw: chex.Array) -> tuple[chex.Array, chex
 
     What losses change comes on top of limits, so that a unit may be beyond them before the step: it
     returns at its ramp's pace or, where limits leave nothing else, to the limit.
-
-    Args:
-      limits: of grid and fleet.
-      gen_p_mw: power of the generators before the step `[n_gen]`.
     """
     low = jnp.maximum(limits.p_min_mw, gen_p_mw - limits.ramp_mw)
     high = jnp.minimum(limits.p_max_mw, gen_p_mw + limits.ramp_mw)

@@ -45,13 +45,7 @@ def request(
 ) -> DispatchRequest:
     """Returns what one grid is to be balanced and solved for, without the axis of lanes.
 
-    Args:
-      grid: the grid.
-      fleet: on it.
-      before: the state before the step.
-      now: the row of the time series that the step applies.
-      feasible: the action of the step.
-      branch: service of branches after its switching.
+    `now` is the row of the time series that the step applies, `branch` what its switching left.
     """
     gen_on, connected = now.gen_in_service, before.connected_share
     other = jnp.zeros(grid.n_bus).at[grid.gen.bus].add(jnp.where(gen_on, before.condenser_mw, 0.0))

@@ -91,13 +91,7 @@ def step(
     It is the reheat model of Anderson and Mirheydar (IEEE Trans. Power Systems 5, 1990), with
     limits, secondary control and load shedding. A stage that Δf has reached sheds from the next
     substep on. Beyond the limits that units ride through the model says nothing but `collapsed`.
-
-    Args:
-      state: at the start of the step.
-      system: constant within the step.
-      disturbance: the change of the balance in the step.
-      options: of the model.
-      seconds: length of the step, not less than `WINDOW_S`.
+    The system is constant within the step, which lasts at least `WINDOW_S`.
     """
     chex.assert_rank([*jax.tree.leaves(state), *system, *disturbance], 0)
     if not seconds >= WINDOW_S:

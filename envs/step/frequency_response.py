@@ -47,12 +47,8 @@ class FrequencyResponse:
     ) -> tuple[frequency_lib.FrequencyState, frequency_lib.Outcome]:
         """Returns frequency after the step, and what happened within it.
 
-        Args:
-          before: frequency at the start of the step.
-          feasible: the action, to which balancing leads by the end of the step.
-          gen_on: bool `[n_gen]`, in service.
-          energised: bool `[n_bus]`.
-          disturbance: dispatchable loads count in it as what they draw.
+        Balancing leads to the feasible action by the end of the step. In the disturbance
+        dispatchable loads count as what they draw.
         """
         on = gen_on & energised[self._gen_bus]
         total = lambda values: jnp.where(on, values, 0.0).sum()
@@ -75,28 +71,16 @@ class FrequencyResponse:
 
 
 def disturbance(
-    grid: grid_lib.Grid,
-    before: State,
-    gen_on: chex.Array,
-    series: series_lib.TimeSeries | series_lib.PooledTimeSeries,
+    grid: grid_lib.Grid, before: State, gen_on: chex.Array, series: series_lib.Series
 ) -> frequency_lib.Disturbance:
-    """Returns what disturbs frequency in a step, islands left out.
-
-    Args:
-      grid: the grid.
-      before: the state before the step.
-      gen_on: bool `[n_gen]`, in service in the step.
-      series: the time series.
-    """
+    """Returns what disturbs frequency in a step with `gen_on` bool `[n_gen]`, islands left out."""
     draws = jnp.asarray(grid.gen.is_dispatchable_load)
     lost_mw = jnp.where(draws, before.gen_p_mw, jnp.maximum(before.gen_p_mw, 0.0))
     lost_mw = jnp.where(before.gen_on & ~gen_on, lost_mw, 0.0).sum()
     return frequency_lib.Disturbance(lost_mw, unforeseen_mw(series, before.t))
 
 
-def unforeseen_mw(
-    series: series_lib.TimeSeries | series_lib.PooledTimeSeries, t: chex.Array
-) -> chex.Array:
+def unforeseen_mw(series: series_lib.Series, t: chex.Array) -> chex.Array:
     """Returns what load, less wind and sun, does unforeseen in the step after row `t`, MW.
 
     Units are balanced with what was there at row t, however wrong it had been foreseen, and follow

@@ -28,15 +28,9 @@ def cut_off(
 ) -> CutOff:
     """Returns what islands take from the grid, and what they bring back.
 
-    Args:
-      grid: the grid.
-      fleet: on it.
-      before: the state before the step, in which de-energised buses have voltage zero.
-      feasible: the action of the step.
-      gen_on: bool `[n_gen]`, in service.
-      energised: bool `[n_bus]`, in this step.
+    `gen_on` bool `[n_gen]` and `energised` bool `[n_bus]` are of this step.
     """
-    was_energised = before.vm_pu > 0
+    was_energised = before.vm_pu > 0  # de-energised buses have voltage zero
 
     def parts(bus, mw):
         """Returns what of `mw` at the buses `bus` is cut off, and what comes less what goes."""
@@ -45,11 +39,9 @@ def cut_off(
         return jnp.where(now, 0.0, mw).sum(), change.sum()
 
     load, load_back = parts(grid.loads, feasible.load_p_mw * before.connected_share)
-    units, plants, batteries = (
-        parts(grid.gen.bus, jnp.where(gen_on, feasible.gen_target_mw, 0.0)),
-        parts(fleet.renewables.bus, feasible.renewable_mw),
-        parts(fleet.storage.bus, feasible.storage_mw),
-    )
+    units = parts(grid.gen.bus, jnp.where(gen_on, feasible.gen_target_mw, 0.0))
+    plants = parts(fleet.renewables.bus, feasible.renewable_mw)
+    batteries = parts(fleet.storage.bus, feasible.storage_mw)
     generation, generation_back = (sum(part) for part in zip(units, plants, batteries))
     return CutOff(load, generation, load_back - generation_back)
 

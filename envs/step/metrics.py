@@ -9,13 +9,7 @@ from envs.step.step_result import StepResult
 
 
 def metrics(after: State, result: StepResult, secure: Security) -> dict[str, chex.Array]:
-    """Returns largest loading, voltage range, what projection changed and how it was solved.
-
-    Args:
-      after: the state that the step led to.
-      result: of the step.
-      secure: its security.
-    """
+    """Returns largest loading, voltage range, what projection changed and how it was solved."""
     point, solution, vm = result.point, result.point.solution, after.vm_pu
     energised = solution.energised
     return {

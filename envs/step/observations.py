@@ -29,25 +29,12 @@ from envs.time_series.options import MINUTES_PER_DAY
 class View(NamedTuple):
     """What an observation may be made of, physical units."""
 
-    vm_pu: chex.Array  # `[n_bus]`
-    va_rad: chex.Array  # `[n_bus]`
-    energised: chex.Array  # bool `[n_bus]`
-    bus_p_mw: chex.Array  # `[n_bus]` net injection
-    bus_q_mvar: chex.Array  # `[n_bus]`
-    gen_p_mw: chex.Array  # `[n_gen]`
-    gen_q_mvar: chex.Array  # `[n_gen]`
-    load_p_mw: chex.Array  # `[n_load]` of the loads as they come, before control
-    renewable_mw: chex.Array  # `[n_renewable]` what the weather allowed
-    energy_mwh: chex.Array  # `[n_storage]` stored
-    rho: chex.Array  # `[n_branch]` loading over limit
-    closed: chex.Array  # bool `[n_branch]`
-    cooldown: chex.Array  # `[n_branch]` as in `switching.BranchState`
-    maintenance: chex.Array  # bool `[n_branch]`, planned an hour ahead
-    plan_p_mw: chex.Array  # `[n_gen]` plan for the next step
-    load_forecast_mw: chex.Array  # `[n_lead]` total load
-    renewable_forecast_mw: chex.Array  # `[n_lead]` total wind and sun
-    frequency_hz: chex.Array
-    after_outage_rho: chex.Array  # `[n_branch]` most loaded branch after the loss of each
+    state: State  # that the step led to
+    result: StepResult
+    secure: Security
+    ahead: series_lib.TimeSeries  # the next row, whose plan is known
+    hour_ahead: series_lib.TimeSeries  # the row whose maintenance is known
+    nominal_hz: float
     day_share: chex.Array  # time of day, 0 to 1
 
 
@@ -55,43 +42,15 @@ def view(
     after: State,
     result: StepResult,
     secure: Security,
-    series: series_lib.TimeSeries | series_lib.PooledTimeSeries,
+    series: series_lib.Series,
     options: StepOptions,
 ) -> View:
-    """Returns what can be observed after a step.
-
-    Args:
-      after: the state that the step led to.
-      result: of the step.
-      secure: its security.
-      series: the time series, whose plan and maintenance are known ahead.
-      options: of the environment.
-    """
-    now, t, solution = result.now, after.t, result.point.solution
-    row = lambda steps: series.at(jnp.minimum(t + steps, options.horizon_steps))
-    ahead = row(series_lib.LEAD_STEPS[-1])
+    """Returns what can be observed after a step that led to the state `after`."""
+    row = lambda steps: series.at(jnp.minimum(after.t + steps, options.horizon_steps))
     nominal_hz = frequency_options.PRESETS[options.frequency].nominal_hz
+    day_share = after.t * (options.step_minutes / MINUTES_PER_DAY)
     return View(
-        vm_pu=after.vm_pu,
-        va_rad=after.va_rad,
-        energised=solution.energised | ~solution.converged,
-        bus_p_mw=result.bus_p_mw,
-        bus_q_mvar=result.bus_q_mvar,
-        gen_p_mw=after.gen_p_mw,
-        gen_q_mvar=result.gen_q_mvar,
-        load_p_mw=now.load_p_mw,
-        renewable_mw=now.renewable_mw,
-        energy_mwh=after.energy_mwh,
-        rho=result.rho,
-        closed=after.branch.closed,
-        cooldown=after.branch.cooldown,
-        maintenance=ahead.branch_status == series_lib.MAINTENANCE,
-        plan_p_mw=row(1).plan_p_mw,
-        load_forecast_mw=now.load_forecast_mw,
-        renewable_forecast_mw=now.renewable_forecast_mw,
-        frequency_hz=nominal_hz + after.frequency.deviation_hz,
-        after_outage_rho=secure.loading,
-        day_share=t * (options.step_minutes / MINUTES_PER_DAY),
+        after, result, secure, row(1), row(series_lib.LEAD_STEPS[-1]), nominal_hz, day_share
     )
 
 
@@ -106,41 +65,49 @@ def _per_lead(site: Site) -> list[str]:
     return [f"{steps} steps ahead" for steps in series_lib.LEAD_STEPS]
 
 
+def _angles(site: Site, v: View) -> chex.Array:
+    """Returns angles against their mean: the reference bus is a convention, not an observation."""
+    va_rad, solution = v.state.va_rad, v.result.point.solution
+    energised = solution.energised | ~solution.converged
+    return jnp.where(energised, va_rad - va_rad.sum() / jnp.maximum(energised.sum(), 1), 0.0)
+
+
+def _clock(site: Site, v: View) -> chex.Array:
+    angle = 2 * jnp.pi * v.day_share
+    return jnp.stack([jnp.sin(angle), jnp.cos(angle)])
+
+
+# Loads are those before control: a value function that saw the load it had itself lowered would
+# take it for a quieter day, and a policy would learn to lower loads. Plants are what the weather
+# allowed, maintenance is what is planned an hour ahead.
 BLOCKS: dict[str, Block] = {
-    "bus_vm": Block(per_bus, lambda site, v: v.vm_pu),
-    # Angles against their mean: the reference bus is a convention, not an observation.
-    "bus_va": Block(
-        per_bus,
-        lambda site, v: jnp.where(
-            v.energised, v.va_rad - v.va_rad.sum() / jnp.maximum(v.energised.sum(), 1), 0.0
-        ),
+    "bus_vm": Block(per_bus, lambda site, v: v.state.vm_pu),
+    "bus_va": Block(per_bus, _angles),
+    "bus_p": Block(per_bus, lambda site, v: v.result.bus_p_mw),
+    "bus_q": Block(per_bus, lambda site, v: v.result.bus_q_mvar),
+    "unit_p": Block(per_unit, lambda site, v: v.state.gen_p_mw[site.grid.units]),
+    "gen_p": Block(per_gen, lambda site, v: v.state.gen_p_mw),
+    "gen_q": Block(per_gen, lambda site, v: v.result.gen_q_mvar),
+    "load_p": Block(per_load, lambda site, v: v.result.now.load_p_mw),
+    "controllable_load_p": Block(
+        per_controllable, lambda site, v: v.result.now.load_p_mw[site.controllable]
     ),
-    "bus_p": Block(per_bus, lambda site, v: v.bus_p_mw),
-    "bus_q": Block(per_bus, lambda site, v: v.bus_q_mvar),
-    "unit_p": Block(per_unit, lambda site, v: v.gen_p_mw[site.grid.units]),
-    "gen_p": Block(per_gen, lambda site, v: v.gen_p_mw),
-    "gen_q": Block(per_gen, lambda site, v: v.gen_q_mvar),
-    # Before control: a value function that saw the load it had itself lowered would take it for a
-    # quieter day, and a policy would learn to lower loads.
-    "load_p": Block(per_load, lambda site, v: v.load_p_mw),
-    "controllable_load_p": Block(per_controllable, lambda site, v: v.load_p_mw[site.controllable]),
-    "renewable_p": Block(per_renewable, lambda site, v: v.renewable_mw),
-    "storage_energy": Block(per_storage, lambda site, v: v.energy_mwh),
-    "branch_rho": Block(per_branch, lambda site, v: v.rho),
-    "branch_closed": Block(per_branch, lambda site, v: v.closed.astype(jnp.float32)),
-    "branch_cooldown": Block(per_branch, lambda site, v: v.cooldown.astype(jnp.float32)),
-    "branch_maintenance": Block(per_branch, lambda site, v: v.maintenance.astype(jnp.float32)),
-    "after_outage_rho": Block(per_branch, lambda site, v: v.after_outage_rho),
-    "unit_plan": Block(per_unit, lambda site, v: v.plan_p_mw[site.grid.units]),
-    "forecast": Block(_per_lead, lambda site, v: v.load_forecast_mw),
-    "renewable_forecast": Block(_per_lead, lambda site, v: v.renewable_forecast_mw),
-    "frequency": Block(lambda site: ["system"], lambda site, v: v.frequency_hz),
-    "clock": Block(
-        lambda site: ["sine", "cosine"],
-        lambda site, v: jnp.stack(
-            [jnp.sin(2 * jnp.pi * v.day_share), jnp.cos(2 * jnp.pi * v.day_share)]
-        ),
+    "renewable_p": Block(per_renewable, lambda site, v: v.result.now.renewable_mw),
+    "storage_energy": Block(per_storage, lambda site, v: v.state.energy_mwh),
+    "branch_rho": Block(per_branch, lambda site, v: v.result.rho),
+    "branch_closed": Block(per_branch, lambda site, v: v.state.branch.closed),
+    "branch_cooldown": Block(per_branch, lambda site, v: v.state.branch.cooldown),
+    "branch_maintenance": Block(
+        per_branch, lambda site, v: v.hour_ahead.branch_status == series_lib.MAINTENANCE
     ),
+    "after_outage_rho": Block(per_branch, lambda site, v: v.secure.loading),
+    "unit_plan": Block(per_unit, lambda site, v: v.ahead.plan_p_mw[site.grid.units]),
+    "forecast": Block(_per_lead, lambda site, v: v.result.now.load_forecast_mw),
+    "renewable_forecast": Block(_per_lead, lambda site, v: v.result.now.renewable_forecast_mw),
+    "frequency": Block(
+        lambda site: ["system"], lambda site, v: v.nominal_hz + v.state.frequency.deviation_hz
+    ),
+    "clock": Block(lambda site: ["sine", "cosine"], _clock),
 }
 
 

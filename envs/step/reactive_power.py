@@ -21,13 +21,8 @@ def generator_mvar(
 ) -> chex.Array:
     """Returns Q of each generator `[n_gen]` MVAr; generators at a bus share it evenly.
 
-    Args:
-      grid: the grid.
-      before: the state before the step; its relays hold load off.
-      feasible: the action.
-      gen_on: bool `[n_gen]`, in service.
-      point: the operating point.
-      bus_q_mvar: `[n_bus]` net injection of the solution.
+    `bus_q_mvar` `[n_bus]` is the net injection of the solution. Relays of the state before the step
+    hold load off.
     """
     on = (gen_on & point.solution.energised[grid.gen.bus]).astype(bus_q_mvar.dtype)
     drawn = feasible.load_q_mvar * before.connected_share * point.served

@@ -27,13 +27,7 @@ class RewardTerms:
         self._co2 = as_float(fleet.units.co2_t_per_mwh)
 
     def __call__(self, after: State, result: StepResult, secure: Security) -> dict[str, chex.Array]:
-        """Returns the terms of a step, before any charge for its ending the episode.
-
-        Args:
-          after: the state that the step led to.
-          result: of the step.
-          secure: its security.
-        """
+        """Returns the terms of a step, before any charge for its ending the episode."""
         now, feasible, point = result.now, result.feasible, result.point
         dt, above = self._dt_h, lambda x: jnp.maximum(x, 0.0)
         unit_p = jnp.where(self._is_unit, after.gen_p_mw, 0.0)

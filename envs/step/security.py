@@ -17,9 +17,7 @@ _MOST_LOADING = 10.0  # an outage that collapses the grid has no finite loading
 class Security(NamedTuple):
     """What the outages of a grid would do."""
 
-    loading: (
-        chex.Array
-    )  # `[n_branch]` of the most loaded branch left, by outage; 0 where already out
+    loading: chex.Array  # as in `screening.Screening`, at most `_MOST_LOADING`
     insecure: chex.Array  # outages that overload something
 
 
@@ -43,18 +41,14 @@ class Assessor:
     ) -> Security:
         """Returns the security of an operating point; nothing of one that is no solution.
 
-        Args:
-          solution: of one grid.
-          closed: bool `[n_branch]`, in service after the step.
-          gen_on: bool `[n_gen]`, in service.
+        `closed` and `gen_on` are bool `[n_branch]` and `[n_gen]`, in service after the step.
         """
         closed = closed.astype(jnp.float32)
         screened = self._screen(solution, closed)
         loading = screened.loading
         if self._confirm is not None:
-            confirmed = self._confirm(
-                self._request(solution, closed, gen_on), solution, screened.worst
-            )
+            request = self._request(solution, closed, gen_on)
+            confirmed = self._confirm(request, solution, screened.worst)
             # An outage of what is out already stays none.
             exact = jnp.where(loading[screened.worst] > 0, confirmed.loading, 0.0)
             loading = loading.at[screened.worst].set(exact)

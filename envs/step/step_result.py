@@ -56,13 +56,7 @@ def detail(
 ) -> Detail:
     """Returns the injections of a step and what they led to.
 
-    Args:
-      grid: the grid.
-      fleet: on it.
-      before: the state before the step.
-      after: the state after it.
-      result: of the step.
-      other_mw: `[n_bus]` of batteries and condensers, as dispatched.
+    `other_mw` `[n_bus]` is the power of batteries and condensers, as dispatched.
     """
     point, feasible = result.point, result.feasible
     energised = point.solution.energised

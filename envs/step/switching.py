@@ -73,18 +73,13 @@ def switch(state: BranchState, action: chex.Array, steps: int = COOLDOWN_STEPS) 
     chosen = (jnp.arange(action.size) == allowed.argmax()) & (allowed > 0)
     why = jnp.where(chosen, jnp.where(state.why == CLOSED, OPENED, CLOSED), state.why)
     moved = chosen.sum()
-    return Switched(
-        state.replace(why=why.astype(jnp.int8), cooldown=jnp.where(chosen, steps, state.cooldown)),
-        moved,
-        (request > 0).sum() - moved,
-    )
+    cooldown = jnp.where(chosen, steps, state.cooldown)
+    state = state.replace(why=why.astype(jnp.int8), cooldown=cooldown)
+    return Switched(state, moved, (request > 0).sum() - moved)
 
 
 def trip(
-    state: BranchState,
-    tripped: chex.Array,
-    rho: chex.Array,
-    reclose_steps: int = RECLOSE_STEPS,
+    state: BranchState, tripped: chex.Array, rho: chex.Array, reclose_steps: int = RECLOSE_STEPS
 ) -> BranchState:
     """Returns the state after protection: `tripped` bool `[n_branch]` are out and wait.
 

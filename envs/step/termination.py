@@ -24,13 +24,7 @@ class Reason(enum.IntEnum):
 
 
 def reason(terms: Mapping[str, chex.Array], result: StepResult, dt_h: float) -> chex.Array:
-    """Returns why the episode ends (`Reason`), the most telling reason first.
-
-    Args:
-      terms: of the step, see `rewards.TERM_UNITS`.
-      result: of the step.
-      dt_h: its length.
-    """
+    """Returns why the episode ends (`Reason`), the most telling reason first."""
     point, cut_off, not_served = result.point, result.cut_off, terms["energy_not_served"]
     lost = not_served > BLACKOUT_SHARE * terms["load"]
     mostly_cut_off = dt_h * (cut_off.load_mw + cut_off.generation_mw) > 0.5 * not_served
