@@ -125,11 +125,9 @@ class GridEnv:
         return self.start(series).replace(series=series)
 
     def step(self, state: State, action: chex.Array) -> State:
-        """Returns the next state. Stepping past the end of an episode is the caller's mistake.
+        """Returns the state after an action `[action_size]`, which is clipped to [−1, 1].
 
-        Args:
-          state: the current state.
-          action: `[action_size]`, clipped to [−1, 1].
+        Stepping past the end of an episode is the caller's mistake.
         """
         return self.transition(state, action, state.series)
 
@@ -145,9 +143,7 @@ class GridEnv:
 
     # The same with the time series apart, for batches of grids that share a pool of time series.
 
-    def start(
-        self, series: series_lib.TimeSeries | series_lib.PooledTimeSeries, row: chex.Array = 0
-    ) -> State:
+    def start(self, series: series_lib.Series, row: chex.Array = 0) -> State:
         """Returns the state at `row` of `series`: units on the plan, loads as they come."""
         grid, zero = self.grid, jnp.zeros(())
         now = series.at(row)
@@ -178,20 +174,12 @@ class GridEnv:
         none = {name: zero for name in state.terms}
         return state.replace(reward=zero, terms=none, truncated=jnp.zeros((), bool))
 
-    def transition(
-        self,
-        state: State,
-        action: chex.Array,
-        series: series_lib.TimeSeries | series_lib.PooledTimeSeries,
-    ) -> State:
+    def transition(self, state: State, action: chex.Array, series: series_lib.Series) -> State:
         """Returns the state after one step of `series`; `state.series` is not read."""
         return self.detailed(state, action, series)[0]
 
     def detailed(
-        self,
-        state: State,
-        action: chex.Array,
-        series: series_lib.TimeSeries | series_lib.PooledTimeSeries,
+        self, state: State, action: chex.Array, series: series_lib.Series
     ) -> tuple[State, Detail]:
         """Returns what `transition` does, and what the step was made of."""
         chex.assert_shape(action, (self.layout.action_size,))

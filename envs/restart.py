@@ -1,12 +1,10 @@
 """Starting episodes within compiled loops, the first ones and those that follow."""
 
-from typing import Any
-
 import chex
 import jax
 import jax.numpy as jnp
 
-Tree = Any  # a pytree of arrays
+Tree = chex.ArrayTree
 
 
 def strong(tree: Tree) -> Tree:
@@ -17,17 +15,12 @@ def strong(tree: Tree) -> Tree:
 def restarted(states: Tree, done: chex.Array, starts: Tree, index: chex.Array) -> Tree:
     """Returns `states` with those that are done replaced by `starts[index]`.
 
-    Args:
-      states: pytree, leaves `[batch, …]`.
-      done: bool `[batch]`.
-      starts: pytree of the same structure, leaves `[starts, …]`.
-      index: `[batch]` which of the starts.
+    Leaves of states are `[batch, …]`, as are `done` and `index`; those of starts `[starts, …]`.
     """
     if jax.default_backend() != "cpu":
         expand = lambda leaf: done.reshape(done.shape + (1,) * (leaf.ndim - 1))
-        return jax.tree.map(
-            lambda start, now: jnp.where(expand(now), start[index], now), starts, states
-        )
+        replaced = lambda start, now: jnp.where(expand(now), start[index], now)
+        return jax.tree.map(replaced, starts, states)
 
     # Few are done in a step: one after another they cost less than gathering a start for each.
     def body(carry):

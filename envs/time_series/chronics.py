@@ -7,7 +7,7 @@ substations are parts of the 118 bus system with numbers of their own: they need
 case file.
 
     days = chronics.read("…/rte_case14_realistic/chronics", grid, fleet, options, scale=0.86)
-    train = chronics.of_split(days, "train")
+    train = chronics.of_split(chronics.planned(days, grid, options.schedule), "train")
 """
 
 import dataclasses
@@ -47,21 +47,9 @@ def read(
     grid: grid_lib.Grid,
     fleet: fleet_lib.Fleet,
     options: TimeSeriesOptions,
-    **how: float,
-) -> series_lib.TimeSeries:
-    """Returns what `unplanned` does, with the plan that the schedule makes of the forecasts."""
-    return planned(unplanned(folder, grid, fleet, options, **how), grid, options.schedule)
-
-
-def unplanned(
-    folder: str | pathlib.Path,
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
-    options: TimeSeriesOptions,
     *,
     scale: float = 1.0,
     bus_offset: int = 1,
-    seed: int = 0,
 ) -> series_lib.TimeSeries:
     """Returns the whole days of a scenario, or of every one in a folder; touches no device.
 
@@ -70,15 +58,13 @@ def unplanned(
       grid: every load of the grid must have a column, every column of load_p a load.
       fleet: every wind or solar plant must have a column of its kind at its bus; it is scaled by
         the plant's rated power over the column's Pmax. `renewables` makes such a table.
-      options: step, horizon and schedule. Steps may be longer than the
-        recording's, not shorter.
+      options: step and horizon. Steps may be longer than the recording's, not shorter.
       scale: multiplies all load. Nothing is scaled unasked.
       bus_offset: bus number of substation 0.
-      seed: of the day-ahead forecasts' errors.
 
     Returns:
       Time series from midnight to midnight, every leaf with a leading axis `[n_series]`, numpy
-      arrays; without a plan.
+      arrays; without the plan, which `planned` adds.
 
     Raises:
       FileNotFoundError: there are no chronics in `folder`.
@@ -86,7 +72,7 @@ def unplanned(
     """
     series = []
     for scenario in files.folders(pathlib.Path(folder)):
-        series += _days(scenario, grid, fleet, options, scale, bus_offset, seed)
+        series += _days(scenario, grid, fleet, options, scale, bus_offset)
     if not series:
         raise files.ChronicsError(
             f"{folder}: no whole day from midnight in any scenario; an episode of "
@@ -114,11 +100,9 @@ def planned(
     series: series_lib.TimeSeries, grid: grid_lib.Grid, schedule: str
 ) -> series_lib.TimeSeries:
     """Returns days `[n_series, …]` with the plan that `schedule` makes of their forecasts."""
-    load, renewable = (
-        jnp.asarray(leaf.reshape(-1))
-        for leaf in (series.day_ahead_load_mw, series.day_ahead_renewable_mw)
-    )
-    plan = np.asarray(day_ahead.unit_plan(grid, schedule, load, renewable), np.float32)
+    foreseen = (series.day_ahead_load_mw, series.day_ahead_renewable_mw)
+    totals = (jnp.asarray(leaf.reshape(-1)) for leaf in foreseen)
+    plan = np.asarray(day_ahead.unit_plan(grid, schedule, *totals), np.float32)
     return series.replace(plan_p_mw=plan.reshape(*series.day_ahead_load_mw.shape, -1))
 
 
@@ -160,7 +144,7 @@ class _Series:
     renewable_leads_mw: np.ndarray
 
 
-def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_lib.TimeSeries]:
+def _days(folder, grid, fleet, options, scale, bus_offset) -> list[series_lib.TimeSeries]:
     """Returns the time series of one scenario."""
     start, minutes = files.clock(folder)
     stride, rest = divmod(options.step_minutes, minutes)
@@ -170,7 +154,7 @@ def _days(folder, grid, fleet, options, scale, bus_offset, seed) -> list[series_
             f"is no multiple of that; use {minutes}"
         )
     series = _series(folder, grid, fleet, scale, bus_offset)
-    rng = np.random.default_rng((seed, zlib.crc32(folder.name.encode())))
+    rng = np.random.default_rng((0, zlib.crc32(folder.name.encode())))
     foreseen = _foreseen(series, fleet, start, minutes, stride, rng)
     load_ahead, renewable_ahead, load_day_ahead, renewable_day_ahead = foreseen
     n_time = len(load_day_ahead)
@@ -216,7 +200,6 @@ def _rows(date, start, minutes, stride, horizon, n_time) -> np.ndarray | None:
 def day_of(date: datetime.date) -> int:
     """Returns the day of the time series' year for `date`: the nearest with its day of the week.
 
-
     Time series count 52 whole weeks of which day 0 is a Monday. Dates of one year keep their
     distance, so no two of a month fall on one day.
     """
@@ -240,7 +223,7 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
         renewable = np.clip(prod.values @ to_plant, 0.0, fleet.renewables.p_max_mw)
 
     def leads(stem, like, weights):
-        table = files.table(folder, stem)
+        table = files.table(folder, stem) if like is not None else None
         if table is None:
             return np.zeros((n_time, 0))
         if len(table.values) % n_time:
@@ -248,10 +231,7 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
                 f"{table.path}: {len(table.values)} rows, but {like.path.name} has {n_time}; "
                 "forecasts need one row, or the same number of rows, for each"
             )
-        if table.names != like.names:
-            order = names.order(table, like)
-            weights = weights[order]
-        return (table.values @ weights).reshape(n_time, -1)
+        return (table.values @ weights[names.order(table, like)]).reshape(n_time, -1)
 
     status = np.full((n_time, grid.n_branch), series_lib.IN_SERVICE, np.uint8)
     for stem, mark in (("hazards", series_lib.FAULT), ("maintenance", series_lib.MAINTENANCE)):
@@ -266,11 +246,7 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
         renewable_mw=renewable,
         branch_status=status,
         load_leads_mw=leads("load_p_forecasted", load_p, scale * to_load.sum(1)),
-        renewable_leads_mw=(
-            leads("prod_p_forecasted", prod, to_plant.sum(1))
-            if prod is not None
-            else np.zeros((n_time, 0))
-        ),
+        renewable_leads_mw=leads("prod_p_forecasted", prod, to_plant.sum(1)),
     )
 
 
@@ -302,12 +278,9 @@ def _foreseen(series, fleet, start, minutes, stride, rng):
 
     before = wind_before + sun_before
     wind_hours = weather.MEMORY[fleet_lib.WIND].area_hours
-    return (
-        ahead(load, load_before, series.load_leads_mw, load_lib.GRID_SURPRISE_HOURS),
-        ahead(wind + sun, before, series.renewable_leads_mw, wind_hours),
-        load_before,
-        before,
-    )
+    load_ahead = ahead(load, load_before, series.load_leads_mw, load_lib.GRID_SURPRISE_HOURS)
+    renewable_ahead = ahead(wind + sun, before, series.renewable_leads_mw, wind_hours)
+    return load_ahead, renewable_ahead, load_before, before
 
 
 def _waves(rng, day: np.ndarray) -> np.ndarray:

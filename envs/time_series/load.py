@@ -54,22 +54,12 @@ def expected_level(hours: np.ndarray, day: chex.Array) -> chex.Array:
 
 
 def sample(
-    key: chex.PRNGKey,
-    grid: grid_lib.Grid,
-    area: np.ndarray,
-    hours: np.ndarray,
-    day: chex.Array,
+    key: chex.PRNGKey, grid: grid_lib.Grid, area: np.ndarray, hours: np.ndarray, day: chex.Array
 ) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
     """Returns a day of load and what was foreseen of it.
 
-    A load draws P = nominal · level(t) · (1 + known + surprise + white).
-
-    Args:
-      key: random key.
-      grid: the grid.
-      area: area of each load `[n_load]`.
-      hours: time of every row, and of the rows that forecasts look ahead to, `[rows + max lead]`.
-      day: day of the year.
+    A load draws P = nominal · level(t) · (1 + known + surprise + white). `area` is `[n_load]`.
+    `hours` `[rows + max lead]` are the times of the rows and of those that forecasts look ahead to.
 
     Returns:
       Active and reactive load `[rows, n_load]` MW and MVAr; the total foreseen at each row for
@@ -89,11 +79,8 @@ def sample(
 
     level = expected_level(hours, day)[:, None]
     known_size = np.repeat((GRID_STD, AREA_STD, OWN_STD), (1, n_area, n_load))
-    of_grid, of_area, of_load = jnp.split(
-        known.sample(waves, hours) * jnp.asarray(known_size, jnp.float32),
-        np.cumsum((1, n_area)),
-        axis=1,
-    )
+    slow = known.sample(waves, hours) * jnp.asarray(known_size, jnp.float32)
+    of_grid, of_area, of_load = jnp.split(slow, np.cumsum((1, n_area)), axis=1)
     expected = 1.0 + of_grid + of_area[:, area] + of_load  # [rows + max lead, n_load]
 
     size = np.repeat((GRID_SURPRISE_STD, AREA_SURPRISE_STD), (1, n_area))
@@ -107,16 +94,10 @@ def sample(
     day_ahead = level[:, 0] * jnp.matmul(expected, as_float(p_nominal), precision="highest")
     weight = as_float(size * np.append(p_nominal.sum(), np.bincount(area, p_nominal, n_area)))
     seen = tuple(part[:n_rows] for part in state)
-    ahead = [
-        day_ahead[k : k + n_rows]
-        + level[k : k + n_rows, 0]
-        * jnp.matmul(surprise.ahead(seen, late + k), weight, precision="highest")
-        for k in series_lib.LEAD_STEPS
-    ]
-    reactive = share * (1.0 + REACTIVE_STD * factor[-n_rows:])
-    return (
-        share * as_float(p_nominal),
-        reactive * as_float(q_nominal),
-        jnp.stack(ahead, axis=1),
-        day_ahead[:n_rows],
-    )
+    ahead = []
+    for k in series_lib.LEAD_STEPS:
+        foreseen = jnp.matmul(surprise.ahead(seen, late + k), weight, precision="highest")
+        ahead.append(day_ahead[k : k + n_rows] + level[k : k + n_rows, 0] * foreseen)
+    p = share * as_float(p_nominal)
+    q = share * (1.0 + REACTIVE_STD * factor[-n_rows:]) * as_float(q_nominal)
+    return p, q, jnp.stack(ahead, axis=1), day_ahead[:n_rows]

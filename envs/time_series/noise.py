@@ -102,10 +102,7 @@ class Surprise:
         as_float = lambda value: jnp.asarray(value, jnp.float32)
         memory, gain = as_float(self.memory), as_float(self._gain)
         fresh, tie = as_float(np.sqrt(1 - self.memory**2)), as_float(self._tie)
-        start = (
-            tie * shocks[1] + as_float(np.sqrt(1 - self._tie**2)) * shocks[0],
-            shocks[1],
-        )
+        start = (tie * shocks[1] + as_float(np.sqrt(1 - self._tie**2)) * shocks[0], shocks[1])
 
         def advance(state, shock):
             x, y = state

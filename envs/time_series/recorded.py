@@ -38,9 +38,7 @@ def read(
     """
     if options.time_series == SYNTHETIC:
         return None
-    return _refuse_by_option(
-        options, chronics.unplanned, grid, fleet, options, scale=options.load_scale
-    )
+    return _refuse_by_option(options, chronics.read, grid, fleet, options, scale=options.load_scale)
 
 
 def by_split(

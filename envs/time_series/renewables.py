@@ -33,14 +33,14 @@ def sample(
     Args:
       key: random key.
       fleet: says where the plants are, of which kind, and how large.
-      hours: time of every row, and of the rows that forecasts look ahead to, `[rows + max lead]`.
+      hours: as in `load.sample`.
       day: day of the year.
       surprise: standard deviation of the unforeseen part of z, over the usual.
       shift: added to z, `[rows, n_renewable]`.
 
     Returns:
-      Available power `[rows, n_renewable]` MW; the total foreseen at each row for each of
-      LEAD_STEPS, `[rows, n_lead]` MW; the total foreseen the day before, `[rows]` MW.
+      Available power `[rows, n_renewable]` MW, and what was foreseen of its total as in
+      `load.sample`.
     """
     n_rows = hours.size - max(series_lib.LEAD_STEPS)
     available = jnp.zeros((n_rows, 0))
@@ -75,9 +75,8 @@ def _kind(key, kind, area, hours, day, size, shift):
     n_plant, n_area = area.size, int(area.max()) + 1
     known = noise.Slow(memory.cycles_per_day, memory.variance, 1 + n_area)
     dt_h = hours[1] - hours[0]
-    surprise = noise.Surprise.lasting(
-        [memory.area_hours] * n_area + [memory.own_hours] * n_plant, dt_h
-    )
+    lasting_hours = [memory.area_hours] * n_area + [memory.own_hours] * n_plant
+    surprise = noise.Surprise.lasting(lasting_hours, dt_h)
     late = noise.delay(dt_h)
     waves, shocks = noise.draw(key, known, 1 + late + n_rows, n_area + n_plant)
 

@@ -51,6 +51,9 @@ class PooledTimeSeries:
         return _leaves(self.pool, lambda leaf: leaf[self.index, row], lambda day: day[self.index])
 
 
+Series = TimeSeries | PooledTimeSeries
+
+
 def _leaves(series: TimeSeries, read, read_day=lambda day: day) -> TimeSeries:
     rows = {name: read(leaf) for name, leaf in vars(series).items() if name != "day"}
     return TimeSeries(day=read_day(series.day), **rows)

@@ -10,18 +10,15 @@ import chex
 import jax
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.schedule import day_ahead
 from envs.time_series import load, outages, renewables, series as series_lib, splits
 from envs.time_series.options import TimeSeriesOptions
 
 
 def sample(
-    key: chex.PRNGKey,
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
-    options: TimeSeriesOptions,
-    split: str,
+    key: chex.PRNGKey, grid: Grid, fleet: Fleet, options: TimeSeriesOptions, split: str
 ) -> series_lib.TimeSeries:
     """Returns a random day of `split` as a time series of `horizon_steps + 1` rows, from midnight.
 
@@ -30,9 +27,8 @@ def sample(
     Raises:
       ValueError: for a split that does not exist.
     """
-    k_day, k_load, k_weather, k_outage = jax.random.split(
-        jax.random.fold_in(key, splits.index(split)), 4
-    )
+    key = jax.random.fold_in(key, splits.index(split))
+    k_day, k_load, k_weather, k_outage = jax.random.split(key, 4)
     day = splits.draw(k_day, split)
     times = hours(options)
     p, q, load_ahead, load_day_ahead = load.sample(k_load, grid, fleet.area[grid.loads], times, day)

@@ -80,7 +80,7 @@ def test_what_is_written_is_read(case14, fleet, scenario, recorded):
     np.testing.assert_allclose(days.load_q_mvar[1], 0.3 * load[rows], rtol=1e-4)
     np.testing.assert_allclose(days.renewable_mw[1], prod[rows, 1:] * (0.5, 1.0), rtol=1e-4)
     np.testing.assert_allclose(days.load_forecast_mw[1][:, 0], load[rows + 1].sum(1), rtol=1e-5)
-    assert np.isfinite(days.load_forecast_mw).all() and np.isfinite(days.plan_p_mw).all()
+    assert np.isfinite(days.load_forecast_mw).all() and days.plan_p_mw is None
     assert not days.gen_status.any()
 
 
@@ -95,6 +95,7 @@ def test_lines_are_found_by_their_ends(case14, fleet, scenario):
 
 def test_the_plan_covers_what_is_foreseen(case14, fleet, scenario):
     days = chronics.read(scenario, case14, fleet, OPTIONS)
+    days = chronics.planned(days, case14, OPTIONS.schedule)
     needed = day_ahead.demand(case14, days.day_ahead_load_mw, days.day_ahead_renewable_mw)
     np.testing.assert_allclose(days.plan_p_mw.sum(-1), needed, rtol=1e-4)
     error = days.day_ahead_load_mw / days.load_p_mw.sum(-1) - 1
