@@ -15,9 +15,11 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs import options as options_lib
-from envs.case import case_file, fleet as fleet_lib, fleet_file, grid as grid_lib
+from envs.case import case_file, fleet_file
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.inputs import choices
+from envs.options import EnvOptions
 from envs.powerflow import base_point, lanes, network
 from envs.schedule import day_ahead, schedule, secured
 from envs.step import (
@@ -44,8 +46,9 @@ from envs.step.layout import Layout, Site
 from envs.step.state import State
 from envs.step.step_result import Detail, StepResult
 from envs.step.termination import Reason
-from envs.time_series import recorded, series as series_lib, synthetic
+from envs.time_series import recorded, synthetic
 from envs.time_series.options import SYNTHETIC
+from envs.time_series.series import Series, TimeSeries
 
 _AUTO = "auto"  # as the name of a fleet: the case's own, with recorded plants on recorded days
 _BASE_LEVEL = 0.75  # of the file's loads: the middle of a day's range
@@ -55,11 +58,11 @@ _BASE_OUTPUT = 0.3  # of the ratings of wind and sun
 class Specification(NamedTuple):
     """Grid, fleet and layout that the options of an environment name."""
 
-    grid: grid_lib.Grid
-    fleet: fleet_lib.Fleet
+    grid: Grid
+    fleet: Fleet
     site: Site
     layout: Layout
-    recorded: series_lib.TimeSeries | None = None  # days `[n_series, …]`; none: synthetic ones
+    recorded: TimeSeries | None = None  # days `[n_series, …]`; none: synthetic ones
 
 
 class GridEnv:
@@ -83,7 +86,7 @@ class GridEnv:
       of too much load end the episode.
     """
 
-    def __init__(self, specification: Specification, options: options_lib.EnvOptions):
+    def __init__(self, specification: Specification, options: EnvOptions):
         grid, fleet, self.site, self.layout, days = specification
         self.grid, self.fleet, self.options = grid, fleet, options
         self.horizon = options.horizon_steps
@@ -131,7 +134,7 @@ class GridEnv:
         """
         return self.transition(state, action, state.series)
 
-    def sample_series(self, key: chex.PRNGKey, split: str = "train") -> series_lib.TimeSeries:
+    def sample_series(self, key: chex.PRNGKey, split: str = "train") -> TimeSeries:
         """Returns the exogenous data of a random day of `split`.
 
         Raises:
@@ -143,7 +146,7 @@ class GridEnv:
 
     # The same with the time series apart, for batches of grids that share a pool of time series.
 
-    def start(self, series: series_lib.Series, row: chex.Array = 0) -> State:
+    def start(self, series: Series, row: chex.Array = 0) -> State:
         """Returns the state at `row` of `series`: units on the plan, loads as they come."""
         grid, zero = self.grid, jnp.zeros(())
         now = series.at(row)
@@ -174,18 +177,16 @@ class GridEnv:
         none = {name: zero for name in state.terms}
         return state.replace(reward=zero, terms=none, truncated=jnp.zeros((), bool))
 
-    def transition(self, state: State, action: chex.Array, series: series_lib.Series) -> State:
+    def transition(self, state: State, action: chex.Array, series: Series) -> State:
         """Returns the state after one step of `series`; `state.series` is not read."""
         return self.detailed(state, action, series)[0]
 
-    def detailed(
-        self, state: State, action: chex.Array, series: series_lib.Series
-    ) -> tuple[State, Detail]:
+    def detailed(self, state: State, action: chex.Array, series: Series) -> tuple[State, Detail]:
         """Returns what `transition` does, and what the step was made of."""
         chex.assert_shape(action, (self.layout.action_size,))
         return self._transition(state, jnp.clip(action, -1.0, 1.0), series, starting=False)
 
-    def action_for(self, state: State, series: series_lib.TimeSeries, targets: actions_lib.Targets):
+    def action_for(self, state: State, series: TimeSeries, targets: actions_lib.Targets):
         """Returns the action `[action_size]` that requests `targets` in the next step.
 
         What the layout has no control for is left as planned.
@@ -289,7 +290,7 @@ class GridEnv:
         )
 
 
-def check(options: options_lib.EnvOptions) -> Specification:
+def check(options: EnvOptions) -> Specification:
     """Returns what `options` name; touches no device.
 
     Raises:
@@ -315,9 +316,7 @@ def check(options: options_lib.EnvOptions) -> Specification:
     return Specification(grid, fleet, site, layouts.make(site, spec), days)
 
 
-def _network(
-    grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: options_lib.EnvOptions
-) -> network.Network:
+def _network(grid: Grid, fleet: Fleet, options: EnvOptions) -> network.Network:
     """Returns the network about a common hour on plan.
 
     The closer the base point is to most of the day, the fewer iterations power flows take. Where
@@ -337,6 +336,6 @@ def _network(
     return network.build(grid, p_pu=p, q_pu=q)
 
 
-def make(options: options_lib.EnvOptions) -> GridEnv:
+def make(options: EnvOptions) -> GridEnv:
     """Returns the environment that `options` describe; raises what `check` raises."""
     return GridEnv(check(options), options)

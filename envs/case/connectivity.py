@@ -6,19 +6,19 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Grid
 
 BRIDGE = 0  # class of a branch whose loss alone divides the grid
 _LABEL_SEED = 0
 
 
-def links(grid: grid_lib.Grid, closed: np.ndarray) -> sparse.csr_matrix:
+def links(grid: Grid, closed: np.ndarray) -> sparse.csr_matrix:
     """Returns the graph `[n_bus, n_bus]` of the branches in service, `closed` bool `[n_branch]`."""
     ends = grid.branch.from_bus[closed], grid.branch.to_bus[closed]
     return sparse.csr_matrix((np.ones(ends[0].size), ends), (grid.n_bus, grid.n_bus))
 
 
-def islands(grid: grid_lib.Grid, closed: np.ndarray) -> np.ndarray:
+def islands(grid: Grid, closed: np.ndarray) -> np.ndarray:
     """Returns the number of the island of each bus `[n_bus]`, from 0; `closed` as in `links`."""
     return csgraph.connected_components(links(grid, closed), directed=False)[1]
 
@@ -39,21 +39,21 @@ def laplacian(
     return matrix
 
 
-def is_whole(grid: grid_lib.Grid, out: Iterable[int]) -> bool:
+def is_whole(grid: Grid, out: Iterable[int]) -> bool:
     """Returns whether the grid is in one piece without the branches `out`."""
     closed = np.ones(grid.n_branch, bool)
     closed[list(out)] = False
     return not islands(grid, closed).any()
 
 
-def distances(grid: grid_lib.Grid) -> np.ndarray:
+def distances(grid: Grid) -> np.ndarray:
     """Returns the least number of branches between buses `[n_bus, n_bus]`, infinite for none."""
     graph = links(grid, np.ones(grid.n_branch, bool))
     return csgraph.shortest_path(graph, directed=False, unweighted=True)
 
 
 def energised(
-    grid: grid_lib.Grid, closed: np.ndarray, gen_on: np.ndarray, load_mw: np.ndarray
+    grid: Grid, closed: np.ndarray, gen_on: np.ndarray, load_mw: np.ndarray
 ) -> np.ndarray:
     """Returns the buses of the energised island, that which serves most load, bool `[n_bus]`.
 
@@ -68,7 +68,7 @@ def energised(
     return (island == main) & (capacity.max() > 0)
 
 
-def classes(grid: grid_lib.Grid) -> np.ndarray:
+def classes(grid: Grid) -> np.ndarray:
     """Returns a class `[n_branch]` for each branch: 0 for a bridge, whose loss divides the grid.
 
     Of the others, two in one class divide the grid when both are out, and two of different classes

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Grid
 
 WIND, SOLAR = "wind", "solar"
 
@@ -109,7 +109,7 @@ class Fleet:
         return len(self.storage.bus)
 
 
-def plain(grid: grid_lib.Grid) -> Fleet:
+def plain(grid: Grid) -> Fleet:
     """Returns the fleet of a grid of which nothing more is known than its case file."""
     kinds = np.where(grid.gen.is_unit, "thermal", "condenser")
     kinds = np.where(grid.gen.is_dispatchable_load, "dispatchable_load", kinds)
@@ -125,7 +125,7 @@ def plain(grid: grid_lib.Grid) -> Fleet:
     )
 
 
-def typical_units(grid: grid_lib.Grid, kinds: np.ndarray) -> Units:
+def typical_units(grid: Grid, kinds: np.ndarray) -> Units:
     """Returns generators with what is typical of their kinds, text `[n_gen]`.
 
     The rating is Pmax over the rated power factor; that of a condenser its larger reactive limit.
@@ -147,6 +147,6 @@ def typical_units(grid: grid_lib.Grid, kinds: np.ndarray) -> Units:
     )
 
 
-def case_areas(grid: grid_lib.Grid) -> np.ndarray:
+def case_areas(grid: Grid) -> np.ndarray:
     """Returns the areas of the case file, numbered from 1 in order, int32 `[n_bus]`."""
     return (np.unique(grid.bus.area, return_inverse=True)[1] + 1).astype(np.int32)

@@ -9,7 +9,8 @@ import pathlib
 
 import numpy as np
 
-from envs.case import columns, fleet as fleet_lib, grid as grid_lib
+from envs.case import columns, fleet as fleet_lib
+from envs.case.grid import Grid
 from envs.inputs import choices
 from envs.inputs.bounds import Range
 
@@ -37,7 +38,7 @@ def names() -> list[str]:
     return sorted((path.stem for path in SHIPPED.glob("*.json")), key=lambda n: (len(n), n))
 
 
-def load(name_or_path: str, grid: grid_lib.Grid) -> fleet_lib.Fleet:
+def load(name_or_path: str, grid: Grid) -> fleet_lib.Fleet:
     """Returns on `grid` the fleet `plain`, a shipped one by name, or a `.json` file by path.
 
     Raises:
@@ -58,7 +59,7 @@ def load(name_or_path: str, grid: grid_lib.Grid) -> fleet_lib.Fleet:
     )
 
 
-def read_json(path: pathlib.Path, grid: grid_lib.Grid) -> fleet_lib.Fleet:
+def read_json(path: pathlib.Path, grid: Grid) -> fleet_lib.Fleet:
     """Returns the fleet in the file at `path`, on `grid`.
 
     Raises:
@@ -81,7 +82,7 @@ def read_json(path: pathlib.Path, grid: grid_lib.Grid) -> fleet_lib.Fleet:
 class _FleetReader(columns.Reader):
     """Takes apart one fleet file."""
 
-    def __init__(self, path: pathlib.Path, grid: grid_lib.Grid):
+    def __init__(self, path: pathlib.Path, grid: Grid):
         super().__init__(path, "fleet file", FleetError)
         self.grid = grid
         self.position = {int(number): index for index, number in enumerate(grid.bus.id)}

@@ -16,16 +16,9 @@ from absl import app
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from envs.case import (
-    case_file,
-    columns,
-    connectivity,
-    fleet as fleet_lib,
-    fleet_file,
-    grid as grid_lib,
-    matpower,
-    pglib,
-)
+from envs.case import case_file, columns, connectivity, fleet_file, matpower, pglib
+from envs.case.fleet import SOLAR, WIND
+from envs.case.grid import Grid
 from envs.inputs import command_line
 
 FUELS = {"COW": "coal", "NG": "gas", "PEL": "oil", "NUC": "nuclear", "SYNC": "condenser"}
@@ -73,7 +66,7 @@ RECIPES = {
 }
 
 
-def place(grid: grid_lib.Grid, fuels: list[str], recipe: Recipe) -> dict:
+def place(grid: Grid, fuels: list[str], recipe: Recipe) -> dict:
     """Returns the content of the fleet file of `grid`; buses are given by number.
 
     `fuels` are `n_gen` texts, as PGLib's comments name the fuels.
@@ -117,8 +110,7 @@ def place(grid: grid_lib.Grid, fuels: list[str], recipe: Recipe) -> dict:
         "units": {"bus": number[grid.gen.bus].tolist(), "kind": kinds},
         "renewables": {
             "bus": number[np.concatenate([plants, homes])].tolist(),
-            "kind": [fleet_lib.WIND if is_wind else fleet_lib.SOLAR for is_wind in wind]
-            + [fleet_lib.SOLAR] * homes.size,
+            "kind": [WIND if is_wind else SOLAR for is_wind in wind] + [SOLAR] * homes.size,
             "p_max_mw": rounded(power) + rounded(PROSUMER_SOLAR_SHARE * load[homes]),
         },
         "storage": {
@@ -136,7 +128,7 @@ def place(grid: grid_lib.Grid, fuels: list[str], recipe: Recipe) -> dict:
     }
 
 
-def areas(grid: grid_lib.Grid, recipe: Recipe) -> dict[str, list[int]]:
+def areas(grid: Grid, recipe: Recipe) -> dict[str, list[int]]:
     """Returns area number to bus numbers: published ones for case118, else cut where weakest."""
     number = grid.bus.id
     if grid.name == "case118":
@@ -150,7 +142,7 @@ def areas(grid: grid_lib.Grid, recipe: Recipe) -> dict[str, list[int]]:
     return {str(i): number[part].tolist() for i, part in enumerate(parts, 1)}
 
 
-def _halves(grid: grid_lib.Grid, buses: np.ndarray) -> list[np.ndarray]:
+def _halves(grid: Grid, buses: np.ndarray) -> list[np.ndarray]:
     """Returns two connected parts of `buses`, joined by as little admittance as can be.
 
     Spectral bisection (Fiedler, 1973): buses in order of the second eigenvector of the Laplacian
@@ -187,7 +179,7 @@ def _largest_piece(part: np.ndarray, f: np.ndarray, t: np.ndarray) -> np.ndarray
     return part & (label == np.bincount(label[part]).argmax())
 
 
-def _branch_capacity(grid: grid_lib.Grid) -> np.ndarray:
+def _branch_capacity(grid: Grid) -> np.ndarray:
     """Returns the sum of the limits of the branches at each bus, MVA `[n_bus]`.
 
     A branch counts with no more than ten times the median limit: a few in PGLib are as good as

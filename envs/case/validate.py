@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from envs.case import connectivity, grid as grid_lib
+from envs.case import connectivity
+from envs.case.grid import PQ, REF, Grid
 
 SMALLEST_IMPEDANCE_PU = 1e-6  # a tenth of PGLib's smallest; below it single precision is lost
 _BASE_MVA = (1e-2, 1e6)
@@ -16,7 +17,7 @@ NO_LIMIT = {
 _RANGES = {
     "bus": {
         "id": (1, 2**31 - 1),
-        "type": (grid_lib.PQ, grid_lib.REF),
+        "type": (PQ, REF),
         "load_p_mw": (-1e6, 1e6),
         "load_q_mvar": (-1e6, 1e6),
         "shunt_p_mw": (-1e6, 1e6),
@@ -54,7 +55,7 @@ class CaseError(ValueError):
     """The case data cannot be used; the message names the file, the table, the row and why."""
 
 
-def check(grid: grid_lib.Grid, origin: str, rows: dict | None = None) -> grid_lib.Grid:
+def check(grid: Grid, origin: str, rows: dict | None = None) -> Grid:
     """Returns `grid` unchanged when it is sound; raises CaseError for the first thing wrong.
 
     The message names the file `origin` and the row in it, from 1. `rows` says which that is of each
@@ -92,7 +93,7 @@ def check(grid: grid_lib.Grid, origin: str, rows: dict | None = None) -> grid_li
     check_bus_numbers(bus.id, origin, rows["bus"] if rows else None)
     for name, column in (("branch", branch.from_bus), ("branch", branch.to_bus), ("gen", gen.bus)):
         require(name, (column >= 0) & (column < grid.n_bus), "names a bus that is not there")
-    references = np.flatnonzero(bus.type == grid_lib.REF)
+    references = np.flatnonzero(bus.type == REF)
     if references.size != 1:
         raise CaseError(
             f"{origin}: table bus: {references.size} reference buses (type 3), there must be one"
@@ -114,7 +115,7 @@ def check(grid: grid_lib.Grid, origin: str, rows: dict | None = None) -> grid_li
     require("gen", gen.q_min_mvar <= gen.q_max_mvar, "Qmin is above Qmax")
     require(
         "bus",
-        (bus.type != grid_lib.REF) | np.isin(np.arange(grid.n_bus), gen.bus),
+        (bus.type != REF) | np.isin(np.arange(grid.n_bus), gen.bus),
         "the reference bus has no generator in service",
     )
     if not (gen.p_max_mw > 0).any():

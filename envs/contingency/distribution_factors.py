@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.case import connectivity, grid as grid_lib
+from envs.case import connectivity
+from envs.case.grid import Grid
 from envs.powerflow import matrices
 
 _RADIAL = 1e-6  # a branch that carries all but this of a transfer between its ends may be a bridge
@@ -43,7 +44,7 @@ class Factors(NamedTuple):
         return np.where(self.bridge, 1.0, 1.0 - np.diag(self.transfer))
 
 
-def build(grid: grid_lib.Grid) -> Factors:
+def build(grid: Grid) -> Factors:
     """Returns the factors of a grid with all branches in service.
 
     H = PTDF Aᵀ with A the incidence of branches and buses.
@@ -79,7 +80,7 @@ def build(grid: grid_lib.Grid) -> Factors:
     return Factors(ptdf, transfer, respond, bridge, cut_off, de_energised, rate)
 
 
-def power_transfer(grid: grid_lib.Grid) -> np.ndarray:
+def power_transfer(grid: Grid) -> np.ndarray:
     """Returns power transfer distribution factors `[n_branch, n_bus]`, zero at the reference bus.
 
     PTDF = B_f B⁻¹ with B_f = diag(b) A, B = Aᵀ B_f without the reference bus, and b = 1 / (x · tap)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Grid
 from envs.powerflow import ac_flow, matrices
 
 _TOLERANCE_PU = 1e-9
@@ -24,14 +24,14 @@ class BasePoint(NamedTuple):
     converged: bool
 
 
-def nominal_injections(grid: grid_lib.Grid, level: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def nominal_injections(grid: Grid, level: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Returns (p, q) `[n_bus]` pu: `level` times the file's loads, shared by units by Pmax."""
     demand = level * grid.bus.load_p_mw
     p = participation(grid) * demand.sum() - demand
     return p / grid.base_mva, -level * grid.bus.load_q_mvar / grid.base_mva
 
 
-def voltage_setpoints(grid: grid_lib.Grid) -> np.ndarray:
+def voltage_setpoints(grid: Grid) -> np.ndarray:
     """Returns the file's voltage set-points `[n_bus]` pu; 1 at PQ buses.
 
     A bus takes its set-point from its first generator.
@@ -41,13 +41,13 @@ def voltage_setpoints(grid: grid_lib.Grid) -> np.ndarray:
     return setpoint
 
 
-def participation(grid: grid_lib.Grid) -> np.ndarray:
+def participation(grid: Grid) -> np.ndarray:
     """Returns each bus's share of the slack `[n_bus]`, by Pmax."""
     return grid.capacity_mw / grid.capacity_mw.sum()
 
 
 def solve(
-    grid: grid_lib.Grid, p_pu: np.ndarray, q_pu: np.ndarray, share: np.ndarray | None = None
+    grid: Grid, p_pu: np.ndarray, q_pu: np.ndarray, share: np.ndarray | None = None
 ) -> BasePoint:
     """Returns the operating point of net injections `[n_bus]`, by Newton's method, sparse.
 
@@ -68,7 +68,7 @@ def solve(
     return BasePoint(*voltages, share, True)
 
 
-def jacobian(grid: grid_lib.Grid, point: BasePoint) -> np.ndarray:
+def jacobian(grid: Grid, point: BasePoint) -> np.ndarray:
     """Returns `matrices.jacobian` at `point`, of all buses in order and then of PQ buses, dense."""
     return matrices.jacobian(
         matrices.bus_admittance(grid), point.vm_pu, point.va_rad, point.participation,
@@ -77,6 +77,6 @@ def jacobian(grid: grid_lib.Grid, point: BasePoint) -> np.ndarray:
     ).toarray()  # fmt: skip
 
 
-def _has_generator(grid: grid_lib.Grid) -> np.ndarray:
+def _has_generator(grid: Grid) -> np.ndarray:
     """Returns whether a bus has a generator, bool `[n_bus]`."""
     return np.isin(np.arange(grid.n_bus), grid.gen.bus)

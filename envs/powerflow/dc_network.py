@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from envs.case import connectivity, grid as grid_lib
+from envs.case import connectivity
+from envs.case.grid import Grid
 from envs.powerflow import matrices
 
 _TOPOLOGIES = 64  # that are kept, the last used
@@ -17,7 +18,7 @@ _TOPOLOGIES = 64  # that are kept, the last used
 class DcNetwork:
     """Makes and keeps topologies of one grid."""
 
-    def __init__(self, grid: grid_lib.Grid):
+    def __init__(self, grid: Grid):
         """Takes the grid."""
         self._grid = grid
         self._topology = functools.lru_cache(_TOPOLOGIES)(functools.partial(_from_bytes, grid))
@@ -38,7 +39,7 @@ class Topology:
     and what phase shifters drive. One bus of the island keeps angle zero and takes what is missing.
     """
 
-    def __init__(self, grid: grid_lib.Grid, closed: np.ndarray, energised: np.ndarray):
+    def __init__(self, grid: Grid, closed: np.ndarray, energised: np.ndarray):
         """Takes the grid, its branches in service `[n_branch]` and the island `[n_bus]`, bool."""
         branch = grid.branch
         self._ends = f, t = branch.from_bus, branch.to_bus
@@ -75,5 +76,5 @@ class Topology:
         return self._weight * (angle[self._ends[0]] - angle[self._ends[1]])
 
 
-def _from_bytes(grid: grid_lib.Grid, closed: bytes, energised: bytes) -> Topology:
+def _from_bytes(grid: Grid, closed: bytes, energised: bytes) -> Topology:
     return Topology(grid, np.frombuffer(closed, bool), np.frombuffer(energised, bool))

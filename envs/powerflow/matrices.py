@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import scipy.sparse
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Branches, Grid
 
 _LEAST_REACTANCE_PU = 1e-6
 Array = TypeVar("Array")  # of NumPy, or of JAX, which is not imported: workers start without it
@@ -35,12 +35,12 @@ class BranchAdmittance(NamedTuple):
         )
 
 
-def series_admittance(branch: grid_lib.Branches) -> np.ndarray:
+def series_admittance(branch: Branches) -> np.ndarray:
     """Returns the series admittances, complex `[n_branch]` pu."""
     return 1.0 / (branch.r_pu + 1j * branch.x_pu)
 
 
-def reactance(branch: grid_lib.Branches) -> np.ndarray:
+def reactance(branch: Branches) -> np.ndarray:
     """Returns what linear methods take for reactances `[n_branch]` pu.
 
     That is the impedance where a branch is all resistance, as they divide by it.
@@ -49,12 +49,12 @@ def reactance(branch: grid_lib.Branches) -> np.ndarray:
     return np.where(resistive, np.hypot(branch.r_pu, branch.x_pu), branch.x_pu)
 
 
-def susceptance(branch: grid_lib.Branches) -> np.ndarray:
+def susceptance(branch: Branches) -> np.ndarray:
     """Returns the susceptances of the DC equations, 1 / (x · tap) `[n_branch]` pu (section 3.7)."""
     return 1.0 / (reactance(branch) * branch.tap)
 
 
-def branch_admittance(grid: grid_lib.Grid) -> BranchAdmittance:
+def branch_admittance(grid: Grid) -> BranchAdmittance:
     """Returns the pi-model two-ports, ideal transformer at the from end (equation 3.2)."""
     branch = grid.branch
     through = series_admittance(branch)
@@ -65,7 +65,7 @@ def branch_admittance(grid: grid_lib.Grid) -> BranchAdmittance:
     )
 
 
-def bus_admittance(grid: grid_lib.Grid, closed: np.ndarray | None = None) -> scipy.sparse.csr_array:
+def bus_admittance(grid: Grid, closed: np.ndarray | None = None) -> scipy.sparse.csr_array:
     """Returns the bus admittance matrix, complex `[n_bus, n_bus]` in pu (equation 3.11).
 
     `closed` bool `[n_branch]` are the branches in service, by default all.
@@ -121,7 +121,7 @@ def jacobian(
     )
 
 
-def incidence(grid: grid_lib.Grid) -> scipy.sparse.csr_array:
+def incidence(grid: Grid) -> scipy.sparse.csr_array:
     """Returns A `[n_branch, n_bus]`: 1 where a branch starts, −1 where it ends."""
     m, branch = grid.n_branch, grid.branch
     ends = np.concatenate([branch.from_bus, branch.to_bus])
@@ -129,7 +129,7 @@ def incidence(grid: grid_lib.Grid) -> scipy.sparse.csr_array:
     return scipy.sparse.coo_array((values, (rows, ends)), shape=(m, grid.n_bus)).tocsr()
 
 
-def apparent_power(grid: grid_lib.Grid, y: BranchAdmittance, voltage: np.ndarray) -> np.ndarray:
+def apparent_power(grid: Grid, y: BranchAdmittance, voltage: np.ndarray) -> np.ndarray:
     """Returns the apparent power at the more loaded end of every branch `[n_branch]` MVA.
 
     All are closed; `voltage` is complex `[n_bus]` pu.

@@ -11,7 +11,8 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import connectivity, grid as grid_lib
+from envs.case import connectivity
+from envs.case.grid import Grid
 from envs.powerflow import base_point, matrices
 
 _TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
@@ -90,7 +91,7 @@ class Network(NamedTuple):
 
 
 def build(
-    grid: grid_lib.Grid,
+    grid: Grid,
     dtype=jnp.float32,
     *,
     p_pu: np.ndarray | None = None,
@@ -162,7 +163,7 @@ def build(
     )
 
 
-def _decoupled(grid: grid_lib.Grid, position: np.ndarray, n_pq: int, dtype: jnp.dtype) -> Decoupled:
+def _decoupled(grid: Grid, position: np.ndarray, n_pq: int, dtype: jnp.dtype) -> Decoupled:
     """Returns the inverses of B′ (reactances alone) and B″ (Stott and Alsac 1974, XB version)."""
     n, branch = grid.n_bus, grid.branch
     f, t = position[branch.from_bus], position[branch.to_bus]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Grid
 from envs.powerflow import lanes
 from envs.powerflow.request import Request, Solution
 
@@ -22,7 +22,7 @@ _MAX_ROUNDS = 12  # solutions of a grid before one that still switches counts as
 _MARGIN = 2.0  # tolerances by which a limit may be passed: a solution is no more exact
 
 
-def limits(grid: grid_lib.Grid) -> dict[str, np.ndarray]:
+def limits(grid: Grid) -> dict[str, np.ndarray]:
     """Returns `q_min_pu` and `q_max_pu` `[n_bus]` of a grid, the sums over a bus's generators."""
     at_bus = lambda q_mvar: np.bincount(grid.gen.bus, q_mvar / grid.base_mva, grid.n_bus)
     return {"q_min_pu": at_bus(grid.gen.q_min_mvar), "q_max_pu": at_bus(grid.gen.q_max_mvar)}

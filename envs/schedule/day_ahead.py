@@ -4,21 +4,19 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Grid
 from envs.schedule import schedule
 
 _POINTS = 1025
 PLANNED_LOSSES = 0.03  # share of load that a plan allows for; a choice
 
 
-def unit_plan(
-    grid: grid_lib.Grid, name: str, load_mw: chex.Array, renewable_mw: chex.Array
-) -> chex.Array:
+def unit_plan(grid: Grid, name: str, load_mw: chex.Array, renewable_mw: chex.Array) -> chex.Array:
     """Returns the plan `[time, n_gen]` MW on the totals `[time]` that the day before foresees."""
     return plan(grid, name, demand(grid, load_mw, renewable_mw))
 
 
-def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:
+def plan(grid: Grid, name: str, demand_mw: chex.Array) -> chex.Array:
     """Returns the schedule `name` for `demand_mw` `[time]`, as `[time, n_gen]` MW.
 
     `schedule.SCHEDULES[name]` is evaluated at equally spaced demands between ΣPmin and ΣPmax and
@@ -35,12 +33,12 @@ def plan(grid: grid_lib.Grid, name: str, demand_mw: chex.Array) -> chex.Array:
     return left + (place - below)[:, None] * (right - left)
 
 
-def least_mw(grid: grid_lib.Grid) -> float:
+def least_mw(grid: Grid) -> float:
     """Returns the sum of Pmin, below which a plan cannot go."""
     return float(grid.gen.p_min_mw.sum())
 
 
-def demand(grid: grid_lib.Grid, load_mw: chex.Array, renewable_mw: chex.Array) -> chex.Array:
+def demand(grid: Grid, load_mw: chex.Array, renewable_mw: chex.Array) -> chex.Array:
     """Returns what units are to cover `[time]`: load and losses less renewables, at least ΣPmin.
 
     Where less would be left, fewer renewables are taken into the plan.

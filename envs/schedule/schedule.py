@@ -10,13 +10,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Generators, Grid
 from envs.schedule import secured as secured_lib, sharing
 
 _BISECTIONS = 40
 
 
-def proportional(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
+def proportional(grid: Grid, demand_mw: chex.Array) -> chex.Array:
     """Splits demand in proportion to Pmax: fair to units, blind to cost and to the network.
 
     Dispatchable loads draw what the case file says.
@@ -26,7 +26,7 @@ def proportional(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
 
 
 def by_size(
-    gen: grid_lib.Generators, low_mw: chex.Array, high_mw: chex.Array, total_mw: chex.Array
+    gen: Generators, low_mw: chex.Array, high_mw: chex.Array, total_mw: chex.Array
 ) -> chex.Array:
     """Returns what units produce that share `total_mw` in proportion to the most they can.
 
@@ -43,7 +43,7 @@ def by_size(
     return sharing.share(power, low_mw, high_mw, weight, power.sum() + rest)[0]
 
 
-def merit_order(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
+def merit_order(grid: Grid, demand_mw: chex.Array) -> chex.Array:
     """Clears the market at one price and ignores the network: cheapest units first."""
     low, high = _limits(grid, demand_mw.dtype)
     c1, c2 = (jnp.asarray(c, demand_mw.dtype) for c in (grid.gen.cost_c1, grid.gen.cost_c2))
@@ -79,19 +79,19 @@ def cheapest(
     return sharing.share(below, below, above, above - below, total_mw)[0]
 
 
-def secured(grid: grid_lib.Grid, demand_mw: chex.Array) -> chex.Array:
+def secured(grid: Grid, demand_mw: chex.Array) -> chex.Array:
     """As `proportional`, with as little redispatch as thermal limits ask for: `secured.table`."""
     knots, plans = (jnp.asarray(x, demand_mw.dtype) for x in secured_lib.table(grid))
     return jax.vmap(lambda plan: jnp.interp(demand_mw, knots, plan), 1, 1)(plans)
 
 
-SCHEDULES: dict[str, Callable[[grid_lib.Grid, chex.Array], chex.Array]] = {
+SCHEDULES: dict[str, Callable[[Grid, chex.Array], chex.Array]] = {
     "merit_order": merit_order,
     "proportional": proportional,
     "secured": secured,
 }
 
 
-def _limits(grid: grid_lib.Grid, dtype):
+def _limits(grid: Grid, dtype):
     """Returns (Pmin, Pmax) of each generator `[n_gen]` MW, zero for condensers."""
     return jnp.asarray(grid.gen.p_min_mw, dtype), jnp.asarray(grid.gen.p_max_mw, dtype)

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import scipy.optimize
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Generators, Grid
 from envs.contingency import distribution_factors
 from envs.powerflow import matrices
 
@@ -16,12 +16,12 @@ _KNOTS = 33  # demands for which programs are solved; between them plans are int
 _HIGHEST = 1.2  # of the file's load: days do not reach it
 _SHARE = 0.7  # of a limit for the active flows of plan: reactive power, wind and outages take more
 _EXCESS_PRICE = 1e4  # per MW above a limit, against one per MW of redispatch
-_tables: weakref.WeakKeyDictionary[grid_lib.Grid, tuple[np.ndarray, np.ndarray]] = (
+_tables: weakref.WeakKeyDictionary[Grid, tuple[np.ndarray, np.ndarray]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
+def table(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Returns demands `[knots]` MW and the plan for each `[knots, n_gen]` MW, for interpolation.
 
     Each starts from the plan in proportion to Pmax and moves as few MW as keep the DC flows, loads
@@ -43,7 +43,7 @@ def table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     return _tables[grid]
 
 
-def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
+def _table(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     low, high = grid.gen.p_min_mw, grid.gen.p_max_mw
     load = grid.bus.load_p_mw
     least, most = low.sum(), high.sum()
@@ -67,7 +67,7 @@ def _table(grid: grid_lib.Grid) -> tuple[np.ndarray, np.ndarray]:
     return demands, np.array(plans)
 
 
-def _proportional(gen: grid_lib.Generators, demand: float) -> np.ndarray:
+def _proportional(gen: Generators, demand: float) -> np.ndarray:
     """Returns clip(λ Pmax, Pmin, Pmax) that sums to `demand`, within its limits.
 
     What `schedule.proportional` says, in double precision and outside any compiled function.

@@ -6,13 +6,14 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet, Storage
+from envs.case.grid import Grid
 from envs.powerflow import base_point
 from envs.step import storage
 from envs.step.layout import Layout, Site, voltage_controls
 from envs.step.options import StepOptions
 from envs.step.state import State
-from envs.time_series import series as series_lib
+from envs.time_series.series import TimeSeries
 
 VOLTAGE_SWING_PU = 0.02  # how far set-points fall from full load to none; a choice
 
@@ -69,11 +70,11 @@ class Limits(NamedTuple):
     vm_max_pu: chex.Array
     voltage_ramp: float  # pu per step
     nominal_load_mw: float
-    storage: fleet_lib.Storage
+    storage: Storage
     dt_h: float
 
 
-def limits(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: StepOptions) -> Limits:
+def limits(grid: Grid, fleet: Fleet, options: StepOptions) -> Limits:
     """Returns the limits of `grid` and `fleet`."""
     as_float = lambda x: jnp.asarray(x, jnp.float32)
     load_mw = grid.bus.load_p_mw.sum()
@@ -118,7 +119,7 @@ def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
 
 
 def write(
-    layout: Layout, site: Site, limits: Limits, now: series_lib.TimeSeries, targets: Targets
+    layout: Layout, site: Site, limits: Limits, now: TimeSeries, targets: Targets
 ) -> chex.Array:
     """Returns the action `[action_size]` in [−1, 1] that requests `targets`: the inverse of `read`.
 
@@ -176,7 +177,7 @@ def _not_zero(x):
 def project(
     limits: Limits,
     requested: RequestedAction,
-    now: series_lib.TimeSeries,
+    now: TimeSeries,
     before: State,
     *,
     free: bool = False,
@@ -235,9 +236,7 @@ def within_ramps(limits: Limits, gen_p_mw: chex.Array) -> tuple[chex.Array, chex
     return jnp.minimum(low, limits.p_max_mw), jnp.maximum(high, limits.p_min_mw)
 
 
-def _voltage_setpoint(
-    limits: Limits, requested: chex.Array, now: series_lib.TimeSeries
-) -> chex.Array:
+def _voltage_setpoint(limits: Limits, requested: chex.Array, now: TimeSeries) -> chex.Array:
     """Returns the voltage set-point of every bus `[n_bus]` pu.
 
     The schedule follows the load that is foreseen, as operators keep voltages lower at night, when

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.step import switching
 from envs.step.actions import FeasibleAction
 from envs.step.state import State
-from envs.time_series import series as series_lib
+from envs.time_series.series import TimeSeries
 
 
 class DispatchRequest(NamedTuple):
@@ -36,10 +37,10 @@ class DispatchRequest(NamedTuple):
 
 
 def request(
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
+    grid: Grid,
+    fleet: Fleet,
     before: State,
-    now: series_lib.TimeSeries,
+    now: TimeSeries,
     feasible: FeasibleAction,
     branch: switching.BranchState,
 ) -> DispatchRequest:

@@ -7,18 +7,19 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.step import frequency as frequency_lib, frequency_options
 from envs.step.actions import FeasibleAction
 from envs.step.options import StepOptions
 from envs.step.state import State
-from envs.time_series import series as series_lib
+from envs.time_series.series import LEAD_STEPS, Series
 
 
 class FrequencyResponse:
     """The frequency response of one grid and fleet."""
 
-    def __init__(self, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: StepOptions):
+    def __init__(self, grid: Grid, fleet: Fleet, options: StepOptions):
         as_float = lambda x: jnp.asarray(x, jnp.float32)
         gen, units = grid.gen, fleet.units
         self.options = frequency_options.PRESETS[options.frequency]
@@ -71,7 +72,7 @@ class FrequencyResponse:
 
 
 def disturbance(
-    grid: grid_lib.Grid, before: State, gen_on: chex.Array, series: series_lib.Series
+    grid: Grid, before: State, gen_on: chex.Array, series: Series
 ) -> frequency_lib.Disturbance:
     """Returns what disturbs frequency in a step with `gen_on` bool `[n_gen]`, islands left out."""
     draws = jnp.asarray(grid.gen.is_dispatchable_load)
@@ -80,7 +81,7 @@ def disturbance(
     return frequency_lib.Disturbance(lost_mw, unforeseen_mw(series, before.t))
 
 
-def unforeseen_mw(series: series_lib.Series, t: chex.Array) -> chex.Array:
+def unforeseen_mw(series: Series, t: chex.Array) -> chex.Array:
     """Returns what load, less wind and sun, does unforeseen in the step after row `t`, MW.
 
     Units are balanced with what was there at row t, however wrong it had been foreseen, and follow
@@ -90,5 +91,5 @@ def unforeseen_mw(series: series_lib.Series, t: chex.Array) -> chex.Array:
     before, now = series.at(jnp.maximum(t, 0)), series.at(t + 1)
     net_load = lambda row: row.load_p_mw.sum() - row.renewable_mw.sum()
     foreseen = before.load_forecast_mw - before.renewable_forecast_mw
-    slope = (foreseen[1] - foreseen[0]) / (series_lib.LEAD_STEPS[1] - series_lib.LEAD_STEPS[0])
+    slope = (foreseen[1] - foreseen[0]) / (LEAD_STEPS[1] - LEAD_STEPS[0])
     return jnp.where(t < 0, 0.0, net_load(now) - net_load(before) - slope)

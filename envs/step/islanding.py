@@ -5,7 +5,8 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.step.actions import FeasibleAction
 from envs.step.state import State
 
@@ -19,8 +20,8 @@ class CutOff(NamedTuple):
 
 
 def cut_off(
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
+    grid: Grid,
+    fleet: Fleet,
     before: State,
     feasible: FeasibleAction,
     gen_on: chex.Array,
@@ -47,7 +48,7 @@ def cut_off(
 
 
 def without_cut_off_storage(
-    fleet: fleet_lib.Fleet, feasible: FeasibleAction, energised: chex.Array
+    fleet: Fleet, feasible: FeasibleAction, energised: chex.Array
 ) -> FeasibleAction:
     """Returns `feasible` where a battery on a de-energised bus neither gives nor takes."""
     connected = energised[fleet.storage.bus]

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 
 
 class Site(NamedTuple):
     """What a layout is made for."""
 
-    grid: grid_lib.Grid
-    fleet: fleet_lib.Fleet
+    grid: Grid
+    fleet: Fleet
     controllable: np.ndarray  # indices into the loads
 
 
@@ -57,7 +58,7 @@ per_storage = _bus_names(lambda site: site.fleet.storage.bus)
 per_controllable = _bus_names(lambda site: site.grid.loads[site.controllable])
 
 
-def voltage_controls(layout: Layout, grid: grid_lib.Grid) -> np.ndarray:
+def voltage_controls(layout: Layout, grid: Grid) -> np.ndarray:
     """Returns the generators whose voltage set-point the layout can move, indices."""
     able = np.zeros(grid.n_gen, bool)
     if "generator" in layout.action:

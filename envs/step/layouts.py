@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.step import observations
 from envs.step.layout import (
     Layout,
@@ -81,7 +82,7 @@ LAYOUTS: dict[str, Spec] = {
 }  # fmt: skip
 
 
-def site(grid: grid_lib.Grid, fleet: fleet_lib.Fleet, spec: Spec) -> Site:
+def site(grid: Grid, fleet: Fleet, spec: Spec) -> Site:
     """Returns the place that `spec` is laid out for.
 
     Raises:

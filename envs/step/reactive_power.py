@@ -3,7 +3,7 @@
 import chex
 import jax.numpy as jnp
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Grid
 from envs.step.actions import FeasibleAction
 from envs.step.solve_and_protect import OperatingPoint
 from envs.step.state import State
@@ -12,7 +12,7 @@ CONDENSER_LOSS = 0.015  # MW per MVAr; a choice
 
 
 def generator_mvar(
-    grid: grid_lib.Grid,
+    grid: Grid,
     before: State,
     feasible: FeasibleAction,
     gen_on: chex.Array,
@@ -31,7 +31,7 @@ def generator_mvar(
     return on * (produced / jnp.maximum(count, 1.0))[grid.gen.bus]
 
 
-def condenser_mw(grid: grid_lib.Grid, gen_q_mvar: chex.Array, gen_on: chex.Array) -> chex.Array:
+def condenser_mw(grid: Grid, gen_q_mvar: chex.Array, gen_on: chex.Array) -> chex.Array:
     """Returns what condensers draw `[n_gen]` MW, negative; zero for units."""
     draw = -CONDENSER_LOSS * jnp.abs(gen_q_mvar)
     return jnp.where(jnp.asarray(grid.gen.is_unit) | ~gen_on, 0.0, draw)

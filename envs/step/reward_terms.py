@@ -4,7 +4,8 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.step.options import StepOptions
 from envs.step.security import Security
 from envs.step.state import State
@@ -14,7 +15,7 @@ from envs.step.step_result import StepResult
 class RewardTerms:
     """The reward terms of one grid and fleet."""
 
-    def __init__(self, grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: StepOptions):
+    def __init__(self, grid: Grid, fleet: Fleet, options: StepOptions):
         as_float = lambda x: jnp.asarray(x, jnp.float32)
         gen = grid.gen
         self._load_control_price = options.load_control_price

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs.case import grid as grid_lib
+from envs.case.grid import Grid
 from envs.contingency import distribution_factors, screening
 from envs.powerflow import solve
 from envs.step import solve_and_protect
@@ -24,9 +24,7 @@ class Security(NamedTuple):
 class Assessor:
     """Assesses solved steps of one grid."""
 
-    def __init__(
-        self, grid: grid_lib.Grid, model: solve_and_protect.GridModel, options: StepOptions
-    ):
+    def __init__(self, grid: Grid, model: solve_and_protect.GridModel, options: StepOptions):
         self._n_bus, self._gen_bus = grid.n_bus, grid.gen.bus
         self._capacity = jnp.asarray(grid.gen.capacity_mw / grid.base_mva, jnp.float32)
         self._load = jnp.asarray(grid.bus.load_p_mw / grid.base_mva, jnp.float32)

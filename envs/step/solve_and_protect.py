@@ -10,7 +10,8 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.powerflow import islands, lanes, solve as powerflow
 from envs.powerflow.network import Network
 from envs.schedule import sharing
@@ -72,12 +73,7 @@ class GridModel(NamedTuple):
 
 
 def grid_model(
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
-    net: Network,
-    tolerance_pu: float,
-    *,
-    flows: bool = False,
+    grid: Grid, fleet: Fleet, net: Network, tolerance_pu: float, *, flows: bool = False
 ) -> GridModel:
     """Returns the model of `grid`; `flows` says whether the powers of branches are needed."""
     column = lambda x: jnp.asarray(x[:, None], net.dtype)

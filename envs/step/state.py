@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import chex
 import flax.struct
 
-from envs.step import frequency as frequency_lib, switching
-from envs.time_series import series as series_lib
+from envs.step import switching
+from envs.step.frequency import FrequencyState
+from envs.time_series.series import TimeSeries
 
 
 @flax.struct.dataclass
@@ -14,13 +15,13 @@ class State:
     """One grid at one time. All entries are unbatched; physical units."""
 
     t: chex.Array  # row of the time series that was last applied
-    series: series_lib.TimeSeries | None  # of the episode; none where it is kept apart
+    series: TimeSeries | None  # of the episode; none where it is kept apart
     gen_p_mw: chex.Array  # `[n_gen]`; what condensers draw is negative
     gen_on: chex.Array  # bool `[n_gen]`
     condenser_mw: chex.Array  # `[n_gen]` what condensers will draw in the next step, negative
     energy_mwh: chex.Array  # `[n_storage]` stored
     branch: switching.BranchState
-    frequency: frequency_lib.FrequencyState
+    frequency: FrequencyState
     vm_pu: chex.Array  # `[n_bus]`
     va_rad: chex.Array  # `[n_bus]`
     losses_mw: chex.Array

@@ -5,26 +5,27 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
-from envs.step import frequency as frequency_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.step.actions import FeasibleAction
+from envs.step.frequency import Disturbance, Outcome
 from envs.step.islanding import CutOff
 from envs.step.solve_and_protect import OperatingPoint
 from envs.step.state import State
 from envs.step.switching import Switched
-from envs.time_series import series as series_lib
+from envs.time_series.series import TimeSeries
 
 
 class StepResult(NamedTuple):
     """What reward terms, endings, metrics and observations are made of; physical units."""
 
-    now: series_lib.TimeSeries  # the row of the time series that was applied
+    now: TimeSeries  # the row of the time series that was applied
     feasible: FeasibleAction
     switched: Switched
     point: OperatingPoint  # as it was solved, whether or not that converged
     cut_off: CutOff
-    disturbance: frequency_lib.Disturbance  # without what islands cut off or bring back
-    frequency: frequency_lib.Outcome
+    disturbance: Disturbance  # without what islands cut off or bring back
+    frequency: Outcome
     # Of the solution; zero where there is none:
     bus_p_mw: chex.Array  # `[n_bus]` net injection
     bus_q_mvar: chex.Array  # `[n_bus]`
@@ -47,12 +48,7 @@ class Detail(NamedTuple):
 
 
 def detail(
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
-    before: State,
-    after: State,
-    result: StepResult,
-    other_mw: chex.Array,
+    grid: Grid, fleet: Fleet, before: State, after: State, result: StepResult, other_mw: chex.Array
 ) -> Detail:
     """Returns the injections of a step and what they led to.
 

@@ -3,11 +3,11 @@
 import chex
 import jax.numpy as jnp
 
-from envs.case import fleet as fleet_lib
+from envs.case.fleet import Storage
 
 
 def project(
-    fleet: fleet_lib.Storage, energy_mwh: chex.Array, target_mw: chex.Array, dt_h: float
+    fleet: Storage, energy_mwh: chex.Array, target_mw: chex.Array, dt_h: float
 ) -> chex.Array:
     """Returns the power of each battery `[n_storage]` MW, positive when discharging.
 
@@ -22,7 +22,7 @@ def project(
 
 
 def advance(
-    fleet: fleet_lib.Storage, energy_mwh: chex.Array, power_mw: chex.Array, dt_h: float
+    fleet: Storage, energy_mwh: chex.Array, power_mw: chex.Array, dt_h: float
 ) -> chex.Array:
     """Returns the energy stored `[n_storage]` MWh after giving `power_mw` for `dt_h`."""
     drawn = jnp.where(

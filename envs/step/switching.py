@@ -6,7 +6,7 @@ import chex
 import flax.struct
 import jax.numpy as jnp
 
-from envs.time_series import series as series_lib
+from envs.time_series.series import IN_SERVICE
 
 CLOSED, OPENED, TRIPPED = 0, 1, 2  # what the controller and protection made of a branch
 # Steps that a branch stays as it is after it was switched, and at least after it tripped: Grid2Op's
@@ -55,7 +55,7 @@ def advance(state: BranchState, status: chex.Array, *, recloses: bool = True) ->
     cooldown = jnp.maximum(state.cooldown - 1, 0)
     over = (state.why == TRIPPED) & (cooldown == 0) & recloses
     why = jnp.where(over, CLOSED, state.why).astype(jnp.int8)
-    state = state.replace(why=why, available=status == series_lib.IN_SERVICE, cooldown=cooldown)
+    state = state.replace(why=why, available=status == IN_SERVICE, cooldown=cooldown)
     return state.replace(overloaded=jnp.where(state.closed, state.overloaded, 0))
 
 

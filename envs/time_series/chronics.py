@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import WIND, Fleet, Renewables
+from envs.case.grid import Grid
 from envs.schedule import day_ahead
 from envs.time_series import (
     chronics_files as files,
@@ -44,8 +45,8 @@ _PEAK_OVER_NOMINAL = 1.05  # beyond it, reading warns and names a scale
 
 def read(
     folder: str | pathlib.Path,
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
+    grid: Grid,
+    fleet: Fleet,
     options: TimeSeriesOptions,
     *,
     scale: float = 1.0,
@@ -96,9 +97,7 @@ def read(
     return stacked
 
 
-def planned(
-    series: series_lib.TimeSeries, grid: grid_lib.Grid, schedule: str
-) -> series_lib.TimeSeries:
+def planned(series: series_lib.TimeSeries, grid: Grid, schedule: str) -> series_lib.TimeSeries:
     """Returns days `[n_series, …]` with the plan that `schedule` makes of their forecasts."""
     foreseen = (series.day_ahead_load_mw, series.day_ahead_renewable_mw)
     totals = (jnp.asarray(leaf.reshape(-1)) for leaf in foreseen)
@@ -118,14 +117,12 @@ def of_split(series: series_lib.TimeSeries, split: str) -> series_lib.TimeSeries
     return jax.tree.map(lambda leaf: leaf[chosen], series)
 
 
-def renewables(
-    folder: str | pathlib.Path, grid: grid_lib.Grid, *, bus_offset: int = 1
-) -> fleet_lib.Renewables:
+def renewables(folder: str | pathlib.Path, grid: Grid, *, bus_offset: int = 1) -> Renewables:
     """Returns the wind and solar plants that the chronics in `folder` record, for a fleet."""
     scenario = files.folders(pathlib.Path(folder))[0]
     known, prod = files.plants(scenario), files.required(scenario, "prod_p")
     chosen = [n for n in prod.names if known.get(n, ("", 0.0))[0] in weather.MEMORY]
-    return fleet_lib.Renewables(
+    return Renewables(
         bus=np.array([names.bus(grid, prod.path, n, "gen", bus_offset) for n in chosen], np.int32),
         kind=np.array([known[n][0] for n in chosen], "<U5"),
         p_max_mw=np.array([known[n][1] for n in chosen], float),
@@ -255,7 +252,7 @@ def _foreseen(series, fleet, start, minutes, stride, rng):
     n_time = len(series.load_p_mw)
     day = (start.hour * 60 + start.minute + minutes * np.arange(n_time)) / 1440.0
     load, plants = series.load_p_mw.sum(1), series.renewable_mw
-    is_wind = fleet.renewables.kind == fleet_lib.WIND
+    is_wind = fleet.renewables.kind == WIND
     wind, sun = plants[:, is_wind].sum(1), plants[:, ~is_wind].sum(1)
     smooth = lambda x: _smooth(x, max(1, round(60 / minutes)))
     rated = fleet.renewables.p_max_mw[is_wind].sum()
@@ -277,7 +274,7 @@ def _foreseen(series, fleet, start, minutes, stride, rng):
         return np.maximum(np.stack(columns, axis=1), 0.0)
 
     before = wind_before + sun_before
-    wind_hours = weather.MEMORY[fleet_lib.WIND].area_hours
+    wind_hours = weather.MEMORY[WIND].area_hours
     load_ahead = ahead(load, load_before, series.load_leads_mw, load_lib.GRID_SURPRISE_HOURS)
     renewable_ahead = ahead(wind + sun, before, series.renewable_leads_mw, wind_hours)
     return load_ahead, renewable_ahead, load_before, before

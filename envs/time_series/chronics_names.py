@@ -9,11 +9,12 @@ import re
 
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
+from envs.case.fleet import Fleet
+from envs.case.grid import Grid
 from envs.time_series import chronics_files as files
 
 
-def bus(grid: grid_lib.Grid, path: pathlib.Path, name: str, word: str, bus_offset: int) -> int:
+def bus(grid: Grid, path: pathlib.Path, name: str, word: str, bus_offset: int) -> int:
     """Returns the index of the bus that a column's name gives."""
     match = re.fullmatch(rf"{word}_(\d+)_\d+", name)
     if not match:
@@ -30,7 +31,7 @@ def bus(grid: grid_lib.Grid, path: pathlib.Path, name: str, word: str, bus_offse
     return int(places[0])
 
 
-def loads(table: files.Table, grid: grid_lib.Grid, bus_offset: int) -> np.ndarray:
+def loads(table: files.Table, grid: Grid, bus_offset: int) -> np.ndarray:
     """Returns `[column, n_load]`, one where a column is at a load's bus."""
     buses = np.array([bus(grid, table.path, name, "load", bus_offset) for name in table.names])
     weights = (buses[:, None] == grid.loads).astype(float)
@@ -51,11 +52,7 @@ def loads(table: files.Table, grid: grid_lib.Grid, bus_offset: int) -> np.ndarra
 
 
 def plants(
-    folder: pathlib.Path,
-    prod: files.Table,
-    grid: grid_lib.Grid,
-    fleet: fleet_lib.Fleet,
-    bus_offset: int,
+    folder: pathlib.Path, prod: files.Table, grid: Grid, fleet: Fleet, bus_offset: int
 ) -> np.ndarray:
     """Returns `[column, n_renewable]`: rated power over Pmax where a column is the plant's.
 
@@ -81,7 +78,7 @@ def plants(
     return weights
 
 
-def branches(table: files.Table, grid: grid_lib.Grid, bus_offset: int) -> list[tuple[int, int]]:
+def branches(table: files.Table, grid: Grid, bus_offset: int) -> list[tuple[int, int]]:
     """Returns (column, branch) for every line; parallel branches take columns in turn."""
     ends = np.stack([grid.branch.from_bus, grid.branch.to_bus], axis=1)
     ids = grid.bus.id[ends]

@@ -10,8 +10,9 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import grid as grid_lib
-from envs.time_series import noise, series as series_lib, splits
+from envs.case.grid import Grid
+from envs.time_series import noise, splits
+from envs.time_series.series import LEAD_STEPS
 
 SEASON_SWING = 0.12  # half the difference between the winter and the summer level
 WINTER_DAY = 15  # day of the year on which the level is highest
@@ -54,7 +55,7 @@ def expected_level(hours: np.ndarray, day: chex.Array) -> chex.Array:
 
 
 def sample(
-    key: chex.PRNGKey, grid: grid_lib.Grid, area: np.ndarray, hours: np.ndarray, day: chex.Array
+    key: chex.PRNGKey, grid: Grid, area: np.ndarray, hours: np.ndarray, day: chex.Array
 ) -> tuple[chex.Array, chex.Array, chex.Array, chex.Array]:
     """Returns a day of load and what was foreseen of it.
 
@@ -65,7 +66,7 @@ def sample(
       Active and reactive load `[rows, n_load]` MW and MVAr; the total foreseen at each row for
       each of LEAD_STEPS, `[rows, n_lead]` MW; the total foreseen the day before, `[rows]` MW.
     """
-    n_rows = hours.size - max(series_lib.LEAD_STEPS)
+    n_rows = hours.size - max(LEAD_STEPS)
     loads, n_load = grid.loads, grid.loads.size
     _, area = np.unique(area, return_inverse=True)
     n_area = int(area.max(initial=-1)) + 1
@@ -95,7 +96,7 @@ def sample(
     weight = as_float(size * np.append(p_nominal.sum(), np.bincount(area, p_nominal, n_area)))
     seen = tuple(part[:n_rows] for part in state)
     ahead = []
-    for k in series_lib.LEAD_STEPS:
+    for k in LEAD_STEPS:
         foreseen = jnp.matmul(surprise.ahead(seen, late + k), weight, precision="highest")
         ahead.append(day_ahead[k : k + n_rows] + level[k : k + n_rows, 0] * foreseen)
     p = share * as_float(p_nominal)

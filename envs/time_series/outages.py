@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import connectivity, grid as grid_lib
+from envs.case import connectivity
+from envs.case.grid import Grid
 from envs.time_series.options import TimeSeriesOptions
 from envs.time_series.series import FAULT, IN_SERVICE, MAINTENANCE
 
@@ -14,7 +15,7 @@ MAINTENANCE_START_H, MAINTENANCE_LENGTH_H = (8.0, 10.0), (6.0, 8.0)
 REPAIR_H = (4.0, 8.0)
 
 
-def may_trip(grid: grid_lib.Grid) -> np.ndarray:
+def may_trip(grid: Grid) -> np.ndarray:
     """Returns which generators may fault `[n_gen]`: those the rest can replace at nominal load.
 
     The loss of any other is a blackout whatever is done, which would only add a constant.
@@ -24,7 +25,7 @@ def may_trip(grid: grid_lib.Grid) -> np.ndarray:
 
 
 def sample(
-    key: chex.PRNGKey, grid: grid_lib.Grid, options: TimeSeriesOptions, n_rows: int
+    key: chex.PRNGKey, grid: Grid, options: TimeSeriesOptions, n_rows: int
 ) -> tuple[chex.Array, chex.Array]:
     """Returns the status of branches and generators, uint8 `[n_rows, n_branch]`, `[…, n_gen]`.
 

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib, grid as grid_lib
-from envs.time_series import chronics, outages, series as series_lib, splits
+from envs.case.fleet import Fleet, Prosumers
+from envs.case.grid import Grid
+from envs.time_series import chronics, outages, splits
 from envs.time_series.options import SYNTHETIC, TimeSeriesOptions
+from envs.time_series.series import IN_SERVICE, TimeSeries
 
 
-def fleet_with_plants(
-    fleet: fleet_lib.Fleet, grid: grid_lib.Grid, options: TimeSeriesOptions
-) -> fleet_lib.Fleet:
+def fleet_with_plants(fleet: Fleet, grid: Grid, options: TimeSeriesOptions) -> Fleet:
     """Returns `fleet` with the wind and solar plants that were recorded, in place of its own.
 
     Raises:
@@ -24,13 +24,11 @@ def fleet_with_plants(
     """
     plants = _refuse_by_option(options, chronics.renewables, grid)
     none = np.zeros(0, np.int32)
-    prosumers = fleet_lib.Prosumers(none, none, none)  # each would have a plant of the fleet's own
+    prosumers = Prosumers(none, none, none)  # each would have a plant of the fleet's own
     return dataclasses.replace(fleet, renewables=plants, prosumers=prosumers)
 
 
-def read(
-    grid: grid_lib.Grid, fleet: fleet_lib.Fleet, options: TimeSeriesOptions
-) -> series_lib.TimeSeries | None:
+def read(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> TimeSeries | None:
     """Returns the recorded days `[n_series, …]` without a plan, or none where they are synthetic.
 
     Raises:
@@ -41,16 +39,14 @@ def read(
     return _refuse_by_option(options, chronics.read, grid, fleet, options, scale=options.load_scale)
 
 
-def by_split(
-    series: series_lib.TimeSeries, grid: grid_lib.Grid, schedule: str
-) -> dict[str, series_lib.TimeSeries]:
+def by_split(series: TimeSeries, grid: Grid, schedule: str) -> dict[str, TimeSeries]:
     """Returns the days of each split that has any, with their plan, as arrays on the device."""
     days = chronics.planned(series, grid, schedule)
     present = {splits.SPLITS[i] for i in set(splits.split_indices(series.day).tolist())}
     return {split: jax.tree.map(jnp.asarray, chronics.of_split(days, split)) for split in present}
 
 
-def require(series: series_lib.TimeSeries | None, needed: Iterable[str]) -> None:
+def require(series: TimeSeries | None, needed: Iterable[str]) -> None:
     """Raises a ValueError where a split that is needed has no recorded day."""
     if series is not None:
         for split in needed:
@@ -59,11 +55,11 @@ def require(series: series_lib.TimeSeries | None, needed: Iterable[str]) -> None
 
 def sample(
     key: chex.PRNGKey,
-    pools: Mapping[str, series_lib.TimeSeries],
-    grid: grid_lib.Grid,
+    pools: Mapping[str, TimeSeries],
+    grid: Grid,
     options: TimeSeriesOptions,
     split: str,
-) -> series_lib.TimeSeries:
+) -> TimeSeries:
     """Returns a random recorded day of `split`, with maintenance and faults at the options' rates.
 
     What was recorded as out stays out.
@@ -81,7 +77,7 @@ def sample(
     index = jax.random.randint(k_day, (), 0, len(pool.day))
     day = jax.tree.map(lambda leaf: leaf[index], pool)
     branch, gen = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
-    more = lambda now, new: jnp.where(now == series_lib.IN_SERVICE, new, now)
+    more = lambda now, new: jnp.where(now == IN_SERVICE, new, now)
     return day.replace(
         branch_status=more(day.branch_status, branch), gen_status=more(day.gen_status, gen)
     )

@@ -5,16 +5,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.case import fleet as fleet_lib
-from envs.time_series import noise, series as series_lib, weather
+from envs.case.fleet import WIND, Fleet
+from envs.time_series import noise, weather
+from envs.time_series.series import LEAD_STEPS
 
-_DAY_AHEAD = len(series_lib.LEAD_STEPS)  # number of the table for the day-ahead forecast
+_DAY_AHEAD = len(LEAD_STEPS)  # number of the table for the day-ahead forecast
 _NOW = _DAY_AHEAD + 1
 
 
 def sample(
     key: chex.PRNGKey,
-    fleet: fleet_lib.Fleet,
+    fleet: Fleet,
     hours: np.ndarray,
     day: chex.Array,
     *,
@@ -42,7 +43,7 @@ def sample(
       Available power `[rows, n_renewable]` MW, and what was foreseen of its total as in
       `load.sample`.
     """
-    n_rows = hours.size - max(series_lib.LEAD_STEPS)
+    n_rows = hours.size - max(LEAD_STEPS)
     available = jnp.zeros((n_rows, 0))
     ahead, day_ahead = jnp.zeros((n_rows, _DAY_AHEAD)), jnp.zeros(n_rows)
     plants = fleet.renewables
@@ -70,7 +71,7 @@ def _kind(key, kind, area, hours, day, size, shift):
     Shapes: `[rows, n_plant]`, `[rows, n_lead, n_plant]`, `[rows, n_plant]`.
     """
     memory = weather.MEMORY[kind]
-    n_rows = hours.size - max(series_lib.LEAD_STEPS)
+    n_rows = hours.size - max(LEAD_STEPS)
     _, area = np.unique(area, return_inverse=True)
     n_plant, n_area = area.size, int(area.max()) + 1
     known = noise.Slow(memory.cycles_per_day, memory.variance, 1 + n_area)
@@ -93,19 +94,19 @@ def _kind(key, kind, area, hours, day, size, shift):
         unknown = surprise.unknown(late + lead)
         return np.sqrt(variance @ (unknown[0], unknown[-1]))
 
-    if kind == fleet_lib.WIND:
+    if kind == WIND:
         share, swing, scale = weather.wind_share, weather.WIND_SEASON, jnp.ones_like(hours)
     else:
         share, swing = weather.sky_share, weather.SUN_SEASON
         scale = weather.clear_sky_share(hours, day)
     scale = scale[:, None]
-    errors = [*map(error, series_lib.LEAD_STEPS), np.sqrt(variance.sum()), 0.0]
+    errors = [*map(error, LEAD_STEPS), np.sqrt(variance.sum()), 0.0]
     curve = weather.Curve(share, np.array(errors))
     foreseen = foreseen + swing * weather.season(day)
 
     now = scale[:n_rows] * curve(foreseen[:n_rows] + to_plants(state[0][late:]) + shift, _NOW)
     ahead = []
-    for table, k in enumerate(series_lib.LEAD_STEPS):
+    for table, k in enumerate(LEAD_STEPS):
         z = foreseen[k : k + n_rows] + to_plants(surprise.ahead(seen, late + k)) + shift_seen
         ahead.append(scale[k : k + n_rows] * curve(z, table))
     day_ahead = scale[:n_rows] * curve(foreseen[:n_rows], _DAY_AHEAD)

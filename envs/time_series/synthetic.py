@@ -13,13 +13,14 @@ import numpy as np
 from envs.case.fleet import Fleet
 from envs.case.grid import Grid
 from envs.schedule import day_ahead
-from envs.time_series import load, outages, renewables, series as series_lib, splits
+from envs.time_series import load, outages, renewables, splits
 from envs.time_series.options import TimeSeriesOptions
+from envs.time_series.series import LEAD_STEPS, TimeSeries
 
 
 def sample(
     key: chex.PRNGKey, grid: Grid, fleet: Fleet, options: TimeSeriesOptions, split: str
-) -> series_lib.TimeSeries:
+) -> TimeSeries:
     """Returns a random day of `split` as a time series of `horizon_steps + 1` rows, from midnight.
 
     Pure; `vmap` over keys within `jit` is how it is meant to be called.
@@ -34,7 +35,7 @@ def sample(
     p, q, load_ahead, load_day_ahead = load.sample(k_load, grid, fleet.area[grid.loads], times, day)
     available, ahead, renewable_day_ahead = renewables.sample(k_weather, fleet, times, day)
     branch_status, gen_status = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
-    return series_lib.TimeSeries(
+    return TimeSeries(
         load_p_mw=p,
         load_q_mvar=q,
         renewable_mw=available,
@@ -51,5 +52,5 @@ def sample(
 
 def hours(options: TimeSeriesOptions) -> np.ndarray:
     """Returns the hour of every row, and of the rows after them that forecasts look ahead to."""
-    n_times = options.horizon_steps + 1 + max(series_lib.LEAD_STEPS)
+    n_times = options.horizon_steps + 1 + max(LEAD_STEPS)
     return np.arange(n_times) * (options.step_minutes / 60.0)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from envs.case import fleet as fleet_lib
+from envs.case.fleet import SOLAR, WIND
 from envs.time_series import splits
 
 # Wind. Speeds are Rayleigh-distributed, the usual assumption where only the mean is known
@@ -47,8 +47,8 @@ class Memory:
 
 
 MEMORY = {
-    fleet_lib.WIND: Memory(0.60, 0.20, 0.15, 0.05, 4.0, 1.5, (0.05, 0.3, 1.0), (0.70, 0.27, 0.03)),
-    fleet_lib.SOLAR: Memory(
+    WIND: Memory(0.60, 0.20, 0.15, 0.05, 4.0, 1.5, (0.05, 0.3, 1.0), (0.70, 0.27, 0.03)),
+    SOLAR: Memory(
         0.40, 0.25, 0.25, 0.10, 1.0, 0.5, (0.05, 0.5, 1.0, 2.0), (0.60, 0.25, 0.10, 0.05)
     ),
 }

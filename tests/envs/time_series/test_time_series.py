@@ -221,8 +221,8 @@ def test_a_plan_never_falls_below_the_sum_of_pmin(case14):
     grid = dataclasses.replace(case14, gen=gen)
     least = day_ahead.least_mw(grid)
     load, renewable = jnp.array([100.0, 100.0, 30.0]), jnp.array([0.0, 90.0, 0.0])
-    needed = day_ahead.demand(grid, load, renewable, 0.0)
-    np.testing.assert_allclose(needed, [100.0, least, least])
+    needed = day_ahead.demand(grid, load / (1 + day_ahead.PLANNED_LOSSES), renewable)
+    np.testing.assert_allclose(needed, [100.0, least, least], rtol=1e-6)
     plan = day_ahead.plan(grid, "proportional", needed)
     np.testing.assert_allclose(plan.sum(-1), needed, rtol=1e-5)
 
