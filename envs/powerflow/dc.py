@@ -1,10 +1,9 @@
 """The DC power flow: voltages of 1 pu, no losses, small angles (MATPOWER manual, section 3.7)."""
 
-import chex
 import jax.numpy as jnp
 
 from envs.powerflow import fast_decoupled, iteration
-from envs.powerflow.balance import Powers, Voltages
+from envs.powerflow.balance import Powers, Voltages, bus_balance
 from envs.powerflow.network import Network
 
 _REPEATS = 12
@@ -12,8 +11,8 @@ _REPEATS = 12
 
 def solve(
     net: Network, problem: iteration.Problem, changes: fast_decoupled.NetworkChanges
-) -> tuple[Voltages, Powers, chex.Array]:
-    """Returns voltages (1 pu everywhere), active flows and the mismatch `[batch]` pu.
+) -> iteration.Iterate:
+    """Returns voltages of 1 pu everywhere, active flows, balances and the mismatch.
 
     The problem says what is in service, `changes` are `fast_decoupled.network_changes` of it.
     """
@@ -39,4 +38,6 @@ def solve(
         x = x._replace(va=x.va - step, slack=x.slack + total)
     flow = flows(x.va)
     none = jnp.zeros_like(flow)
-    return x, Powers(flow, none, -flow, none), jnp.abs(residual(x)).max(0)
+    powers = Powers(flow, none, -flow, none)
+    at = bus_balance(net, x, powers)._replace(q=jnp.zeros_like(problem.q))
+    return iteration.Iterate(x, powers, at, jnp.abs(residual(x)).max(0))

@@ -68,6 +68,12 @@ def mismatch(net: Network, problem: Problem, x: Voltages, at: Balance):
     return dp * problem.energised, dq * problem.energised
 
 
+def first_iterate(net: Network, vm: chex.Array, va: chex.Array) -> Voltages:
+    """Returns the first iterate from deviations `[n_bus, batch]`."""
+    low = jnp.zeros_like(vm) if net.compensated else None
+    return Voltages(vm, va, jnp.zeros_like(vm[0]), low, low)
+
+
 def in_service(net: Network, problem: Problem) -> chex.Array | None:
     """Returns which branches carry power `[n_branch, batch]`, 1 or 0; none where all do."""
     if problem.energised is None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from envs.powerflow import balance
 from envs.powerflow.balance import Voltages
 from envs.powerflow.islands import Islands
-from envs.powerflow.iteration import MethodResult
+from envs.powerflow.iteration import MethodResult, first_iterate
 from envs.powerflow.network import Network
 
 
@@ -106,12 +106,6 @@ def in_solver_order(net: Network, request: Request, islands: Islands | None) -> 
     )
     changed = (closed < 0.5).any(0) | (pv_to_pq > 0.5).any(0)
     return OrderedRequest(p, q, share, closed, pv_to_pq, capacity, load, start, changed, islands)
-
-
-def first_iterate(net: Network, vm: chex.Array, va: chex.Array) -> Voltages:
-    """Returns the first iterate from deviations `[n_bus, batch]`."""
-    low = jnp.zeros_like(vm) if net.compensated else None
-    return Voltages(vm, va, jnp.zeros_like(vm[0]), low, low)
 
 
 def in_case_order(net: Network, result: MethodResult, tolerance_pu: float) -> Solution:

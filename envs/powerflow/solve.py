@@ -7,21 +7,11 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs.powerflow import (
-    balance,
-    chord,
-    dc,
-    fast_decoupled,
-    islands as islands_lib,
-    iteration,
-    lanes,
-    newton,
-    reactive,
-    request as request_lib,
-)
+from envs.powerflow import chord, dc, fast_decoupled, islands, iteration, lanes, newton, reactive
+from envs.powerflow.islands import Islands
 from envs.powerflow.iteration import MethodResult
 from envs.powerflow.network import Network
-from envs.powerflow.request import OrderedRequest, Request, Solution
+from envs.powerflow.request import OrderedRequest, Request, Solution, in_case_order, in_solver_order
 
 _NEWTON_SHARE = 64  # Newton is slow and rarely needed: few grids at a time
 _DC_ROUNDING = 4.0  # roundings that a DC solution may be off
@@ -60,7 +50,7 @@ class KnownTopology(NamedTuple):
     # True promises that nothing is out of service, and leaves grids where something is unconverged;
     # false spares the attempt to solve grids as intact; none: each grid is solved as it is.
     intact: bool | None = None
-    islands: islands_lib.Islands | None = None  # what `islands.find` says of the request
+    islands: Islands | None = None  # what `islands.find` says of the request
 
 
 def solver(net: Network, **options) -> Callable[[Request], Solution]:
@@ -87,10 +77,10 @@ def solve_batch(
     options = dataclasses.replace(options, tolerance_pu=tolerance)
     if options.reactive_limits:
         return _within_reactive_limits(net, request, options, known)
-    ordered = request_lib.in_solver_order(net, request, known.islands)
+    ordered = in_solver_order(net, request, known.islands)
     if options.method == "dc":
         tolerance = max(net.tolerance_pu, _DC_ROUNDING * net.rounding_pu)
-        return request_lib.in_case_order(net, _by_dc(net, ordered), tolerance)
+        return in_case_order(net, _by_dc(net, ordered), tolerance)
     if options.method == "newton":
         result = _by_newton(net, ordered, options)
     elif known.intact is False:
@@ -99,7 +89,7 @@ def solve_batch(
         result = _by_constant_matrices(net, ordered, options, known.intact)
     if options.fallback:
         result = _fall_back(net, ordered, options, result)
-    return request_lib.in_case_order(net, result, tolerance)
+    return in_case_order(net, result, tolerance)
 
 
 def base_request(net: Network, p_pu, q_pu, **changes) -> Request:
@@ -134,14 +124,12 @@ def base_request(net: Network, p_pu, q_pu, **changes) -> Request:
 
 
 def _by_dc(net: Network, ordered: OrderedRequest) -> MethodResult:
-    problem, islands = _problem(net, ordered)
-    changes, enough = fast_decoupled.network_changes(net, ordered.closed, ordered.pv_to_pq, islands)
-    x, powers, worst = dc.solve(net, problem, changes)
-    at = balance.bus_balance(net, x, powers)
-    worst = jnp.where(enough & islands.energised.any(0), worst, jnp.inf)
-    last = iteration.Iterate(x, powers, at._replace(q=jnp.zeros_like(at.q)), worst)
+    problem, split = _problem(net, ordered)
+    changes, enough = fast_decoupled.network_changes(net, ordered.closed, ordered.pv_to_pq, split)
+    last = dc.solve(net, problem, changes)
+    worst = jnp.where(enough & split.energised.any(0), last.worst, jnp.inf)
     once = jnp.ones_like(worst, jnp.int32)
-    return MethodResult(last, islands.energised, once, jnp.zeros_like(enough))
+    return MethodResult(last._replace(worst=worst), split.energised, once, jnp.zeros_like(enough))
 
 
 def _by_newton(net: Network, ordered: OrderedRequest, options: SolverOptions) -> MethodResult:
@@ -173,9 +161,9 @@ def _by_constant_matrices(
 
 def _with_outages(net: Network, ordered: OrderedRequest, options: SolverOptions) -> MethodResult:
     """Solves grids in any state by the fast decoupled method."""
-    problem, islands = _problem(net, ordered)
+    problem, split = _problem(net, ordered)
     changes, enough = fast_decoupled.network_changes(
-        net, ordered.closed, ordered.pv_to_pq, islands, options.pv_to_pq_slots
+        net, ordered.closed, ordered.pv_to_pq, split, options.pv_to_pq_slots
     )
     correct = fast_decoupled.correction(net, problem, changes)
     return _iterate(net, problem, ordered, correct, options, fast_decoupled.MAX_ITERATIONS, enough)
@@ -190,7 +178,7 @@ def _fall_back(
     def solve(ordered):
         # What defeated the method may be a bad start.
         vm_pv, zero = ordered.start.vm[net.n_pq :], jnp.zeros_like(ordered.start.va)
-        cold = request_lib.first_iterate(net, jnp.concatenate([zero[: net.n_pq], vm_pv]), zero)
+        cold = iteration.first_iterate(net, jnp.concatenate([zero[: net.n_pq], vm_pv]), zero)
         answer = _by_newton(net, ordered._replace(start=cold), own_limit)
         return answer._replace(fell_back=jnp.full(answer.last.worst.shape, True))
 
@@ -220,15 +208,15 @@ def _within_reactive_limits(
 
 def _problem(net: Network, ordered: OrderedRequest):
     """Returns the `iteration.Problem` on the energised island, and the `islands.Islands`."""
-    islands = ordered.islands
-    if islands is None:
-        islands = islands_lib.find(net, ordered.closed, ordered.capacity, ordered.load)
-    energised = islands.energised.astype(net.dtype)
+    split = ordered.islands
+    if split is None:
+        split = islands.find(net, ordered.closed, ordered.capacity, ordered.load)
+    energised = split.energised.astype(net.dtype)
     share = iteration.energised_shares(ordered.participation, ordered.capacity, energised)
     problem = iteration.Problem(
         ordered.p, ordered.q, share, ordered.closed, ordered.pv_to_pq, energised
     )
-    return problem, islands
+    return problem, split
 
 
 def _iterate(

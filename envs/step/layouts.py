@@ -7,17 +7,8 @@ import numpy as np
 
 from envs.case.fleet import Fleet
 from envs.case.grid import Grid
-from envs.step import observations
-from envs.step.layout import (
-    Layout,
-    Site,
-    per_branch,
-    per_controllable,
-    per_gen,
-    per_renewable,
-    per_storage,
-    per_unit,
-)
+from envs.step import layout, observations
+from envs.step.layout import Layout, Site
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +24,17 @@ def _generator_controls(site: Site) -> list[str]:
     gen = site.grid.gen
     moved = np.where(gen.is_unit, "unit power", "condenser voltage")
     moved = np.where(gen.is_dispatchable_load, "dispatchable load", moved)
-    return [f"{what}: {bus}" for what, bus in zip(moved, per_gen(site))]
+    return [f"{what}: {bus}" for what, bus in zip(moved, layout.per_gen(site))]
 
 
 # Blocks of actions: names of their entries.
 ACTIONS: dict[str, Callable[[Site], list[str]]] = {
     "generator": _generator_controls,
-    "load": lambda site: [f"load: {bus}" for bus in per_controllable(site)],
-    "curtailment": lambda site: [f"curtailment: {bus}" for bus in per_renewable(site)],
-    "storage": lambda site: [f"storage: {bus}" for bus in per_storage(site)],
-    "unit_voltage": lambda site: [f"unit voltage: {bus}" for bus in per_unit(site)],
-    "switch": lambda site: [f"switch: {branch}" for branch in per_branch(site)],
+    "load": lambda site: [f"load: {bus}" for bus in layout.per_controllable(site)],
+    "curtailment": lambda site: [f"curtailment: {bus}" for bus in layout.per_renewable(site)],
+    "storage": lambda site: [f"storage: {bus}" for bus in layout.per_storage(site)],
+    "unit_voltage": lambda site: [f"unit voltage: {bus}" for bus in layout.per_unit(site)],
+    "switch": lambda site: [f"switch: {branch}" for branch in layout.per_branch(site)],
 }
 
 LAYOUTS: dict[str, Spec] = {

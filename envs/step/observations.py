@@ -6,18 +6,8 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
-from envs.step import frequency_options
-from envs.step.layout import (
-    Site,
-    per_branch,
-    per_bus,
-    per_controllable,
-    per_gen,
-    per_load,
-    per_renewable,
-    per_storage,
-    per_unit,
-)
+from envs.step import frequency_options, layout
+from envs.step.layout import Site
 from envs.step.options import StepOptions
 from envs.step.security import Security
 from envs.step.state import State
@@ -81,27 +71,27 @@ def _clock(site: Site, v: View) -> chex.Array:
 # take it for a quieter day, and a policy would learn to lower loads. Plants are what the weather
 # allowed, maintenance is what is planned an hour ahead.
 BLOCKS: dict[str, Block] = {
-    "bus_vm": Block(per_bus, lambda site, v: v.state.vm_pu),
-    "bus_va": Block(per_bus, _angles),
-    "bus_p": Block(per_bus, lambda site, v: v.result.bus_p_mw),
-    "bus_q": Block(per_bus, lambda site, v: v.result.bus_q_mvar),
-    "unit_p": Block(per_unit, lambda site, v: v.state.gen_p_mw[site.grid.units]),
-    "gen_p": Block(per_gen, lambda site, v: v.state.gen_p_mw),
-    "gen_q": Block(per_gen, lambda site, v: v.result.gen_q_mvar),
-    "load_p": Block(per_load, lambda site, v: v.result.now.load_p_mw),
+    "bus_vm": Block(layout.per_bus, lambda site, v: v.state.vm_pu),
+    "bus_va": Block(layout.per_bus, _angles),
+    "bus_p": Block(layout.per_bus, lambda site, v: v.result.bus_p_mw),
+    "bus_q": Block(layout.per_bus, lambda site, v: v.result.bus_q_mvar),
+    "unit_p": Block(layout.per_unit, lambda site, v: v.state.gen_p_mw[site.grid.units]),
+    "gen_p": Block(layout.per_gen, lambda site, v: v.state.gen_p_mw),
+    "gen_q": Block(layout.per_gen, lambda site, v: v.result.gen_q_mvar),
+    "load_p": Block(layout.per_load, lambda site, v: v.result.now.load_p_mw),
     "controllable_load_p": Block(
-        per_controllable, lambda site, v: v.result.now.load_p_mw[site.controllable]
+        layout.per_controllable, lambda site, v: v.result.now.load_p_mw[site.controllable]
     ),
-    "renewable_p": Block(per_renewable, lambda site, v: v.result.now.renewable_mw),
-    "storage_energy": Block(per_storage, lambda site, v: v.state.energy_mwh),
-    "branch_rho": Block(per_branch, lambda site, v: v.result.rho),
-    "branch_closed": Block(per_branch, lambda site, v: v.state.branch.closed),
-    "branch_cooldown": Block(per_branch, lambda site, v: v.state.branch.cooldown),
+    "renewable_p": Block(layout.per_renewable, lambda site, v: v.result.now.renewable_mw),
+    "storage_energy": Block(layout.per_storage, lambda site, v: v.state.energy_mwh),
+    "branch_rho": Block(layout.per_branch, lambda site, v: v.result.rho),
+    "branch_closed": Block(layout.per_branch, lambda site, v: v.state.branch.closed),
+    "branch_cooldown": Block(layout.per_branch, lambda site, v: v.state.branch.cooldown),
     "branch_maintenance": Block(
-        per_branch, lambda site, v: v.hour_ahead.branch_status == series_lib.MAINTENANCE
+        layout.per_branch, lambda site, v: v.hour_ahead.branch_status == series_lib.MAINTENANCE
     ),
-    "after_outage_rho": Block(per_branch, lambda site, v: v.secure.loading),
-    "unit_plan": Block(per_unit, lambda site, v: v.ahead.plan_p_mw[site.grid.units]),
+    "after_outage_rho": Block(layout.per_branch, lambda site, v: v.secure.loading),
+    "unit_plan": Block(layout.per_unit, lambda site, v: v.ahead.plan_p_mw[site.grid.units]),
     "forecast": Block(_per_lead, lambda site, v: v.result.now.load_forecast_mw),
     "renewable_forecast": Block(_per_lead, lambda site, v: v.result.now.renewable_forecast_mw),
     "frequency": Block(

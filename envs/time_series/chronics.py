@@ -23,15 +23,10 @@ import numpy as np
 from envs.case.fleet import WIND, Fleet, Renewables
 from envs.case.grid import Grid
 from envs.schedule import day_ahead
-from envs.time_series import (
-    chronics_files as files,
-    chronics_names as names,
-    load as load_lib,
-    series as series_lib,
-    splits,
-    weather,
-)
+from envs.time_series import chronics_files as files, chronics_names as names, splits, weather
+from envs.time_series.load import GRID_SURPRISE_HOURS
 from envs.time_series.options import MINUTES_PER_DAY, TimeSeriesOptions
+from envs.time_series.series import FAULT, IN_SERVICE, LEAD_STEPS, MAINTENANCE, TimeSeries
 
 # Chronics hold no day-ahead forecast: it is made of what happened, smoothed over an hour, and
 # a smooth error as large as that of synthetic days.
@@ -51,7 +46,7 @@ def read(
     *,
     scale: float = 1.0,
     bus_offset: int = 1,
-) -> series_lib.TimeSeries:
+) -> TimeSeries:
     """Returns the whole days of a scenario, or of every one in a folder; touches no device.
 
     Args:
@@ -97,7 +92,7 @@ def read(
     return stacked
 
 
-def planned(series: series_lib.TimeSeries, grid: Grid, schedule: str) -> series_lib.TimeSeries:
+def planned(series: TimeSeries, grid: Grid, schedule: str) -> TimeSeries:
     """Returns days `[n_series, …]` with the plan that `schedule` makes of their forecasts."""
     foreseen = (series.day_ahead_load_mw, series.day_ahead_renewable_mw)
     totals = (jnp.asarray(leaf.reshape(-1)) for leaf in foreseen)
@@ -105,7 +100,7 @@ def planned(series: series_lib.TimeSeries, grid: Grid, schedule: str) -> series_
     return series.replace(plan_p_mw=plan.reshape(*series.day_ahead_load_mw.shape, -1))
 
 
-def of_split(series: series_lib.TimeSeries, split: str) -> series_lib.TimeSeries:
+def of_split(series: TimeSeries, split: str) -> TimeSeries:
     """Returns those of `series` whose day belongs to `split`; raises ValueError where none does."""
     chosen = splits.split_indices(np.asarray(series.day)) == splits.index(split)
     if not chosen.any():
@@ -141,7 +136,7 @@ class _Series:
     renewable_leads_mw: np.ndarray
 
 
-def _days(folder, grid, fleet, options, scale, bus_offset) -> list[series_lib.TimeSeries]:
+def _days(folder, grid, fleet, options, scale, bus_offset) -> list[TimeSeries]:
     """Returns the time series of one scenario."""
     start, minutes = files.clock(folder)
     stride, rest = divmod(options.step_minutes, minutes)
@@ -164,12 +159,12 @@ def _days(folder, grid, fleet, options, scale, bus_offset) -> list[series_lib.Ti
             continue
         take = lambda array, rows=rows: np.asarray(array[rows], np.float32)
         days.append(
-            series_lib.TimeSeries(
+            TimeSeries(
                 load_p_mw=take(series.load_p_mw),
                 load_q_mvar=take(series.load_q_mvar),
                 renewable_mw=take(series.renewable_mw),
                 branch_status=series.branch_status[rows],
-                gen_status=np.full((rows.size, grid.n_gen), series_lib.IN_SERVICE, np.uint8),
+                gen_status=np.full((rows.size, grid.n_gen), IN_SERVICE, np.uint8),
                 load_forecast_mw=take(load_ahead),
                 renewable_forecast_mw=take(renewable_ahead),
                 day_ahead_load_mw=take(load_day_ahead),
@@ -230,8 +225,8 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
             )
         return (table.values @ weights[names.order(table, like)]).reshape(n_time, -1)
 
-    status = np.full((n_time, grid.n_branch), series_lib.IN_SERVICE, np.uint8)
-    for stem, mark in (("hazards", series_lib.FAULT), ("maintenance", series_lib.MAINTENANCE)):
+    status = np.full((n_time, grid.n_branch), IN_SERVICE, np.uint8)
+    for stem, mark in (("hazards", FAULT), ("maintenance", MAINTENANCE)):
         table = files.table(folder, stem)
         if table is not None:
             table.expect_rows(n_time, load_p.path)
@@ -262,7 +257,7 @@ def _foreseen(series, fleet, start, minutes, stride, rng):
 
     def ahead(now, before, recorded, hours):
         columns = []
-        for lead in series_lib.LEAD_STEPS:
+        for lead in LEAD_STEPS:
             steps = lead * stride
             if steps <= recorded.shape[1]:
                 columns.append(recorded[:, steps - 1])
@@ -275,7 +270,7 @@ def _foreseen(series, fleet, start, minutes, stride, rng):
 
     before = wind_before + sun_before
     wind_hours = weather.MEMORY[WIND].area_hours
-    load_ahead = ahead(load, load_before, series.load_leads_mw, load_lib.GRID_SURPRISE_HOURS)
+    load_ahead = ahead(load, load_before, series.load_leads_mw, GRID_SURPRISE_HOURS)
     renewable_ahead = ahead(wind + sun, before, series.renewable_leads_mw, wind_hours)
     return load_ahead, renewable_ahead, load_before, before
 
