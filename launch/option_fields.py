@@ -55,6 +55,7 @@ def fields(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
             yield from fields(hint, f"{path}.")
         else:
             kind, *notes = typing.get_args(hint)
+            notes.sort(key=lambda note: not isinstance(note, str))  # help before range
             yield path, kind, "; ".join(map(str, notes)), field.default
 
 

@@ -7,8 +7,8 @@ from envs.inputs import bounds
 from envs.inputs.bounds import Range
 
 _NOMINAL_HZ = (50.0, 60.0)
-_SECONDS = Range(0, 1e6, above=True)
-_DEVIATION = Range(0, 60, above=True)  # Hz
+_Seconds = Annotated[float, Range(0, 1e6, above=True)]
+_Hz = Annotated[float, Range(0, 60, above=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,17 +17,13 @@ class FrequencyOptions(bounds.Options, prefix="frequency."):
 
     nominal_hz: Annotated[float, "nominal frequency: 50 or 60 Hz", Range(50, 60)] = 60.0
     damping: Annotated[float, "change of load with frequency, % per %", Range(0, 1000)] = 1.0
-    governor_seconds: Annotated[
-        float, "time constant of the slow part of governors, s", _SECONDS
-    ] = 8.0
+    governor_seconds: Annotated[_Seconds, "time constant of the slow part of governors, s"] = 8.0
     governor_fast_share: Annotated[
         float, "share of a governor's power that comes at once", Range(0, 1)
     ] = 0.3
-    agc_seconds: Annotated[float, "integration time of secondary control, s", _SECONDS] = 60.0
-    shed_first_hz: Annotated[
-        float, "load shedding starts this far below nominal, Hz", _DEVIATION
-    ] = 0.5
-    shed_step_hz: Annotated[float, "between two stages of load shedding, Hz", _DEVIATION] = 0.2
+    agc_seconds: Annotated[_Seconds, "integration time of secondary control, s"] = 60.0
+    shed_first_hz: Annotated[_Hz, "load shedding starts this far below nominal, Hz"] = 0.5
+    shed_step_hz: Annotated[_Hz, "between two stages of load shedding, Hz"] = 0.2
     shed_stages: Annotated[int, "stages of load shedding; 0 for none", Range(0, 20)] = 4
     shed_stage_share: Annotated[float, "share of load that each stage sheds", Range(0, 1)] = 0.07
     restore_share_per_min: Annotated[
@@ -36,40 +32,32 @@ class FrequencyOptions(bounds.Options, prefix="frequency."):
     restore_within_hz: Annotated[
         float, "load comes back above nominal less this, Hz", Range(0, 60)
     ] = 0.1
-    band_hz: Annotated[float, "deviation that counts as outside the band, Hz", _DEVIATION] = 0.2
-    collapse_low_hz: Annotated[float, "units trip this far below nominal, Hz", _DEVIATION] = 2.2
-    collapse_high_hz: Annotated[float, "units trip this far above nominal, Hz", _DEVIATION] = 1.8
-    least_inertia_s: Annotated[
-        float, "inertia never taken for less, seconds of the load", _SECONDS
-    ] = 0.5
+    band_hz: Annotated[_Hz, "deviation that counts as outside the band, Hz"] = 0.2
+    collapse_low_hz: Annotated[_Hz, "units trip this far below nominal, Hz"] = 2.2
+    collapse_high_hz: Annotated[_Hz, "units trip this far above nominal, Hz"] = 1.8
+    least_inertia_s: Annotated[_Seconds, "inertia never taken for less, seconds of the load"] = 0.5
 
     def check(self) -> None:
         """Raises ValueError where relays and limits contradict each other."""
-        if self.nominal_hz not in _NOMINAL_HZ:
-            raise _refused("nominal_hz", self.nominal_hz, "must be 50 or 60")
-        if self.shed_stage_share * self.shed_stages > 1:
-            raise _refused(
-                "shed_stage_share",
-                self.shed_stage_share,
-                f"times frequency.shed_stages={self.shed_stages} it must be at most 1",
-            )
-        if self.shed_stages and self.shed_last_hz >= self.collapse_low_hz:
-            raise _refused(
-                "collapse_low_hz",
-                self.collapse_low_hz,
-                f"must be more than the last stage of load shedding, {self.shed_last_hz:g}, which "
-                f"follows from frequency.shed_first_hz={self.shed_first_hz:g}, "
-                f"frequency.shed_step_hz={self.shed_step_hz:g} and "
-                f"frequency.shed_stages={self.shed_stages}",
-            )
-        if self.collapse_low_hz >= self.nominal_hz:
-            raise _refused("collapse_low_hz", self.collapse_low_hz, "must be below nominal_hz")
-        if self.restore_within_hz >= self.shed_first_hz:
-            raise _refused(
-                "restore_within_hz",
-                self.restore_within_hz,
-                f"must be less than frequency.shed_first_hz={self.shed_first_hz}",
-            )
+
+        def require(kept: bool, name: str, rule: str):
+            if not kept:
+                raise ValueError(f"frequency.{name}={getattr(self, name)}: {rule}")
+
+        require(self.nominal_hz in _NOMINAL_HZ, "nominal_hz", "must be 50 or 60")
+        stages, first, last = self.shed_stages, self.shed_first_hz, self.shed_last_hz
+        rule = f"times frequency.shed_stages={stages} it must be at most 1"
+        require(self.shed_stage_share * stages <= 1, "shed_stage_share", rule)
+        rule = (
+            f"must be more than the last stage of load shedding, {last:g}, which follows from "
+            f"frequency.shed_first_hz={first:g}, frequency.shed_step_hz={self.shed_step_hz:g} and "
+            f"frequency.shed_stages={stages}"
+        )
+        require(not stages or last < self.collapse_low_hz, "collapse_low_hz", rule)
+        rule = "must be below nominal_hz"
+        require(self.collapse_low_hz < self.nominal_hz, "collapse_low_hz", rule)
+        rule = f"must be less than frequency.shed_first_hz={first}"
+        require(self.restore_within_hz < first, "restore_within_hz", rule)
 
     @property
     def shed_last_hz(self) -> float:
@@ -91,7 +79,3 @@ PRESETS = {
         collapse_high_hz=1.5,
     ),
 }
-
-
-def _refused(name: str, value, rule: str) -> ValueError:
-    return ValueError(f"frequency.{name}={value}: {rule}")

@@ -7,8 +7,8 @@ from envs.inputs import bounds
 from envs.inputs.bounds import Range
 from envs.time_series.options import TimeSeriesOptions
 
-_PRICE = Range(0, 1e9)
-_INSIDE_ONE = Range(0, 1, above=True, below=True)
+_Price = Annotated[float, Range(0, 1e9)]
+_InsideOne = Annotated[float, Range(0, 1, above=True, below=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,39 +37,24 @@ class StepOptions(TimeSeriesOptions):
         float, "share of a load that may be moved up or down", Range(0, 1, above=True)
     ] = 0.10
     tolerance_pu: Annotated[
-        float,
+        _InsideOne,
         "largest mismatch of the power flow, pu of the base MVA; more where single precision asks",
-        _INSIDE_ONE,
     ] = 1e-4
-    voltage_ramp: Annotated[float, "how far a set-point may move in a step, pu", _INSIDE_ONE] = (
-        0.005
+    voltage_ramp: Annotated[_InsideOne, "how far a set-point may move in a step, pu"] = 0.005
+    load_control_price: Annotated[_Price, "paid for each MWh of load moved, $/MWh"] = 60.0
+    curtailment_price: Annotated[_Price, "paid for wind and sun not used, $/MWh"] = 20.0
+    storage_price: Annotated[_Price, "wear of batteries, $ per MWh charged or discharged"] = 5.0
+    switching_price: Annotated[_Price, "wear of a breaker, $ per operation"] = 20.0
+    lost_load_price: Annotated[_Price, "value of lost load, $/MWh"] = 10_000.0
+    surplus_price: Annotated[_Price, "charged for power forced down beyond ramps, $/MWh"] = 500.0
+    overload_price: Annotated[_Price, "charged above a thermal limit, $/MVAh"] = 500.0
+    voltage_price: Annotated[_Price, "charged outside a bus's voltage limits, $ per pu and h"] = (
+        20_000.0
     )
-    load_control_price: Annotated[float, "paid for each MWh of load moved, $/MWh", _PRICE] = 60.0
-    curtailment_price: Annotated[float, "paid for wind and sun not used, $/MWh", _PRICE] = 20.0
-    storage_price: Annotated[
-        float, "wear of batteries, $ per MWh charged or discharged", _PRICE
-    ] = 5.0
-    switching_price: Annotated[float, "wear of a breaker, $ per operation", _PRICE] = 20.0
-    lost_load_price: Annotated[float, "value of lost load, $/MWh", _PRICE] = 10_000.0
-    surplus_price: Annotated[float, "charged for power forced down beyond ramps, $/MWh", _PRICE] = (
-        500.0
-    )
-    overload_price: Annotated[float, "charged above a thermal limit, $/MVAh", _PRICE] = 500.0
-    voltage_price: Annotated[
-        float, "charged outside a bus's voltage limits, $ per pu and h", _PRICE
-    ] = 20_000.0
-    reactive_price: Annotated[
-        float, "charged outside generators' reactive limits, $/MVArh", _PRICE
-    ] = 10.0
-    angle_price: Annotated[
-        float, "charged outside a branch's angle limits, $ per rad and h", _PRICE
-    ] = 0.0
-    frequency_price: Annotated[float, "charged per h of frequency outside its band", _PRICE] = (
-        1_000.0
-    )
-    insecurity_price: Annotated[
-        float, "charged per h for each branch whose loss overloads", _PRICE
-    ] = 0.0
+    reactive_price: Annotated[_Price, "charged outside generators' reactive limits, $/MVArh"] = 10.0
+    angle_price: Annotated[_Price, "charged outside a branch's angle limits, $ per rad and h"] = 0.0
+    frequency_price: Annotated[_Price, "charged per h of frequency outside its band"] = 1_000.0
+    insecurity_price: Annotated[_Price, "charged per h for each branch whose loss overloads"] = 0.0
     screen_outages: Annotated[
         bool, "whether N-1 security is assessed where nothing shows or prices it"
     ] = False
