@@ -26,7 +26,7 @@ _PROSUMER = ("bus", "renewable", "storage")
 _LEAST_DROOP = 1e-3  # 0.1 %; a governor any stiffer would be unstable
 _SIZE = Range(0, 1e6, above=True)  # MW or MWh of one plant
 _SHARE = Range(0, 1, above=True)
-_AT_LEAST_ZERO, _DROOP = Range(0, 1e6), Range(_LEAST_DROOP, 1e6)
+_AT_LEAST_ZERO, _DROOP = Range(0, 1e6), Range(_LEAST_DROOP, 1e6)  # in the units of the columns
 
 
 class FleetError(ValueError):
