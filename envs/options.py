@@ -25,12 +25,6 @@ CONSTANTS = {
 class EnvOptions(StepOptions):
     """Options of the environment, those of its parts included. The text is each field's help."""
 
-    case: Annotated[str, "grid: a shipped case (case14) or the path of a MATPOWER .m file"] = (
-        "case14"
-    )
-    fleet: Annotated[
-        str, "assets on the grid: auto (the case's own), plain, a shipped fleet, or a .json file"
-    ] = "auto"
     reward: Annotated[str, "combination of reward terms: economic, savings, layered or l2rpn"] = (
         "economic"
     )

@@ -1,4 +1,4 @@
-"""What can be chosen about the days that a grid is operated on."""
+"""What can be chosen about a grid and the days that it is operated on."""
 
 import dataclasses
 from typing import Annotated
@@ -12,8 +12,14 @@ SYNTHETIC = "synthetic"  # in place of a folder of recorded days
 
 @dataclasses.dataclass(frozen=True)
 class TimeSeriesOptions(bounds.Options, prefix="env."):
-    """Options of time series. The text beside each field is its help."""
+    """Options of the case and of time series. The text beside each field is its help."""
 
+    case: Annotated[str, "grid: a shipped case (case14) or the path of a MATPOWER .m file"] = (
+        "case14"
+    )
+    fleet: Annotated[
+        str, "assets on the grid: auto (the case's own), plain, a shipped fleet, or a .json file"
+    ] = "auto"
     time_series: Annotated[
         str, "days: synthetic, or a folder of Grid2Op's chronics that were recorded on the grid"
     ] = SYNTHETIC
