@@ -165,6 +165,7 @@ def test_a_batch_is_divided_in_equal_parts(batch, count):
     assert len(doubled["x"].sharding.device_set) == count
 
 
+@pytest.mark.slow
 def test_steps_on_two_devices_are_those_on_one(monkeypatch):
     env = grid_env.make(EnvOptions(case="case14"))
     both = ours_env.Rollout(env, 4, 3, "do_nothing", seed=0)
@@ -212,6 +213,7 @@ def test_contingency_reports_screening_and_confirmation():
     assert case["best"]["confirmed"]["ours"] == case["ours"][-1]["outages_per_s"]
 
 
+@pytest.mark.slow
 def test_confirmed_loadings_agree_with_the_references_voltages(case14):
     drawn = problem.draw(case14, 1, seed=0)
     analysis = ours_contingency.analysis(case14, drawn, 1e-4)

@@ -33,7 +33,7 @@ def played(player, idle, days):
 
 def test_sums_equal_a_loop_by_hand(env, idle, days, played):
     series = jax.tree.map(lambda x: x[1], days)
-    state = env.start(series)
+    state = jax.jit(env.start)(series)
     nothing = jnp.zeros(env.layout.action_size)
     step = jax.jit(lambda s: env.transition(s, nothing, series))
     reward = losses = 0.0

@@ -224,6 +224,7 @@ def test_a_simulator_that_is_missing_is_noticed_before_anything_is_played(tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_what_was_found_is_written_before_it_is_played_again(tmp_path):
     fails = """
         import sys, types
@@ -256,6 +257,7 @@ def test_what_is_named_twice_is_played_once(tmp_path):
     assert content["identity"]["environment"]["horizon_steps"] == 12
 
 
+@pytest.mark.slow
 def test_a_later_command_keeps_what_was_evaluated_before_and_leaves_out_what_fails(tmp_path):
     assert evaluate(*SMALL, f"--out={tmp_path}").returncode == 0
     path = stub(

@@ -313,15 +313,19 @@ def test_a_second_launch_beside_a_live_run_is_refused(interrupted):
     assert len(launches) == 1 and "learner.0.log" not in logs
 
 
-def test_control_c_keeps_a_checkpoint_and_resume_goes_on(interrupted, tmp_path):
-    workdir = tmp_path / "run"
-    shutil.copytree(interrupted.workdir, workdir)
+def test_control_c_keeps_a_checkpoint(interrupted):
     assert interrupted.returncode == 0, (interrupted.out, interrupted.err)
     assert interrupted.seconds < 15 and not interrupted.left_over
     assert "interrupted after" in interrupted.out and "--resume" in interrupted.out
-    saved = _saved(workdir)
+    saved = _saved(interrupted.workdir)
     assert saved and max(saved) >= 3
 
+
+@pytest.mark.slow
+def test_an_interrupted_run_is_resumed_where_it_was(interrupted, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(interrupted.workdir, workdir)
+    saved = _saved(workdir)
     process = _resume(workdir)
     pids = _wait_for_updates(process, workdir, count=max(saved) + 2)
     process.send_signal(signal.SIGTERM)

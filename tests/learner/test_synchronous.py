@@ -79,6 +79,7 @@ def test_a_seed_gives_the_same_run(tmp_path, env, networks):
     assert not np.array_equal(first.bundle().statistics.mean, other.bundle().statistics.mean)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_continues_where_it_was_left(tmp_path, env, networks):
     first, *_ = _run(tmp_path, env, networks)
     fresh = learner_lib.Learner(

@@ -93,6 +93,7 @@ def test_what_is_read_is_sound(outcome):
         assert (gen.q_min_mvar <= gen.q_max_mvar).all()
 
 
+@pytest.mark.slow
 def test_what_is_read_solves_or_says_that_it_did_not(outcome):
     counts, solved = collections.Counter(), collections.Counter()
     for _, path, result in outcome[0]:

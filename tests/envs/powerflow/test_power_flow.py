@@ -98,7 +98,9 @@ def _check_outages(case, double=False, pairs=0):
     return solution
 
 
-@pytest.mark.parametrize("case, pairs", [("case14", 30), ("case118", 30)])
+@pytest.mark.parametrize(
+    "case, pairs", [("case14", 30), pytest.param("case118", 30, marks=pytest.mark.slow)]
+)
 def test_outages_equal_pandapower(case, pairs):
     solution = _check_outages(case, pairs=pairs)
     assert (~solution.energised).any(), "none of these cuts anything off"
