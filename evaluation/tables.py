@@ -1,6 +1,6 @@
 """The summary of an evaluation as tables for the console, 80 columns wide."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import rich.box
@@ -76,13 +76,9 @@ def compared(comparison: Mapping[str, Any]) -> list[rich.table.Table]:
 
 def _sides(title: str, pairs: Mapping[str, Mapping], paired: bool) -> rich.table.Table:
     """Returns the main metrics of every controller: B less A, or both where days differ."""
-    out = _table(title)
-    out.add_column("", no_wrap=True, max_width=_NAME_WIDTH)
     columns = [m for m in wording.MAIN if any(m in entry["a"] for entry in pairs.values())]
-    if not paired:
-        out.add_column("")
-    for metric in columns:
-        out.add_column(_HEADINGS[metric], justify="right", no_wrap=True)
+    headings = [*([] if paired else [""]), *(_HEADINGS[metric] for metric in columns)]
+    out = _table(title, headings, _NAME_WIDTH)
     for name, entry in pairs.items():
         for side in ("difference",) if paired else ("a", "b"):
             cells = [_coloured(entry[side].get(metric), signed=paired) for metric in columns]
@@ -95,11 +91,7 @@ def _pair(
     title: str, headings: tuple[str, str, str], left: Mapping, right: Mapping, differences: Mapping
 ) -> rich.table.Table:
     """Returns every metric of two that both have and that is not zero for both."""
-    out = _table(title)
-    out.add_column("")
-    for heading in headings:
-        if heading:
-            out.add_column(rich.markup.escape(heading), justify="right", no_wrap=True)
+    out = _table(title, [rich.markup.escape(heading) for heading in headings if heading])
     for name, metric in summary_lib.METRICS.items():
         if name not in left or name not in right or _idle(left[name], right[name]):
             continue
@@ -111,16 +103,12 @@ def _pair(
 
 
 def _place(summary: summary_lib.Summary, name: str, level: str) -> rich.table.Table:
-    out = _table(wording.scenario(name, level))
-    out.add_column("", no_wrap=True, max_width=_NAME_WIDTH)
     columns = wording.available_metrics(summary, name, level)
     timed = name != summary_lib.ALL
-    for heading in [*(_HEADINGS[metric] for metric in columns), *(["p50\nms"] if timed else [])]:
-        out.add_column(heading, justify="right", no_wrap=True)
+    headings = [*(_HEADINGS[metric] for metric in columns), *(["p50\nms"] if timed else [])]
+    out = _table(wording.scenario(name, level), headings, _NAME_WIDTH)
     for controller in summary["controllers"]:
         row = wording.row(summary, name, level, controller)
-        if row is None:
-            continue
         cells = []
         for metric in columns:
             entry = row["metrics"].get(metric)
@@ -143,11 +131,16 @@ def _coloured(entry: Mapping[str, Any] | None, *, signed: bool = False) -> str:
     return f"[{_COLOURS[word]}]{text}[/]" if word in ("better", "worse") else text
 
 
-def _table(title: str) -> rich.table.Table:
-    return rich.table.Table(
+def _table(title: str, headings: Iterable[str], width: int | None = None) -> rich.table.Table:
+    """Returns a table with a column of names, cut where they have a `width`, and of numbers."""
+    table = rich.table.Table(
         title=rich.markup.escape(title), title_justify="left", caption_justify="left",
         box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
+    table.add_column("", no_wrap=width is not None, max_width=width)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
 def _idle(*entries: Mapping[str, float]) -> bool:
@@ -177,7 +170,7 @@ def _endings(summary: summary_lib.Summary) -> Iterator[str]:
         for name, level in summary["scenarios"]:
             row = wording.row(summary, name, level, controller)
             days += summary["episodes"]
-            for reason, count in (row or {}).get("endings", {}).items():
+            for reason, count in row["endings"].items():
                 total[reason] = total.get(reason, 0) + count
         said = wording.ended(total, days)
         if said:

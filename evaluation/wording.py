@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from envs.step.termination import Reason
 from evaluation import summary as summary_lib
@@ -145,18 +146,16 @@ def step(summary: summary_lib.Summary) -> str:
     return "five minutes" if minutes == 5 else f"{minutes:g} minutes"
 
 
-def row(summary: summary_lib.Summary, name: str, level: str, controller: str) -> dict | None:
-    """Returns the row of a summary, or none."""
-    for each in summary["rows"]:
-        if (each["scenario"], each["level"], each["controller"]) == (name, level, controller):
-            return each
-    return None
+def row(summary: summary_lib.Summary, *task: str) -> dict[str, Any]:
+    """Returns the row of a summary on a scenario (or all), a level and a controller."""
+    names = ("scenario", "level", "controller")
+    return next(row for row in summary["rows"] if tuple(row[name] for name in names) == task)
 
 
 def available_metrics(summary: summary_lib.Summary, name: str, level: str) -> list[str]:
     """Returns the main metrics that anybody has in a scenario."""
     there = [row(summary, name, level, controller) for controller in summary["controllers"]]
-    return [m for m in MAIN if any(each is not None and m in each["metrics"] for each in there)]
+    return [m for m in MAIN if any(m in each["metrics"] for each in there)]
 
 
 def scenario_levels(summary: summary_lib.Summary) -> list[tuple[str, str]]:

@@ -48,6 +48,7 @@ def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
     identities = [manifest["identity"] for manifest in manifests]
     paired = _days(identities[0]) == _days(identities[1])
     unlike = _unlike(identities) if paired else []
+    names = [name for name in summary_lib.METRICS if name not in unlike]
     tasks = [task for task in rows[0] if task in rows[1]]
     if not tasks:
         raise results.FolderError(
@@ -56,8 +57,7 @@ def load(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
         )
     places: dict[tuple[str, str], dict[str, Any]] = {}
     for task in tasks:
-        sides = [_without(side[task], unlike) for side in rows]
-        entry = _pair(*sides, paired, identities[0].get("seed", 0))
+        entry = _pair(*(side[task] for side in rows), names, paired, identities[0].get("seed", 0))
         place = places.setdefault(
             (task.scenario, task.level),
             {"scenario": task.scenario, "level": task.level, "controllers": {}},
@@ -111,13 +111,6 @@ def _unlike(identities) -> list[str]:
     ]  # fmt: skip
 
 
-def _without(rows: Mapping[int, Mapping[str, float]], metrics) -> dict[int, dict[str, float]]:
-    return {
-        day: {name: value for name, value in row.items() if name not in metrics}
-        for day, row in rows.items()
-    }
-
-
 def _summary(path: pathlib.Path) -> dict[str, Any]:
     def parse(path: pathlib.Path) -> dict[str, Any]:
         summary = json_file.contents(path)
@@ -157,12 +150,12 @@ def _read(path: pathlib.Path, parse):
         ) from error
 
 
-def _pair(a: Mapping[int, Mapping], b: Mapping[int, Mapping], paired: bool, seed: int):
-    """Returns each metric of both, and B less A where the days are the same."""
+def _pair(a: Mapping[int, Mapping], b: Mapping[int, Mapping], names, paired: bool, seed: int):
+    """Returns each metric of `names` of both, and B less A where the days are the same."""
     days = sorted({*a} & {*b}) if paired else []
     entry: dict[str, Any] = {"a": {}, "b": {}, "difference": {}, "days": len(days)}
     strata: tuple[dict, dict] = {}, {}
-    for name in summary_lib.METRICS:
+    for name in names:
         mine = [_column(side, days or sorted(side), name) for side in (a, b)]
         if any(values is None for values in mine):
             continue

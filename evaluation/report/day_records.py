@@ -57,11 +57,10 @@ def _merged(
     going = stack["going"] * counts[:, None]  # [batch, T]
     hour = (np.arange(going.shape[1]) * dt_h).astype(int) % report_arrays.HOURS
     played = np.stack([going[:, hour == h].sum(1) for h in range(report_arrays.HOURS)], 1)
-    low = np.where(np.isfinite(stack["frequency_low"]), stack["frequency_low"], np.nan)
     return {
         "vm_quantiles": _quantiles(stack["vm_quantiles"], going, report_arrays.VOLTAGE_QUANTILES),
         "rho_quantiles": _quantiles(stack["rho_quantiles"], going, report_arrays.LOADING_QUANTILES),
-        "frequency_low": _least(low),
+        "frequency_low": _least(stack["frequency_low"]),
         "going": going.sum(0) / counts.sum(),
         "action_size": _weighted(stack["action_size"], played[:, :, None]),
     }

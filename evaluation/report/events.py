@@ -35,7 +35,6 @@ def episode_events(
     for step in range(int(arrays["counted"].sum())):
         rows += _units(arrays, grid, step)
         rows += _branches(arrays, grid, step, recloses)
-        rows += _trips(arrays, grid, step)
         rows += _load(arrays, step)
     return rows
 
@@ -80,29 +79,24 @@ def _units(arrays, grid: grid_lib.Grid, step: int) -> Iterator[Event]:
 
 
 def _branches(arrays, grid: grid_lib.Grid, step: int, recloses: bool) -> Iterator[Event]:
+    name = lambda branch: f"branch {branch_name(grid, branch)}"
     available, was_available = arrays["available"][step], _before(arrays["available"], step)
     why = arrays["why"][step]
     was = arrays["why"][step - 1] if step else np.full_like(why, switching.CLOSED)
     for branch in np.flatnonzero(was_available & ~available):
-        loading = _loading(arrays, step, branch)
-        yield Event(step, f"branch {branch_name(grid, branch)}", _outage(step), 0, loading)
+        yield Event(step, name(branch), _outage(step), 0, _loading(arrays, step, branch))
     for branch in np.flatnonzero(~was_available & available):
-        yield Event(step, f"branch {branch_name(grid, branch)}", "returned to service")
+        yield Event(step, name(branch), "returned to service")
     for branch in np.flatnonzero((was != switching.OPENED) & (why == switching.OPENED)):
-        yield Event(step, f"branch {branch_name(grid, branch)}", "opened by the controller")
+        yield Event(step, name(branch), "opened by the controller")
     for branch in np.flatnonzero((was != switching.CLOSED) & (why == switching.CLOSED)):
         by_itself = recloses and was[branch] == switching.TRIPPED
         what = "reclosed by itself" if by_itself else "closed by the controller"
-        yield Event(step, f"branch {branch_name(grid, branch)}", what)
-
-
-def _trips(arrays, grid: grid_lib.Grid, step: int) -> Iterator[Event]:
+        yield Event(step, name(branch), what)
     round_ = arrays["trip_round"][step]
     for branch in sorted(np.flatnonzero(round_), key=lambda b: round_[b]):
         loading = _loading(arrays, step, branch)
-        yield Event(
-            step, f"branch {branch_name(grid, branch)}", "tripped", int(round_[branch]), loading
-        )
+        yield Event(step, name(branch), "tripped", int(round_[branch]), loading)
 
 
 def _load(arrays, step: int) -> Iterator[Event]:
@@ -111,8 +105,8 @@ def _load(arrays, step: int) -> Iterator[Event]:
         yield Event(step, f"{100 * (shed - was):.1f} % of load", "shed by frequency relays")
     elif shed < was - _SHED:
         yield Event(step, f"{100 * (was - shed):.1f} % of load", "connected again")
-    out = int((~arrays["energised"][step]).sum())
-    was_out = int((~arrays["energised"][step - 1]).sum()) if step else 0
+    energised = arrays["energised"]
+    out, was_out = (int((~flags).sum()) for flags in (energised[step], _before(energised, step)))
     if out != was_out and arrays["reason"][step] == 0:
         count = abs(out - was_out)
         what = "de-energised" if out > was_out else "energised again"

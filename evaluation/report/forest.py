@@ -24,7 +24,7 @@ def plot(
     groups = []
     for name, level in places:
         rows = [(c, wording.row(summary, name, level, c)) for c in summary["controllers"]]
-        rows = [(c, row["metrics"][metric]) for c, row in rows if row and metric in row["metrics"]]
+        rows = [(c, row["metrics"][metric]) for c, row in rows if metric in row["metrics"]]
         if rows:
             groups.append((wording.scenario(name, level), rows))
     if not groups:

@@ -72,9 +72,7 @@ def diagram(
     return canvas.markup()
 
 
-def extremes(
-    grid: grid_lib.Grid, arrays: Mapping[str, np.ndarray], step: int
-) -> Iterator[str]:  # fmt: skip
+def extremes(grid: grid_lib.Grid, arrays: Mapping[str, np.ndarray], step: int) -> Iterator[str]:
     """Returns, in words, the most loaded branch and the lowest and highest voltage of a step."""
     rho, vm, energised = arrays["rho"][step], arrays["vm_pu"][step], arrays["energised"][step]
     most = events.branch_name(grid, int(rho.argmax()))

@@ -32,21 +32,14 @@ def write(
     looks = palette.looks(summary["controllers"])
     at = positions.bus_positions(env.grid)
     chosen = ranking.opened_first(summary, samples)
-    tasks = lambda place: [results.Task(*place, name) for name in summary["controllers"]]
+    part = lambda *task: sections.part(summary, folder, results.Task(*task), batches, env, at)
     scenarios = [
         {
             "id": f"{name}-{level}",
             "title": wording.scenario(name, level),
             "sentence": wording.sentence(name, level),
             "matrix": numbers.matrix(summary, name, level),
-            "parts": [
-                (
-                    sections.part(summary, folder, task, batches, env, at),
-                    sections.headline(summary, task),
-                    sections.reasons(summary, task),
-                )
-                for task in tasks((name, level))
-            ],
+            "parts": [part(name, level, controller) for controller in summary["controllers"]],
         }
         for name, level in summary["scenarios"]
     ]

@@ -1,6 +1,6 @@
 """The part of a page on one controller in one scenario."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import markupsafe
@@ -20,21 +20,22 @@ class Figure(NamedTuple):
     title: str
     note: str
     svg: markupsafe.Markup
-    wide: bool = False  # scrolls on a phone rather than become too small to read
-    legend: str = ""  # name of a legend of the style sheet
+    diagram: bool = False  # of the grid: has a legend, and scrolls rather than become too small
 
 
 class Part(NamedTuple):
     """A controller in a scenario."""
 
     controller: str
+    headline: str  # what its line says before it is opened
+    ended: str  # how many days ended early and why, empty where none did
     metrics: numbers.Table
     said: str  # what the figures below are of, or why there are none
-    days: list[Figure]
-    worst: str  # which day it is, and how it ended
-    worst_day: list[Figure]
-    trace: list[tuple[str, str, str, str, str]]  # time, where, what, round, what was before
-    trace_note: str
+    days: Sequence[Figure] = ()
+    worst: str = ""  # which day it is, and how it ended
+    worst_day: Sequence[Figure] = ()
+    trace: Sequence[tuple[str, str, str, str, str]] = ()  # time, where, what, round, before
+    trace_note: str = ""
 
 
 def part(
@@ -46,15 +47,18 @@ def part(
     positions: np.ndarray,
 ) -> Part:
     """Returns the part of a page on a task, whose `batches` are (first day, number of days)."""
+    row = wording.row(summary, task.scenario, task.level, task.controller)
+    ended = wording.ended(row["endings"], summary["episodes"])
     table = numbers.everything(summary, task.scenario, task.level, task.controller)
     records = day_records.read(folder, task, batches, env.dt_h)
     if records is None:
         said = "What the days looked like was not kept, or cannot be read; the numbers are whole"
-        return Part(task.controller, table, said, [], "", [], [], "")
+        return Part(task.controller, _headline(row["metrics"]), ended, table, said)
     trace, note = _trace(records, env)
     return Part(
-        task.controller, table, _said(records, summary), list(_days(records, env)),
-        _worst(records, summary, env), list(_worst_day(records, env, positions)), trace, note,
+        task.controller, _headline(row["metrics"]), ended, table, _said(records, summary),
+        list(_days(records, env)), _worst(records, summary, env),
+        list(_worst_day(records, env, positions)), trace, note,
     )  # fmt: skip
 
 
@@ -117,7 +121,7 @@ def _worst_day(
     yield Figure(
         f"The grid at {events.clock(step, env.dt_h)}, when its most loaded branch was most loaded",
         words,
-        one_line.diagram(env.grid, positions, records.worst, step), wide=True, legend="one_line",
+        one_line.diagram(env.grid, positions, records.worst, step), diagram=True,
     )  # fmt: skip
     count = len(figures.departed(records, env.grid))
     few = len(env.grid.units) > count
@@ -154,17 +158,9 @@ def _trace(records: day_records.DayRecords, env: grid_env.GridEnv):
     return rows, note
 
 
-def reasons(summary: summary_lib.Summary, task: results.Task) -> str:
-    """Returns how many days of a task ended early and why, empty where none did."""
-    row = wording.row(summary, task.scenario, task.level, task.controller)
-    return wording.ended(row.get("endings", {}), summary["episodes"]) if row else ""
-
-
-def headline(summary: summary_lib.Summary, task: results.Task) -> str:
-    """Returns what a controller's line says before it is opened."""
-    row = wording.row(summary, task.scenario, task.level, task.controller)["metrics"]
+def _headline(metrics: Mapping[str, Mapping[str, float]]) -> str:
     said = []
-    for metric in ("survival", summary_lib.GAP if summary_lib.GAP in row else "total_cost"):
+    for metric in ("survival", summary_lib.GAP if summary_lib.GAP in metrics else "total_cost"):
         kind = summary_lib.METRICS[metric]
-        said.append(f"{kind.title} {wording.interval(row[metric])[0]} {kind.unit}")
+        said.append(f"{kind.title} {wording.interval(metrics[metric])[0]} {kind.unit}")
     return ", ".join(said)

@@ -10,6 +10,7 @@ import numpy as np
 
 WIDTH = 480  # of a chart, in its own units; a phone shows it nearly as wide as that
 _TOLERANCE = 0.5  # how far a line may be from what it shows, in the same units
+_MARGIN = 0.06  # of what is shown, on either side of it
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -56,14 +57,14 @@ def nice_step(least: float) -> float:
     return next(power * nice for nice in _NICE if power * nice >= least * (1 - 1e-9))
 
 
-def spread(*values, margin: float = 0.06) -> tuple[float, float]:
+def spread(*values) -> tuple[float, float]:
     """Returns a range with all finite `values` and some margin."""
     flat = np.concatenate([np.ravel(np.asarray(v, float)) for v in values])
     flat = flat[np.isfinite(flat)]
     low, high = (flat.min(), flat.max()) if flat.size else (0.0, 1.0)
     wide = max(high - low, 1e-9 * max(abs(low), abs(high), 1.0))
     middle = 0.5 * (low + high)
-    half = wide * (0.5 + margin)
+    half = wide * (0.5 + _MARGIN)
     return float(middle - half), float(middle + half)
 
 
