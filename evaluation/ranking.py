@@ -1,7 +1,5 @@
 """Who is best by a metric, where the intervals of paired differences let one say so."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from agents import controllers as controllers_lib
@@ -20,12 +18,8 @@ def opened_first(summary: summary_lib.Summary, samples: summary_lib.Samples) -> 
     if "learned" in names:
         return "learned"
     fair = [name for name in names if not knows_future(summary, name)] or names
-    cost = lambda name: np.mean(
-        [
-            samples[results.Task(scenario, level, name)]["total_cost"].mean()
-            for scenario, level in summary["scenarios"]
-        ]
-    )
+    tasks = lambda name: [results.Task(*place, name) for place in summary["scenarios"]]
+    cost = lambda name: np.mean([samples[task]["total_cost"].mean() for task in tasks(name)])
     return min(fair, key=cost) if fair else runner.NOTHING
 
 
@@ -54,12 +48,8 @@ def best(
     if len(strata) < 2:
         return None
     sign = 1.0 if summary_lib.METRICS[metric].higher_is_better else -1.0
-    order = sorted(strata, key=lambda name: -sign * _mean(strata[name][metric]))
-    first, *others = order
+    mean = lambda name: np.mean([values.mean() for values in strata[name][metric]])
+    first, *others = sorted(strata, key=lambda name: -sign * mean(name))
     seed = summary["identity"]["seed"]
     differing = (summary_lib.differences(strata[first], strata[other], seed) for other in others)
     return first if all(each[metric]["verdict"] == "better" for each in differing) else None
-
-
-def _mean(strata: Sequence[np.ndarray]) -> float:
-    return float(np.mean([values.mean() for values in strata]))

@@ -41,7 +41,8 @@ def worst_episodes(
 ) -> Iterator[tuple[results.Task, dict[str, np.ndarray]]]:
     """Yields the worst episode of each controller in each scenario, where it can be read."""
     for task in plan.played_tasks():
-        arrays = folder.worst(task, plan.batches(n_bus))
+        read = [folder.arrays(task, *batch) for batch in plan.batches(n_bus)]
+        arrays = results.worst([each for each in read if each is not None])
         if arrays is not None:
             yield task, arrays
 
@@ -72,9 +73,8 @@ def check_episode(
     progress: Callable[[int], None] = lambda steps: None,
 ) -> Disagreement:
     """Returns how far another simulator disagrees on an episode of `report_arrays.extract`."""
-    largest = dict.fromkeys(("vm_pu", "va_rad", "flow_mva", "flow_share", "cost_usd"), 0.0)
+    largest = dict.fromkeys(_COMPARED, 0.0)
     steps = unsolved = worst_step = 0
-    cost_share = 0.0
     for t in np.flatnonzero(arrays["counted"]):
         progress(1)
         if arrays["reason"][t] != 0:
@@ -85,15 +85,13 @@ def check_episode(
             unsolved += 1
             continue
         steps += 1
-        cost_share = max(cost_share, compared.pop("cost_share"))
         if compared["vm_pu"] > largest["vm_pu"]:
             worst_step = int(t)
         largest = {name: max(largest[name], value) for name, value in compared.items()}
-    return Disagreement(
-        steps=steps, unsolved=unsolved, cost_share=cost_share, worst_step=worst_step, **largest
-    )
+    return Disagreement(steps=steps, unsolved=unsolved, worst_step=worst_step, **largest)
 
 
+_COMPARED = ("vm_pu", "va_rad", "flow_mva", "flow_share", "cost_usd", "cost_share")
 _NEEDED = (
     "bus_p_mw", "bus_q_mvar", "setpoint_pu", "pv", "closed", "energised", "vm_pu", "va_rad", "rho",
     "gen_p_mw",

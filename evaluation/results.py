@@ -215,11 +215,6 @@ class Folder:
             self._say(f"{path}: cannot be read ({error}); the report goes without it")
             return None
 
-    def worst(self, task: Task, batches: Sequence[tuple[int, int]]) -> dict[str, np.ndarray] | None:
-        """Returns the arrays of the batch with the worst episode, none where none can be read."""
-        read = [self.arrays(task, first, count) for first, count in batches]
-        return worst([arrays for arrays in read if arrays is not None])
-
     def _path(self, task: Task, first: int, count: int) -> pathlib.Path:
         folder = self.path / "results" / f"{task.scenario}-{task.level}" / task.controller
         return folder / f"{first:03d}-{first + count - 1:03d}.json"

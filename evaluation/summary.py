@@ -29,10 +29,6 @@ Samples = dict[results.Task, dict[str, np.ndarray]]
 Strata = Sequence[np.ndarray]  # of each scenario `[n]`
 
 
-class Unfinished(RuntimeError):
-    """Batches are missing."""
-
-
 def collect(folder: results.Folder, plan: runner.Plan, n_bus: int) -> tuple[Samples, dict]:
     """Returns every metric of every episode, `{task: {metric: [episodes]}}`, and notes.
 
@@ -40,7 +36,7 @@ def collect(folder: results.Folder, plan: runner.Plan, n_bus: int) -> tuple[Samp
     bound `seconds_per_row`.
 
     Raises:
-      Unfinished: a batch is missing.
+      RuntimeError: a batch is missing.
     """
     samples: Samples = {}
     notes: dict[results.Task, dict[str, Any]] = {}
@@ -50,7 +46,7 @@ def collect(folder: results.Folder, plan: runner.Plan, n_bus: int) -> tuple[Samp
     for task in plan.tasks():
         played = [folder.batch(task, first, count) for first, count in batches]
         if None in played:
-            raise Unfinished(f"{task}: {played.count(None)} of {len(played)} batches are missing")
+            raise RuntimeError(f"{task}: {played.count(None)} of {len(played)} batches are missing")
         names = played[0]["metrics"]
         samples[task] = {
             name: np.concatenate([np.asarray(b["metrics"][name], float) for b in played])

@@ -25,10 +25,6 @@ from learner import checkpoint
 LEARNED, ALL = "learned", "all"
 
 
-class FlagError(ValueError):
-    """A flag cannot be met; the message names the flag, the value and the remedy."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Request:
     """What is to be evaluated."""
@@ -45,7 +41,7 @@ def from_flags(flags: FlagValues, run: run_folder.RunFolder | None) -> Request:
     """Returns the request of the flags of `launch.evaluate`, with the policy of `run` if given.
 
     Raises:
-      ValueError: it cannot be met; `FlagError` where a flag is at fault.
+      ValueError: it cannot be met; the message names the flag, the value and the remedy.
       OSError: a file cannot be read.
     """
     options = _environment(flags, run)
@@ -53,7 +49,7 @@ def from_flags(flags: FlagValues, run: run_folder.RunFolder | None) -> Request:
     try:
         env = grid_env.make(options)
     except ValueError as error:
-        raise FlagError(str(error) if run else _name_flags(str(error), flags)) from error
+        raise ValueError(str(error) if run else _name_flags(str(error), flags)) from error
     for scenario, level in plan.scenarios:
         # Traced, not drawn: refuses what does not go with the grid or its fleet.
         series = suite.make(scenario, level, options, plan.split, env.recorded_days)
@@ -100,31 +96,31 @@ def _without_run(flags: FlagValues) -> EnvOptions:
         ("checkpoint", "it says which of a run's checkpoints"),
     ):
         if getattr(flags, flag) is not None:
-            raise FlagError(
+            raise ValueError(
                 f"--{flag}={getattr(flags, flag)}: {remedy}, so it needs --workdir, the folder "
                 "of a run; give that, or leave it out"
             )
     fields = option_fields.assigned("--env", flags.env, EnvOptions)
     named = _named(flags)
     for name in named.keys() & fields.keys():
-        raise FlagError(
+        raise ValueError(
             f"--env={name}={fields[name]}: --{name}={named[name]} is given too; leave one out"
         )
     if not fields.get("screen_outages", True):
-        raise FlagError(
+        raise ValueError(
             "--env=screen_outages=false: every evaluation screens outages, to say how secure steps "
             "were; leave it out"
         )
     try:
         return option_fields.replaced(EnvOptions(layout="full"), {**fields, **named})
     except ValueError as error:
-        raise FlagError(_name_flags(str(error), flags)) from error
+        raise ValueError(_name_flags(str(error), flags)) from error
 
 
 def _of_run(flags: FlagValues, run: run_folder.RunFolder) -> EnvOptions:
     where = os.path.relpath(run.path)
     if flags.env:
-        raise FlagError(
+        raise ValueError(
             f"--env={flags.env[0]}: the environment of the run in {where} is its own; "
             "leave --env out, or --workdir to evaluate baselines in another"
         )
@@ -132,12 +128,12 @@ def _of_run(flags: FlagValues, run: run_folder.RunFolder) -> EnvOptions:
     for name, value in _named(flags).items():
         own = getattr(experiment.env, name)
         if own != value:
-            raise FlagError(
+            raise ValueError(
                 f"--{name}={value}: the checkpoint in {where} is of {name} {own}; leave "
                 f"--{name} out to evaluate it there, or --workdir to evaluate baselines on {value}"
             )
     if flags.team not in (None, experiment.team.kind):
-        raise FlagError(
+        raise ValueError(
             f"--team={flags.team}: the checkpoint in {where} is of a team "
             f"{experiment.team.kind}; leave --team out"
         )
@@ -164,7 +160,7 @@ def _plan(flags: FlagValues, run: run_folder.RunFolder | None, options: EnvOptio
         ("level", suite.LEVELS),
     ):
         if getattr(flags, flag) == []:
-            raise FlagError(f"--{flag}=: names none; give one or more of {', '.join(known)}")
+            raise ValueError(f"--{flag}=: names none; give one or more of {', '.join(known)}")
         for name in getattr(flags, flag) or ():
             if name != ALL or flag == "level":
                 choices.require(f"--{flag}", name, known)
@@ -172,7 +168,7 @@ def _plan(flags: FlagValues, run: run_folder.RunFolder | None, options: EnvOptio
     if ALL in names:
         names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
     if LEARNED in names and run is None:
-        raise FlagError("--controllers=learned: needs --workdir, the folder of a run")
+        raise ValueError("--controllers=learned: needs --workdir, the folder of a run")
     scenarios = suite.fitting(options) if ALL in flags.scenarios else flags.scenarios
     places = [(scenario, level) for level in flags.level for scenario in scenarios]
     return runner.Plan(

@@ -40,9 +40,8 @@ def ordinary(key: chex.PRNGKey, setting: Setting) -> series_lib.TimeSeries:
 
 
 def sample(
-    key: chex.PRNGKey, setting: Setting, maintenance: float, branch_faults: float,
-    gen_faults: float,
-) -> series_lib.TimeSeries:  # fmt: skip
+    key: chex.PRNGKey, setting: Setting, maintenance: float, branch_faults: float, gen_faults: float
+) -> series_lib.TimeSeries:
     """Returns a day of the setting's split with so many outages a day."""
     options = dataclasses.replace(
         setting.options, maintenance_per_day=maintenance, branch_faults_per_day=branch_faults,

@@ -22,10 +22,6 @@ _GPU_MEMORY = 0.9  # Share of a card's memory that all its processes together ma
 _CHIP_BOUNDS = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1"}
 
 
-class PlacementError(ValueError):
-    """The placement cannot be had; the message names it and says what can."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Place:
     """What one process owns and must find when it starts."""
@@ -57,14 +53,14 @@ def make(spec: str, actors: int, learner_devices: int, cores: list[int] | None =
     use, by default those that the system allows.
 
     Raises:
-      PlacementError: it is misspelt, or asks for what is not there.
+      ValueError: it is misspelt, or asks for what is not there.
     """
     cores = sorted(os.sched_getaffinity(0)) if cores is None else cores
     if spec == "auto":
         spec = _detect(actors, learner_devices)
     if spec == "cpu":
         if actors > len(cores):
-            raise PlacementError(
+            raise ValueError(
                 f"--placement=cpu pins each of {actors} actors to a core of its own, and this "
                 f"machine lets us use {len(cores)}; set --config.actor.count={len(cores)}, or let "
                 f"actors share cores: --placement=cpu:a{_listed(actors, cores)}-l{_ids(cores)}"
@@ -72,14 +68,14 @@ def make(spec: str, actors: int, learner_devices: int, cores: list[int] | None =
         spec = f"cpu:a{_listed(actors, cores)}-l{_ids(cores)}"
     match = _FORM.match(spec)
     if not match or match["platform"] not in PLATFORMS:
-        raise PlacementError(
+        raise ValueError(
             f"--placement={spec}: not understood; write auto, cpu, or PLATFORM:aIDS-lIDS with "
             f"a platform of {', '.join(PLATFORMS)}, as in tpu:a0,1-l2,3"
         )
     actor_ids = [int(n) for n in match["actors"].split(",")]
     learner_ids = [int(n) for n in match["learners"].split(",")]
     if len(actor_ids) != actors:
-        raise PlacementError(
+        raise ValueError(
             f"--placement={spec} places {len(actor_ids)} actors, the experiment has {actors}; "
             f"list {actors} ids after a, or set --config.actor.count={len(actor_ids)}"
         )
@@ -90,7 +86,7 @@ def make(spec: str, actors: int, learner_devices: int, cores: list[int] | None =
 def _on_cpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
     absent = sorted((set(actor_ids) | set(learner_ids)) - set(cores))
     if absent:
-        raise PlacementError(
+        raise ValueError(
             f"--placement={spec} asks for core {absent[0]}; this machine lets us use cores "
             f"{_ids(cores)}"
         )
@@ -125,11 +121,11 @@ def _on_tpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
     everyone = actor_ids + learner_ids
     shared = sorted({chip for chip in everyone if everyone.count(chip) > 1})
     if shared:
-        raise PlacementError(
+        raise ValueError(
             f"--placement={spec} gives chip {shared[0]} to two processes; a TPU chip belongs to one"
         )
     if len(learner_ids) not in _CHIP_BOUNDS:
-        raise PlacementError(
+        raise ValueError(
             f"--placement={spec}: a process can own {', '.join(map(str, _CHIP_BOUNDS))} chips, "
             f"not {len(learner_ids)}"
         )
@@ -173,7 +169,7 @@ def _installed(*modules: str) -> bool:
 
 def _require_ids(spec: str, learner_ids: list[int], learner_devices: int) -> None:
     if len(learner_ids) != learner_devices:
-        raise PlacementError(
+        raise ValueError(
             f"--placement={spec} gives the learner {len(learner_ids)} device(s); list "
             f"{learner_devices}, or set --config.learner.devices={len(learner_ids)}"
         )

@@ -338,7 +338,7 @@ def test_doing_nothing_scores_zero_and_days_are_the_same_for_all(summed_up):
 
 def test_a_missing_batch_is_told(env, whole):
     more = dataclasses.replace(PLAN, episodes=5)
-    with pytest.raises(summary.Unfinished, match="do_nothing in normal \\(easy\\): 2 of 3 batches"):
+    with pytest.raises(RuntimeError, match="do_nothing in normal \\(easy\\): 2 of 3 batches"):
         summary.collect(whole, more, env.grid.n_bus)
 
 
