@@ -14,6 +14,7 @@ flow says each day costs. A run may still be going on; its policy is restored in
 whatever devices it was trained on.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -150,8 +151,8 @@ def _evaluate(console, folder, request, run) -> int:
 
     env, plan, make = request.env, request.plan, request.make
     work = runner.Runner(env, folder, make, plan)
-    with _Progress(console, work.left(), env.horizon) as progress:
-        failed = work.run(progress.advance)
+    with _progress(console, work.left(), env.horizon) as advance:
+        failed = work.run(advance)
     for task, error in failed.items():
         sys.stderr.write(
             f"error: {task}: {error}; it is left out of the report, and the same command tries it "
@@ -220,13 +221,13 @@ def _replay(console, folder, plan, request) -> list[dict]:
     env, day = request.env, _REPLAY_DAY.value
     rounds = 1 if day is None else 2  # A chosen day is played again before it is checked.
     days = rounds * len(plan.played_tasks())
-    with _Progress(console, [(None, 0, days)], env.horizon) as progress:
+    with _progress(console, [(None, 0, days)], env.horizon) as advance:
         if day is None:
             recorded = reference_check.worst_episodes(folder, plan, env.grid.n_bus)
         else:
             work = runner.Runner(env, folder, request.make, plan)
-            recorded = work.play_day(day, progress.advance)
-        return reference_check.check_episodes(recorded, env.grid, env.dt_h, progress.advance)
+            recorded = work.play_day(day, advance)
+        return reference_check.check_episodes(recorded, env.grid, env.dt_h, advance)
 
 
 def _about(restored: str | None) -> dict:
@@ -271,31 +272,24 @@ def _compare(folders: list[str]) -> int:
     return exit_codes.OK
 
 
-class _Progress:
-    """A bar over everything that is left, and what is being played."""
+@contextlib.contextmanager
+def _progress(console, left, horizon: int):
+    """Shows a bar over everything that is `left`; yields what counts more steps of a task."""
+    import rich.progress
 
-    def __init__(self, console, left, horizon: int):
-        import rich.progress
-
-        self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(),
-            rich.progress.TaskProgressColumn(), rich.progress.TimeElapsedColumn(),
-            rich.progress.TimeRemainingColumn(), console=console, transient=True,
-        )  # fmt: skip
+    with rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(), rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(), console=console, transient=True,
+    ) as bar:  # fmt: skip
         total = horizon * sum(count for _, _, count in left)
-        self._task = self._bar.add_task("starting", total=total) if left else None
+        whole = bar.add_task("starting", total=total) if left else None
 
-    def __enter__(self):
-        self._bar.start()
-        return self
+        def advance(task, steps: int) -> None:
+            text = f"{task.scenario} {task.level}, {task.controller}"
+            bar.update(whole, advance=steps, description=text)
 
-    def __exit__(self, *error):
-        self._bar.stop()
-
-    def advance(self, task, steps: int) -> None:
-        """Counts `steps` more steps of episodes of `task`."""
-        text = f"{task.scenario} {task.level}, {task.controller}"
-        self._bar.update(self._task, advance=steps, description=text)
+        yield advance
 
 
 if __name__ == "__main__":

@@ -105,25 +105,20 @@ def _run(
     folder: run_folder.RunFolder, experiment, placement: placement_lib.Placement, network: str
 ) -> int:
     """Runs the program in the folder that was made for it, and returns the exit code."""
-    from launch import (
-        panel as panel_lib,
-        program as program_lib,
-        silence,
-        supervisor as supervisor_lib,
-    )
+    from launch import panel, program, silence, supervisor
 
     _say(f"run folder  {_as_typed(folder)}\nplacement   {placement.spec}\nnetwork     {network}")
-    program, resources = program_lib.make(
+    nodes, resources = program.make(
         experiment, placement, _BIND.value, str(folder.path), folder.incarnation()
     )
     watch = silence.Watch(resources, _SILENCE_LIMIT_S.value)
-    panel = panel_lib.Panel(
+    view = panel.Panel(
         folder, experiment.name, experiment.actor.count, experiment.replay.queue_size, watch
     )
-    with supervisor_lib.Supervisor(folder, watch) as supervisor, panel:
-        supervisor.start(program, resources)
-        outcome = supervisor.watch(panel.refresh)
-    return _conclude(folder, outcome, panel.first_update_s)
+    with supervisor.Supervisor(folder, watch) as processes, view:
+        processes.start(nodes, resources)
+        outcome = processes.watch(view.refresh)
+    return _conclude(folder, outcome, view.first_update_s)
 
 
 def _folder():
@@ -177,7 +172,7 @@ def _before_first_update(folder: run_folder.RunFolder) -> str:
 
 def _conclude(folder: run_folder.RunFolder, outcome, first_update_s: float | None) -> int:
     """Says how the run ended, a `supervisor.Outcome`, and returns the exit code."""
-    from launch import supervisor as supervisor_lib
+    from launch import supervisor
 
     if outcome.killed:
         sys.stderr.write(f"killed because they did not stop: {', '.join(outcome.killed)}\n")
@@ -187,7 +182,7 @@ def _conclude(folder: run_folder.RunFolder, outcome, first_update_s: float | Non
     if outcome.kind == "failed":
         sys.stderr.write(
             f"error: {outcome.node} {outcome.how}; the run was ended. The last lines of "
-            f"{folder.log(outcome.node)}:\n\n{supervisor_lib.last_lines(folder, outcome.node)}\n"
+            f"{folder.log(outcome.node)}:\n\n{supervisor.last_lines(folder, outcome.node)}\n"
         )
         return exit_codes.FAILED
     learner = folder.status("learner")
@@ -198,7 +193,7 @@ def _conclude(folder: run_folder.RunFolder, outcome, first_update_s: float | Non
         sys.stderr.write(
             f"error: the learner did not end in order, so its last checkpoint may be missing. The "
             f"last lines of {folder.log('learner')}:\n\n"
-            f"{supervisor_lib.last_lines(folder, 'learner')}\n"
+            f"{supervisor.last_lines(folder, 'learner')}\n"
         )
         return exit_codes.FAILED
     if first_update_s is not None:

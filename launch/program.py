@@ -8,12 +8,7 @@ from launchpad.nodes.python.local_multi_processing import PythonProcess
 
 from configs.experiment import Experiment
 from launch.host import placement as placement_lib
-from launch.nodes import (
-    actor as actor_lib,
-    evaluator as evaluator_lib,
-    learner as learner_lib,
-    shell as node_lib,
-)
+from launch.nodes import actor, evaluator, learner, shell
 
 
 def make(
@@ -32,10 +27,8 @@ def make(
     program = lp.Program("gridracer")
     resources: dict[str, PythonProcess] = {}
 
-    def settings(name: str, place: placement_lib.Place) -> node_lib.NodeSettings:
-        return node_lib.NodeSettings(
-            name, experiment, workdir, place, bind, incarnation, os.getpid()
-        )
+    def settings(name: str, place: placement_lib.Place) -> shell.NodeSettings:
+        return shell.NodeSettings(name, experiment, workdir, place, bind, incarnation, os.getpid())
 
     def add(name: str, place: placement_lib.Place, node: lp.PyNode) -> None:
         with program.group(name):
@@ -44,17 +37,15 @@ def make(
 
     callers = experiment.actor.count + 2  # the learner and the evaluator
     server = lp.Address("variables")
-    server_node = lp.PyNode(
-        learner_lib.variable_server,
-        settings("variables", placement_lib.HOST), server, callers,
-    )  # fmt: skip
+    variables = settings("variables", placement_lib.HOST)
+    server_node = lp.PyNode(learner.variable_server, variables, server, callers)
     server_node.allocate_address(server)
     queue_node = lp.ReverbNode(
-        functools.partial(learner_lib.queue_tables, settings("queue", placement_lib.HOST))
+        functools.partial(learner.queue_tables, settings("queue", placement_lib.HOST))
     )
     queue = queue_node.create_handle()
     learner_node = lp.PyNode(
-        learner_lib.learner_node, settings("learner", placement.learner), queue, server
+        learner.learner_node, settings("learner", placement.learner), queue, server
     )
     if experiment.run.colocate:
         # It ends when all three have, so that the last checkpoint is written in peace.
@@ -65,9 +56,9 @@ def make(
         add("variables", placement_lib.HOST, server_node)
         add("learner", placement.learner, learner_node)
     for index, place in enumerate(placement.actors):
-        actor = settings(f"actor_{index}", place)
-        add(actor.name, place, lp.PyNode(actor_lib.actor_node, actor, index, queue, server))
-    evaluator = settings("evaluator", placement_lib.HOST)
-    evaluator_node = lp.PyNode(evaluator_lib.evaluator_node, evaluator, server)
-    add("evaluator", placement_lib.HOST, evaluator_node)
+        name = f"actor_{index}"
+        node = lp.PyNode(actor.actor_node, settings(name, place), index, queue, server)
+        add(name, place, node)
+    scorer = settings("evaluator", placement_lib.HOST)
+    add("evaluator", placement_lib.HOST, lp.PyNode(evaluator.evaluator_node, scorer, server))
     return program, resources

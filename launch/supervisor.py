@@ -23,6 +23,7 @@ _POLL_S = 0.2
 STOP_SECONDS = 9.0
 # The same for a node that has nothing to keep: it may be compiling, and then it does not answer.
 _STOP_SECONDS_AT_START = 1.0
+_LAST_LINES = 25  # of a log, that tell why a node failed
 _TRACEBACK_S = 0.5  # what a hung node may take to write where it stands
 
 
@@ -170,10 +171,10 @@ def _describe(code: int) -> str:
     return f"ended with exit code {code}"
 
 
-def last_lines(folder: run_folder.RunFolder, node: str, count: int = 25) -> str:
+def last_lines(folder: run_folder.RunFolder, node: str) -> str:
     """Returns the end of a node's log."""
     try:
         lines = folder.log(node).read_text(errors="replace").splitlines()
     except OSError as error:
         return f"({error})"
-    return "\n".join(lines[-count:])
+    return "\n".join(lines[-_LAST_LINES:])

@@ -35,10 +35,8 @@ class MetricsLog:
         """Adds one value for each name, in native JSON: what is not finite is written as null."""
         finite = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
         self._lines.write(json.dumps({"step": step, **finite}) + "\n")
-        values = [
-            summary_pb2.Summary.Value(tag=_tag(name), simple_value=value)
-            for name, value in scalars.items()
-        ]
+        tagged = [(k if "/" in k else f"run/{k}", v) for k, v in scalars.items()]
+        values = [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in tagged]
         self._add(step=step, summary=summary_pb2.Summary(value=values))
         if time.monotonic() - self._flushed >= _FLUSH_S:
             self._events.flush()
@@ -52,7 +50,3 @@ class MetricsLog:
     def _add(self, **content) -> None:
         event = event_pb2.Event(wall_time=time.time(), **content)
         self._events.write(event.SerializeToString())
-
-
-def _tag(name: str) -> str:
-    return name if "/" in name else f"run/{name}"
