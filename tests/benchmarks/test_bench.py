@@ -178,6 +178,7 @@ def test_steps_on_two_devices_are_those_on_one(monkeypatch):
     assert one["episodes_ended"] == two["episodes_ended"]
 
 
+@pytest.mark.slow
 def test_env_reports_steps_with_and_without_resets():
     done = bench(
         "env", "--cases=case14", "--batches=2", "--repeats=3", "--seconds=0.01", "--length=4",
@@ -192,6 +193,7 @@ def test_env_reports_steps_with_and_without_resets():
     assert case["peers"] == {} and case["best"] == {"ours": None}
 
 
+@pytest.mark.slow
 def test_contingency_reports_screening_and_confirmation():
     done = bench(
         "contingency", "--cases=case14", "--batches=8", "--repeats=3", "--seconds=0.01",

@@ -247,6 +247,7 @@ def test_what_was_found_is_written_before_it_is_played_again(tmp_path):
     assert all(entry["steps"] and entry["vm_pu"] < 1e-3 for entry in content["replay"])
 
 
+@pytest.mark.slow
 def test_what_is_named_twice_is_played_once(tmp_path):
     twice = ("--controllers=merit_order,merit_order", "--scenarios=failure,failure")
     done = evaluate(*SMALL, *twice, "--level=hard,easy,hard", f"--out={tmp_path}")

@@ -80,7 +80,11 @@ def _check(end):
 
 @pytest.mark.parametrize(
     ("delay_s", "number", "group"),
-    [(1.0, signal.SIGINT, True), (4.0, signal.SIGTERM, False), (14.0, signal.SIGINT, True)],
+    [
+        (1.0, signal.SIGINT, True),
+        (4.0, signal.SIGTERM, False),
+        pytest.param(14.0, signal.SIGINT, True, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_start_ends_in_seconds_and_leaves_nothing(tmp_path, delay_s, number, group):
     _check(

@@ -113,6 +113,7 @@ def test_every_controller_plays_the_full_layout(full, played):
             assert not each.outcomes.terminated.any(), name
 
 
+@pytest.mark.slow
 def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
     narrow, narrow_player, days
 ):

@@ -58,6 +58,7 @@ def test_derivatives_equal_finite_differences(case, out):
             assert not np.asarray(getattr(gradients, name)).any()
 
 
+@pytest.mark.slow
 def test_a_weaker_branch_moves_flows_as_the_derivative_says():
     # A branch a little weaker is one whose impedance is larger and whose charging is smaller.
     grid, branch = case_file.load("case14"), 2
@@ -82,6 +83,7 @@ def test_a_weaker_branch_moves_flows_as_the_derivative_says():
         assert float(gradients.closed[branch]) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_loss_sensitivities_of_generators_equal_finite_differences():
     grid = case_file.load("case30")
     with jax.experimental.enable_x64():
