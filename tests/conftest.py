@@ -42,6 +42,11 @@ def pytest_configure(config):
         jax.config.update("jax_disable_most_optimizations", quick == "1")
 
 
+def pytest_collection_modifyitems(items):
+    """Puts whole runs first: they take longest, and one process makes the run that several share."""
+    items.sort(key=lambda item: "launch" not in item.path.parts)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session, exitstatus):
     """Ends with a line that says what passed and how long it took."""

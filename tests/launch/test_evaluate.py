@@ -278,6 +278,7 @@ def test_a_later_command_keeps_what_was_evaluated_before_and_leaves_out_what_fai
     assert content["controllers"] == ["do_nothing", "random", "proportional", "merit_order"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_path):
     (tmp_path / "results").write_text("in the way")
     done = evaluate(*SMALL, f"--out={tmp_path}")

@@ -44,7 +44,7 @@ def _supervised(folder, watch, does):
     return supervised
 
 
-@pytest.mark.parametrize("how", ["stop", "hang"])
+@pytest.mark.parametrize("how", ["stop", pytest.param("hang", marks=pytest.mark.slow)])
 def test_a_silent_process_is_killed_and_what_it_did_last_is_told(tmp_path, how):
     folder = run_folder.RunFolder(tmp_path)
     folder.create(registry.load("case14"))
