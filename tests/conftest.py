@@ -43,7 +43,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Puts whole runs first: they take longest, and one process makes the run that several share."""
+    """Puts whole runs first: they take longest, and tests that share one stay together."""
     items.sort(key=lambda item: "launch" not in item.path.parts)
 
 
