@@ -210,8 +210,8 @@ def test_reactive_power_outside_limits_is_reported(env, start, step, series):
     gen = env.grid.gen
     beyond = np.maximum(q - gen.q_max_mvar, 0) + np.maximum(gen.q_min_mvar - q, 0)
     assert beyond.sum() > 1.0
-    found = float(after.terms["reactive_violation"])
-    assert found == pytest.approx(beyond.sum() / 12, rel=1e-4)
+    actual = float(after.terms["reactive_violation"])
+    assert actual == pytest.approx(beyond.sum() / 12, rel=1e-4)
 
 
 def test_every_action_has_an_effect_in_both_directions(env, start, step, series):
@@ -334,8 +334,8 @@ def test_an_island_with_load_is_energy_not_served(env, case14, start, step, seri
     lost = np.isin(case14.loads, [11, 12, 13])
     demand = np.asarray(series.load_p_mw[1])
     assert np.all(after.vm_pu[inside] == 0) and not after.terminated
-    found = float(after.terms["energy_not_served"])
-    assert found == pytest.approx(demand[lost].sum() / 12, rel=1e-3)
+    actual = float(after.terms["energy_not_served"])
+    assert actual == pytest.approx(demand[lost].sum() / 12, rel=1e-3)
     produced = float(after.gen_p_mw.sum() + series.renewable_mw[1].sum())
     dead_plant = float(
         series.renewable_mw[1][np.isin(env.fleet.renewables.bus, [11, 12, 13])].sum()
@@ -413,13 +413,13 @@ def test_angle_differences_beyond_limits_are_counted_and_priced_by_option(tight,
         across = np.rad2deg(va[branch.from_bus] - va[branch.to_bus])[closed]
         beyond = np.deg2rad(np.maximum(np.abs(across) - 2.0, 0.0).sum())
         assert beyond > 0.01
-        found = float(state.terms["angle_violation"])
-        assert found == pytest.approx(beyond / 12, rel=1e-3)
+        actual = float(state.terms["angle_violation"])
+        assert actual == pytest.approx(beyond / 12, rel=1e-3)
         free, priced = (
             float(rewards.operating_cost(state.terms, EnvOptions(angle_price=price)))
             for price in (0.0, 1e6)
         )
-        assert priced - free == pytest.approx(1e6 * found, rel=1e-3)
+        assert priced - free == pytest.approx(1e6 * actual, rel=1e-3)
         assert free == pytest.approx(-1000 * float(state.reward), rel=1e-5)
 
 

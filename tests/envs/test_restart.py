@@ -19,10 +19,10 @@ def test_those_that_are_done_are_replaced(monkeypatch, done, backend):
     given = {**jax.tree.map(jnp.asarray, states), "c": jnp.full(5, 2.0)}  # of weak type
     assert given["c"].weak_type
     # A function of its own for each backend, as compiled ones are kept.
-    found = jax.jit(lambda *args: restart.restarted(*args))(
+    actual = jax.jit(lambda *args: restart.restarted(*args))(
         given, jnp.asarray(mask), jax.tree.map(jnp.asarray, starts), jnp.asarray(index)
     )
-    assert not any(leaf.weak_type for leaf in jax.tree.leaves(found))
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(actual))
     for name, before in states.items():
         expected = np.where(mask.reshape(5, *[1] * (before.ndim - 1)), starts[name][index], before)
-        np.testing.assert_array_equal(found[name], expected.astype(found[name].dtype))
+        np.testing.assert_array_equal(actual[name], expected.astype(actual[name].dtype))

@@ -14,16 +14,16 @@ def test_the_jacobian_of_a_step_equals_its_columns_and_finite_differences(env):
     rng = np.random.default_rng(0)
     actions = jnp.asarray(rng.uniform(-0.3, 0.3, (2, env.layout.action_size)), jnp.float32)
     reward = lambda action: env.step(state, action).reward
-    found = jax.jit(jax.jacfwd(reward))(actions[0])
-    assert np.abs(found).max() > 0.01
+    actual = jax.jit(jax.jacfwd(reward))(actions[0])
+    assert np.abs(actual).max() > 0.01
 
     directions = jnp.eye(env.layout.action_size)
     along = jax.jit(lambda v: jax.jvp(reward, (actions[0],), (v,))[1])
-    np.testing.assert_allclose(found, [along(v) for v in directions], atol=1e-6)
+    np.testing.assert_allclose(actual, [along(v) for v in directions], atol=1e-6)
     value = jax.jit(reward)
     ahead, back = (
         np.array([value(actions[0] + s * _STEP * v) for v in directions]) for s in (1, -1)
     )
-    np.testing.assert_allclose(found, (ahead - back) / (2 * _STEP), atol=2e-5)
+    np.testing.assert_allclose(actual, (ahead - back) / (2 * _STEP), atol=2e-5)
     many = jax.jit(jax.vmap(jax.jacfwd(reward)))(actions)
-    np.testing.assert_allclose(many[0], found, atol=1e-6)
+    np.testing.assert_allclose(many[0], actual, atol=1e-6)

@@ -11,8 +11,8 @@ VALUES = (
 
 def _numbers(text):
     """Returns the spans of the numbers of the data, comments left out."""
-    found = re.finditer(r"%[^\n]*|-?\b\d[\d.eE+-]*", text)
-    return [match.span() for match in found if match.group()[0] != "%"]
+    actual = re.finditer(r"%[^\n]*|-?\b\d[\d.eE+-]*", text)
+    return [match.span() for match in actual if match.group()[0] != "%"]
 
 
 def _pick(rng, items):

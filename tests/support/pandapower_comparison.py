@@ -53,9 +53,9 @@ def points(grid, count, seed=0, spread=None):
     level = _LEVEL.get(grid.name, 1.0)
     spread = _SPREAD.get(grid.name, SPREAD) if spread is None else spread
     y_bus = matrices.bus_admittance(grid).toarray()
-    found = []
-    while len(found) < count:
-        width = spread if found else 0.0
+    actual = []
+    while len(actual) < count:
+        width = spread if actual else 0.0
         p_load = level * grid.bus.load_p_mw * rng.uniform(1 - width, 1 + width, grid.n_bus)
         q_load = level * grid.bus.load_q_mvar * rng.uniform(1 - width, 1 + width, grid.n_bus)
         share = np.maximum(grid.gen.p_max_mw, 0.0)
@@ -66,12 +66,12 @@ def points(grid, count, seed=0, spread=None):
         # The losses go to all units before the reference unit is left alone with the rest.
         at = base_point.solve(grid, p, q)
         if not at.converged:
-            assert found, f"{grid.name}: no solution at the nominal point"
+            assert actual, f"{grid.name}: no solution at the nominal point"
             continue
         voltage = at.vm_pu * np.exp(1j * at.va_rad)
         losses = (voltage * np.conj(y_bus @ voltage)).real.sum() - p.sum()
-        found.append(Point(p + losses * at.participation, q, at.vm_pu, at.va_rad))
-    return found
+        actual.append(Point(p + losses * at.participation, q, at.vm_pu, at.va_rad))
+    return actual
 
 
 class Outages(NamedTuple):
@@ -178,24 +178,30 @@ def ask(oracle, at, out=(), freed=()):
     return answer
 
 
-def difference(answer, found, lane, base_mva):
+def difference(answer, actual, lane, base_mva):
     """Returns the errors of one lane, which must agree with pandapower on what is energised."""
     dead = np.isnan(answer.vm)
-    np.testing.assert_array_equal(found.energised[lane], ~dead)
+    np.testing.assert_array_equal(actual.energised[lane], ~dead)
     flows = np.stack(
-        [found.p_from_pu[lane], found.q_from_pu[lane], found.p_to_pu[lane], found.q_to_pu[lane]], 1
+        [
+            actual.p_from_pu[lane],
+            actual.q_from_pu[lane],
+            actual.p_to_pu[lane],
+            actual.q_to_pu[lane],
+        ],
+        1,
     )
     return Errors(
-        np.abs(found.vm_pu[lane] - answer.vm)[~dead].max(),
-        np.abs(found.va_rad[lane] - answer.va)[~dead].max(),
+        np.abs(actual.vm_pu[lane] - answer.vm)[~dead].max(),
+        np.abs(actual.va_rad[lane] - answer.va)[~dead].max(),
         np.abs(flows - np.nan_to_num(answer.flows) / base_mva).max(),
     )
 
 
-def dc_difference(answer, found, lane, base_mva):
+def dc_difference(answer, actual, lane, base_mva):
     """Returns the errors of a DC solution: angles and active flows."""
-    flow = found.p_from_pu[lane] - answer.flows[:, 0] / base_mva
-    return Errors(0.0, np.abs(found.va_rad[lane] - answer.va).max(), np.abs(flow).max())
+    flow = actual.p_from_pu[lane] - answer.flows[:, 0] / base_mva
+    return Errors(0.0, np.abs(actual.va_rad[lane] - answer.va).max(), np.abs(flow).max())
 
 
 def _row(*cells):
@@ -220,16 +226,16 @@ def _point_rows(case, count):
         ("newton", True), ("newton", False), ("chord", False), ("fast_decoupled", False),
         ("dc", False),
     ):  # fmt: skip
-        found = _solved(case, double, at=at, method=method)
+        actual = _solved(case, double, at=at, method=method)
         answers, compare = (direct, dc_difference) if method == "dc" else (full, difference)
         errors = [
-            compare(answer, found, lane, grid.base_mva)
+            compare(answer, actual, lane, grid.base_mva)
             for lane, answer in enumerate(answers)
-            if answer.converged and found.converged[lane]
+            if answer.converged and actual.converged[lane]
         ]
         worst = Errors(*np.max(errors, axis=0))
         yield _row(case, method, 64 if double else 32, worst, f"{len(errors)}/{count}",
-                   int(found.fell_back.sum()))  # fmt: skip
+                   int(actual.fell_back.sum()))  # fmt: skip
 
 
 def _outage_rows(case, pairs):
@@ -244,16 +250,16 @@ def _outage_rows(case, pairs):
     for kind, tried in kinds.items():
         answers = ask_all(grid, at, tried)
         for double in (False, True):
-            found = _solved(case, double, at=at, closed=tried.closed, pv=tried.pv, method="chord")
-            agreed = sum(a.converged == c for a, c in zip(answers, found.converged))
+            actual = _solved(case, double, at=at, closed=tried.closed, pv=tried.pv, method="chord")
+            agreed = sum(a.converged == c for a, c in zip(answers, actual.converged))
             errors = [
-                difference(answer, found, lane, grid.base_mva)
+                difference(answer, actual, lane, grid.base_mva)
                 for lane, answer in enumerate(answers)
-                if answer.converged and found.converged[lane]
+                if answer.converged and actual.converged[lane]
             ]
-            helped = (found.fell_back & found.converged).sum()
+            helped = (actual.fell_back & actual.converged).sum()
             yield _row(case, kind, 64 if double else 32, f"{agreed}/{len(answers)}",
-                       (~found.energised).any(1).sum(), (~found.converged).sum(), helped,
+                       (~actual.energised).any(1).sum(), (~actual.converged).sum(), helped,
                        Errors(*np.max(errors, axis=0)))  # fmt: skip
 
 

@@ -33,9 +33,9 @@ OPTIONS = options.EnvOptions()
 
 def folder(data_set):
     """Returns the chronics of a data set inside Grid2Op's wheel, which is not imported."""
-    found = importlib.util.find_spec("grid2op")
-    assert found is not None, "grid2op is not installed: pip install -r requirements-test.lock"
-    return pathlib.Path(found.origin).parent / "data" / data_set / "chronics"
+    actual = importlib.util.find_spec("grid2op")
+    assert actual is not None, "grid2op is not installed: pip install -r requirements-test.lock"
+    return pathlib.Path(actual.origin).parent / "data" / data_set / "chronics"
 
 
 @functools.cache

@@ -181,11 +181,11 @@ def test_load_asked_for_is_served_or_not_served_whatever_is_cut_off_and_shed(hel
     # All that was to be mixed is there: loads cut off, relays holding load off, too few units.
     for kind in itertools.product((cut_off, ~cut_off), (held_off, ~held_off), (short, ~short)):
         assert (went_on & np.all(kind, 0)).sum() >= 3
-    lit = ~dead
+    on_island = ~dead
     generation = np.asarray(after.gen_p_mw, float)[:, grid.gen.is_unit].sum(1)
     generation += np.asarray(detail.renewable_mw, float).sum(1)
     generation += np.asarray(detail.feasible.storage_mw, float).sum(1)
-    drawn = np.asarray(state.condenser_mw, float) * lit[:, grid.gen.bus] * ~gone
+    drawn = np.asarray(state.condenser_mw, float) * on_island[:, grid.gen.bus] * ~gone
     served = generation + drawn.sum(1) - np.asarray(after.losses_mw, float)
     demand = asked_of.sum(1)
     np.testing.assert_allclose((served + unserved)[went_on], demand[went_on], atol=0.3)
@@ -212,8 +212,8 @@ def test_what_relays_hold_off_is_not_counted_again_where_nothing_is_served(env, 
         demand = np.asarray(series.load_p_mw[1])
         off = np.isin(env.grid.loads, dead)
         expected = demand[off].sum() + demand[~off].sum() * share / 2
-        found = float(after.terms["energy_not_served"]) * 12
-        assert found == pytest.approx(expected, rel=0.03), share
+        actual = float(after.terms["energy_not_served"]) * 12
+        assert actual == pytest.approx(expected, rel=0.03), share
 
 
 def test_a_grid_that_loses_its_largest_unit_with_the_bus_ends_by_islanding(env, day, first_step):
@@ -245,7 +245,7 @@ def test_islanding_is_the_reason_where_what_is_cut_off_is_most_of_it(
     env, not_served, collapsed, load, generation, sudden, other, reason
 ):
     """Of 100 MW asked for; 30 may be lost."""
-    found = termination.reason(
+    actual = termination.reason(
         {"energy_not_served": not_served * env.dt_h, "load": 100.0 * env.dt_h},
         types.SimpleNamespace(
             point=types.SimpleNamespace(
@@ -257,7 +257,7 @@ def test_islanding_is_the_reason_where_what_is_cut_off_is_most_of_it(
         ),
         env.dt_h,
     )
-    assert Reason(int(found)) == reason
+    assert Reason(int(actual)) == reason
 
 
 def test_a_plant_that_is_cut_off_disturbs_frequency(env, day, first_step):

@@ -42,16 +42,16 @@ def test_an_action_comes_back_from_what_it_asks_for(env, start, series):
         feasible.gen_target_mw, feasible.vm_setpoint_pu, feasible.load_p_mw, feasible.renewable_mw,
         read.storage * limits.storage.p_max_mw, read.switch,
     )  # fmt: skip
-    found = env.action_for(state, series, targets)
+    actual = env.action_for(state, series, targets)
     dark = np.zeros(env.layout.action_size, bool)
     if "curtailment" in env.layout.action:  # a plant that has nothing to give asks for nothing
         dark[env.layout.action["curtailment"]] = np.asarray(now.renewable_mw) < 1e-6
-    np.testing.assert_allclose(found, np.where(dark, 0.0, wanted), atol=2e-4)
+    np.testing.assert_allclose(actual, np.where(dark, 0.0, wanted), atol=2e-4)
 
 
 def test_nothing_asked_for_is_as_planned(env, start, series):
-    found = env.action_for(start(series, 0), series, actions_lib.Targets())
-    np.testing.assert_array_equal(found, 0.0)
+    actual = env.action_for(start(series, 0), series, actions_lib.Targets())
+    np.testing.assert_array_equal(actual, 0.0)
 
 
 def test_where_nothing_is_given_nothing_is_asked_for(env, start, series):
@@ -59,15 +59,15 @@ def test_where_nothing_is_given_nothing_is_asked_for(env, start, series):
     none = actions_lib.Targets(
         renewable_mw=jnp.zeros(env.fleet.n_renewable), load_mw=calm.at(1).load_p_mw
     )
-    found = env.action_for(start(calm, 0), calm, none)
-    np.testing.assert_array_equal(found, 0.0)
+    actual = env.action_for(start(calm, 0), calm, none)
+    np.testing.assert_array_equal(actual, 0.0)
 
 
 def test_targets_out_of_reach_are_the_nearest_action(env, start, series):
     state, n = start(series, 0), env.grid.n_gen
-    found = env.action_for(state, series, actions_lib.Targets(unit_mw=jnp.full(n, 1e6)))
+    actual = env.action_for(state, series, actions_lib.Targets(unit_mw=jnp.full(n, 1e6)))
     units = np.flatnonzero(env.grid.gen.is_unit)
-    np.testing.assert_array_equal(np.asarray(found)[env.layout.action["generator"]][units], 1.0)
+    np.testing.assert_array_equal(np.asarray(actual)[env.layout.action["generator"]][units], 1.0)
 
 
 def test_one_control_of_several_at_a_bus_moves_its_set_point(env, series):

@@ -55,9 +55,9 @@ def _independent(system, disturbance, options, seconds=300.0):
         move = 0.0 if (a >= up and move > 0) or (a <= -down and move < 0) else move
         return power / mass, (u - g) / options.governor_seconds, move
 
-    found = solve_ivp(rates, (0, seconds), (0.0, 0.0, 0.0), max_step=0.1, rtol=1e-8, atol=1e-8)
-    low, high = found.y[0].min(), found.y[0].max()
-    return options.nominal_hz + low, options.nominal_hz + high, found.y[:, -1]
+    solution = solve_ivp(rates, (0, seconds), (0.0, 0.0, 0.0), max_step=0.1, rtol=1e-8, atol=1e-8)
+    low, high = solution.y[0].min(), solution.y[0].max()
+    return options.nominal_hz + low, options.nominal_hz + high, solution.y[:, -1]
 
 
 @pytest.mark.parametrize(

@@ -60,13 +60,13 @@ def operating_point(case14):
 
     def run(rate_mva, overloaded, **options):
         requests = [_request(case14, fleet.n_renewable, steps) for steps in overloaded]
-        found = settled(
+        actual = settled(
             jnp.asarray(rate_mva[:, None] / case14.base_mva, jnp.float32),
             jax.tree.map(lambda *leaves: jnp.stack(leaves), *requests),
             ProtectionOptions(**options),
         )
-        assert found.solution.converged.all()
-        return found
+        assert actual.solution.converged.all()
+        return actual
 
     return run
 

@@ -26,9 +26,9 @@ def tight(case14):
 def point(tight):
     p, q = base_point.nominal_injections(tight)
     net = network.build(tight, p_pu=p, q_pu=q)
-    found = jax.jit(solve.solver(net))(solve.base_request(net, p, q))
-    assert found.converged
-    return net, found
+    actual = jax.jit(solve.solver(net))(solve.base_request(net, p, q))
+    assert actual.converged
+    return net, actual
 
 
 def _assessor(grid, net, count):
@@ -37,20 +37,20 @@ def _assessor(grid, net, count):
 
 
 def _assess(grid, point, count, closed=None):
-    net, found = point
+    net, actual = point
     assessor = _assessor(grid, net, count)
     closed = jnp.ones(grid.n_branch, bool) if closed is None else closed
-    return jax.jit(assessor)(found, closed, jnp.ones(grid.n_gen, bool))
+    return jax.jit(assessor)(actual, closed, jnp.ones(grid.n_gen, bool))
 
 
 def test_confirmed_loadings_are_those_of_pandapower(tight, point):
     ours = _assess(tight, point, tight.n_branch)
-    oracle, found = pandapower_grid.Oracle(tight), point[1]
-    p, q = (np.asarray(x, float) for x in (found.p_pu, found.q_pu))
+    oracle, actual = pandapower_grid.Oracle(tight), point[1]
+    p, q = (np.asarray(x, float) for x in (actual.p_pu, actual.q_pu))
     rate = tight.branch.rate_mva
     theirs = []
     for branch in range(tight.n_branch):
-        flows = oracle.solve(p, q, np.asarray(found.vm_pu, float), out=[branch]).flows
+        flows = oracle.solve(p, q, np.asarray(actual.vm_pu, float), out=[branch]).flows
         power = np.hypot(flows[:, [0, 2]], flows[:, [1, 3]]).max(1) / rate
         theirs.append(np.delete(np.nan_to_num(power), branch).max())
     # The reference unit alone makes up for losses there, all units here: the outage after which
@@ -78,11 +78,11 @@ def test_a_dead_bus_makes_no_outage_worse(tight):
     net = network.build(tight, p_pu=p, q_pu=q)
     request = solve.base_request(net, p, q, closed=closed)
     request = request._replace(pv=request.pv.at[bus].set(0.0))
-    found = jax.jit(solve.solver(net))(request)
-    assert found.converged and not found.energised[bus]
+    actual = jax.jit(solve.solver(net))(request)
+    assert actual.converged and not actual.energised[bus]
     on = jnp.asarray(tight.gen.bus != bus)
     screened, confirmed = (
-        jax.jit(_assessor(tight, net, n))(found, closed > 0, on) for n in (0, tight.n_branch)
+        jax.jit(_assessor(tight, net, n))(actual, closed > 0, on) for n in (0, tight.n_branch)
     )
     assert float(confirmed.loading[out]) == 0
     others = np.delete(np.arange(tight.n_branch), out)
@@ -92,9 +92,9 @@ def test_a_dead_bus_makes_no_outage_worse(tight):
 
 def test_what_screening_cannot_tell_is_not_called_secure(tight, point):
     closed = jnp.ones(tight.n_branch, bool).at[:11].set(False)
-    found = _assess(tight, point, 0, closed)
-    assert int(found.insecure) == tight.n_branch - 11
-    assert np.all(found.loading[:11] == 0) and np.all(found.loading[11:] == 10)
+    actual = _assess(tight, point, 0, closed)
+    assert int(actual.insecure) == tight.n_branch - 11
+    assert np.all(actual.loading[:11] == 0) and np.all(actual.loading[11:] == 10)
 
 
 def test_a_step_prices_and_reports_it():

@@ -138,9 +138,9 @@ def test_every_date_of_a_year_has_its_day_and_weekday():
 
 
 def test_the_plants_of_a_recording_make_a_fleet(case14, fleet, scenario):
-    found = chronics.renewables(scenario, case14)
-    np.testing.assert_array_equal(found.bus, fleet.renewables.bus)
-    assert found.kind.tolist() == ["wind", "solar"] and found.p_max_mw.tolist() == [70.0, 40.0]
+    actual = chronics.renewables(scenario, case14)
+    np.testing.assert_array_equal(actual.bus, fleet.renewables.bus)
+    assert actual.kind.tolist() == ["wind", "solar"] and actual.p_max_mw.tolist() == [70.0, 40.0]
 
 
 def test_a_grid_without_plants_needs_no_generation(case14, scenario):

@@ -162,8 +162,10 @@ def test_there_is_no_sun_at_night(fleet, days):
 
 def test_the_sun_stands_where_it_does_at_45_degrees():
     hours = np.arange(0, 24, 1 / 12)
-    lit = [float((weather.clear_sky_share(hours, day) > 0).mean() * 24) for day in (79, 171, 354)]
-    np.testing.assert_allclose(lit, [12.0, 15.4, 8.6], atol=0.4)
+    energised = [
+        float((weather.clear_sky_share(hours, day) > 0).mean() * 24) for day in (79, 171, 354)
+    ]
+    np.testing.assert_allclose(energised, [12.0, 15.4, 8.6], atol=0.4)
 
 
 def test_the_table_of_a_curve_is_its_expectation():
