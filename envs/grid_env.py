@@ -98,10 +98,11 @@ class GridEnv:
         net = _network(grid, fleet, options)
         model = solve_and_protect.grid_model(grid, fleet, net, options.tolerance_pu, flows=assessed)
         self._assess = security.Assessor(grid, model, options) if assessed else None
-        self._unprotected = lanes.per_grid(functools.partial(solve_and_protect.unprotected, model))
-        self._operating_point = lanes.per_grid(
-            functools.partial(solve_and_protect.operating_point, model, options.protection)
-        )
+        pull_back = functools.partial(solve_and_protect.pull_back, model)
+        unprotected = functools.partial(solve_and_protect.unprotected, model)
+        self._unprotected = lanes.per_grid(unprotected, pull_back)
+        protected = functools.partial(solve_and_protect.operating_point, model, options.protection)
+        self._operating_point = lanes.per_grid(protected, pull_back)
         self._frequency_response = frequency_response.FrequencyResponse(grid, fleet, options)
         self._reward_terms = reward_terms.RewardTerms(grid, fleet, options)
         self._reward = rewards.REWARDS[options.reward]

@@ -4,7 +4,6 @@ The batch is the last axis of every array. A place on that axis is a lane; lanes
 and gathered here, and nowhere else.
 """
 
-import functools
 from collections.abc import Callable
 
 import chex
@@ -18,50 +17,52 @@ _LEAST_TILE = 32  # in smaller ones the calls cost more than the work
 Tree = chex.ArrayTree
 
 
-def per_grid(batched: Callable[..., Tree]) -> Callable[..., Tree]:
+def per_grid(
+    batched: Callable[..., Tree], pull_back: Callable[..., Tree] | None = None
+) -> Callable[..., Tree]:
     """Returns `batched` as a function of one grid, whose `jax.vmap` is `batched` itself.
 
-    It takes pytrees whose leaves lack the last axis of `batched`, the lanes. Mapped over a batch
-    with `jax.vmap` it runs `batched` on tiles of lanes, one after another on a CPU and all at once
-    on an accelerator. So do its derivatives in forward mode: `jax.jacfwd` has a lane for each
-    column.
+    Args:
+      batched: a function of pytrees whose leaves have the lanes as last axis.
+      pull_back: its derivative in reverse mode: takes the arguments as a tuple, what `batched` made
+        of them, and the cotangent of that; returns a tuple of the arguments' cotangents. By default
+        what JAX makes of `batched`, which then must not loop until something is reached.
+
+    Returns:
+      The same function of leaves without that axis. Mapped over a batch with `jax.vmap` it runs
+      `batched` on tiles of lanes, one after another on a CPU and all at once on an accelerator, and
+      so does its derivative in reverse mode. It has none in forward mode.
     """
     single = _mapped_by_tiles(batched)
-    differentiable = jax.custom_jvp(single)
+    differentiable = jax.custom_vjp(single)
+    if pull_back is None:
+        pull_back = lambda args, _, cotangent: jax.vjp(batched, *args)[1](cotangent)
 
-    # JAX's own rule would map a second time where only some of primals and tangents are mapped.
-    @functools.partial(differentiable.defjvp, symbolic_zeros=True)
-    def push_forward(primals, tangents):
-        leaves, structure = jax.tree.flatten(primals)
-        slopes = jax.tree.leaves(tangents)
-        varies = [not isinstance(slope, jax.custom_derivatives.SymbolicZero) for slope in slopes]
+    # Whole numbers have no cotangents, and nothing that stands for none is mapped.
+    @_mapped_by_tiles
+    def slopes(args, out, of_out):
+        return _of_inexact(pull_back(args, out, _with_none(out, of_out)))
 
-        def batched_slopes(leaves, slopes):
-            def of_varying(varying):
-                varying = iter(varying)
-                mixed = [next(varying) if v else leaf for v, leaf in zip(varies, leaves)]
-                return batched(*jax.tree.unflatten(structure, mixed))
-
-            varying = [leaf for v, leaf in zip(varies, leaves) if v]
-            _, out = jax.jvp(of_varying, (varying,), (slopes,))
-            return [slope for slope in jax.tree.leaves(out) if slope.dtype != jax.dtypes.float0]
-
-        # Apart from the primals, which `jax.jacfwd` needs to be the same for all columns.
-        slopes = [slope for v, slope in zip(varies, slopes) if v]
-        slopes = iter(per_grid(batched_slopes)(leaves, slopes))
-        out = single(*primals)
-        of_leaf = lambda leaf: (
-            next(slopes)
-            if jnp.issubdtype(leaf.dtype, jnp.inexact)
-            else np.zeros(leaf.shape, jax.dtypes.float0)
-        )
-        return out, jax.tree.map(of_leaf, out)
-
+    forward = lambda *args: ((out := single(*args)), (args, out))
+    backward = lambda kept, of_out: _with_none(kept[0], slopes(*kept, _of_inexact(of_out)))
+    differentiable.defvjp(forward, backward)
     return differentiable
 
 
+def _of_inexact(tree: Tree) -> list[chex.Array]:
+    return [leaf for leaf in jax.tree.leaves(tree) if leaf.dtype != jax.dtypes.float0]
+
+
+def _with_none(like: Tree, slopes: list[chex.Array]) -> Tree:
+    """Returns cotangents shaped as `like`, of which `slopes` are those that are not none."""
+    slopes = iter(slopes)
+    none = lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0)
+    inexact = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return jax.tree.map(lambda leaf: next(slopes) if inexact(leaf) else none(leaf), like)
+
+
 def _mapped_by_tiles(batched: Callable[..., Tree]) -> Callable[..., Tree]:
-    """Returns `batched` as a function of one grid, mapped by tiles; not for derivatives."""
+    """Returns `batched` as a function of one grid, mapped by tiles; it has no derivative."""
 
     @jax.custom_batching.custom_vmap
     def single(*args):

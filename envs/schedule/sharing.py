@@ -8,6 +8,7 @@ _STEPS = 12  # Newton needs one for each unit that stops on the way; bisection s
 _NEAR = 2e-6  # of the total: single precision knows a sum no better
 
 
+@jax.custom_jvp
 def share(
     target: chex.Array, low: chex.Array, high: chex.Array, weight: chex.Array, total: chex.Array
 ) -> tuple[chex.Array, chex.Array]:
@@ -21,6 +22,9 @@ def share(
     Returns:
       The values, and what no unit could take: positive when the limits leave a shortage,
       negative when they leave a surplus, zero within rounding (1e-4 of `total`).
+
+    It has a derivative, that of the units' moves with those at a limit staying there; weights count
+    as constants.
     """
     chex.assert_equal_shape([target, low, high, weight])
     start = jnp.clip(target, low, high)
@@ -65,3 +69,16 @@ def share(
     x = jnp.where(inside, jnp.clip(x + correction * slope, low, high), x)
     rest = total - x.sum(0)
     return x, jnp.where(jnp.abs(rest) > 1e-4 * jnp.maximum(1.0, jnp.abs(total)), rest, 0.0)
+
+
+@share.defjvp
+def _share_slope(primals, tangents):
+    _, low, high, weight, _ = primals
+    of_target, of_low, of_high, _, of_total = tangents
+    x, rest = share(*primals)
+    inside = (x > low) & (x < high)
+    alone = jnp.where(inside, of_target, jnp.where(x > low, of_high, of_low))
+    free = jnp.where(inside, weight, 0.0)
+    lack, slope = of_total - alone.sum(0), free.sum(0)
+    taken = jnp.where(slope > 0, lack / jnp.where(slope > 0, slope, 1.0), 0.0)
+    return (x, rest), (alone + taken * free, jnp.where(slope > 0, 0.0, lack))

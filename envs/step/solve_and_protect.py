@@ -7,12 +7,13 @@ rounds: those whose network stays as it is are done after the first, and the oth
 from typing import NamedTuple
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from envs.case.fleet import Fleet
 from envs.case.grid import Grid
-from envs.powerflow import islands, lanes, solve as powerflow
+from envs.powerflow import gradient, islands, lanes, solve as powerflow
 from envs.powerflow.network import Network
 from envs.schedule import sharing
 from envs.step.dispatch import DispatchRequest
@@ -197,29 +198,76 @@ def _solve(model: GridModel, request: DispatchRequest, *, intact: bool) -> Opera
 
     Where the network is promised to be intact and is not, the result is marked as unconverged.
     """
-    net, base = model.net, model.base_mva
-    blank = jnp.zeros((net.n_bus, request.closed.shape[1]), net.dtype)
-    to_bus = lambda bus, values: blank.at[bus].add(values)
-    capacity = to_bus(model.gen_bus, model.p_max_mw * request.gen_on)
-    load = to_bus(model.load_bus, request.load_p_mw)
-
-    topology, energised = powerflow.KnownTopology(intact), jnp.ones_like(blank)
+    net = model.net
+    topology = powerflow.KnownTopology(intact)
+    energised = jnp.ones((net.n_bus, request.closed.shape[1]), net.dtype)
     if not intact:
+        capacity, load = _capacity_and_load(model, request)
         split = islands.find(net, request.closed, capacity[net.order], load[net.order])
         topology = powerflow.KnownTopology(intact, split)
         energised = split.energised[net.position].astype(net.dtype)
+    balanced = _balanced(model, request, energised)
+    options = powerflow.SolverOptions(
+        tolerance_pu=model.tolerance_pu, fallback=not intact, pv_to_pq_slots=_PV_TO_PQ_SLOTS
+    )
+    solution = powerflow.solve_batch(net, balanced.power_flow, options, topology)
+    return _point(model, request, balanced, solution)
+
+
+def pull_back(
+    model: GridModel,
+    args: tuple[DispatchRequest],
+    point: OperatingPoint,
+    cotangent: OperatingPoint,
+) -> tuple[DispatchRequest]:
+    """Returns the cotangent of the request `args` from that of `point`, the operating point of it.
+
+    What jumps is held fixed: which branches are in service after protection, which buses are
+    energised, which units share the change of losses. Where something tripped the slopes are those
+    of one balance on the network that is left; where there is no solution they are zero.
+    """
+
+    def solved(request: DispatchRequest) -> OperatingPoint:
+        solution, request = point.solution, request._replace(closed=point.closed)
+        balanced = _balanced(model, request, solution.energised.astype(model.net.dtype))
+        slack_mw = (point.gen_p_mw - balanced.balance.gen_p_mw).sum(0)
+        solution = solution._replace(slack_pu=slack_mw / model.base_mva)
+        solution = gradient.at_solution(model.net, balanced.power_flow, solution)
+        return _point(model, request, balanced, solution)
+
+    return jax.vjp(solved, *args)[1](cotangent)
+
+
+def _capacity_and_load(model: GridModel, request: DispatchRequest) -> tuple[chex.Array, chex.Array]:
+    """Returns Pmax of the units in service and the load at each bus, MW `[n_bus, lanes]`."""
+    blank = jnp.zeros((model.net.n_bus, request.closed.shape[1]), model.net.dtype)
+    capacity = blank.at[model.gen_bus].add(model.p_max_mw * request.gen_on)
+    return capacity, blank.at[model.load_bus].add(request.load_p_mw)
+
+
+class _Balanced(NamedTuple):
+    """A balance, each unit's share of the change of losses, and the power flow to be solved."""
+
+    balance: _Balance
+    weight: chex.Array  # `[n_gen, lanes]`
+    power_flow: powerflow.Request
+
+
+def _balanced(model: GridModel, request: DispatchRequest, energised: chex.Array) -> _Balanced:
+    """Returns the balance of the energised island, float `[n_bus, lanes]`, and its power flow."""
+    net, base = model.net, model.base_mva
+    blank = jnp.zeros((net.n_bus, request.closed.shape[1]), net.dtype)
+    to_bus = lambda bus, values: blank.at[bus].add(values)
+    capacity, load = _capacity_and_load(model, request)
     balance = _balance(model, request, energised)
     weight = _slack_weight(model, balance)
     p = to_bus(model.gen_bus, balance.gen_p_mw) + balance.other_mw
     p = p.at[model.renewable_bus].add(balance.renewable_mw)
     p = p.at[model.load_bus].add(-balance.load_p_mw)
-    served = balance.served * energised[model.load_bus]
     q = to_bus(model.load_bus, -request.load_q_mvar * energised[model.load_bus] * balance.served)
-    options = powerflow.SolverOptions(
-        tolerance_pu=model.tolerance_pu, fallback=not intact, pv_to_pq_slots=_PV_TO_PQ_SLOTS
-    )
-    solution = powerflow.solve_batch(
-        net,
+    return _Balanced(
+        balance,
+        weight,
         powerflow.Request(
             p_pu=p / base,
             q_pu=q / base,
@@ -232,10 +280,16 @@ def _solve(model: GridModel, request: DispatchRequest, *, intact: bool) -> Opera
             capacity=capacity / base,
             load_pu=load / base,
         ),
-        options,
-        topology,
     )
-    slack = jnp.where(solution.converged, solution.slack_pu * base, 0.0)
+
+
+def _point(
+    model: GridModel, request: DispatchRequest, balanced: _Balanced, solution: powerflow.Solution
+) -> OperatingPoint:
+    """Returns the operating point that the solution of a balance stands for."""
+    balance, weight = balanced.balance, balanced.weight
+    in_service = solution.energised.astype(model.net.dtype)
+    slack = jnp.where(solution.converged, solution.slack_pu * model.base_mva, 0.0)
     gen_p = balance.gen_p_mw + slack * weight
     angle = solution.va_rad[model.from_bus] - solution.va_rad[model.to_bus]
     beyond = jnp.maximum(model.angle_min_rad - angle, 0.0)
@@ -245,10 +299,10 @@ def _solve(model: GridModel, request: DispatchRequest, *, intact: bool) -> Opera
         solution=solution._replace(**dict.fromkeys(_UNREAD if model.flows else _UNREAD + _FLOWS)),
         gen_p_mw=gen_p,
         renewable_mw=balance.renewable_mw,
-        served=served,
+        served=balance.served * in_service[model.load_bus],
         surplus_mw=balance.surplus_mw,
         spilled_mw=balance.spilled_mw,
-        beyond_angle_rad=(beyond * request.closed * energised[model.from_bus]).sum(0),
+        beyond_angle_rad=(beyond * request.closed * in_service[model.from_bus]).sum(0),
         shift_mw=(gen_p - request.gen_target_mw * balance.gen_on).sum(0),
         closed=request.closed,
         trip_round=jnp.zeros(request.closed.shape, jnp.int8),
