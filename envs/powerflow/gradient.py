@@ -26,7 +26,8 @@ OUTPUTS = (
     "slack_pu",
 )  # fmt: skip
 INPUTS = ("p_pu", "q_pu", "vm_setpoint_pu", "participation", "closed")
-MAX_STEPS = 24  # of conjugate residuals
+MAX_STEPS = 64  # of conjugate residuals before a grid is given up
+_KEPT = 12  # of the directions so far, to which the next one is made conjugate
 _NEAR = {"float32": 1e-5, "float64": 1e-12}  # residual of λ over ū, by type
 
 
@@ -206,13 +207,13 @@ def _conjugate_residuals(
     """
     size = jnp.sqrt((right * right).sum(0))
     enough = _NEAR[right.dtype.name] * size
-    none = jnp.zeros((MAX_STEPS, *right.shape), right.dtype)
+    none = jnp.zeros((_KEPT, *right.shape), right.dtype)
 
     def body(carry):
         step, x, residual, directions, products = carry
         direction = near(residual)
         product = apply(direction)
-        overlap = (products * product).sum(1, keepdims=True)  # with the directions so far
+        overlap = (products * product).sum(1, keepdims=True)
         direction -= (overlap * directions).sum(0)
         product -= (overlap * products).sum(0)
         length = jnp.sqrt((product * product).sum(0))
@@ -221,7 +222,8 @@ def _conjugate_residuals(
         along = (residual * product).sum(0)
         return (
             step + 1, x + along * direction, residual - along * product,
-            directions.at[step].set(direction), products.at[step].set(product),
+            directions.at[step % _KEPT].set(direction),
+            products.at[step % _KEPT].set(product),
         )  # fmt: skip
 
     def unfinished(carry):

@@ -15,7 +15,8 @@ from envs.case import connectivity
 from envs.case.grid import Grid
 from envs.powerflow import base_point, matrices
 
-_TOLERANCE_PU = 1e-5  # 1 kW on a base of 100 MVA
+# By precision: 1 kW on a base of 100 MVA; as small as reference programs in double.
+_TOLERANCE_PU = {"float32": 1e-5, "float64": 1e-10}
 _ROUNDING_PU = 5e-5  # of the mismatch, beyond which voltages keep what rounding leaves out
 _COMPENSATED_PU = 2e-5  # the rounding of large flows themselves
 GROUND_PU = 10.0  # ties to zero an angle that nothing else fixes; any size will do
@@ -92,7 +93,7 @@ class Network(NamedTuple):
 
 def build(
     grid: Grid,
-    dtype=jnp.float32,
+    dtype=None,
     *,
     p_pu: np.ndarray | None = None,
     q_pu: np.ndarray | None = None,
@@ -100,10 +101,13 @@ def build(
 ) -> Network:
     """Returns the solvers' view of a validated grid; computed in double, kept as `dtype`.
 
+    By default that is JAX's: single precision, and double where `jax_enable_x64` is on.
+
     The base point has the net injections `p_pu` and `q_pu` `[n_bus]`, by default the file's loads
     shared by the units in proportion to Pmax, and `participation` `[n_bus]` in the slack, by
     default that proportion. Requests with the same participation converge fastest.
     """
+    dtype = jnp.result_type(float) if dtype is None else dtype
     if p_pu is None or q_pu is None:
         p_pu, q_pu = base_point.nominal_injections(grid)
     point = base_point.solve(grid, p_pu, q_pu, participation)
@@ -140,7 +144,7 @@ def build(
     np.add.at(admittance_sum, f, np.abs(series))
     np.add.at(admittance_sum, t, np.abs(series))
     rounding = 0.5 * float(jnp.finfo(dtype).eps) * admittance_sum.max()
-    tolerance = max(_TOLERANCE_PU, rounding)
+    tolerance = max(_TOLERANCE_PU[jnp.dtype(dtype).name], rounding)
     return Network(
         order=order,
         position=position,
