@@ -61,18 +61,24 @@ def _root(power, x, count):
     return {"root": root, "count": count}
 
 
-def test_forward_derivatives_hold_however_they_are_mapped():
-    single = lanes.per_grid(_root)
+def _root_back(args, out, slope):
+    power, x, _ = args
+    half = 0.5 * slope["root"] / out["root"]
+    return half * x, half * power, slope["count"]  # none: counts are whole
+
+
+def test_derivatives_hold_however_they_are_mapped():
+    single = lanes.per_grid(_root, _root_back)
     count = jnp.int32(30)
     root = lambda x, power=2.0: single(jnp.full(3, power), x, count)["root"]
     x = jnp.array([1.0, 2.0, 5.0])
     slope = np.diag(np.sqrt(2.0 / x) / 2)
-    np.testing.assert_allclose(jax.jit(jax.jacfwd(root))(x), slope, rtol=1e-5)
-    # Batches of columns, of points alone, of directions alone, and of what has no tangent.
+    np.testing.assert_allclose(jax.jit(jax.jacrev(root))(x), slope, rtol=1e-5)
+    # Batches of rows, of points alone, of directions alone, and of what has no cotangent.
     points = jnp.stack([x, 2 * x])
-    many = jax.jit(jax.vmap(jax.jacfwd(root)))(points)
+    many = jax.jit(jax.vmap(jax.jacrev(root)))(points)
     np.testing.assert_allclose(many, [slope, slope / np.sqrt(2)], rtol=1e-5)
-    along = lambda x, power, v: jax.jvp(lambda x: root(x, power), (x,), (v,))[1]
+    along = lambda x, power, v: jax.vjp(lambda x: root(x, power), x)[1](v)[0]
     ones = jnp.ones_like(points)
     for axes, expected in (
         ((0, None, None), [slope, slope / np.sqrt(2)]),
@@ -83,3 +89,10 @@ def test_forward_derivatives_hold_however_they_are_mapped():
         args = [leaf if axis == 0 else leaf[0] for leaf, axis in zip(args, axes)]
         values = jax.jit(jax.vmap(along, axes))(*args)
         np.testing.assert_allclose(values, np.diagonal(expected, 0, 1, 2), rtol=1e-5)
+
+
+def test_what_does_not_loop_needs_no_rule():
+    single = lanes.per_grid(lambda x, count: {"cube": x**3, "count": count + 1})
+    slopes = jax.jit(jax.vmap(jax.grad(lambda x: single(x, jnp.int32(1))["cube"].sum())))
+    x = jnp.arange(6.0).reshape(2, 3)
+    np.testing.assert_allclose(slopes(x), 3 * x**2, rtol=1e-6)
