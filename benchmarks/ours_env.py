@@ -9,7 +9,7 @@ from benchmarks import spread
 from envs import grid_env, restart
 from envs.time_series import series as series_lib
 
-POLICIES = ("do_nothing", "random")
+POLICIES = ("do_nothing", "random", "gradient")  # the last: random, with the reward's derivative
 _POOL = 32  # days that a batch shares, so that the measured step is not the making of days
 
 
@@ -22,6 +22,7 @@ class _Loop:
     ended: chex.Array  # episodes that ended
     terminated: chex.Array  # of these, before their horizon
     worst_mismatch: chex.Array  # largest mismatch of a step that was not terminated, pu
+    steepest: chex.Array  # largest derivative of a reward by an action, thousand $
 
 
 class Rollout:
@@ -50,7 +51,7 @@ class Rollout:
             lambda loop: jax.lax.scan(self._step, loop, length=length)[0], count, donate_argnums=0
         )
         keys, zero = jax.random.split(jax.random.PRNGKey(seed), count), jnp.zeros(count, jnp.int32)
-        loop = _Loop(first, day, keys, zero, zero, jnp.zeros(count))
+        loop = _Loop(first, day, keys, zero, zero, jnp.zeros(count), jnp.zeros(count))
         # Leaves of their own, since they are donated.
         self._loop = spread.put(jax.tree.map(jnp.copy, loop), count)
 
@@ -73,6 +74,7 @@ class Rollout:
             "episodes_ended": int(self._loop.ended.sum()),
             "ended_early": int(self._loop.terminated.sum()),
             "max_mismatch_pu": float(self._loop.worst_mismatch.max()),
+            "max_slope": float(self._loop.steepest.max()),
         }
 
     def _start(self, day: chex.Array, row: chex.Array) -> grid_env.State:
@@ -80,19 +82,25 @@ class Rollout:
 
     def _act(self, key: chex.PRNGKey) -> chex.Array:
         shape = (self._part, self._env.layout.action_size)
-        if self._policy == "random":
-            return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
-        return jnp.zeros(shape)
+        if self._policy == "do_nothing":
+            return jnp.zeros(shape)
+        return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
 
     def _step(self, loop: _Loop, _) -> tuple[_Loop, None]:
         key, k_act = jax.random.split(loop.key[0])
-        states = jax.vmap(
-            lambda state, action, day: self._env.transition(
-                state, action, series_lib.PooledTimeSeries(self._pool, day)
-            )
-        )(loop.states, self._act(k_act), loop.day)
+
+        def advance(action, state, day):
+            series = series_lib.PooledTimeSeries(self._pool, day)
+            state = self._env.transition(state, action, series)
+            return state.reward, state
+
+        action = self._act(k_act)
+        if self._policy == "gradient":
+            advance = jax.grad(advance, has_aux=True)
+        slopes, states = jax.vmap(advance)(action, loop.states, loop.day)
         done, day = states.done, (loop.day + 1) % self.resets
         mismatch = jnp.where(states.terminated, 0.0, states.metrics["mismatch_pu"]).max()
+        steepest = jnp.abs(slopes).max() if self._policy == "gradient" else 0.0
         loop = _Loop(
             states=restart.restarted(states, done, self._fresh, day),
             day=jnp.where(done, day, loop.day),
@@ -100,5 +108,6 @@ class Rollout:
             ended=loop.ended + done.sum(),
             terminated=loop.terminated + states.terminated.sum(),
             worst_mismatch=jnp.maximum(loop.worst_mismatch, mismatch),
+            steepest=jnp.maximum(loop.steepest, steepest),
         )
         return loop, None

@@ -57,7 +57,10 @@ _BATCHES = flags.DEFINE_list(
 )
 _METHODS = flags.DEFINE_list("methods", None, "powerflow: our methods to measure; by default all.")
 _POLICIES = flags.DEFINE_list(
-    "policies", None, "env: do_nothing, random or both (by default); the peers do nothing."
+    "policies",
+    None,
+    "env: do_nothing, random, or gradient, which is random and takes the derivative of each step's "
+    "reward by its action; by default all. The peers do nothing.",
 )
 _TOLERANCE = command_line.define_number(
     "tolerance", 1e-4, "powerflow, contingency: largest power mismatch of a solution, pu.",
