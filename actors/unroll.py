@@ -38,14 +38,21 @@ class Unroller:
     """Pure functions that step a batch of grids under a team's policy."""
 
     def __init__(
-        self, env: grid_env.GridEnv, networks: networks_lib.TeamNetworks, length: int, batch: int
+        self,
+        env: grid_env.GridEnv,
+        networks: networks_lib.TeamNetworks,
+        length: int,
+        batch: int,
+        window: int = 0,
     ):
+        """Steps `batch` grids `length` times; tells the state every `window` steps, if any."""
         if length > env.horizon:
             raise ValueError(
                 f"actor.unroll_length={length}: must be at most env.horizon_steps={env.horizon}, "
                 "so that no grid is truncated twice in an unroll"
             )
         self.env, self.networks, self.length, self.batch = env, networks, length, batch
+        self.window = window
         self._fresh = jax.jit(self._fresh_days)
 
     def init(self, key: chex.PRNGKey) -> tuple[Carry, Days]:
@@ -68,7 +75,8 @@ class Unroller:
         """Returns the next carry and T steps of experience."""
         keys = jax.random.split(carry.key, self.length + 1)
         blank = jnp.zeros((self.batch, self.networks.team.observation_size))
-        (carry, truncation_observation), (rows, logs) = jax.lax.scan(
+        first = carry
+        (carry, truncation_observation), (rows, logs, before) = jax.lax.scan(
             functools.partial(self._step, bundle, days),
             (carry.replace(key=keys[0]), blank),
             keys[1:],
@@ -79,10 +87,11 @@ class Unroller:
             truncation_observation=truncation_observation,
             summary=_summary(logs),
             origin=origin,
+            windows=self._windows(first, days, before) if self.window else None,
         )
 
     def _step(self, bundle: bundle_lib.Bundle, days: Days, loop, key: chex.PRNGKey):
-        """Returns the loop after a step of every grid, and its row of the unroll and of the log."""
+        """Returns the loop after a step, and what the unroll, the log and windows keep of it."""
         env, networks, team = self.env, self.networks, self.networks.team
         carry, truncation_observation = loop
         observation = carry.states.observation
@@ -108,6 +117,8 @@ class Unroller:
             "truncated": states.truncated,
         }
         log = _log(states, done & carry.whole, episode_return)
+        bare = carry.states.replace(series=None, terms={}, metrics={})
+        before = (bare, carry.day) if self.window else None
         # Who is done starts the other of its two days.
         other = (carry.day + self.batch) % (2 * self.batch)
         carry = carry.replace(
@@ -116,7 +127,21 @@ class Unroller:
             episode_return=jnp.where(done[:, None], 0.0, episode_return),
             whole=jnp.where(done, days.starts.t[other] == 0, carry.whole),
         )
-        return (carry, truncation_observation), (row, log)
+        return (carry, truncation_observation), (row, log, before)
+
+    def _windows(self, first: Carry, days: Days, before) -> schema.Windows:
+        """Returns the states that windows begin with, and the rows of the days of `first`."""
+        states, day = jax.tree.map(lambda leaf: leaf[:: self.window], before)
+        # A step reads the row after it, and its observation those that are known ahead.
+        count = self.length + 1 + series_lib.LEAD_STEPS[-1]
+        rows = jnp.minimum(first.states.t + jnp.arange(count)[:, None], self.env.horizon)
+        series = series_lib.PooledTimeSeries(days.series, first.day).at(rows)
+        return schema.Windows(
+            states=states,
+            usable=day == first.day,
+            series=series.replace(day=series.day[None]),
+            first_row=first.states.t[None],
+        )
 
     @property
     def steps(self) -> int:

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import bundle as bundle_lib, networks as networks_lib
+from envs import grid_env
 from learner import (
+    analytic,
     checkpoint as checkpoint_lib,
     clock as clock_lib,
     ingest as ingest_lib,
@@ -30,6 +32,7 @@ class Learner:
 
     def __init__(
         self,
+        env: grid_env.GridEnv,
         networks: networks_lib.TeamNetworks,
         options: options_lib.LearnerOptions,
         spec: schema.Spec,
@@ -55,7 +58,9 @@ class Learner:
         self._bytes_per_transition = schema.bytes_per_transition(spec)
         self.steps_per_update = schema.transitions(spec) * options.unrolls_per_update
         self.updates = max(1, -(-steps // self.steps_per_update))
-        self._ppo = ppo.PPO(networks, options)
+        self._ppo = ppo.PPO(
+            networks, options, analytic.AnalyticGradient(env, networks, options), self.updates
+        )
         self._update = jax.pmap(
             self._ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
         )

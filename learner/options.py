@@ -3,19 +3,38 @@
 import dataclasses
 from typing import Annotated
 
-from envs.inputs import bounds
+from envs.inputs import bounds, choices
 from envs.inputs.bounds import Range
+
+OBJECTIVES = ("ppo", "analytic", "both")
 
 
 @dataclasses.dataclass(frozen=True)
 class LearnerOptions(bounds.Options, prefix="learner."):
     """Options of the learner. The text beside each field is its help."""
 
+    objective: Annotated[
+        str,
+        "what the policy is improved by: ppo; analytic, gradients through the environment; or both",
+    ] = "ppo"
+    window: Annotated[
+        int,
+        "steps that analytic gradients look through before the value function; 0 for ppo",
+        Range(0, 1440),
+    ] = 0
+    loading_margin: Annotated[
+        float, "loading of a branch from which analytic gradients price it", Range(0, 1000)
+    ] = 0.93
     devices: Annotated[int, "devices the update is spread over", Range(1, 1024)] = 2
     unrolls_per_update: Annotated[int, "unrolls joined into one training batch", Range(1, 1024)] = 2
     epochs: Annotated[int, "passes over a batch", Range(1, 1000)] = 4
     minibatches: Annotated[int, "gradient steps in a pass", Range(1, 2**20)] = 4
     learning_rate: Annotated[float, "Adam's step size at the start", Range(0, 1, above=True)] = 2e-4
+    final_learning_rate: Annotated[
+        float,
+        "share of the step size that is left at the end, along half a cosine; 1 keeps it",
+        Range(0, 1),
+    ] = 1.0
     target_kl: Annotated[
         float,
         "divergence of an update that the step size is steered to; 0 keeps it constant",
@@ -37,6 +56,20 @@ class LearnerOptions(bounds.Options, prefix="learner."):
         float, "share of old value statistics kept by an update", Range(0, 1)
     ] = 0.99
 
+    def check(self) -> None:
+        """Raises ValueError where the objective does not exist, or does not fit the rest."""
+        choices.require("learner.objective", self.objective, OBJECTIVES)
+        if (self.objective == "ppo") != (self.window == 0):
+            raise ValueError(
+                f"learner.window={self.window}: with learner.objective={self.objective} it must be "
+                + ("0" if self.objective == "ppo" else "at least 1")
+            )
+        if self.target_kl and self.final_learning_rate != 1.0:
+            raise ValueError(
+                f"learner.final_learning_rate={self.final_learning_rate}: the step size follows "
+                "either this or learner.target_kl; set learner.target_kl=0"
+            )
+
 
 def check_batch(options: LearnerOptions, length: int, batch: int) -> None:
     """Checks that unrolls of `length` steps and `batch` grids split over devices and minibatches.
@@ -51,6 +84,16 @@ def check_batch(options: LearnerOptions, length: int, batch: int) -> None:
             f"actor.batch={batch} with learner.unrolls_per_update={options.unrolls_per_update} "
             f"gives {grids} grids in a training batch, which learner.devices={options.devices} "
             f"does not divide; try actor.batch={multiple}"
+        )
+    if options.window and length % options.window:
+        raise ValueError(
+            f"learner.window={options.window}: does not divide actor.unroll_length={length}"
+        )
+    windows = options.window and length // options.window * grids // options.devices
+    if windows % options.minibatches:
+        raise ValueError(
+            f"learner.minibatches={options.minibatches} does not divide the {windows} windows of "
+            f"{options.window} steps that each of {options.devices} devices gets"
         )
     share = length * grids // options.devices
     if share % options.minibatches:

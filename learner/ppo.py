@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
-from learner import advantages as advantages_lib, options as options_lib, popart
+from learner import advantages as advantages_lib, analytic, options as options_lib, popart
 from replay import schema
 
 AXIS = "learners"
@@ -53,16 +53,39 @@ class Batch:
 class PPO:
     """Pure functions of the training state."""
 
-    def __init__(self, networks: networks_lib.TeamNetworks, options: options_lib.LearnerOptions):
+    def __init__(
+        self,
+        networks: networks_lib.TeamNetworks,
+        options: options_lib.LearnerOptions,
+        gradient: analytic.AnalyticGradient | None = None,
+        updates: int = 1,
+    ):
+        """Initialises.
+
+        Args:
+          networks: of the team.
+          options: of the learner.
+          gradient: the loss of windows, unless `learner.objective` is ppo.
+          updates: that the run has in all, for the step size.
+        """
         self.networks, self.options = networks, options
+        self._gradient, self._updates = gradient, updates
+        self._by_samples = options.objective in ("ppo", "both")
+        self._by_gradient = options.objective in ("analytic", "both")
         self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
             learning_rate=options.learning_rate
         )
 
     def _make_optimiser(self, learning_rate) -> optax.GradientTransformation:
-        return optax.chain(
+        one = lambda: optax.chain(
             optax.clip_by_global_norm(_MAX_GRADIENT_NORM),
             optax.adam(learning_rate, eps=_ADAM_EPSILON),
+        )
+        if not self._by_gradient:
+            return one()
+        # Gradients through the environment have a size of their own.
+        return optax.multi_transform(
+            {"policy": one(), "value": one()}, {"policy": "policy", "value": "value"}
         )
 
     def init(self, key: chex.PRNGKey) -> TrainingState:
@@ -121,7 +144,7 @@ class PPO:
         old = self.networks.policy(state.params, state.statistics, unroll.observations)
         new = self.networks.policy(new_params, state.statistics, unroll.observations)
         divergence = jax.lax.pmean(distributions.kl(*old, *new).sum(-1).mean(), AXIS)
-        new_optimiser = self._steer(new_optimiser, divergence)
+        new_optimiser = self._steer(new_optimiser, divergence, state.version)
         metrics |= {
             "value/explained_variance": jax.lax.pmean(explained, AXIS),
             "value/target_mean": first.mean(),
@@ -160,21 +183,32 @@ class PPO:
         estimates, targets = self._advantages(params, statistics, value_statistics, unroll)
         batch = Batch(unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets)
         flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
-        order = jax.random.permutation(key, flat.log_probs.shape[0])
-        order = order.reshape(self.options.minibatches, -1)
+        count = self.options.minibatches
+        order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
+        windows, keys = None, jax.random.split(key, count)
+        if self._by_gradient:
+            windows = jax.random.permutation(keys[0], unroll.windows.usable.size).reshape(count, -1)
 
-        def minibatch(carry, index):
+        def loss(params, part, chosen, key):
+            total, metrics = self._loss(params, statistics, value_statistics, part)
+            if self._by_gradient:
+                more, more_metrics = self._gradient.loss(
+                    params, statistics, value_statistics, unroll.windows, chosen, key
+                )
+                total, metrics = total + more, metrics | more_metrics
+            return total, metrics
+
+        def minibatch(carry, chosen):
             params, optimiser = carry
+            index, windows, key = chosen
             part = jax.tree.map(lambda x: x[index], flat)
-            gradients, metrics = jax.grad(self._loss, has_aux=True)(
-                params, statistics, value_statistics, part
-            )
+            gradients, metrics = jax.grad(loss, has_aux=True)(params, part, windows, key)
             gradients, metrics = jax.lax.pmean((gradients, metrics), AXIS)
             metrics["loss/gradient_norm"] = optax.global_norm(gradients)
             changes, optimiser = self._optimiser.update(gradients, optimiser, params)
             return (optax.apply_updates(params, changes), optimiser), metrics
 
-        return jax.lax.scan(minibatch, (params, optimiser), order)
+        return jax.lax.scan(minibatch, (params, optimiser), (order, windows, keys))
 
     def _loss(self, params, statistics, value_statistics, batch: Batch):
         """Returns the clipped surrogate, value and entropy losses of a minibatch, summed."""
@@ -191,7 +225,9 @@ class PPO:
         error = predicted - popart.normalise(value_statistics, batch.targets)
         value_loss = 0.5 * (error**2).mean()
         entropy = distributions.entropy(policy.log_std).sum(-1).mean()
-        loss = surrogate + _VALUE_COST * value_loss - options.entropy_cost * entropy
+        loss = _VALUE_COST * value_loss
+        if self._by_samples:
+            loss = surrogate + loss - options.entropy_cost * entropy
         return loss, {
             "loss/total": loss,
             "loss/policy": surrogate,
@@ -202,7 +238,7 @@ class PPO:
             "policy/kl_behaviour": (ratio - 1.0 - log_ratio).mean(),
         }
 
-    def _steer(self, optimiser, divergence: chex.Array):
+    def _steer(self, optimiser, divergence: chex.Array, version: chex.Array):
         """Returns the optimiser with its step size moved so that updates diverge by `target_kl`.
 
         The step size is divided by 1.5 when an update moved the policy more than twice as far as
@@ -210,9 +246,12 @@ class PPO:
         applied to the step size as in Rudin et al. 2022).
         """
         target, start = self.options.target_kl, self.options.learning_rate
-        if not target:
-            return optimiser
+        end = self.options.final_learning_rate
         rate = optimiser.hyperparams["learning_rate"]
+        if not target:
+            share = jnp.minimum((version + 1) / self._updates, 1.0)
+            rate = start * (end + (1.0 - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * share)))
+            return optimiser._replace(hyperparams={**optimiser.hyperparams, "learning_rate": rate})
         rate = jnp.where(divergence > 2.0 * target, rate / 1.5, rate)
         rate = jnp.where(divergence < 0.5 * target, rate * 1.5, rate)
         rate = jnp.clip(rate, start / _RATE_RANGE, start * _RATE_RANGE)

@@ -19,6 +19,16 @@ class Origin:
 
 
 @flax.struct.dataclass
+class Windows:
+    """What it takes to step an unroll's grids again: a state every T / W steps, and days' rows."""
+
+    states: chex.ArrayTree  # `[W, B, …]` of the environment, with what its next step reads
+    usable: chex.Array  # bool `[W, B]`, whether the window begins in the day that the rows are of
+    series: chex.ArrayTree  # `[rows, B, …]` of the environment's time series
+    first_row: chex.Array  # int32 `[1, B]` that they begin with
+
+
+@flax.struct.dataclass
 class Unroll:
     """T steps of B grids, A agents. Entry t of an array belongs to the decision made at t."""
 
@@ -32,6 +42,7 @@ class Unroll:
     truncation_observation: chex.Array  # `[B, observation_size]` where a grid was truncated
     summary: Mapping[str, chex.Array]  # scalars for the log
     origin: Origin
+    windows: Windows | None = None  # for a learner that differentiates the environment
 
 
 Spec = Unroll  # An unroll whose leaves are `jax.ShapeDtypeStruct`.

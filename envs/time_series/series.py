@@ -51,7 +51,24 @@ class PooledTimeSeries:
         return _leaves(self.pool, lambda leaf: leaf[self.index, row], lambda day: day[self.index])
 
 
-Series = TimeSeries | PooledTimeSeries
+@flax.struct.dataclass
+class WindowedTimeSeries:
+    """Some rows of one of a pool of time series, read by their numbers in the whole."""
+
+    pool: TimeSeries  # every leaf `[rows, n_series, …]`, `day` `[1, n_series]`
+    index: chex.Array
+    first_row: chex.Array  # that the pool holds of it
+
+    def at(self, row: chex.Array) -> TimeSeries:
+        """Returns one row: every leaf without its first two axes."""
+        return _leaves(
+            self.pool,
+            lambda leaf: leaf[row - self.first_row, self.index],
+            lambda day: day[0, self.index],
+        )
+
+
+Series = TimeSeries | PooledTimeSeries | WindowedTimeSeries
 
 
 def _leaves(series: TimeSeries, read, read_day=lambda day: day) -> TimeSeries:

@@ -21,12 +21,12 @@ def learner_node(settings: shell.NodeSettings, queue: reverb.Client, server: lp.
     heartbeat = shell.begin(settings)
     experiment, run = settings.experiment, settings.experiment.run
     folder = run_folder.RunFolder(settings.workdir)
-    _, networks, unroller = shell.build(experiment)
+    env, networks, unroller = shell.build(experiment)
     spec = unroller.spec()
     key = jax.random.fold_in(jax.random.PRNGKey(experiment.seed), _STREAM)
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     checkpoints = checkpoint.Checkpoints(folder.path, "newest")
-    service = learner.Learner(networks, experiment.learner, spec, run.steps, seed)
+    service = learner.Learner(env, networks, experiment.learner, spec, run.steps, seed)
     notes = []
     if settings.incarnation and checkpoints.any():
         notes = service.restore(checkpoints, networks)

@@ -107,8 +107,8 @@ def build(
     """Returns the environment, the team's networks, and what steps one under the other."""
     env = grid_env.make(experiment.env)
     networks = networks_lib.make(env.layout, experiment.team)
-    actor = experiment.actor
-    return env, networks, unroll.Unroller(env, networks, actor.unroll_length, actor.batch)
+    actor, window = experiment.actor, experiment.learner.window
+    return env, networks, unroll.Unroller(env, networks, actor.unroll_length, actor.batch, window)
 
 
 def variables(

@@ -1,0 +1,97 @@
+"""Policy gradients through the environment: short windows of days stepped again, differentiated.
+
+Short-horizon actor-critic (Xu et al. 2022, Accelerated Policy Learning with Parallel Differentiable
+Simulation): a window begins in a state that an actor met, follows the policy as it is now for a few
+steps, and ends in the value of where it got to. The gradient of what it earned goes through policy,
+projection, balance and power flow. As it is the policy's own, it does not matter how old the policy
+was that led to the state.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents import distributions, networks as networks_lib
+from envs import grid_env, restart
+from envs.time_series import series as series_lib
+from learner import options as options_lib, popart
+from replay import schema
+
+_MARGIN_PRICE = 4.0  # of loading above `learner.loading_margin`, over that of an overload
+
+
+class AnalyticGradient:
+    """The loss of windows of one environment."""
+
+    def __init__(
+        self,
+        env: grid_env.GridEnv,
+        networks: networks_lib.TeamNetworks,
+        options: options_lib.LearnerOptions,
+    ):
+        self.env, self.networks, self.options = env, networks, options
+        rate_mva = env.grid.branch.rate_mva
+        rate_mva = np.where(np.isfinite(rate_mva), rate_mva, 0.0)
+        price = _MARGIN_PRICE * env.options.overload_price * env.dt_h
+        self._margin_cost = jnp.asarray(1e-3 * price * rate_mva, jnp.float32)  # thousand $
+
+    def loss(
+        self,
+        params: networks_lib.Params,
+        statistics,
+        value_statistics,
+        windows: schema.Windows,
+        chosen: chex.Array,
+        key: chex.PRNGKey,
+    ) -> tuple[chex.Array, dict[str, chex.Array]]:
+        """Returns minus what a step of the chosen windows earns, and metrics.
+
+        Args:
+          params: of the team; the value function counts as given.
+          statistics: of observations.
+          value_statistics: of value targets.
+          windows: leaves `[W, B, …]`.
+          chosen: `[N]` numbers of windows, w · B + b.
+          key: of the actions.
+        """
+        count, batch = windows.usable.shape
+        flat = jax.tree.map(
+            lambda leaf: leaf.reshape(count * batch, *leaf.shape[2:])[chosen], windows.states
+        )
+        index = chosen % batch
+        usable = windows.usable.reshape(-1)[chosen]
+        earned, over = jax.vmap(
+            lambda state, index, key: self._window(
+                params, statistics, value_statistics, state,
+                series_lib.WindowedTimeSeries(windows.series, index, windows.first_row[0, index]),
+                key,
+            )
+        )(flat, index, jax.random.split(key, chosen.size))  # fmt: skip
+        weight = usable / jnp.maximum(usable.sum(), 1)
+        loss = -(weight * earned).sum() / self.options.window
+        return loss, {"analytic/loss": loss, "analytic/margin": (weight * over).sum()}
+
+    def _window(self, params, statistics, value_statistics, state, series, key):
+        """Returns what one window earns, in thousand $, and what of it is for loading near 1."""
+        discount = jnp.asarray(self.networks.team.discounts)[0]
+        limit = self.options.reward_limit
+
+        def advance(carry, key):
+            state, going = carry
+            policy = self.networks.policy(params, statistics, state.observation)
+            action = distributions.squash(distributions.sample(key, *policy))
+            after, detail = self.env.detailed(state, action, series)
+            reward = jnp.clip(after.reward, -limit, limit) if limit else after.reward
+            loading = jnp.maximum(detail.rho - self.options.loading_margin, 0.0)
+            over = (self._margin_cost * loading).sum()
+            over = jnp.clip(over, 0.0, limit) if limit else over
+            after = restart.strong(after.replace(series=None, terms={}, metrics={}))
+            return (after, going * discount * ~after.done), (going * (reward - over), going * over)
+
+        keys = jax.random.split(key, self.options.window)
+        (state, going), (earned, over) = jax.lax.scan(advance, (state, jnp.float32(1.0)), keys)
+        fixed = jax.lax.stop_gradient(params)
+        value = self.networks.value(fixed, statistics, state.observation)
+        value = popart.denormalise(value_statistics, value)[0]
+        return earned.sum() + going * value, over.sum()
