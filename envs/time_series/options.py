@@ -23,6 +23,11 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
     time_series: Annotated[
         str, "days: synthetic, or a folder of Grid2Op's chronics that were recorded on the grid"
     ] = SYNTHETIC
+    pool: Annotated[
+        str,
+        "train and validation days: a folder that `python -m launch.prepare` made; none: those of "
+        "time_series",
+    ] = ""
     load_scale: Annotated[
         float, "recorded loads are multiplied by this", Range(0, 100, above=True)
     ] = 1.0
@@ -50,6 +55,11 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
             raise ValueError(
                 f"env.load_scale={self.load_scale}: is of recorded loads; give their folder with "
                 "env.time_series, or leave it at 1"
+            )
+        if self.pool and self.time_series != SYNTHETIC:
+            raise ValueError(
+                f"env.pool={self.pool}: env.time_series={self.time_series} names other days; leave "
+                "one out"
             )
         if self.horizon_steps * self.step_minutes > MINUTES_PER_DAY:
             raise ValueError(

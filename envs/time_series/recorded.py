@@ -1,4 +1,4 @@
-"""Days recorded in Grid2Op's chronics, drawn from at random like synthetic ones."""
+"""Days of Grid2Op's chronics or of a pool, drawn from at random like synthetic ones."""
 
 import dataclasses
 import pathlib
@@ -11,7 +11,7 @@ import numpy as np
 
 from envs.case.fleet import Fleet, Prosumers
 from envs.case.grid import Grid
-from envs.time_series import chronics, outages, splits
+from envs.time_series import chronics, outages, pool, splits
 from envs.time_series.options import SYNTHETIC, TimeSeriesOptions
 from envs.time_series.series import IN_SERVICE, TimeSeries
 
@@ -29,11 +29,15 @@ def fleet_with_plants(fleet: Fleet, grid: Grid, options: TimeSeriesOptions) -> F
 
 
 def read(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> TimeSeries | None:
-    """Returns the recorded days `[n_series, …]` without a plan, or none where they are synthetic.
+    """Returns the days `[n_series, …]` of pool or chronics, or none where they are synthetic.
+
+    Those of a pool have a plan.
 
     Raises:
       ValueError: there are none, or they do not fit; the message begins with the option.
     """
+    if options.pool:
+        return pool.read(grid, fleet, options)
     if options.time_series == SYNTHETIC:
         return None
     return _refuse_by_option(options, chronics.read, grid, fleet, options, scale=options.load_scale)
@@ -41,7 +45,7 @@ def read(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> TimeSeries | N
 
 def by_split(series: TimeSeries, grid: Grid, schedule: str) -> dict[str, TimeSeries]:
     """Returns the days of each split that has any, with their plan, as arrays on the device."""
-    days = chronics.planned(series, grid, schedule)
+    days = chronics.planned(series, grid, schedule) if series.plan_p_mw is None else series
     present = {splits.SPLITS[i] for i in set(splits.split_indices(series.day).tolist())}
     return {split: jax.tree.map(jnp.asarray, chronics.of_split(days, split)) for split in present}
 
@@ -70,7 +74,7 @@ def sample(
     k_day, k_outage = jax.random.split(jax.random.fold_in(key, splits.index(split)))
     if split not in pools:
         raise ValueError(
-            f"env.time_series={options.time_series}: no recorded day belongs to split {split!r}; "
+            f"env.time_series={options.pool or options.time_series}: no recorded day belongs to split {split!r}; "
             "of every ten days of the year one is for validation and one for test"
         )
     pool = pools[split]

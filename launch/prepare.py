@@ -1,0 +1,92 @@
+"""Prepares days of scenarios as training data: a pool that actors draw from.
+
+    python -m launch.prepare --case=case118 --scenarios=normal:easy=2,peak:hard,cascade:hard=3
+    python -m launch.prepare --case=case14 --scenarios=all:hard --days=256 --out=pools/hard
+    python -m launch.local --config=case118 --config.env.pool=pools/case118
+
+A scenario's weight says how many of the days are of it; without one it is 1. Days are drawn from the
+train split of the year and, an eighth as many, from validation; none is a test day. What takes long,
+the largest feasible load of each day by AC optimal power flow, is done here, once. A scenario that
+is finished is kept: the same command goes on where it was interrupted.
+"""
+
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+
+from envs.inputs import bounds, command_line, exit_codes
+from launch.host import interrupt
+
+_CASE = flags.DEFINE_string("case", "case14", "Grid: a shipped case or the path of a .m file.")
+_FLEET = flags.DEFINE_string("fleet", "auto", "Assets on the grid, as env.fleet.")
+_SCENARIOS = flags.DEFINE_list(
+    "scenarios", ["all:hard"],
+    "Which days, as SCENARIO:LEVEL=WEIGHT: normal, peak, failure, intermittency, cascade, "
+    "emergency, weather, or all; easy or hard.",
+)  # fmt: skip
+_DAYS = command_line.define_number(
+    "days", 224, "Train days, all scenarios together.", bounds.Range(1, 100_000)
+)
+_SEED = command_line.define_number("seed", 0, "Seed of the days.", bounds.SEEDS)
+_ENV = flags.DEFINE_multi_string(
+    "env", [], "A field of the environment that makes other days, such as horizon_steps=144."
+)
+_OUT = flags.DEFINE_string("out", None, "Folder of the pool. Default: pools/CASE.")
+
+_VALIDATION_SHARE = 1 / 8
+
+
+def main(argv: list[str]) -> int:
+    """Prepares a pool and returns the exit code."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}; options start with --")
+    os.environ["JAX_PLATFORMS"] = "cpu"  # Before jax is imported.
+    import rich.console
+    import rich.progress
+
+    from envs.options import EnvOptions
+    from evaluation.scenarios import mixture
+    from launch import option_fields
+    from launch.host import runtime
+
+    runtime.keep()
+    console = rich.console.Console()
+    try:
+        fields = option_fields.assigned("--env", _ENV.value, EnvOptions)
+        named = {"case": _CASE.value, "fleet": _FLEET.value}
+        options = option_fields.replaced(EnvOptions(), {**fields, **named})
+        parts = mixture.parse(_SCENARIOS.value)
+        folder = pathlib.Path(_OUT.value or f"pools/{pathlib.Path(_CASE.value).stem}")
+        plan = mixture.Plan(options, parts, _DAYS.value, _VALIDATION_SHARE, _SEED.value)
+    except (ValueError, OSError) as error:
+        return command_line.refuse(error)
+    interrupt.raise_error()
+    progress = rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(), rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(), console=console, transient=True,
+    )  # fmt: skip
+    try:
+        with progress:
+            bar = progress.add_task("starting", total=plan.total)
+            mixture.write(
+                plan, folder,
+                lambda what, days: progress.update(bar, advance=days, description=what),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from what is there")
+        return exit_codes.FAILED
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return exit_codes.FAILED
+    console.print(
+        f"{plan.total} days written to {folder}; train on them with --config.env.pool={folder}",
+        soft_wrap=True,
+    )
+    return exit_codes.OK
+
+
+if __name__ == "__main__":
+    command_line.run(main)
