@@ -4,10 +4,10 @@
     python -m launch.prepare --case=case14 --scenarios=all:hard --days=256 --out=pools/hard
     python -m launch.local --config=case118 --config.env.pool=pools/case118
 
-A scenario's weight says how many of the days are of it; without one it is 1. Days are drawn from the
-train split of the year and, an eighth as many, from validation; none is a test day. What takes long,
-the largest feasible load of each day by AC optimal power flow, is done here, once. A scenario that
-is finished is kept: the same command goes on where it was interrupted.
+A scenario's weight says how many of the days are of it; without one it is 1. Days are drawn from
+the train split of the year and, an eighth as many, from validation; none is a test day. What takes
+long, the largest feasible load of each day by AC optimal power flow, is done here, once. A scenario
+that is finished is kept: the same command goes on where it was interrupted.
 """
 
 import os
