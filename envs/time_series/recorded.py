@@ -74,8 +74,8 @@ def sample(
     k_day, k_outage = jax.random.split(jax.random.fold_in(key, splits.index(split)))
     if split not in pools:
         raise ValueError(
-            f"env.time_series={options.pool or options.time_series}: no recorded day belongs to split {split!r}; "
-            "of every ten days of the year one is for validation and one for test"
+            f"env.time_series={options.pool or options.time_series}: no recorded day belongs to "
+            f"split {split!r}; of every ten days of the year one is for validation and one for test"
         )
     pool = pools[split]
     index = jax.random.randint(k_day, (), 0, len(pool.day))
