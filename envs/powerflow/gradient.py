@@ -175,7 +175,7 @@ class _Equations:
         size = n + net.n_pq
         # What is de-energised has no equation; a PV magnitude's is solved by itself at the end.
         live = jnp.concatenate([self.energised, self.energised * ~self.is_pv])
-        inverse = net.chord.inverse.T
+        inverse = net.inverse_jacobian.T
         scale = jnp.diagonal(net.decoupled.pv)[:, None]
 
         def near(vector):  # by the base point's inverse; PV buses turned PQ by their diagonal
