@@ -53,6 +53,7 @@ def _check_terms(env, series, state, action):
     return {name for name, slope in zip(names, slopes.T) if np.abs(slope).max() > 1e-4}
 
 
+@pytest.mark.slow
 def test_terms_have_the_derivatives_of_finite_differences():
     with jax.experimental.enable_x64():
         moved = _check_terms(*_make(layout="full"))
@@ -108,6 +109,7 @@ def test_outages_islands_and_lost_generators_have_derivatives(case, layout):
     assert all((np.asarray(s).any(1) & usable).sum() >= 3 for s in seen)
 
 
+@pytest.mark.slow
 def test_several_steps_have_the_derivatives_of_finite_differences():
     with jax.experimental.enable_x64():
         env, series, state, action = _make(layout="full")
