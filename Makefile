@@ -29,7 +29,7 @@ test: $(VENV)/.tools
 	$(PY) -m pytest -n logical --maxprocesses=4 --dist=worksteal
 
 test-slow: $(VENV)/.tools
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -m slow -n logical --maxprocesses=2 --dist=worksteal
 
 lint: $(VENV)/.tools
 	$(PY) -m ruff check .

@@ -166,7 +166,9 @@ def test_the_step_size_is_steered_to_the_wanted_divergence(divergence, expected)
     algorithm = ppo.PPO(_networks(), options_lib.LearnerOptions(target_kl=0.01))
     optimiser = algorithm.init(jax.random.PRNGKey(0)).optimiser
     before = optimiser.hyperparams["learning_rate"]
-    after = algorithm._steer(optimiser, jnp.float32(divergence)).hyperparams["learning_rate"]
+    after = algorithm._steer(optimiser, jnp.float32(divergence), jnp.int32(0)).hyperparams[
+        "learning_rate"
+    ]
     assert float(after / before) == pytest.approx(expected, rel=1e-5)
 
 
