@@ -60,6 +60,7 @@ def main(argv: list[str]) -> int:
         parts = mixture.parse(_SCENARIOS.value)
         folder = pathlib.Path(_OUT.value or f"pools/{pathlib.Path(_CASE.value).stem}")
         plan = mixture.Plan(options, parts, _DAYS.value, _VALIDATION_SHARE, _SEED.value)
+        plan.specification  # noqa: B018  # Refused before anything is begun.
     except (ValueError, OSError) as error:
         return command_line.refuse(error)
     interrupt.raise_error()

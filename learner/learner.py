@@ -58,9 +58,8 @@ class Learner:
         self._bytes_per_transition = schema.bytes_per_transition(spec)
         self.steps_per_update = schema.transitions(spec) * options.unrolls_per_update
         self.updates = max(1, -(-steps // self.steps_per_update))
-        self._ppo = ppo.PPO(
-            networks, options, analytic.AnalyticGradient(env, networks, options), self.updates
-        )
+        gradient = analytic.AnalyticGradient(env, networks, options) if options.window else None
+        self._ppo = ppo.PPO(networks, options, gradient, self.updates)
         self._update = jax.pmap(
             self._ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
         )

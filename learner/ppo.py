@@ -185,9 +185,11 @@ class PPO:
         flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
         count = self.options.minibatches
         order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
-        windows, keys = None, jax.random.split(key, count)
+        windows = keys = None
         if self._by_gradient:
-            windows = jax.random.permutation(keys[0], unroll.windows.usable.size).reshape(count, -1)
+            k_order, k_actions = jax.random.split(jax.random.fold_in(key, 1))
+            windows = jax.random.permutation(k_order, unroll.windows.usable.size).reshape(count, -1)
+            keys = jax.random.split(k_actions, count)
 
         def loss(params, part, chosen, key):
             total, metrics = self._loss(params, statistics, value_statistics, part)

@@ -1,6 +1,9 @@
 """Days of several scenarios, by weight, drawn once and kept as a pool."""
 
 import dataclasses
+import functools
+import hashlib
+import json
 import math
 import pathlib
 import shutil
@@ -75,6 +78,11 @@ class Plan:
         share *= self.validation_share if split == "validation" else 1.0
         return max(1, round(self.days * share))
 
+    @functools.cached_property
+    def specification(self) -> grid_env.Specification:
+        """Grid and fleet of the days; raises ValueError or OSError where there are none such."""
+        return grid_env.check(self.options)
+
     @property
     def total(self) -> int:
         """Days in all."""
@@ -88,14 +96,15 @@ def write(plan: Plan, folder: pathlib.Path, advance: Callable[[str, int], None])
       ValueError: a scenario does not go with the grid or its fleet.
       OSError: the folder cannot be written.
     """
-    spec = grid_env.check(plan.options)
+    spec = plan.specification
     same = pool.identity(spec.grid, spec.fleet, plan.options)
+    made_of = hashlib.sha256(json.dumps(same).encode()).hexdigest()[:12]
     drawn, counts = [], {}
     for part in plan.parts:
         for split in _SPLITS:
             counts[f"{part}-{split}"] = count = plan.count(part, split)
             # Named by all that makes it, so that another plan does not take it for its own.
-            name = f"{same['digest']}-{part}-{split}-{count}-{plan.seed}"
+            name = f"{made_of}-{part}-{split}-{count}-{plan.seed}"
             drawn.append(_part(folder / _PARTS / name, plan, spec, part, split, advance))
     series = jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
     pool.write(folder, series, same, counts)
@@ -105,7 +114,7 @@ def write(plan: Plan, folder: pathlib.Path, advance: Callable[[str, int], None])
 def _part(path: pathlib.Path, plan: Plan, spec, part: Part, split: str, advance) -> TimeSeries:
     """Returns the days of one scenario and split, from `path` if they are there."""
     count, what = plan.count(part, split), f"{part.scenario} {part.level}, {split}"
-    finished = path.with_suffix(".npz")
+    finished, begun = (path.parent / f"{path.name}.{end}" for end in ("npz", "tmp"))
     if finished.exists():
         with np.load(finished, allow_pickle=False) as file:
             advance(what, count)
@@ -120,7 +129,7 @@ def _part(path: pathlib.Path, plan: Plan, spec, part: Part, split: str, advance)
         advance(what, 1)
     days = jax.tree.map(lambda *leaves: np.stack(leaves), *days)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".tmp"), "wb") as file:
-        np.savez(file, **{name: leaf for name, leaf in vars(days).items()})
-    path.with_suffix(".tmp").rename(finished)
+    with open(begun, "wb") as file:
+        np.savez(file, **vars(days))
+    begun.rename(finished)
     return days

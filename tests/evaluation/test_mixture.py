@@ -57,6 +57,11 @@ def test_what_is_finished_is_not_drawn_again(pool, tmp_path):
         mixture.write(PLAN, tmp_path, stops)
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
     assert len(finished) == 2 and not (tmp_path / "pool.json").exists()
+    # What another horizon left behind is none of its parts.
+    longer = dataclasses.replace(PLAN, options=dataclasses.replace(OPTIONS, horizon_steps=24))
+    with pytest.raises(KeyboardInterrupt):
+        mixture.write(longer, tmp_path, stops)
+    assert len(list((tmp_path / "parts").iterdir())) == 4
     steps = []
     mixture.write(PLAN, tmp_path, lambda what, days: steps.append((what, days)))
     assert steps[:2] == [("normal easy, train", 12), ("normal easy, validation", 2)]
