@@ -70,7 +70,7 @@ def test_every_field_of_a_configuration_refuses_another_type(wrong, taken_by):
         for group in groups:
             inner = inner[group]
         inner[name] = wrong
-        if kind == taken_by:
+        if kind == taken_by and path != "learner.objective":  # one name of three, checked at once
             registry.build(values)
             continue
         with pytest.raises(ValueError, match=re.escape(path)) as refused:
