@@ -36,13 +36,8 @@ def run(
       seed: seed of the run; every actor and incarnation draws its own numbers from it.
       synchronous: wait for a new version before each unroll, so that lag is zero.
     """
-    key = jax.random.PRNGKey(seed)
-    for part in (1, actor, incarnation):
-        key = jax.random.fold_in(key, part)
-    carry, days = unroller.init(key)
+    carry, days = unroller.start(seed, actor, incarnation)
     step = jax.jit(unroller.unroll, donate_argnums=1)
-    # A day lasts `horizon` steps, so every grid needs a new one once in as many.
-    renew_every = max(1, unroller.env.horizon // unroller.length)
 
     bundle, index, seconds = None, 0, _Seconds()
     while not monitor.stopping():
@@ -69,8 +64,8 @@ def run(
         if not written:
             break
         index += 1
-        if index % renew_every == 0:
-            monitor.progress("drawing days", limited=index > renew_every)
+        if index % unroller.renew_every == 0:
+            monitor.progress("drawing days", limited=index > unroller.renew_every)
             carry, days = unroller.renew(carry, days)
         steps = index * unroller.steps
         monitor.report(

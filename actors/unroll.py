@@ -55,6 +55,13 @@ class Unroller:
         self.window = window
         self._fresh = jax.jit(self._fresh_days)
 
+    def start(self, seed: int, actor: int, incarnation: int) -> tuple[Carry, Days]:
+        """Returns the start of an actor: each, and each time that it is restarted, has its own."""
+        key = jax.random.PRNGKey(seed)
+        for part in (1, actor, incarnation):
+            key = jax.random.fold_in(key, part)
+        return self.init(key)
+
     def init(self, key: chex.PRNGKey) -> tuple[Carry, Days]:
         """Returns the start: B grids spread over the hours of B days, so that they end apart."""
         key, k_now, k_next = jax.random.split(key, 3)
@@ -147,6 +154,11 @@ class Unroller:
     def steps(self) -> int:
         """Environment steps in an unroll."""
         return self.length * self.batch
+
+    @property
+    def renew_every(self) -> int:
+        """Unrolls after which days are due to be renewed: a grid needs one a day at most."""
+        return max(1, self.env.horizon // self.length)
 
     def spec(self) -> schema.Spec:
         """Returns the shapes and types of an unroll, without computing one."""

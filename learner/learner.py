@@ -1,7 +1,7 @@
 """The learner's loop: take a batch, update, publish, log, now and then save."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from replay import monitor as monitor_lib, queue, schema
 Log = Callable[[int, Mapping[str, float]], None]
 
 _MAX_BAD_UPDATES = 10  # that are not finite, before the run is ended
+_STREAM = 2  # The learner's random numbers are not the actors'.
 _PATIENCE_S = 0.5  # How long the learner waits for data before it looks whether to stop.
 
 
@@ -42,7 +43,7 @@ class Learner:
         """Initialises the state; compiles nothing yet.
 
         `spec` is the shape of an unroll, `steps` are environment steps in the budget, and `seed` is
-        of parameters and shuffles.
+        the run's.
 
         Raises:
           RuntimeError: fewer devices than the options ask for.
@@ -59,14 +60,16 @@ class Learner:
         self.steps_per_update = schema.transitions(spec) * options.unrolls_per_update
         self.updates = max(1, -(-steps // self.steps_per_update))
         gradient = analytic.AnalyticGradient(env, networks, options) if options.window else None
-        self._ppo = ppo.PPO(networks, options, gradient, self.updates)
+        self.ppo = ppo.PPO(networks, options, gradient, self.updates)
         self._update = jax.pmap(
-            self._ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
+            self.ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
         )
         self.version = 0
-        self._seconds_before = 0.0
+        self.seconds_before = 0.0
         self._known_from: int | None = None  # the first version that has observation statistics
-        self._state = self._replicate(self._ppo.init(jax.random.PRNGKey(seed)))
+        stream = jax.random.fold_in(jax.random.PRNGKey(seed), _STREAM)
+        own = int(jax.random.randint(stream, (), 0, 2**31 - 1))
+        self.state = self._replicate(self.ppo.init(jax.random.PRNGKey(own)))
 
     @property
     def steps(self) -> int:
@@ -76,6 +79,11 @@ class Learner:
     def bundle(self) -> bundle_lib.Bundle:
         """Returns a copy, on the host, of what is published."""
         return jax.tree.map(np.array, ppo.bundle(self._one()))
+
+    def advance(self, state: ppo.TrainingState, updates: int) -> int:
+        """Takes the state after so many more updates, made elsewhere; as `bad_updates`."""
+        self.state, self.version = state, self.version + updates
+        return self.bad_updates()
 
     def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> list[str]:
         """Continues from the newest checkpoint that can be read; says which were set aside."""
@@ -88,9 +96,9 @@ class Learner:
             version=bundle.version,
             **restored.learner,
         )
-        self._state = self._replicate(state)
+        self.state = self._replicate(state)
         self.version = restored.version
-        self._seconds_before = float(restored.run["seconds"])
+        self.seconds_before = float(restored.run["seconds"])
         self._known_from = 0 if bundle.statistics.count > 0 else None
         return set_aside
 
@@ -133,7 +141,7 @@ class Learner:
             reader.read(), self.options.unrolls_per_update, self.devices, max_lag,
             lambda: self.version,
         )  # fmt: skip
-        clock = clock_lib.Clock(self._seconds_before, self.steps)
+        clock = clock_lib.Clock(self.seconds_before, self.steps)
         saved, saved_version = time.monotonic(), self.version
         unnormalised = 0
         outcome = "stopped"
@@ -154,18 +162,18 @@ class Learner:
             monitor.progress("updating" if clock.started else "compiling", limited=clock.started)
             before = time.monotonic()
             lags = [self.version - version for version in batch.versions]
-            self._state, metrics = self._update(self._state, batch.unroll)
+            self.state, metrics = self._update(self.state, batch.unroll)
             metrics = {name: float(value[0]) for name, value in metrics.items()}
             self.version += 1
             monitor.progress("publishing")
             self._publish(variables)
             update_seconds = time.monotonic() - before
-            bad_updates = self._bad_updates()
+            bad_updates = self.bad_updates()
             log(
                 self.steps,
                 {
                     **metrics,
-                    **_mean_summaries(batch.summaries),
+                    **mean_summaries(batch.summaries),
                     **clock.updated(self.steps),
                     "run/updates": self.version,
                     "run/bytes_per_transition": self._bytes_per_transition,
@@ -195,7 +203,7 @@ class Learner:
         if self._known_from is None and bundle.statistics.count > 0:
             self._known_from = self.version
 
-    def _bad_updates(self) -> int:
+    def bad_updates(self) -> int:
         """Returns how many updates were not finite; raises FloatingPointError if too many."""
         bad = int(self._one().bad_updates)
         if bad >= _MAX_BAD_UPDATES:
@@ -206,7 +214,7 @@ class Learner:
 
     def _one(self) -> ppo.TrainingState:
         """Returns one device's copy of the state."""
-        return jax.tree.map(lambda leaf: leaf[0], self._state)
+        return jax.tree.map(lambda leaf: leaf[0], self.state)
 
     def _rest(self) -> dict[str, Any]:
         """Returns what of the state is not in the bundle."""
@@ -218,7 +226,7 @@ class Learner:
         return jax.device_put_replicated(jax.tree.map(jnp.asarray, state), self.devices)
 
 
-def _mean_summaries(summaries: list[dict[str, float]]) -> dict[str, float]:
+def mean_summaries(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Returns the means over unrolls; returns of episodes are averaged over episodes."""
     means = {name: float(np.mean([s[name] for s in summaries])) for name in summaries[0]}
     del means["episode_return_sum"]

@@ -5,7 +5,7 @@ import reverb
 
 from actors import actor
 from launch.nodes import shell
-from launch.run import storage
+from launch.run import parts, storage
 from replay import reverb_queue
 
 
@@ -16,7 +16,7 @@ def actor_node(
     """Steps grids and sends unrolls."""
     heartbeat = shell.begin(settings)
     experiment = settings.experiment
-    _, networks, unroller = shell.build(experiment)
+    _, networks, unroller = parts.build(experiment)
     actor.run(
         unroller,
         shell.variables(settings, server, networks, heartbeat.stopping),

@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping
 
-import jax
 import launchpad as lp
 import reverb
 from absl import logging
 
 from launch.nodes import shell
-from launch.run import metrics_log, run_folder, storage
+from launch.run import metrics_log, parts, run_folder, storage
 from learner import checkpoint, learner, variable_transport, variables
 from replay import reverb_queue
-
-_STREAM = 2  # The learner's random numbers are not the actors'.
 
 
 @storage.reported(checkpoint.CheckpointError)
@@ -21,12 +18,10 @@ def learner_node(settings: shell.NodeSettings, queue: reverb.Client, server: lp.
     heartbeat = shell.begin(settings)
     experiment, run = settings.experiment, settings.experiment.run
     folder = run_folder.RunFolder(settings.workdir)
-    env, networks, unroller = shell.build(experiment)
+    env, networks, unroller = parts.build(experiment)
     spec = unroller.spec()
-    key = jax.random.fold_in(jax.random.PRNGKey(experiment.seed), _STREAM)
-    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     checkpoints = checkpoint.Checkpoints(folder.path, "newest")
-    service = learner.Learner(env, networks, experiment.learner, spec, run.steps, seed)
+    service = learner.Learner(env, networks, experiment.learner, spec, run.steps, experiment.seed)
     notes = []
     if settings.incarnation and checkpoints.any():
         notes = service.restore(checkpoints, networks)
@@ -59,7 +54,7 @@ def learner_node(settings: shell.NodeSettings, queue: reverb.Client, server: lp.
 def queue_tables(settings: shell.NodeSettings) -> list[reverb.Table]:
     """Returns the Reverb tables; called where the queue lives."""
     shell.serve(settings)
-    _, _, unroller = shell.build(settings.experiment)
+    _, _, unroller = parts.build(settings.experiment)
     return [reverb_queue.table(unroller.spec(), settings.experiment.replay.queue_size)]
 
 

@@ -25,10 +25,8 @@ import launchpad as lp
 from absl import logging
 from launchpad import address as lp_address
 
-from actors import unroll
 from agents import networks as networks_lib
 from configs.experiment import Experiment
-from envs import grid_env
 from launch.host import placement as placement_lib, runtime
 from launch.nodes import heartbeat as heartbeat_lib
 from launch.run import run_folder
@@ -99,16 +97,6 @@ def tie_to_launcher(settings: NodeSettings) -> None:
     run_folder.RunFolder(settings.workdir).hold_node(settings.name)
     if os.getppid() != settings.launcher:
         sys.exit(f"{settings.name}: the launcher has gone")
-
-
-def build(
-    experiment: Experiment,
-) -> tuple[grid_env.GridEnv, networks_lib.TeamNetworks, unroll.Unroller]:
-    """Returns the environment, the team's networks, and what steps one under the other."""
-    env = grid_env.make(experiment.env)
-    networks = networks_lib.make(env.layout, experiment.team)
-    actor, window = experiment.actor, experiment.learner.window
-    return env, networks, unroll.Unroller(env, networks, actor.unroll_length, actor.batch, window)
 
 
 def variables(

@@ -1,0 +1,126 @@
+"""Trains in one process, rollout and update compiled together: no actors, queue or server.
+
+    python -m launch.fused --config=case118
+    python -m launch.fused --config=case14 --seeds=0,1,2,3,4 --workdir=runs/five
+
+It learns as `python -m launch.local` with --config.run.synchronous does, to the last bit, from the
+same experiment, and leaves the same run folder: --resume, launch.evaluate and TensorBoard work on
+either. Several seeds are trained at once, each in a folder of its own, FOLDER/seed_N.
+"""
+
+import dataclasses
+import datetime
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+
+from envs.inputs import command_line, exit_codes
+from launch import experiment_flags
+from launch.host import placement as placement_lib
+from launch.run import run_folder
+
+flags.adopt_module_key_flags(experiment_flags)
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run, or of all seeds; by default runs/EXPERIMENT-DATE-TIME."
+)
+_SEEDS = flags.DEFINE_list(
+    "seeds", None, "Seeds to train at once, in folders of their own; by default config.seed alone."
+)
+_RESUME = flags.DEFINE_boolean(
+    "resume", False,
+    "Continue the run in --workdir from its newest checkpoint; only --config.run.* may change.",
+)  # fmt: skip
+
+
+def main(argv: list[str]) -> int:
+    """Trains, and returns the exit code."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}; options start with --")
+    try:
+        folders, experiments = _runs()
+        _check(experiments[0])
+        devices = experiments[0].learner.devices
+        for name, value in placement_lib.make("auto", 1, devices).learner.env.items():
+            os.environ[name] = value  # Before jax is imported.
+        training = _begin(folders, experiments)
+    except (ValueError, OSError, run_folder.RunFolderError) as error:
+        return command_line.refuse(experiment_flags.name_flags(str(error)))
+    where = _WORKDIR.value or folders[0].path
+    _say(f"run folder  {where}\ncompiling")
+    try:
+        outcome = training.run(_say)
+    except FloatingPointError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return exit_codes.FAILED
+    _say(f"{outcome}; evaluate it  python -m launch.evaluate --workdir={folders[0].path}")
+    return exit_codes.OK
+
+
+def _runs():
+    """Returns folders and experiments, one of each for every seed."""
+    if _RESUME.value:
+        if _WORKDIR.value is None:
+            raise ValueError("--resume needs the folder of the run: --workdir=FOLDER")
+        folder = run_folder.RunFolder(_WORKDIR.value)
+        return [folder], [experiment_flags.continued(folder.experiment())]
+    experiment = experiment_flags.experiment()
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    root = pathlib.Path(_WORKDIR.value or f"runs/{experiment.name}-{now}")
+    if _SEEDS.value is None:
+        return [run_folder.RunFolder(root)], [experiment]
+    try:
+        seeds = [int(seed) for seed in _SEEDS.value]
+    except ValueError:
+        raise ValueError(f"--seeds={','.join(_SEEDS.value)}: must be whole numbers") from None
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise ValueError(f"--seeds={','.join(_SEEDS.value)}: name one or more, each once")
+    experiments = [dataclasses.replace(experiment, seed=seed) for seed in seeds]
+    return [run_folder.RunFolder(root / f"seed_{seed}") for seed in seeds], experiments
+
+
+def _check(experiment) -> None:
+    """Raises ValueError where one process cannot do what actors and learner would."""
+    actors, devices = experiment.actor.count, experiment.learner.devices
+    if actors % devices:
+        raise ValueError(
+            f"actor.count={actors}: rollouts are spread over learner.devices={devices}, which must "
+            "divide it"
+        )
+    if experiment.learner.unrolls_per_update != actors:
+        raise ValueError(
+            f"learner.unrolls_per_update={experiment.learner.unrolls_per_update}: an update takes "
+            f"one unroll of each actor here; set it to actor.count, {actors}"
+        )
+
+
+def _begin(folders, experiments):
+    """Makes the folders and builds what is trained."""
+    # After the placement has set what jax reads when it is imported.
+    from agents import team as team_lib
+    from envs import grid_env
+    from envs.time_series import recorded
+
+    environment = grid_env.check(experiments[0].env)
+    recorded.require(environment.recorded, ("train", "validation"))
+    team_lib.make(environment.layout, experiments[0].team)
+    for folder, experiment in zip(folders, experiments):
+        folder.hold(_say)
+        if _RESUME.value:
+            folder.begin_again(experiment)
+        else:
+            folder.create(experiment)
+    from launch import fused_run
+
+    return fused_run.Training(folders, experiments)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,98 @@
+"""Training in one process: the service's numbers to the last bit, and several seeds at once."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from agents import networks as networks_lib
+from envs import grid_env
+from launch.run import run_folder
+from learner import checkpoint
+
+SMALL = (
+    "--config=case14", "--config.run.steps=3000", "--config.actor.batch=8",
+    "--config.actor.unroll_length=16", "--config.learner.minibatches=2", "--config.seed=3",
+    "--config.evaluator.episodes=1", "--config.env.horizon_steps=48",
+)  # fmt: skip
+
+
+def _command(module, *flags, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", module, *flags], capture_output=True, text=True, check=False, cwd=cwd
+    )
+
+
+def _newest(folder):
+    """Returns every array of the newest checkpoint of a run."""
+    experiment = run_folder.RunFolder(folder).experiment()
+    env = grid_env.make(experiment.env)
+    networks = networks_lib.make(env.layout, experiment.team)
+    restored, notes = checkpoint.Checkpoints(folder, "newest").recover(networks)
+    assert not notes
+    return restored.version, restored.bundle
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "objective",
+    [(), ("--config.learner.objective=both", "--config.learner.window=2")],
+    ids=["ppo", "both"],
+)
+def test_it_learns_what_the_service_learns_in_synchronous_mode(objective, tmp_path):
+    flags = (*SMALL, *objective)
+    done = _command("launch.fused", *flags, "--workdir=fused", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = _command(
+        "launch.local", *flags, "--config.run.synchronous", "--workdir=service", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    (version, fused), (as_many, service) = (
+        _newest(tmp_path / name) for name in ("fused", "service")
+    )
+    assert version == as_many == 12
+    jax.tree.map(np.testing.assert_array_equal, fused, service)
+
+
+@pytest.mark.slow
+def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_left(tmp_path):
+    done = _command("launch.fused", *SMALL, "--seeds=3,4", "--workdir=both", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = _command("launch.fused", *SMALL, "--workdir=alone", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    _, together = _newest(tmp_path / "both" / "seed_3")
+    _, other = _newest(tmp_path / "both" / "seed_4")
+    version, alone = _newest(tmp_path / "alone")
+    # A batch of another size is rounded differently.
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-3)
+    jax.tree.map(close, together.params, alone.params)
+    assert not np.allclose(together.statistics.mean, other.statistics.mean)
+
+    done = _command(
+        "launch.fused", "--resume", "--workdir=alone", "--config.run.steps=4000", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert _newest(tmp_path / "alone")[0] > version
+    rows = (tmp_path / "alone" / "metrics" / "learner.jsonl").read_text().splitlines()
+    steps = [json.loads(row)["step"] for row in rows]
+    assert steps == sorted(set(steps)) and len(steps) == 16
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (("--seeds=1,one",), "--seeds=1,one: must be whole numbers"),
+        (("--seeds=1,1",), "--seeds=1,1: name one or more, each once"),
+        (("--seeds=-1",), "seed=-1: must be a whole number from 0"),
+        (("--resume",), "--resume needs the folder of the run"),
+        (("--resume", "--workdir=nothing"), "no run here"),
+        (("--config.actor.count=3",), "must divide it"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_a_line(flags, message, tmp_path):
+    done = _command("launch.fused", *flags, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
