@@ -66,7 +66,7 @@ def run(
         index += 1
         if index % unroller.renew_every == 0:
             monitor.progress("drawing days", limited=index > unroller.renew_every)
-            carry, days = unroller.renew(carry, days)
+            carry, days = unroller.renew(bundle.version, carry, days)
         steps = index * unroller.steps
         monitor.report(
             {

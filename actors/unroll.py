@@ -44,15 +44,19 @@ class Unroller:
         length: int,
         batch: int,
         window: int = 0,
+        updates: int = 1,
     ):
-        """Steps `batch` grids `length` times; tells the state every `window` steps, if any."""
+        """Steps `batch` grids `length` times; tells the state every `window` steps, if any.
+
+        A run of so many `updates` draws its days accordingly.
+        """
         if length > env.horizon:
             raise ValueError(
                 f"actor.unroll_length={length}: must be at most env.horizon_steps={env.horizon}, "
                 "so that no grid is truncated twice in an unroll"
             )
         self.env, self.networks, self.length, self.batch = env, networks, length, batch
-        self.window = window
+        self.window, self._updates = window, updates
         self._fresh = jax.jit(self._fresh_days)
 
     def start(self, seed: int, actor: int, incarnation: int) -> tuple[Carry, Days]:
@@ -66,13 +70,13 @@ class Unroller:
         """Returns the start: B grids spread over the hours of B days, so that they end apart."""
         key, k_now, k_next = jax.random.split(key, 3)
         rows = (jnp.arange(self.batch) * self.env.horizon) // self.batch
-        now, later = self._fresh(k_now, rows), self._fresh(k_next, jnp.zeros_like(rows))
+        now, later = self._fresh(k_now, rows, 0), self._fresh(k_next, jnp.zeros_like(rows), 0)
         return _assemble(key, now, later, self.networks.team.size)
 
-    def renew(self, carry: Carry, days: Days) -> tuple[Carry, Days]:
-        """Returns `series` with every day that no grid is in replaced by a fresh one."""
+    def renew(self, version: chex.Numeric, carry: Carry, days: Days) -> tuple[Carry, Days]:
+        """Returns `days` with every day that no grid is in replaced by a fresh one."""
         key, k_days = jax.random.split(carry.key)
-        fresh = self._fresh(k_days, jnp.zeros(self.batch, jnp.int32))
+        fresh = self._fresh(k_days, jnp.zeros(self.batch, jnp.int32), version)
         idle = (carry.day + self.batch) % (2 * self.batch)
         return carry.replace(key=key), _replace_days(days, idle, fresh)
 
@@ -171,9 +175,11 @@ class Unroller:
 
         return jax.eval_shape(trace, jax.random.PRNGKey(0))
 
-    def _fresh_days(self, key: chex.PRNGKey, rows: chex.Array) -> Days:
-        """Returns B days, and the states at the given rows of them."""
-        series = jax.vmap(self.env.sample_series)(jax.random.split(key, self.batch))
+    def _fresh_days(self, key: chex.PRNGKey, rows: chex.Array, version: chex.Numeric) -> Days:
+        """Returns B days of `version`'s part of the run, and the states at given rows of them."""
+        progress = jnp.minimum(version / self._updates, 1.0)
+        sample = lambda key: self.env.sample_series(key, progress=progress)
+        series = jax.vmap(sample)(jax.random.split(key, self.batch))
         starts = jax.vmap(self.env.start)(series, rows)
         return restart.strong(Days(series, starts))
 

@@ -16,8 +16,9 @@ class TeamOptions(bounds.Options, prefix="team."):
     kind: Annotated[str, "who shares the grid: centralised"] = "centralised"
     effective_horizon: Annotated[
         float,
-        "steps an agent looks ahead; the discount is 1 - 1/effective_horizon",
-        Range(1, 1e6, above=True),
+        "steps an agent looks ahead; the discount is 1 - 1/effective_horizon, and 1 sees no further "
+        "than its own step",
+        Range(1, 1e6),
     ] = 100.0
     policy_layers: Annotated[
         tuple[int, ...], "hidden layers of the policy, e.g. 128,128", _WIDTH

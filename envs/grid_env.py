@@ -63,6 +63,7 @@ class Specification(NamedTuple):
     site: Site
     layout: Layout
     recorded: TimeSeries | None = None  # days `[n_series, …]`; none: synthetic ones
+    weights: np.ndarray | None = None  # `[2, n_series]` of drawing them; none: all alike
 
 
 class GridEnv:
@@ -87,7 +88,7 @@ class GridEnv:
     """
 
     def __init__(self, specification: Specification, options: EnvOptions):
-        grid, fleet, self.site, self.layout, days = specification
+        grid, fleet, self.site, self.layout, days, weights = specification
         self.grid, self.fleet, self.options = grid, fleet, options
         self.horizon = options.horizon_steps
         self.dt_h = options.step_minutes / 60.0
@@ -108,6 +109,7 @@ class GridEnv:
         self._reward = rewards.REWARDS[options.reward]
         # By split; none where days are synthetic.
         self.recorded_days = days and recorded.by_split(days, grid, options.schedule)
+        self._weights = days and recorded.weights_by_split(days, weights)
         self._vm_base = net.vm_base[net.position, 0]
         self._va_base = net.va_base[net.position, 0] - net.va_base[net.reference, 0]
 
@@ -135,15 +137,21 @@ class GridEnv:
         """
         return self.transition(state, action, state.series)
 
-    def sample_series(self, key: chex.PRNGKey, split: str = "train") -> TimeSeries:
+    def sample_series(
+        self, key: chex.PRNGKey, split: str = "train", progress: chex.Numeric = 1.0
+    ) -> TimeSeries:
         """Returns the exogenous data of a random day of `split`.
+
+        Of scenarios whose weights change in the course of training, `progress`, 0 to 1, is behind.
 
         Raises:
           ValueError: there is no such split, or no recorded day belongs to it.
         """
         if self.recorded_days is None:
             return synthetic.sample(key, self.grid, self.fleet, self.options, split)
-        return recorded.sample(key, self.recorded_days, self.grid, self.options, split)
+        return recorded.sample(
+            key, self.recorded_days, self.grid, self.options, split, self._weights, progress
+        )
 
     # The same with the time series apart, for batches of grids that share a pool of time series.
 
@@ -314,7 +322,7 @@ def check(options: EnvOptions) -> Specification:
     spec = layouts.LAYOUTS[options.layout]
     site = layouts.site(grid, fleet, spec)
     days = recorded.read(grid, fleet, options)
-    return Specification(grid, fleet, site, layouts.make(site, spec), days)
+    return Specification(grid, fleet, site, layouts.make(site, spec), *days)
 
 
 def _network(grid: Grid, fleet: Fleet, options: EnvOptions) -> network.Network:

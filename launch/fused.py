@@ -18,7 +18,7 @@ from absl import app, flags
 
 from envs.inputs import command_line, exit_codes
 from launch import experiment_flags
-from launch.host import placement as placement_lib
+from launch.host import interrupt, placement as placement_lib
 from launch.run import run_folder
 
 flags.adopt_module_key_flags(experiment_flags)
@@ -48,6 +48,9 @@ def main(argv: list[str]) -> int:
         training = _begin(folders, experiments)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
         return command_line.refuse(experiment_flags.name_flags(str(error)))
+    except KeyboardInterrupt:  # while days were prepared
+        sys.stderr.write(f"{interrupt.NOTHING_DONE}; what was prepared is kept\n")
+        return exit_codes.INTERRUPTED
     where = _WORKDIR.value or folders[0].path
     _say(f"run folder  {where}\ncompiling")
     try:
@@ -102,7 +105,11 @@ def _begin(folders, experiments):
     from agents import team as team_lib
     from envs import grid_env
     from envs.time_series import recorded
+    from launch import fused_run, pools
 
+    env = pools.with_pool(experiments[0].env, _say)
+    experiments = [dataclasses.replace(each, env=env) for each in experiments]
+    interrupt.end_at_once("interrupted before the first update")
     environment = grid_env.check(experiments[0].env)
     recorded.require(environment.recorded, ("train", "validation"))
     team_lib.make(environment.layout, experiments[0].team)
@@ -112,8 +119,6 @@ def _begin(folders, experiments):
             folder.begin_again(experiment)
         else:
             folder.create(experiment)
-    from launch import fused_run
-
     return fused_run.Training(folders, experiments)
 
 

@@ -100,8 +100,9 @@ class FusedLoop:
             return loop, jax.tree.map(lambda all_, one: all_.at[index].set(one), carry[1], row)
 
         loop, rows = jax.lax.fori_loop(0, count, body, (loop, rows))
+        acted = loop.training.version - 1  # the version that the last unroll was made by
         carry, days = jax.lax.map(
-            lambda actor: self.unroller.renew(*actor), (loop.carry, loop.days)
+            lambda actor: self.unroller.renew(acted, *actor), (loop.carry, loop.days)
         )
         return loop.replace(carry=carry, days=days), rows
 

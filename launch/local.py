@@ -10,6 +10,7 @@ checkpoint; --resume goes on from it. A process that hangs ends the run. Afterwa
     tensorboard --logdir=FOLDER/tensorboard
 """
 
+import dataclasses
 import datetime
 import errno
 import math
@@ -76,7 +77,10 @@ def main(argv: list[str]) -> int:
         from agents import team as team_lib
         from envs import grid_env
         from envs.time_series import recorded
+        from launch import pools
 
+        experiment = dataclasses.replace(experiment, env=pools.with_pool(experiment.env, _say))
+        interrupt.end_at_once()
         # A wrong name is refused here, not in five processes.
         environment = grid_env.check(experiment.env)
         recorded.require(environment.recorded, ("train", "validation"))
@@ -91,6 +95,9 @@ def main(argv: list[str]) -> int:
                 folder.create(experiment)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
         return command_line.refuse(experiment_flags.name_flags(str(error)))
+    except KeyboardInterrupt:  # while days were prepared
+        sys.stderr.write(f"{interrupt.NOTHING_DONE}; what was prepared is kept\n")
+        return exit_codes.INTERRUPTED
 
     try:
         return _run(folder, experiment, placement, network)

@@ -17,13 +17,12 @@ import sys
 from absl import app, flags
 
 from envs.inputs import bounds, command_line, exit_codes
-from launch.host import interrupt
 
 _CASE = flags.DEFINE_string("case", "case14", "Grid: a shipped case or the path of a .m file.")
 _FLEET = flags.DEFINE_string("fleet", "auto", "Assets on the grid, as env.fleet.")
-_SCENARIOS = flags.DEFINE_list(
-    "scenarios", ["all:hard"],
-    "Which days, as SCENARIO:LEVEL=WEIGHT: normal, peak, failure, intermittency, cascade, "
+_SCENARIOS = flags.DEFINE_string(
+    "scenarios", "all:hard",
+    "Which days, as SCENARIO:LEVEL=WEIGHT,…: normal, peak, failure, intermittency, cascade, "
     "emergency, weather, or all; easy or hard.",
 )  # fmt: skip
 _DAYS = command_line.define_number(
@@ -33,58 +32,35 @@ _SEED = command_line.define_number("seed", 0, "Seed of the days.", bounds.SEEDS)
 _ENV = flags.DEFINE_multi_string(
     "env", [], "A field of the environment that makes other days, such as horizon_steps=144."
 )
+_PROCESSES = command_line.define_number(
+    "processes", os.cpu_count(), "Processes that draw days.", bounds.Range(1, 1024)
+)
 _OUT = flags.DEFINE_string("out", None, "Folder of the pool. Default: pools/CASE.")
-
-_VALIDATION_SHARE = 1 / 8
 
 
 def main(argv: list[str]) -> int:
     """Prepares a pool and returns the exit code."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; options start with --")
-    os.environ["JAX_PLATFORMS"] = "cpu"  # Before jax is imported.
-    import rich.console
-    import rich.progress
-
     from envs.options import EnvOptions
-    from evaluation.scenarios import mixture
-    from launch import option_fields
-    from launch.host import runtime
+    from evaluation.scenarios import preparation
+    from launch import option_fields, pools
 
-    runtime.keep()
-    console = rich.console.Console()
     try:
         fields = option_fields.assigned("--env", _ENV.value, EnvOptions)
         named = {"case": _CASE.value, "fleet": _FLEET.value}
         options = option_fields.replaced(EnvOptions(), {**fields, **named})
-        parts = mixture.parse(_SCENARIOS.value)
+        parts = preparation.parse(_SCENARIOS.value, "--scenarios")
         folder = pathlib.Path(_OUT.value or f"pools/{pathlib.Path(_CASE.value).stem}")
-        plan = mixture.Plan(options, parts, _DAYS.value, _VALIDATION_SHARE, _SEED.value)
-        plan.specification  # noqa: B018  # Refused before anything is begun.
+        plan = preparation.Plan(options, parts, _DAYS.value, pools.VALIDATION_SHARE, _SEED.value)
+        pools.prepare(plan, folder, _PROCESSES.value)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from what is there\n")
+        return exit_codes.INTERRUPTED
     except (ValueError, OSError) as error:
         return command_line.refuse(error)
-    interrupt.raise_error()
-    progress = rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(), rich.progress.TimeElapsedColumn(),
-        rich.progress.TimeRemainingColumn(), console=console, transient=True,
-    )  # fmt: skip
-    try:
-        with progress:
-            bar = progress.add_task("starting", total=plan.total)
-            mixture.write(
-                plan, folder,
-                lambda what, days: progress.update(bar, advance=days, description=what),
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from what is there")
-        return exit_codes.FAILED
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return exit_codes.FAILED
-    console.print(
-        f"{plan.total} days written to {folder}; train on them with --config.env.pool={folder}",
-        soft_wrap=True,
+    sys.stdout.write(
+        f"{plan.total} days written to {folder}; train on them with --config.env.pool={folder}\n"
     )
     return exit_codes.OK
 

@@ -74,7 +74,7 @@ class AnalyticGradient:
 
     def _window(self, params, statistics, value_statistics, state, series, key):
         """Returns what one window earns, in thousand $, and what of it is for loading near 1."""
-        discount = jnp.asarray(self.networks.team.discounts)[0]
+        discount = float(self.networks.team.discounts[0])
         limit = self.options.reward_limit
 
         def advance(carry, key):
@@ -91,6 +91,8 @@ class AnalyticGradient:
 
         keys = jax.random.split(key, self.options.window)
         (state, going), (earned, over) = jax.lax.scan(advance, (state, jnp.float32(1.0)), keys)
+        if not discount:  # Then nobody looks at what comes after, and it need not be computed.
+            return earned.sum(), over.sum()
         fixed = jax.lax.stop_gradient(params)
         value = self.networks.value(fixed, statistics, state.observation)
         value = popart.denormalise(value_statistics, value)[0]

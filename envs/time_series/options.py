@@ -23,10 +23,16 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
     time_series: Annotated[
         str, "days: synthetic, or a folder of Grid2Op's chronics that were recorded on the grid"
     ] = SYNTHETIC
+    scenarios: Annotated[
+        str,
+        "training days by weight, as normal:easy=1,cascade:hard=2, or =0..2 for a weight that goes "
+        "from 0 to 2 in the course of training; all:hard is every scenario; none: days of "
+        "time_series",
+    ] = ""
     pool: Annotated[
         str,
-        "train and validation days: a folder that `python -m launch.prepare` made; none: those of "
-        "time_series",
+        "folder with the days of scenarios that `python -m launch.prepare` made; none: it is made "
+        "when it is needed",
     ] = ""
     load_scale: Annotated[
         float, "recorded loads are multiplied by this", Range(0, 100, above=True)
@@ -56,10 +62,10 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
                 f"env.load_scale={self.load_scale}: is of recorded loads; give their folder with "
                 "env.time_series, or leave it at 1"
             )
-        if self.pool and self.time_series != SYNTHETIC:
+        if (self.pool or self.scenarios) and self.time_series != SYNTHETIC:
+            field = f"env.pool={self.pool}" if self.pool else f"env.scenarios={self.scenarios}"
             raise ValueError(
-                f"env.pool={self.pool}: env.time_series={self.time_series} names other days; leave "
-                "one out"
+                f"{field}: env.time_series={self.time_series} names other days; leave one out"
             )
         if self.horizon_steps * self.step_minutes > MINUTES_PER_DAY:
             raise ValueError(

@@ -14,6 +14,7 @@ from envs.case import digest
 from envs.case.fleet import Fleet
 from envs.case.grid import Grid
 from envs.inputs import json_file
+from envs.time_series import mixture
 from envs.time_series.options import TimeSeriesOptions
 from envs.time_series.series import TimeSeries
 
@@ -45,12 +46,18 @@ def write(
     (folder / _ABOUT).write_text(json.dumps(about, indent=1) + "\n")
 
 
-def read(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> TimeSeries:
-    """Returns the days `[n_series, …]` of the pool that `options` name, numpy arrays.
+def read(
+    grid: Grid, fleet: Fleet, options: TimeSeriesOptions
+) -> tuple[TimeSeries, np.ndarray | None]:
+    """Returns the days of the pool that `options` name, and how often each is drawn.
+
+    Returns:
+      Days `[n_series, …]`, numpy arrays; weights `[2, n_series]` of drawing each at the start and
+      at the end of training, or none where all are drawn alike.
 
     Raises:
-      ValueError: there is none, it is of another grid, fleet or kind of day, or damaged; the
-        message begins with the option and says how.
+      ValueError: there is none, it is of another grid, fleet or kind of day, damaged, or without
+        days of one of `options.scenarios`; the message begins with the option and says how.
     """
     path, name = pathlib.Path(options.pool), f"env.pool={options.pool}"
     remedy = "prepare one by `python -m launch.prepare`"
@@ -68,4 +75,23 @@ def read(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> TimeSeries:
         raise ValueError(f"{name}: {_DAYS} cannot be read ({error}); {remedy}") from error
     if digest.hexdigest(arrays) != about.get("days"):
         raise ValueError(f"{name}: {_DAYS} is not what {_ABOUT} tells of; {remedy}")
-    return TimeSeries(**arrays)
+    weights = _weights(about["scenarios"], options) if options.scenarios else None
+    return TimeSeries(**arrays), weights
+
+
+def _weights(counts: Mapping[str, int], options: TimeSeriesOptions) -> np.ndarray:
+    """Returns the weight of each day; those of one split and scenario share the scenario's."""
+    known = list(dict.fromkeys(name.split("-")[0] for name in counts))
+    parts = {str(p): p for p in mixture.parse(options.scenarios, known, "env.scenarios")}
+    there = {name.rpartition("-")[0] for name in counts}
+    if missing := sorted(parts.keys() - there):
+        raise ValueError(
+            f"env.scenarios={options.scenarios}: env.pool={options.pool} has no days of "
+            f"{missing[0].replace('-', ':')}; it has {', '.join(sorted(there))}"
+        )
+    columns = []
+    for name, count in counts.items():
+        part = parts.get(name.rpartition("-")[0])
+        weight = (part.start, part.end) if part else (0.0, 0.0)
+        columns += [tuple(each / count for each in weight)] * count
+    return np.asarray(columns, np.float32).T

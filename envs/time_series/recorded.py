@@ -28,10 +28,12 @@ def fleet_with_plants(fleet: Fleet, grid: Grid, options: TimeSeriesOptions) -> F
     return dataclasses.replace(fleet, renewables=plants, prosumers=prosumers)
 
 
-def read(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> TimeSeries | None:
+def read(
+    grid: Grid, fleet: Fleet, options: TimeSeriesOptions
+) -> tuple[TimeSeries | None, np.ndarray | None]:
     """Returns the days `[n_series, …]` of pool or chronics, or none where they are synthetic.
 
-    Those of a pool have a plan.
+    Those of a pool have a plan, and may have weights, as of `pool.read`.
 
     Raises:
       ValueError: there are none, or they do not fit; the message begins with the option.
@@ -39,8 +41,9 @@ def read(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> TimeSeries | N
     if options.pool:
         return pool.read(grid, fleet, options)
     if options.time_series == SYNTHETIC:
-        return None
-    return _refuse_by_option(options, chronics.read, grid, fleet, options, scale=options.load_scale)
+        return None, None
+    days = _refuse_by_option(options, chronics.read, grid, fleet, options, scale=options.load_scale)
+    return days, None
 
 
 def by_split(series: TimeSeries, grid: Grid, schedule: str) -> dict[str, TimeSeries]:
@@ -48,6 +51,20 @@ def by_split(series: TimeSeries, grid: Grid, schedule: str) -> dict[str, TimeSer
     days = chronics.planned(series, grid, schedule) if series.plan_p_mw is None else series
     present = {splits.SPLITS[i] for i in set(splits.split_indices(series.day).tolist())}
     return {split: jax.tree.map(jnp.asarray, chronics.of_split(days, split)) for split in present}
+
+
+def weights_by_split(
+    series: TimeSeries, weights: np.ndarray | None
+) -> dict[str, chex.Array] | None:
+    """Returns the weights of the days of each split, if there are any."""
+    if weights is None:
+        return None
+    of_day = splits.split_indices(series.day)
+    return {
+        name: jnp.asarray(weights[:, of_day == i])
+        for i, name in enumerate(splits.SPLITS)
+        if (of_day == i).any()
+    }
 
 
 def require(series: TimeSeries | None, needed: Iterable[str]) -> None:
@@ -63,10 +80,13 @@ def sample(
     grid: Grid,
     options: TimeSeriesOptions,
     split: str,
+    weights: Mapping[str, chex.Array] | None = None,
+    progress: chex.Numeric = 1.0,
 ) -> TimeSeries:
     """Returns a random recorded day of `split`, with maintenance and faults at the options' rates.
 
-    What was recorded as out stays out.
+    What was recorded as out stays out. Days are drawn alike, or by `weights`, `[2, n_series]` of
+    each split at the start and the end of training, of which `progress`, 0 to 1, is behind.
 
     Raises:
       ValueError: no recorded day belongs to `split`.
@@ -78,7 +98,11 @@ def sample(
             f"split {split!r}; of every ten days of the year one is for validation and one for test"
         )
     pool = pools[split]
-    index = jax.random.randint(k_day, (), 0, len(pool.day))
+    if weights is None:
+        index = jax.random.randint(k_day, (), 0, len(pool.day))
+    else:
+        start, end = weights[split]
+        index = jax.random.categorical(k_day, jnp.log(start + progress * (end - start)))
     day = jax.tree.map(lambda leaf: leaf[index], pool)
     branch, gen = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
     more = lambda now, new: jnp.where(now == IN_SERVICE, new, now)

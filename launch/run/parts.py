@@ -12,5 +12,10 @@ def build(
     """Returns the environment, the team's networks, and what steps one under the other."""
     env = grid_env.make(experiment.env)
     networks = networks_lib.make(env.layout, experiment.team)
-    actor, window = experiment.actor, experiment.learner.window
-    return env, networks, unroll.Unroller(env, networks, actor.unroll_length, actor.batch, window)
+    actor, learner = experiment.actor, experiment.learner
+    steps = actor.unroll_length * actor.batch * learner.unrolls_per_update
+    unroller = unroll.Unroller(
+        env, networks, actor.unroll_length, actor.batch, learner.window,
+        updates=-(-experiment.run.steps // steps),
+    )  # fmt: skip
+    return env, networks, unroller
