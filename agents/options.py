@@ -16,8 +16,8 @@ class TeamOptions(bounds.Options, prefix="team."):
     kind: Annotated[str, "who shares the grid: centralised"] = "centralised"
     effective_horizon: Annotated[
         float,
-        "steps an agent looks ahead; the discount is 1 - 1/effective_horizon, and 1 sees no further "
-        "than its own step",
+        "steps an agent looks ahead; the discount is 1 - 1/effective_horizon, and 1 looks no "
+        "further than its own step",
         Range(1, 1e6),
     ] = 100.0
     policy_layers: Annotated[

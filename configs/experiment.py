@@ -22,6 +22,13 @@ NORMAL_OPERATION = EnvOptions(
     reward="savings", maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
 )
 
+# Gradients of each step's reward through the power flow. Actions are dispersed only so far that
+# actors meet the states around those that the policy leads to.
+BY_GRADIENT = LearnerOptions(
+    objective="analytic", window=1, epochs=1, minibatches=8, learning_rate=3e-4,
+    final_learning_rate=0.01, target_kl=0.0,
+)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(bounds.Options, prefix="run."):
