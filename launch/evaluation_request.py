@@ -137,7 +137,7 @@ def _of_run(flags: FlagValues, run: run_folder.RunFolder) -> EnvOptions:
             f"--team={flags.team}: the checkpoint in {where} is of a team "
             f"{experiment.team.kind}; leave --team out"
         )
-    return dataclasses.replace(experiment.env, pool="")  # its days were for training
+    return dataclasses.replace(experiment.env, pool="", scenarios="")  # days of training
 
 
 def _name_flags(message: str, flags: FlagValues) -> str:

@@ -18,9 +18,7 @@ from envs.time_series import series as series_lib
 from learner import options as options_lib, popart
 from replay import schema
 
-# What loading above `learner.loading_margin` costs over what an overload does, and what reactive
-# power within `learner.reactive_margin` of its limits costs over what is beyond them.
-_LOADING_PRICE, _REACTIVE_PRICE = 4.0, 20.0
+_MARGIN_PRICE = 4.0  # of loading above `learner.loading_margin`, over that of an overload
 
 
 class AnalyticGradient:
@@ -35,14 +33,8 @@ class AnalyticGradient:
         self.env, self.networks, self.options = env, networks, options
         rate_mva = env.grid.branch.rate_mva
         rate_mva = np.where(np.isfinite(rate_mva), rate_mva, 0.0)
-        hour = 1e-3 * env.dt_h  # thousand $ for $/h
-        price = _LOADING_PRICE * env.options.overload_price * hour
-        self._loading_cost = jnp.asarray(price * rate_mva, jnp.float32)
-        self._reactive_cost = _REACTIVE_PRICE * env.options.reactive_price * hour
-        low, high = env.grid.gen.q_min_mvar, env.grid.gen.q_max_mvar
-        span = high - low
-        free = options.reactive_margin * np.where(np.isfinite(span), span, 0.0)
-        self._q_low, self._q_high = (jnp.asarray(q, jnp.float32) for q in (low + free, high - free))
+        price = _MARGIN_PRICE * env.options.overload_price * env.dt_h
+        self._margin_cost = jnp.asarray(1e-3 * price * rate_mva, jnp.float32)  # thousand $
 
     def loss(
         self,
@@ -80,16 +72,8 @@ class AnalyticGradient:
         loss = -(weight * earned).sum() / self.options.window
         return loss, {"analytic/loss": loss, "analytic/margin": (weight * over).sum()}
 
-    def _near_limits(self, detail: grid_env.Detail) -> chex.Array:
-        """Returns what it costs, in thousand $, to be nearer to limits than the margins allow."""
-        above = lambda x: jnp.maximum(x, 0.0)
-        loading = above(detail.rho - self.options.loading_margin)
-        q = detail.gen_q_mvar
-        reactive = above(q - self._q_high) + above(self._q_low - q)
-        return (self._loading_cost * loading).sum() + self._reactive_cost * reactive.sum()
-
     def _window(self, params, statistics, value_statistics, state, series, key):
-        """Returns what one window earns, in thousand $, and what it pays for nearness to limits."""
+        """Returns what one window earns, in thousand $, and what of it is for loading near 1."""
         discount = float(self.networks.team.discounts[0])
         limit = self.options.reward_limit
 
@@ -99,7 +83,8 @@ class AnalyticGradient:
             action = distributions.squash(distributions.sample(key, *policy))
             after, detail = self.env.detailed(state, action, series)
             reward = jnp.clip(after.reward, -limit, limit) if limit else after.reward
-            over = self._near_limits(detail)
+            loading = jnp.maximum(detail.rho - self.options.loading_margin, 0.0)
+            over = (self._margin_cost * loading).sum()
             over = jnp.clip(over, 0.0, limit) if limit else over
             after = restart.strong(after.replace(series=None, terms={}, metrics={}))
             return (after, going * discount * ~after.done), (going * (reward - over), going * over)

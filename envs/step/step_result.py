@@ -40,7 +40,6 @@ class Detail(NamedTuple):
     bus_p_mw: chex.Array  # `[n_bus]` net injection: units after the slack, plants, batteries, loads
     bus_q_mvar: chex.Array  # `[n_bus]` of loads alone; what generators add follows from voltages
     gen_p_mw: chex.Array  # `[n_gen]` units' power after the slack, condensers' draw
-    gen_q_mvar: chex.Array  # `[n_gen]`
     energised: chex.Array  # bool `[n_bus]`
     pv: chex.Array  # bool `[n_bus]` a generator in service holds the voltage
     closed: chex.Array  # bool `[n_branch]` as the power flow had it: after protection
@@ -67,7 +66,6 @@ def detail(
         bus_p_mw=p.at[grid.loads].add(-feasible.load_p_mw * served),
         bus_q_mvar=none.at[grid.loads].add(-feasible.load_q_mvar * served),
         gen_p_mw=after.gen_p_mw,
-        gen_q_mvar=result.gen_q_mvar,
         energised=energised,
         pv=jnp.zeros(grid.n_bus, bool).at[grid.gen.bus].max(after.gen_on),
         closed=after.branch.closed,

@@ -40,6 +40,11 @@ def read(
     """
     if options.pool:
         return pool.read(grid, fleet, options)
+    if options.scenarios:
+        raise ValueError(
+            f"env.scenarios={options.scenarios}: their days have to be prepared, by `python -m "
+            "launch.prepare`, and env.pool to name them; launch.local and launch.fused do both"
+        )
     if options.time_series == SYNTHETIC:
         return None, None
     days = _refuse_by_option(options, chronics.read, grid, fleet, options, scale=options.load_scale)

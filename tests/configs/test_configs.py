@@ -14,6 +14,7 @@ from configs.experiment import Experiment, RunOptions
 from envs import grid_env
 from envs.inputs import json_file
 from envs.options import EnvOptions
+from evaluation.scenarios import preparation
 from launch import option_fields
 from learner import learner, ppo
 
@@ -29,21 +30,26 @@ def test_every_experiment_is_sound_and_survives_json(name):
     experiment = registry.load(name)
     assert experiment.name == name
     assert _from_json(registry.to_json(experiment)) == experiment
-    assert grid_env.check(experiment.env).grid.n_bus > 0
+    env = dataclasses.replace(experiment.env, scenarios="")
+    assert grid_env.check(env).grid.n_bus > 0
+    if experiment.env.scenarios:
+        assert preparation.parse(experiment.env.scenarios, "env.scenarios")
+        with pytest.raises(ValueError, match="env.scenarios=all:hard.*have to be prepared"):
+            grid_env.check(experiment.env)
 
 
 def test_json_with_an_unknown_or_missing_field_is_refused():
-    text = registry.to_json(registry.load("case14"))
+    text = registry.to_json(registry.load("case14_ppo"))
     with pytest.raises(ValueError, match="learner.epoch: no such field"):
         _from_json(text.replace('"epochs"', '"epoch"'))
     with pytest.raises(ValueError, match="name: missing"):
-        _from_json(text.replace('  "name": "case14",\n', ""))
+        _from_json(text.replace('  "name": "case14_ppo",\n', ""))
     # Files of before a field existed are read: it has its default.
-    assert _from_json(text.replace('  "seed": 0,\n', "")) == registry.load("case14")
+    assert _from_json(text.replace('  "seed": 0,\n', "")) == registry.load("case14_ppo")
 
 
 def test_fields_of_earlier_versions_are_read_or_refused_by_name():
-    case14 = registry.load("case14")
+    case14 = registry.load("case14_ppo")
     earlier = registry.to_json(case14).replace('"effective_horizon"', '"horizon"')
     earlier = earlier.replace('"epochs"', '"value_cost": 0.5, "max_bad_updates": 10, "epochs"')
     assert _from_json(earlier) == case14
@@ -93,7 +99,7 @@ def _resolve(*flags):
 
 def test_a_flag_sets_any_field_of_any_type():
     done = _resolve(
-        "--config=case14", "--config.learner.learning_rate=1e-4", "--config.actor.batch=16",
+        "--config=case14_ppo", "--config.learner.learning_rate=1e-4", "--config.actor.batch=16",
         "--config.team.policy_layers=32,16", "--config.run.synchronous", "--config.seed=7",
         "--config.env.reward=layered", "--noconfig.run.colocate",
     )  # fmt: skip
@@ -102,7 +108,7 @@ def test_a_flag_sets_any_field_of_any_type():
     assert experiment.team.policy_layers == (32, 16) and experiment.seed == 7
     assert experiment.run.synchronous and not experiment.run.colocate
     assert experiment.env.reward == "layered"
-    assert experiment.team.effective_horizon == registry.load("case14").team.effective_horizon
+    assert experiment.team.effective_horizon == registry.load("case14_ppo").team.effective_horizon
 
 
 @pytest.mark.parametrize(

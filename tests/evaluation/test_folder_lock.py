@@ -108,7 +108,7 @@ def test_a_node_does_not_begin_beside_another_of_its_name(start, tmp_path):
 def test_the_token_is_new_at_every_launch_and_for_its_user_alone(tmp_path):
     from configs import registry
 
-    folder, experiment = run_folder.RunFolder(tmp_path), registry.load("case14")
+    folder, experiment = run_folder.RunFolder(tmp_path), registry.load("case14_ppo")
     folder.create(experiment)
     first = folder.token()
     folder.begin_again(experiment)

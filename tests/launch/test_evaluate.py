@@ -51,7 +51,7 @@ def stub(folder, name, text):
 def run(tmp_path_factory):
     """A run of two-hour days whose policy was never trained."""
     folder = run_folder.RunFolder(tmp_path_factory.mktemp("run") / "mine")
-    text = registry.to_json(registry.load("case14"))
+    text = registry.to_json(registry.load("case14_ppo"))
     text = text.replace('"horizon_steps": 288', '"horizon_steps": 24')
     experiment = registry.build(
         json.loads(text.replace('"unroll_length": 32', '"unroll_length": 8'))

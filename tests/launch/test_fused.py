@@ -14,7 +14,7 @@ from launch.run import run_folder
 from learner import checkpoint
 
 SMALL = (
-    "--config=case14", "--config.run.steps=3000", "--config.actor.batch=8",
+    "--config=case14_ppo", "--config.run.steps=3000", "--config.actor.batch=8",
     "--config.actor.unroll_length=16", "--config.learner.minibatches=2", "--config.seed=3",
     "--config.evaluator.episodes=1", "--config.env.horizon_steps=48",
 )  # fmt: skip

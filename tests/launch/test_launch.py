@@ -26,7 +26,7 @@ from learner import checkpoint
 ROOT = pathlib.Path(__file__).parents[2]
 # A small run on however many cores the machine has.
 SMALL = [
-    "--config=case14", "--placement=cpu:a0,0-l0", "--config.actor.batch=8",
+    "--config=case14_ppo", "--placement=cpu:a0,0-l0", "--config.actor.batch=8",
     "--config.actor.unroll_length=8", "--config.learner.epochs=1", "--config.evaluator.episodes=2",
     "--config.team.policy_layers=16", "--config.team.value_layers=16",
     "--config.evaluator.period_seconds=2",
@@ -446,6 +446,6 @@ def test_evaluate_names_what_is_missing(tmp_path, refusal, what):
     if what == "no checkpoint":
         from configs import registry
 
-        run_folder.RunFolder(tmp_path).create(registry.load("case14"))
+        run_folder.RunFolder(tmp_path).create(registry.load("case14_ppo"))
         message = "checkpoints/newest: no such folder"
     assert message in refusal("evaluate", f"--workdir={tmp_path}")[1]

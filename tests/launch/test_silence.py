@@ -104,7 +104,7 @@ def test_a_node_that_has_ended_is_not_silent():
 
 def test_the_panel_shows_old_figures_as_old_and_who_is_silent(tmp_path, capsys):
     folder = run_folder.RunFolder(tmp_path)
-    folder.create(registry.load("case14"))
+    folder.create(registry.load("case14_ppo"))
     figures = {
         "steps": 1000, "steps_planned": 9000, "seconds_planned": 3600.0, "run/updates": 5,
         "run/steps_per_second": 777.0, "run/seconds": 1.0, "run/lag_mean": 1.0,

@@ -20,7 +20,7 @@ from configs import registry
 from launch.run import metrics_log, run_folder, storage
 
 folder = run_folder.RunFolder({folder!r})
-folder.create(registry.load("case14"))
+folder.create(registry.load("case14_ppo"))
 
 @storage.reported()
 def node(settings):
@@ -116,7 +116,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_and_keeps_nothing_that_looks
     script = (
         f"{sys.executable} -c 'import pathlib; from support import small_disk; "
         f'small_disk.fill(pathlib.Path("{folder}"))\' && '
-        f"{sys.executable} -m launch.local --config=case14 --workdir={folder}/run; "
+        f"{sys.executable} -m launch.local --config=case14_ppo --workdir={folder}/run; "
         f"code=$?; test ! -e {folder}/run/config.json || echo A RUN; exit $code"
     )
     done = subprocess.run(

@@ -47,7 +47,7 @@ def _supervised(folder, watch, does):
 @pytest.mark.parametrize("how", ["stop", pytest.param("hang", marks=pytest.mark.slow)])
 def test_a_silent_process_is_killed_and_what_it_did_last_is_told(tmp_path, how):
     folder = run_folder.RunFolder(tmp_path)
-    folder.create(registry.load("case14"))
+    folder.create(registry.load("case14_ppo"))
     watch = silence.Watch(["learner", "actor_0"], 5.0)
     supervised = _supervised(folder, watch, {"learner": how, "actor_0": "work"})
     stop_at = time.monotonic() + 3
@@ -74,7 +74,7 @@ def test_a_silent_process_is_killed_and_what_it_did_last_is_told(tmp_path, how):
 
 def test_only_who_has_something_to_keep_is_waited_for_and_complained_about(tmp_path):
     folder = run_folder.RunFolder(tmp_path)
-    folder.create(registry.load("case14"))
+    folder.create(registry.load("case14_ppo"))
     does = {"learner": "works", "actor_0": "is deaf", "evaluator": "is deaf and compiles"}
     supervised = _supervised(folder, silence.Watch(does, 60.0), does)
     while not all(folder.status(name) for name in does) or (

@@ -31,7 +31,7 @@ class Monitor:
 
 def _run(folder, env, networks, *, seed=0):
     """Runs synchronously for `UPDATES` updates and returns the final bundle and the log."""
-    experiment = registry.load("case14")
+    experiment = registry.load("case14_ppo")
     options = dataclasses.replace(experiment.learner, epochs=1)
     unrollers = [unroll_lib.Unroller(env, networks, 8, 4) for _ in range(2)]
     spec = unrollers[0].spec()
@@ -83,7 +83,7 @@ def test_a_seed_gives_the_same_run(tmp_path, env, networks):
 def test_a_checkpoint_continues_where_it_was_left(tmp_path, env, networks):
     first, *_ = _run(tmp_path, env, networks)
     fresh = learner_lib.Learner(
-        env, networks, dataclasses.replace(registry.load("case14").learner, epochs=1),
+        env, networks, dataclasses.replace(registry.load("case14_ppo").learner, epochs=1),
         unroll_lib.Unroller(env, networks, 8, 4).spec(), 64 * UPDATES, 9,
     )  # fmt: skip
     fresh.restore(checkpoint.Checkpoints(tmp_path, "newest"), networks)
@@ -101,7 +101,12 @@ def test_what_acted_before_observations_were_known_is_not_learned_from(tmp_path,
         seen = rng.normal(size=spec.observations.shape).astype(np.float32)
         queue.write(item.replace(observations=seen, origin=origin), lambda: False)
     service = learner_lib.Learner(
-        env, networks, dataclasses.replace(registry.load("case14").learner, epochs=1), spec, 1000, 0
+        env,
+        networks,
+        dataclasses.replace(registry.load("case14_ppo").learner, epochs=1),
+        spec,
+        1000,
+        0,
     )
     service.run(
         queue, variables_lib.Variables(variables_lib.VariableServer(), networks),

@@ -358,7 +358,7 @@ def sound_files(folder):
     (record,) = [name for name, data in files.items() if data[:10] == b'{"return":']
     files.pop(record)
     return {
-        "config": json.loads(registry.to_json(registry.load("case14"))),
+        "config": json.loads(registry.to_json(registry.load("case14_ppo"))),
         "case": json.loads((case_file.SHIPPED / "case14.json").read_text()),
         "fleet": json.loads((fleet_file.SHIPPED / "case14.json").read_text()),
         "results": {**of("do_nothing", batch), **of("untripped", batch), **of("bound", bound)},

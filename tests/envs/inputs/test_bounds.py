@@ -30,7 +30,7 @@ NUMBERS = [path for path, (kind, _) in FIELDS.items() if kind in (int, float)]
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, -1e30, 10**26, 2**63])
 def test_no_number_of_an_experiment_takes_what_is_not_finite_or_far_too_large(value):
-    experiment = registry.load("case14")
+    experiment = registry.load("case14_ppo")
     for path in NUMBERS:
         with pytest.raises(ValueError, match=f"{re.escape(path)}=.*: must be a") as refused:
             option_fields.replaced(experiment, {path: value})
@@ -62,7 +62,7 @@ def test_ends_of_a_range_are_in_it_where_it_says_so():
     ],
 )  # fmt: skip
 def test_every_field_of_a_configuration_refuses_another_type(wrong, taken_by):
-    text = registry.to_json(registry.load("case14"))
+    text = registry.to_json(registry.load("case14_ppo"))
     for path, (kind, _) in FIELDS.items():
         values = json.loads(text)
         *groups, name = path.split(".")
@@ -94,11 +94,11 @@ def test_every_field_of_a_configuration_refuses_another_type(wrong, taken_by):
 )
 def test_a_damaged_file_of_a_run_is_named_and_nothing_is_begun(tmp_path, content, message):
     folder = run_folder.RunFolder(tmp_path)
-    folder.create(registry.load("case14"))
+    folder.create(registry.load("case14_ppo"))
     (tmp_path / "launches.json").write_bytes(content)
     (tmp_path / "status" / "learner.json").write_text("{}")
     with pytest.raises(json_file.JsonError, match=re.escape(message)) as refused:
-        folder.begin_again(registry.load("case14"))
+        folder.begin_again(registry.load("case14_ppo"))
     assert str(refused.value).startswith(f"{tmp_path}/launches.json: ")
     assert len(str(refused.value)) < 300 and (tmp_path / "status" / "learner.json").exists()
     (tmp_path / "config.json").write_bytes(content)
