@@ -98,6 +98,8 @@ def write(
 ) -> None:
     """Draws the days of `plan` and writes them as a pool; `advance` is told what, and how many.
 
+    So many `processes` draw them; with 0 this one does.
+
     Raises:
       ValueError: a scenario does not go with the grid or its fleet.
       OSError: the folder cannot be written.
@@ -119,8 +121,7 @@ def write(
     for chunk in chunks:
         if chunk not in missing:
             advance(str(chunk), chunk.count)
-    fresh = multiprocessing.get_context("spawn")  # This process's own JAX stays untouched.
-    with concurrent.futures.ProcessPoolExecutor(processes, fresh, _begin) as executor:
+    with _executor(processes) as executor:
         try:
             executor.submit(plan.check).result()
             waiting = {executor.submit(_draw, chunk, files[chunk]): chunk for chunk in missing}
@@ -134,6 +135,23 @@ def write(
     series = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_read, files.values()))
     pool.write(folder, series, plan.identity, counts)
     shutil.rmtree(parts)
+
+
+class _Here(concurrent.futures.Executor):
+    """Does what it is given at once, in this process."""
+
+    def submit(self, function, /, *args):
+        """Returns what is done already."""
+        future = concurrent.futures.Future()
+        future.set_result(function(*args))
+        return future
+
+
+def _executor(processes: int) -> concurrent.futures.Executor:
+    if not processes:
+        return _Here()
+    fresh = multiprocessing.get_context("spawn")  # This process's own JAX stays untouched.
+    return concurrent.futures.ProcessPoolExecutor(processes, fresh, _begin)
 
 
 def _begin() -> None:

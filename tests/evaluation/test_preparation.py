@@ -25,7 +25,7 @@ PLAN = preparation.Plan(OPTIONS, PARTS, 16, 1 / 8, 0)
 def pool(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pools") / "case14"
     told = []
-    preparation.write(PLAN, folder, 1, lambda what, days: told.append((what, days)))
+    preparation.write(PLAN, folder, 0, lambda what, days: told.append((what, days)))
     assert sum(days for _, days in told) == PLAN.total == 12 + 4 + 2 + 1
     assert {what for what, _ in told} >= {"normal easy, train", "failure hard, validation"}
     return folder
@@ -62,10 +62,10 @@ def test_what_is_finished_is_not_drawn_again(pool, tmp_path):
     # What another horizon left behind is none of its parts.
     longer = dataclasses.replace(PLAN, options=dataclasses.replace(OPTIONS, horizon_steps=24))
     with pytest.raises(KeyboardInterrupt):
-        preparation.write(longer, tmp_path, 1, stops)
+        preparation.write(longer, tmp_path, 0, stops)
     assert len(list((tmp_path / "parts").glob("*.npz"))) >= 2 * 3
     steps = []
-    preparation.write(PLAN, tmp_path, 1, lambda what, days: steps.append((what, days)))
+    preparation.write(PLAN, tmp_path, 0, lambda what, days: steps.append((what, days)))
     assert steps[:2] == [("normal easy, train", 12), ("normal easy, validation", 2)]
     assert not (tmp_path / "parts").exists()
     read = lambda folder: json.loads((folder / "pool.json").read_text())
