@@ -21,6 +21,8 @@ class Settings:
     length: int  # of env: steps in one compiled call
     tolerance_pu: float  # of powerflow and contingency
     time_limit_s: float  # of acopf: of a case
+    steps: int = 0  # of train: in each run
+    target_return: float | None = None  # of train: the time to which is told
 
 
 def ratios(ours: float | None, peers: Mapping[str, float | None]) -> dict[str, float | None]:

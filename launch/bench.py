@@ -4,6 +4,7 @@
     python -m launch.bench env                             # whole environment steps a second
     python -m launch.bench contingency                     # single outages analysed a second
     python -m launch.bench acopf                           # AC optimal power flow beside PGLib's
+    python -m launch.bench train                           # training, service beside one process
     python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
     python -m launch.bench env --cases=case14 --peers=none --threads=2
     python -m launch.bench plot powerflow.json env.json --png=cost.png
@@ -13,6 +14,8 @@ lightsim2grid's fastest, and with pandapower, each started from the same solved 
 batches of our environment, and Grid2Op's on a grid of as many buses. contingency looks at every
 outage of one branch, by distribution factors and by AC power flow, beside lightsim2grid's DC and AC
 analysis. The peers need `make peers` once; without it they are left out and said to be.
+train runs experiments (--cases) through the service, in its synchronous mode and in one process:
+steps a second, lag, where time goes, and the time to --target_return.
 acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
 with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page. plot draws what
 powerflow and env measured, from any number of their JSON files.
@@ -39,6 +42,7 @@ from launch.host import interrupt, machine
 # The module of `benchmarks` that measures each.
 _SUBJECTS = {
     "powerflow": "powerflow", "env": "environment", "contingency": "contingency", "acopf": "acopf",
+    "train": "training",
 }  # fmt: skip
 _WIDTH = 110  # columns of a table that no terminal shows
 _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
@@ -47,7 +51,8 @@ _CASES = flags.DEFINE_list(
     "cases", None,
     "Grids: shipped cases, or paths of MATPOWER .m files. By default those of case14, case118, "
     "case300 and case1354 (env: of case14 and case118) that ship. acopf: names of PGLib "
-    "(case14_ieee, case14_ieee__sad); by default all up to 1,000 buses.",
+    "(case14_ieee, case14_ieee__sad); by default all up to 1,000 buses. train: experiments; by "
+    "default case14 and case118.",
 )  # fmt: skip
 _BATCHES = flags.DEFINE_list(
     "batches",
@@ -91,6 +96,13 @@ _SEED = command_line.define_number(
 _TIME_LIMIT = command_line.define_number(
     "time_limit", 600.0, "acopf: seconds that one case may take.", Range(1, 1e6), float
 )
+_STEPS = command_line.define_number(
+    "steps", 300_000, "train: environment steps of each run.", Range(1, 1e12)
+)
+_TARGET_RETURN = command_line.define_number(
+    "target_return", None, "train: the validation return to tell the time to.", Range(-1e12, 1e12),
+    float,
+)  # fmt: skip
 _MARKDOWN = flags.DEFINE_string(
     "markdown", None, "acopf: page to write the table into, in place of an earlier run's."
 )
@@ -199,6 +211,7 @@ def _subject(name: str, python: pathlib.Path | None):
         threads=_THREADS.value, repeats=_REPEATS.value, seconds=_SECONDS.value, seed=_SEED.value,
         python=python, methods=tuple(_METHODS.value or ()), policies=tuple(_POLICIES.value or ()),
         length=_LENGTH.value, tolerance_pu=_TOLERANCE.value, time_limit_s=_TIME_LIMIT.value,
+        steps=_STEPS.value, target_return=_TARGET_RETURN.value,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from benchmarks import (
     spread,
     tables,
     timing,
+    training,
 )
 from benchmarks.peers import pandapower_powerflow
 from envs import grid_env
@@ -292,6 +293,40 @@ def test_contingency_is_compared_like_with_like(agreed):
 def test_mistakes_are_named_before_anything_is_measured(refusal, arguments, message):
     out, err = refusal("bench", *arguments)
     assert message in err and out == ""
+
+
+def test_training_is_told_from_its_metrics():
+    updates = [
+        {"step": 100 * i, "run/updates": i, "run/seconds": 2.0 * i, "run/lag_mean": i % 2}
+        for i in range(1, 12)
+    ]
+    scores = [{"step": step, "evaluation/return": step / 10} for step in (100, 550, 1100)]
+    settings = types.SimpleNamespace(target_return=50.0)
+    row = training._summary(updates, scores, settings)
+    assert row["steps_per_s"] == 50.0 and row["updates_per_s"] == 0.5
+    assert row["lag_mean"] == 6 / 11 and "queue_size" not in row
+    assert row["returns"] == [(2.0, 10.0), (12.0, 55.0), (22.0, 110.0)]
+    assert row["seconds_to_target"] == 12.0
+    settings.target_return = 1000.0
+    assert training._summary(updates, scores, settings)["seconds_to_target"] is None
+
+
+@pytest.mark.slow
+def test_train_compares_the_service_with_one_process():
+    done = bench("train", "--cases=case14_ppo", "--steps=20000")
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    assert set(case["ways"]) == {"service", "synchronous", "fused"}
+    for way, row in case["ways"].items():
+        assert row["steps_per_s"] > 100 and row["first_log_s"] > 1, way
+        assert len(row["actors"]) == (0 if way == "fused" else 2), way
+    assert case["ways"]["synchronous"]["lag_mean"] == 0
+    assert "service over fused" in done.stderr
+
+
+def test_what_cannot_be_trained_is_told_by_who_would_train_it():
+    done = bench("train", "--cases=case41")
+    assert done.returncode == 1 and "did you mean --config=case14?" in done.stderr
 
 
 def test_acopf_writes_its_table_beside_pglib_and_leaves_the_page_around_it(tmp_path):
