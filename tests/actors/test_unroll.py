@@ -108,7 +108,7 @@ def test_only_whole_episodes_are_reported(run):
 def test_renewing_replaces_only_days_that_no_grid_is_in(short, run):
     _, days, done = run
     carry = done[-1][2]
-    _, renewed = short.renew(carry, days)
+    _, renewed = short.renew(0, carry, days)
     for index in range(2 * BATCH):
         same = np.array_equal(days.series.load_p_mw[index], renewed.series.load_p_mw[index])
         assert same == (index in carry.day.tolist())

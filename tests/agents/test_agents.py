@@ -102,7 +102,7 @@ def test_a_fresh_policy_is_close_to_doing_nothing(env, networks, key):
     assert not act(controllers.weighted(random, 0.0)).any()
 
 
-@pytest.mark.parametrize("change", [{"effective_horizon": 1.0}, {"initial_std": 0.0},
+@pytest.mark.parametrize("change", [{"effective_horizon": 0.5}, {"initial_std": 0.0},
                                     {"policy_layers": ()}, {"value_layers": (0,)}])  # fmt: skip
 def test_options_out_of_range_are_refused_by_name(change):
     (name,) = change

@@ -271,10 +271,10 @@ def test_contingency_is_compared_like_with_like(agreed):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((), "one of powerflow, env, contingency, acopf, but nothing was given"),
+        ((), "one of powerflow, env, contingency, acopf, train, but nothing was given"),
         (
             ("powerflaw",),
-            "one of powerflow, env, contingency, acopf, not 'powerflaw'",
+            "one of powerflow, env, contingency, acopf, train, not 'powerflaw'",
         ),
         (("powerflow", "--cases=case41"), "did you mean case14"),
         (("env", "--cases=case41"), "did you mean case14"),

@@ -136,8 +136,8 @@ def test_help_lists_every_field_with_its_meaning():
     for needle in ("--config.learner.learning_rate", "Adam's step size", "--resume", "--workdir"):
         assert needle in done.stdout
     text = " ".join(done.stdout.split())
-    assert "from 1 to 1e15 (default 1000000; case118 and case14: 3000000)" in text
-    assert "(default 64; case118: 128)" in text
+    assert "(default 1000000; case118 and case118_hard and case14: 600000; case118_ppo and " in text
+    assert "(default 64; case118_ppo: 128)" in text
 
 
 def test_text_sets_any_field_of_nested_options():
