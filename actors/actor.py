@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ def run(
     incarnation: int,
     seed: int,
     synchronous: bool,
+    alone: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
 ) -> None:
     """Acts until the monitor says to stop.
 
@@ -35,8 +36,11 @@ def run(
       incarnation: how often it has been restarted.
       seed: seed of the run; every actor and incarnation draws its own numbers from it.
       synchronous: wait for a new version before each unroll, so that lag is zero.
+      alone: entered by one actor at a time, to compile.
     """
-    carry, days = unroller.start(seed, actor, incarnation)
+    monitor.progress("compiling", limited=False)
+    with alone():
+        carry, days = unroller.start(seed, actor, incarnation)
     step = jax.jit(unroller.unroll, donate_argnums=1)
 
     bundle, index, seconds = None, 0, _Seconds()
@@ -54,7 +58,7 @@ def run(
         # The second call may compile again, as the first has placed what it takes.
         monitor.progress("stepping grids" if index > 1 else "compiling", limited=index > 1)
         origin = schema.Origin(*(jnp.int32(n) for n in (actor, incarnation, index, bundle.version)))
-        with seconds.spent("acting"):
+        with alone() if index < 2 else contextlib.nullcontext(), seconds.spent("acting"):
             carry, unroll = step(bundle, carry, days, origin)
             jax.block_until_ready(unroll)
 

@@ -14,12 +14,33 @@ from replay import schema
 _MEMORY = 4096  # How many origins are remembered, to recognise a repeat.
 
 
+# What an unroll has of its end alone, without a time axis.
+_AT_THE_END = ("bootstrap_observation", "truncation_observation")
+
+
 class TrainingBatch(NamedTuple):
     """Unrolls joined along the grids and laid on the devices."""
 
     unroll: schema.Unroll  # leaves `[devices, T, B, …]`
     versions: list[int]  # of the policy behind each unroll
     summaries: list[dict[str, float]]
+
+
+def batch_spec(spec: schema.Spec, per_batch: int, devices: int) -> schema.Spec:
+    """Returns the shapes of a batch's unroll, joined and laid on devices, from those of one."""
+
+    def over_time(leaf):  # [T, B, …]
+        length, grids, *rest = leaf.shape
+        shape = (devices, length, grids * per_batch // devices, *rest)
+        return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+    def at_the_end(leaf):
+        shape = (devices, leaf.shape[0] * per_batch // devices, *leaf.shape[1:])
+        return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+    ends = {name: at_the_end(getattr(spec, name)) for name in _AT_THE_END}
+    bare = spec.replace(summary={}, origin=None, **dict.fromkeys(_AT_THE_END))
+    return jax.tree.map(over_time, bare).replace(**ends)
 
 
 class Ingest:
@@ -106,17 +127,11 @@ class Ingest:
         # The log's part stays here; what is left has grids on axis 1, or 0 without a time axis.
         bare = [unroll.replace(summary={}, origin=None) for unroll in group]
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *[
-            unroll.replace(
-                bootstrap_observation=unroll.bootstrap_observation[None],
-                truncation_observation=unroll.truncation_observation[None],
-            )
+            unroll.replace(**{name: getattr(unroll, name)[None] for name in _AT_THE_END})
             for unroll in bare
         ])  # fmt: skip
         shares = [np.split(leaf, len(self._devices), axis=1) for leaf in jax.tree.leaves(joined)]
         placed = [jax.device_put_sharded(share, self._devices) for share in shares]
         unroll = jax.tree.unflatten(jax.tree.structure(joined), placed)
-        unroll = unroll.replace(
-            bootstrap_observation=unroll.bootstrap_observation[:, 0],
-            truncation_observation=unroll.truncation_observation[:, 0],
-        )
+        unroll = unroll.replace(**{name: getattr(unroll, name)[:, 0] for name in _AT_THE_END})
         return TrainingBatch(unroll, [int(unroll.origin.version) for unroll in group], summaries)

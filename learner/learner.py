@@ -64,6 +64,7 @@ class Learner:
         self._update = jax.pmap(
             self.ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
         )
+        self._batch_spec = ingest_lib.batch_spec(spec, options.unrolls_per_update, options.devices)
         self.version = 0
         self.seconds_before = 0.0
         self._known_from: int | None = None  # the first version that has observation statistics
@@ -137,6 +138,9 @@ class Learner:
           FloatingPointError: too many updates were not finite.
         """
         self._publish(variables)
+        # While the actors compile, not after it.
+        monitor.progress("compiling", limited=False)
+        update = self._update.lower(self.state, self._batch_spec).compile()
         ingest = ingest_lib.Ingest(
             reader.read(), self.options.unrolls_per_update, self.devices, max_lag,
             lambda: self.version,
@@ -159,10 +163,10 @@ class Learner:
                 unnormalised += len(batch.versions)
                 continue
 
-            monitor.progress("updating" if clock.started else "compiling", limited=clock.started)
+            monitor.progress("updating", limited=clock.started)
             before = time.monotonic()
             lags = [self.version - version for version in batch.versions]
-            self.state, metrics = self._update(self.state, batch.unroll)
+            self.state, metrics = update(self.state, batch.unroll)
             metrics = {name: float(value[0]) for name, value in metrics.items()}
             self.version += 1
             monitor.progress("publishing")

@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import pathlib
+from collections.abc import Iterator
 
 import jax
 
@@ -11,6 +13,17 @@ _CACHE = pathlib.Path("~/.cache/gridracer/xla")
 # Parameters of glibc's mallopt(3), from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGE, _ALLOWED = 2**30, 2**25  # older versions take no more than the second
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path, name: str) -> Iterator[None]:
+    """Lets one process of a run at a time into the block, such as to compile what others need too.
+
+    Whoever comes later finds the program in the cache.
+    """
+    with open(folder / f"{name}.compiling", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def keep() -> None:

@@ -4,8 +4,9 @@ import launchpad as lp
 import reverb
 
 from actors import actor
+from launch.host import runtime
 from launch.nodes import shell
-from launch.run import parts, storage
+from launch.run import parts, run_folder, storage
 from replay import reverb_queue
 
 
@@ -17,6 +18,7 @@ def actor_node(
     heartbeat = shell.begin(settings)
     experiment = settings.experiment
     _, networks, unroller = parts.build(experiment)
+    temporary = run_folder.RunFolder(settings.workdir).temporary
     actor.run(
         unroller,
         shell.variables(settings, server, networks, heartbeat.stopping),
@@ -26,5 +28,6 @@ def actor_node(
         incarnation=settings.incarnation,
         seed=experiment.seed,
         synchronous=experiment.run.synchronous,
+        alone=lambda: runtime.alone(temporary, "actor"),
     )
     shell.end(settings, heartbeat)
