@@ -101,21 +101,33 @@ class FusedLoop:
 
         loop, rows = jax.lax.fori_loop(0, count, body, (loop, rows))
         acted = loop.training.version - 1  # the version that the last unroll was made by
-        carry, days = jax.lax.map(
-            lambda actor: self.unroller.renew(acted, *actor), (loop.carry, loop.days)
-        )
+        renew = lambda *actor: self.unroller.renew(acted, *actor)
+        carry, days = _each(renew, loop.carry, loop.days)
         return loop.replace(carry=carry, days=days), rows
 
     def _update(self, loop: _Loop) -> tuple[_Loop, tuple[Mapping, Mapping]]:
         """Returns the loop after an unroll of each actor and an update, metrics and summaries."""
         bundle, zero = ppo.bundle(loop.training), jnp.int32(0)
         origin = schema.Origin(zero, zero, zero, zero)
-        carry, unrolls = jax.lax.map(
-            lambda actor: self.unroller.unroll(bundle, *actor, origin), (loop.carry, loop.days)
-        )
+        act = lambda *actor: self.unroller.unroll(bundle, *actor, origin)
+        # The barriers keep XLA from fusing over what is a process's end in the service, so that
+        # both round alike.
+        carry, unrolls = jax.lax.optimization_barrier(_each(act, loop.carry, loop.days))
         summaries, unroll = unrolls.summary, _joined(unrolls.replace(summary={}, origin=None))
-        training, metrics = self.learners[0].ppo.update(loop.training, unroll)
+        update = self.learners[0].ppo.update(loop.training, unroll)
+        training, metrics = jax.lax.optimization_barrier(update)
         return loop.replace(training=training, carry=carry), (metrics, summaries)
+
+
+def _each(function, *trees):
+    """Returns what `function` makes of each entry of `trees`' first axis, stacked.
+
+    One after another and not in a loop, within which XLA would round otherwise.
+    """
+    count = len(jax.tree.leaves(trees)[0])
+    entry = lambda i: jax.tree.map(lambda leaf: leaf[i], trees)
+    made = [function(*entry(i)) for i in range(count)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *made)
 
 
 def _joined(unrolls: schema.Unroll) -> schema.Unroll:

@@ -1,6 +1,7 @@
 """Training in one process: the service's numbers to the last bit, and several seeds at once."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -21,9 +22,11 @@ SMALL = (
 
 
 def _command(module, *flags, cwd):
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
     return subprocess.run(
-        [sys.executable, "-m", module, *flags], capture_output=True, text=True, check=False, cwd=cwd
-    )
+        [sys.executable, "-m", module, *flags], capture_output=True, text=True, check=False,
+        cwd=cwd, env=environment,
+    )  # fmt: skip
 
 
 def _newest(folder):
