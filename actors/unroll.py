@@ -70,7 +70,9 @@ class Unroller:
         """Returns the start: B grids spread over the hours of B days, so that they end apart."""
         key, k_now, k_next = jax.random.split(key, 3)
         rows = (jnp.arange(self.batch) * self.env.horizon) // self.batch
-        now, later = self._fresh(k_now, rows, 0), self._fresh(k_next, jnp.zeros_like(rows), 0)
+        begin = jnp.int32(0)  # typed as later versions are, so that one program draws all days
+        now = self._fresh(k_now, rows, begin)
+        later = self._fresh(k_next, jnp.zeros_like(rows), begin)
         return _assemble(key, now, later, self.networks.team.size)
 
     def renew(self, version: chex.Numeric, carry: Carry, days: Days) -> tuple[Carry, Days]:

@@ -126,20 +126,28 @@ def acopf(result: dict) -> rich.console.Group:
     return rich.console.Group(table, *notes)
 
 
-# By what `python -m launch.bench` is told to measure.
 def training(result: dict) -> rich.console.Group:
     """Returns a table for each experiment."""
     parts = []
     for case in result["cases"]:
         table = _table(
-            f"{case['case']}: training for {result['settings']['steps']:,} steps",
-            ("how", "", "steps/s", "updates/s", "first log s", "lag", "best return", "target s"),
+            f"training for {result['settings']['steps']:,} steps",
+            (
+                "experiment",
+                "how",
+                "steps/s",
+                "updates/s",
+                "first log s",
+                "lag",
+                "best return",
+                "target s",
+            ),
         )
         for way, row in case["ways"].items():
             best = max((value for _, value in row["returns"]), default=None)
             number = lambda value, form: "" if value is None else format(value, form)
             table.add_row(
-                way, "", f"{row['steps_per_s']:,.0f}", f"{row['updates_per_s']:.2f}",
+                case["case"], way, f"{row['steps_per_s']:,.0f}", f"{row['updates_per_s']:.2f}",
                 number(row["first_log_s"], ".0f"), number(row.get("lag_mean"), ".1f"),
                 number(best, ".2f"), number(row["seconds_to_target"], ".0f"),
             )  # fmt: skip
@@ -147,6 +155,7 @@ def training(result: dict) -> rich.console.Group:
     return rich.console.Group(*parts)
 
 
+# By what `python -m launch.bench` is told to measure.
 TABLES = {
     "powerflow": powerflow, "env": environment, "contingency": contingency, "acopf": acopf,
     "train": training,

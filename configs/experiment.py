@@ -78,7 +78,7 @@ class Experiment(bounds.Options):
                 f"actor.unroll_length={self.actor.unroll_length}: must be at most "
                 f"env.horizon_steps={self.env.horizon_steps}"
             )
-        steps = self.actor.batch * self.actor.unroll_length * self.learner.unrolls_per_update
+        steps = self.steps_per_update
         if steps > _MOST_STEPS:
             raise ValueError(
                 f"actor.batch={self.actor.batch}: with actor.unroll_length="
@@ -93,3 +93,13 @@ class Experiment(bounds.Options):
                 f"learner.unrolls_per_update={self.actor.count} (actor.count), "
                 f"it is {self.learner.unrolls_per_update}"
             )
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps in a training batch."""
+        return self.actor.batch * self.actor.unroll_length * self.learner.unrolls_per_update
+
+    @property
+    def updates(self) -> int:
+        """Updates in the budget of the run."""
+        return -(-self.run.steps // self.steps_per_update)

@@ -102,17 +102,15 @@ def _check(experiment) -> None:
 def _begin(folders, experiments):
     """Makes the folders and builds what is trained."""
     # After the placement has set what jax reads when it is imported.
-    from agents import team as team_lib
-    from envs import grid_env
-    from envs.time_series import recorded
     from launch import fused_run, pools
+    from launch.run import checks
 
     env = pools.with_pool(experiments[0].env, _say)
     experiments = [dataclasses.replace(each, env=env) for each in experiments]
     interrupt.end_at_once("interrupted before the first update")
-    environment = grid_env.check(experiments[0].env)
-    recorded.require(environment.recorded, ("train", "validation"))
-    team_lib.make(environment.layout, experiments[0].team)
+    checks.check_names(experiments[0])
+    if _RESUME.value:
+        checks.check_budget(folders[0], experiments[0])
     for folder, experiment in zip(folders, experiments):
         folder.hold(_say)
         if _RESUME.value:

@@ -138,9 +138,9 @@ def _joined(unrolls: schema.Unroll) -> schema.Unroll:
         return leaf.reshape(leaf.shape[0], -1, *leaf.shape[3:])
 
     at_the_end = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
-    names = ("bootstrap_observation", "truncation_observation")
-    joined = {name: at_the_end(getattr(unrolls, name)) for name in names}
-    return jax.tree.map(over_time, unrolls.replace(**dict.fromkeys(names))).replace(**joined)
+    ends = {name: at_the_end(getattr(unrolls, name)) for name in schema.AT_THE_END}
+    bare = unrolls.replace(**dict.fromkeys(schema.AT_THE_END))
+    return jax.tree.map(over_time, bare).replace(**ends)
 
 
 def _log(metrics: Mapping, summaries: Mapping, index: int, bad: int) -> dict[str, float]:

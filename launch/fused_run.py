@@ -7,7 +7,7 @@ from absl import logging
 
 from configs.experiment import Experiment
 from evaluation import validation
-from launch import fused_loop
+from launch import fused_loop, panel
 from launch.host import interrupt, runtime
 from launch.run import metrics_log, parts, run_folder
 from learner import checkpoint, clock as clock_lib, learner as learner_lib
@@ -91,7 +91,7 @@ class Training:
         return (
             f"{learner.steps:,} of {learner.updates * learner.steps_per_update:,} steps, "
             f"{per_second:,.0f} steps/s, return {shown} (best {best}; do nothing "
-            f"{doing_nothing['return']:.2f}), {seconds // 60:.0f}:{seconds % 60:02.0f} left"
+            f"{doing_nothing['return']:.2f}), {panel.clock(seconds)} left"
         )
 
 

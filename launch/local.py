@@ -13,11 +13,10 @@ checkpoint; --resume goes on from it. A process that hangs ends the run. Afterwa
 import dataclasses
 import datetime
 import errno
-import math
 import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 
 # What takes long to import is imported in `main`, when flags are known to be good.
 from envs.inputs import command_line, exit_codes
@@ -74,19 +73,15 @@ def main(argv: list[str]) -> int:
             _PRIVATE_NETWORK.value, placement.learner.platform, _BIND.value
         )
 
-        from agents import team as team_lib
-        from envs import grid_env
-        from envs.time_series import recorded
         from launch import pools
+        from launch.run import checks
 
         experiment = dataclasses.replace(experiment, env=pools.with_pool(experiment.env, _say))
         interrupt.end_at_once()
         # A wrong name is refused here, not in five processes.
-        environment = grid_env.check(experiment.env)
-        recorded.require(environment.recorded, ("train", "validation"))
-        team_lib.make(environment.layout, experiment.team)
+        checks.check_names(experiment)
         if _RESUME.value:
-            _check_budget(folder, experiment)
+            checks.check_budget(folder, experiment)
         with interrupt.held(_before_first_update(folder)):
             if _RESUME.value:
                 folder.begin_again(experiment)
@@ -140,34 +135,6 @@ def _folder():
     experiment = experiment_flags.experiment()
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return run_folder.RunFolder(_WORKDIR.value or f"runs/{experiment.name}-{now}"), experiment
-
-
-def _check_budget(folder: run_folder.RunFolder, experiment) -> None:
-    """Raises a ValueError if the run to continue has spent its budget; changes nothing."""
-    from learner import checkpoint
-
-    if not (folder.path / "checkpoints" / "newest").is_dir():
-        return  # It was ended before its first.
-    logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a restore.
-    checkpoints = checkpoint.Checkpoints(folder.path, "newest", create=False)
-    if not checkpoints.any():
-        return
-    try:
-        former, run = checkpoints.newest_run(), experiment.run
-    except checkpoint.CheckpointError as error:
-        raise ValueError(f"--resume: {error}") from error
-    steps, minutes = former["steps"], former["seconds"] / 60.0
-    more = []
-    if steps >= run.steps:
-        more.append(f"--config.run.steps={steps + run.steps}")
-    if minutes >= run.max_minutes:
-        more.append(f"--config.run.max_minutes={math.ceil(minutes + run.max_minutes)}")
-    if more:
-        raise ValueError(
-            f"--workdir={folder.path}: the run has come to its end, after {steps:,} of "
-            f"{run.steps:,} steps and {minutes:.1f} of {run.max_minutes:g} minutes; to go on, add "
-            f"{' '.join(more)}"
-        )
 
 
 def _before_first_update(folder: run_folder.RunFolder) -> str:

@@ -66,15 +66,15 @@ class Panel:
     def _line(self, learner, evaluator, elapsed: float) -> str:
         silences = "".join(f"; {each}" for each in self._watch.silences())
         if not learner.get("run/updates"):
-            return f"{_clock(elapsed)}  starting: {self._starting(learner)}{silences}"
-        done = f"{_clock(elapsed)}  {learner['steps']:,} of {learner['steps_planned']:,} steps"
+            return f"{clock(elapsed)}  starting: {self._starting(learner)}{silences}"
+        done = f"{clock(elapsed)}  {learner['steps']:,} of {learner['steps_planned']:,} steps"
         updates = f"{learner['run/updates']} updates, lag {learner['run/lag_mean']:.1f}"
         score = f"return {_score(evaluator)}"
         if old := self._age("learner"):
             return f"{done}, {updates}, {score}, all {old}{silences}"
         return (
             f"{done}, {learner['run/steps_per_second']:,.0f} steps/s, {updates}, {score}, "
-            f"{_clock(_left(learner))} left{silences}"
+            f"{clock(_left(learner))} left{silences}"
         )
 
     def _age(self, node: str) -> str:
@@ -96,7 +96,7 @@ class Panel:
                 grid.add_row(name, rich.text.Text(text, style="dim" if old else ""))
 
             grid.add_row("", rich.progress_bar.ProgressBar(total=planned, completed=done))
-            rate = f"{learner['run/steps_per_second']:,.0f} steps/s   {_clock(_left(learner))} left"
+            rate = f"{learner['run/steps_per_second']:,.0f} steps/s   {clock(_left(learner))} left"
             add("steps", f"{done:,} of {planned:,}   {old or rate}")
             add(
                 "updates",
@@ -120,7 +120,7 @@ class Panel:
         for each in self._watch.silences():
             grid.add_row("silent", rich.text.Text(str(each), style="bold red"))
         return rich.panel.Panel(
-            grid, title=f"gridracer  {self._title}", subtitle=_clock(elapsed), title_align="left",
+            grid, title=f"gridracer  {self._title}", subtitle=clock(elapsed), title_align="left",
             subtitle_align="right",
         )  # fmt: skip
 
@@ -152,7 +152,8 @@ def _mean_share(actors, name: str) -> str:
     return f"{sum(shares) / len(shares):.0%}" if shares else "?"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Returns seconds as minutes and seconds, with hours where there are any."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -14,10 +14,6 @@ from replay import schema
 _MEMORY = 4096  # How many origins are remembered, to recognise a repeat.
 
 
-# What an unroll has of its end alone, without a time axis.
-_AT_THE_END = ("bootstrap_observation", "truncation_observation")
-
-
 class TrainingBatch(NamedTuple):
     """Unrolls joined along the grids and laid on the devices."""
 
@@ -38,8 +34,8 @@ def batch_spec(spec: schema.Spec, per_batch: int, devices: int) -> schema.Spec:
         shape = (devices, leaf.shape[0] * per_batch // devices, *leaf.shape[1:])
         return jax.ShapeDtypeStruct(shape, leaf.dtype)
 
-    ends = {name: at_the_end(getattr(spec, name)) for name in _AT_THE_END}
-    bare = spec.replace(summary={}, origin=None, **dict.fromkeys(_AT_THE_END))
+    ends = {name: at_the_end(getattr(spec, name)) for name in schema.AT_THE_END}
+    bare = spec.replace(summary={}, origin=None, **dict.fromkeys(schema.AT_THE_END))
     return jax.tree.map(over_time, bare).replace(**ends)
 
 
@@ -127,11 +123,11 @@ class Ingest:
         # The log's part stays here; what is left has grids on axis 1, or 0 without a time axis.
         bare = [unroll.replace(summary={}, origin=None) for unroll in group]
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *[
-            unroll.replace(**{name: getattr(unroll, name)[None] for name in _AT_THE_END})
+            unroll.replace(**{name: getattr(unroll, name)[None] for name in schema.AT_THE_END})
             for unroll in bare
         ])  # fmt: skip
         shares = [np.split(leaf, len(self._devices), axis=1) for leaf in jax.tree.leaves(joined)]
         placed = [jax.device_put_sharded(share, self._devices) for share in shares]
         unroll = jax.tree.unflatten(jax.tree.structure(joined), placed)
-        unroll = unroll.replace(**{name: getattr(unroll, name)[:, 0] for name in _AT_THE_END})
+        unroll = unroll.replace(**{name: getattr(unroll, name)[:, 0] for name in schema.AT_THE_END})
         return TrainingBatch(unroll, [int(unroll.origin.version) for unroll in group], summaries)

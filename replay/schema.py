@@ -45,6 +45,9 @@ class Unroll:
     windows: Windows | None = None  # for a learner that differentiates the environment
 
 
+# What an unroll has of its end alone, without a time axis.
+AT_THE_END = ("bootstrap_observation", "truncation_observation")
+
 Spec = Unroll  # An unroll whose leaves are `jax.ShapeDtypeStruct`.
 
 

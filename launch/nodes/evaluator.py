@@ -18,7 +18,7 @@ def evaluator_node(settings: shell.NodeSettings, server: lp.Address) -> None:
     heartbeat = shell.begin(settings)
     experiment = settings.experiment
     folder = run_folder.RunFolder(settings.workdir)
-    env, networks, unroller = parts.build(experiment)
+    env, networks, _ = parts.build(experiment)
     scorer = validation.Validation(env, networks, experiment.evaluator.episodes)
     baseline = scorer.score_doing_nothing(heartbeat.beat)
     checkpoints = checkpoint.Checkpoints(folder.path, "best")
@@ -29,11 +29,10 @@ def evaluator_node(settings: shell.NodeSettings, server: lp.Address) -> None:
         for note in set_aside:
             logging.warning(note)
     log = metrics_log.MetricsLog(folder, settings.name)
-    steps_per_update = unroller.steps * experiment.learner.unrolls_per_update
 
     def record(version: int, scores: Mapping[str, float]) -> None:
         compared = validation.compared(scores, baseline)
-        log.write(version * steps_per_update, compared)
+        log.write(version * experiment.steps_per_update, compared)
         heartbeat.report({"version": version, **compared})
 
     evaluator.run(

@@ -12,10 +12,9 @@ def build(
     """Returns the environment, the team's networks, and what steps one under the other."""
     env = grid_env.make(experiment.env)
     networks = networks_lib.make(env.layout, experiment.team)
-    actor, learner = experiment.actor, experiment.learner
-    steps = actor.unroll_length * actor.batch * learner.unrolls_per_update
+    actor = experiment.actor
     unroller = unroll.Unroller(
-        env, networks, actor.unroll_length, actor.batch, learner.window,
-        updates=-(-experiment.run.steps // steps),
+        env, networks, actor.unroll_length, actor.batch, experiment.learner.window,
+        experiment.updates,
     )  # fmt: skip
     return env, networks, unroller
