@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 # The squash is stretched a little, so that limits are reached by finite samples.
 OVERSHOOT = 1.1
+_LIMIT = math.atanh(1.0 / OVERSHOOT)  # the sample from which it is reached
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -20,6 +21,26 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 def squash(raw: chex.Array) -> chex.Array:
     """Returns the action in [−1, 1] that a sample stands for, elementwise."""
     return jnp.clip(OVERSHOOT * jnp.tanh(raw), -1.0, 1.0)
+
+
+@jax.custom_vjp
+def squash_to_minimise(raw: chex.Array) -> chex.Array:
+    """Returns `squash(raw)`, for a scalar to be minimised: its derivative does not die at a limit.
+
+    Beyond a limit nothing changes, and a policy that has gone there for want of knowing better
+    would stay. What leads back is passed on with the slope at the limit, what leads further is not:
+    the projected gradient.
+    """
+    return squash(raw)
+
+
+def _back_from_limits(raw, slope):
+    kept = jnp.clip(raw, -_LIMIT, _LIMIT)
+    outward = ((raw >= _LIMIT) & (slope < 0.0)) | ((raw <= -_LIMIT) & (slope > 0.0))
+    return (jnp.where(outward, 0.0, slope * OVERSHOOT * (1.0 - jnp.tanh(kept) ** 2)),)
+
+
+squash_to_minimise.defvjp(lambda raw: (squash(raw), raw), _back_from_limits)
 
 
 def sample(key: chex.PRNGKey, mean: chex.Array, log_std: chex.Array) -> chex.Array:

@@ -247,8 +247,9 @@ class GridEnv:
             rho=jnp.where(solved, solution.rho, 0.0),
         )  # fmt: skip
         after = self._after(state, result, frequency)
-        detail = step_result.detail(grid, fleet, state, after, result, request.other_mw)
-        return self._completed(after, result, series), detail
+        secure = self._security(solution, after)
+        detail = step_result.detail(grid, fleet, state, after, result, secure, request.other_mw)
+        return self._completed(after, result, secure, series), detail
 
     def _after(
         self, state: State, result: StepResult, frequency: frequency_lib.FrequencyState
@@ -277,12 +278,13 @@ class GridEnv:
             trip_round=point.trip_round,
         )
 
-    def _completed(self, after: State, result: StepResult, series) -> State:
-        """Returns the state with security, reward terms, ending and observation of its step."""
+    def _security(self, solution, after: State) -> security.Security:
         if self._assess is None:
-            secure = security.Security(jnp.zeros(self.grid.n_branch), jnp.zeros(()))
-        else:
-            secure = self._assess(result.point.solution, after.branch.closed, after.gen_on)
+            return security.Security(jnp.zeros(self.grid.n_branch), jnp.zeros(()))
+        return self._assess(solution, after.branch.closed, after.gen_on)
+
+    def _completed(self, after: State, result: StepResult, secure, series) -> State:
+        """Returns the state with reward terms, ending and observation of its step."""
         terms = self._reward_terms(after, result, secure)
         reason = termination.reason(terms, result, self.dt_h)
         terminated = reason != Reason.NONE

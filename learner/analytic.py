@@ -19,6 +19,7 @@ from learner import options as options_lib, popart
 from replay import schema
 
 _MARGIN_PRICE = 4.0  # of loading above `learner.loading_margin`, over that of an overload
+_OUTAGE_LOADING = 0.1  # above it after an outage, for which that is priced as insecurity is
 
 
 class AnalyticGradient:
@@ -35,6 +36,13 @@ class AnalyticGradient:
         rate_mva = np.where(np.isfinite(rate_mva), rate_mva, 0.0)
         price = _MARGIN_PRICE * env.options.overload_price * env.dt_h
         self._margin_cost = jnp.asarray(1e-3 * price * rate_mva, jnp.float32)  # thousand $
+        # Whether an outage overloads has no derivative.
+        self._outage_cost = 1e-3 * env.options.insecurity_price * env.dt_h / _OUTAGE_LOADING
+        self._reactive_cost = 1e-3 * env.options.reactive_price * env.dt_h
+        gen, margin = env.grid.gen, options.reactive_margin
+        # Of a range that is narrower than both margins, the middle is left.
+        margin = np.minimum(margin, 0.5 * (gen.q_max_mvar - gen.q_min_mvar))
+        self._q_max, self._q_min = gen.q_max_mvar - margin, gen.q_min_mvar + margin
 
     def loss(
         self,
@@ -43,7 +51,6 @@ class AnalyticGradient:
         value_statistics,
         windows: schema.Windows,
         chosen: chex.Array,
-        key: chex.PRNGKey,
     ) -> tuple[chex.Array, dict[str, chex.Array]]:
         """Returns minus what a step of the chosen windows earns, and metrics.
 
@@ -53,7 +60,6 @@ class AnalyticGradient:
           value_statistics: of value targets.
           windows: leaves `[W, B, …]`.
           chosen: `[N]` numbers of windows, w · B + b.
-          key: of the actions.
         """
         count, batch = windows.usable.shape
         flat = jax.tree.map(
@@ -62,35 +68,45 @@ class AnalyticGradient:
         index = chosen % batch
         usable = windows.usable.reshape(-1)[chosen]
         earned, over = jax.vmap(
-            lambda state, index, key: self._window(
+            lambda state, index: self._window(
                 params, statistics, value_statistics, state,
                 series_lib.WindowedTimeSeries(windows.series, index, windows.first_row[0, index]),
-                key,
             )
-        )(flat, index, jax.random.split(key, chosen.size))  # fmt: skip
+        )(flat, index)  # fmt: skip
         weight = usable / jnp.maximum(usable.sum(), 1)
         loss = -(weight * earned).sum() / self.options.window
         return loss, {"analytic/loss": loss, "analytic/margin": (weight * over).sum()}
 
-    def _window(self, params, statistics, value_statistics, state, series, key):
-        """Returns what one window earns, in thousand $, and what of it is for loading near 1."""
+    def _window(self, params, statistics, value_statistics, state, series):
+        """Returns what one window earns, in thousand $, and what of it is for limits that are near.
+
+        Actions are the policy's means, as it is served: dispersed ones would be judged by limits
+        that only their dispersion breaks.
+        """
         discount = float(self.networks.team.discounts[0])
         limit = self.options.reward_limit
 
-        def advance(carry, key):
+        def advance(carry, _):
             state, going = carry
             policy = self.networks.policy(params, statistics, state.observation)
-            action = distributions.squash(distributions.sample(key, *policy))
+            action = distributions.squash_to_minimise(policy.mean)
             after, detail = self.env.detailed(state, action, series)
             reward = jnp.clip(after.reward, -limit, limit) if limit else after.reward
-            loading = jnp.maximum(detail.rho - self.options.loading_margin, 0.0)
-            over = (self._margin_cost * loading).sum()
+            above = lambda rho: jnp.maximum(rho - self.options.loading_margin, 0.0)
+            over = (self._margin_cost * above(detail.rho)).sum()
+            if self.options.reactive_margin:
+                q = detail.gen_q_mvar
+                beyond = jnp.maximum(q - self._q_max, 0.0) + jnp.maximum(self._q_min - q, 0.0)
+                over += self._reactive_cost * beyond.sum()
+            if self._outage_cost:
+                over += self._outage_cost * above(detail.after_outage_rho).sum()
             over = jnp.clip(over, 0.0, limit) if limit else over
             after = restart.strong(after.replace(series=None, terms={}, metrics={}))
             return (after, going * discount * ~after.done), (going * (reward - over), going * over)
 
-        keys = jax.random.split(key, self.options.window)
-        (state, going), (earned, over) = jax.lax.scan(advance, (state, jnp.float32(1.0)), keys)
+        (state, going), (earned, over) = jax.lax.scan(
+            advance, (state, jnp.float32(1.0)), length=self.options.window
+        )
         if not discount:  # Then nobody looks at what comes after, and it need not be computed.
             return earned.sum(), over.sum()
         fixed = jax.lax.stop_gradient(params)

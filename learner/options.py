@@ -25,6 +25,11 @@ class LearnerOptions(bounds.Options, prefix="learner."):
     loading_margin: Annotated[
         float, "loading of a branch from which analytic gradients price it", Range(0, 1000)
     ] = 0.93
+    reactive_margin: Annotated[
+        float,
+        "reactive power, MVAr, within a generator's limits from which analytic gradients price it",
+        Range(0, 1e6),
+    ] = 0.0
     devices: Annotated[int, "devices the update is spread over", Range(1, 1024)] = 2
     unrolls_per_update: Annotated[int, "unrolls joined into one training batch", Range(1, 1024)] = 2
     epochs: Annotated[int, "passes over a batch", Range(1, 1000)] = 4

@@ -185,32 +185,32 @@ class PPO:
         flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
         count = self.options.minibatches
         order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
-        windows = keys = None
+        windows = None
         if self._by_gradient:
-            k_order, k_actions = jax.random.split(jax.random.fold_in(key, 1))
-            windows = jax.random.permutation(k_order, unroll.windows.usable.size).reshape(count, -1)
-            keys = jax.random.split(k_actions, count)
+            k_windows = jax.random.fold_in(key, 1)
+            windows = jax.random.permutation(k_windows, unroll.windows.usable.size)
+            windows = windows.reshape(count, -1)
 
-        def loss(params, part, chosen, key):
+        def loss(params, part, chosen):
             total, metrics = self._loss(params, statistics, value_statistics, part)
             if self._by_gradient:
                 more, more_metrics = self._gradient.loss(
-                    params, statistics, value_statistics, unroll.windows, chosen, key
+                    params, statistics, value_statistics, unroll.windows, chosen
                 )
                 total, metrics = total + more, metrics | more_metrics
             return total, metrics
 
         def minibatch(carry, chosen):
             params, optimiser = carry
-            index, windows, key = chosen
+            index, windows = chosen
             part = jax.tree.map(lambda x: x[index], flat)
-            gradients, metrics = jax.grad(loss, has_aux=True)(params, part, windows, key)
+            gradients, metrics = jax.grad(loss, has_aux=True)(params, part, windows)
             gradients, metrics = jax.lax.pmean((gradients, metrics), AXIS)
             metrics["loss/gradient_norm"] = optax.global_norm(gradients)
             changes, optimiser = self._optimiser.update(gradients, optimiser, params)
             return (optax.apply_updates(params, changes), optimiser), metrics
 
-        return jax.lax.scan(minibatch, (params, optimiser), (order, windows, keys))
+        return jax.lax.scan(minibatch, (params, optimiser), (order, windows))
 
     def _loss(self, params, statistics, value_statistics, batch: Batch):
         """Returns the clipped surrogate, value and entropy losses of a minibatch, summed."""

@@ -170,7 +170,8 @@ def _worst_of(table: _Table, p, q, carried, spread=None, toward=None, closed=Non
     # One outage at a time: all of them at once would not fit a cache.
     columns = (table.response, table.barred, carried, *(() if toward is None else toward))
     _, worst = jax.lax.scan(one, None, columns)
-    return jnp.sqrt(jnp.maximum(worst, 0.0))
+    some = worst > 0.0  # a root has no derivative at zero
+    return jnp.where(some, jnp.sqrt(jnp.where(some, worst, 1.0)), 0.0)
 
 
 def _with_outages(table: _Table, p, q, closed) -> tuple[chex.Array, chex.Array]:

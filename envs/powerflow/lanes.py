@@ -4,6 +4,7 @@ The batch is the last axis of every array. A place on that axis is a lane; lanes
 and gathered here, and nowhere else.
 """
 
+import functools
 from collections.abc import Callable
 
 import chex
@@ -115,14 +116,27 @@ def on_selected(
 ) -> Tree:
     """Returns `results` with the selected lanes replaced by what `function(*args)` says of them.
 
-    `selected` is bool `[lanes]`, the others are as in `until_done`.
+    `selected` is bool `[lanes]`, the others are as in `until_done`. It has a derivative in reverse
+    mode where all leaves are of real numbers: that of `function` for the selected lanes.
     """
+    each = functools.partial(until_done, share=share, least=least)
+    none = lambda few: jnp.zeros(jax.tree.leaves(few)[0].shape[-1], bool)
 
-    def once(_, *args):
-        few = function(*args)
-        return few, jnp.zeros(jax.tree.leaves(few)[0].shape[-1], bool)
+    @jax.custom_vjp
+    def replaced(selected, args, results):
+        once = lambda _, *args: ((few := function(*args)), none(few))
+        return each(once, selected, args, results)
 
-    return until_done(once, selected, args, results, share=share, least=least)
+    def backward(kept, of_results):
+        selected, args = kept
+        slopes = lambda cotangent, *args: jax.vjp(function, *args)[1](cotangent)
+        once = lambda _, *args: ((few := slopes(*args)), none(few))
+        of_args = each(once, selected, (of_results, *args), jax.tree.map(jnp.zeros_like, args))
+        passed = jax.tree.map(lambda leaf: jnp.where(selected, 0.0, leaf), of_results)
+        return np.zeros(selected.shape, jax.dtypes.float0), of_args, passed
+
+    replaced.defvjp(lambda *taken: (replaced(*taken), taken[:2]), backward)
+    return replaced(selected, args, results)
 
 
 def until_done(

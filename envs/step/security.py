@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from envs.case.grid import Grid
@@ -48,8 +49,11 @@ class Assessor:
             request = self._request(solution, closed, gen_on)
             confirmed = self._confirm(request, solution, screened.worst)
             # An outage of what is out already stays none.
-            exact = jnp.where(loading[screened.worst] > 0, confirmed.loading, 0.0)
-            loading = loading.at[screened.worst].set(exact)
+            estimate = loading[screened.worst]
+            exact = jnp.where(estimate > 0, jax.lax.stop_gradient(confirmed.loading), 0.0)
+            # As large as confirmed, with the derivative of the estimate.
+            slope = jnp.minimum(estimate, _MOST_LOADING)
+            loading = loading.at[screened.worst].set(exact + slope - jax.lax.stop_gradient(slope))
         # What screening cannot tell is never called secure.
         unknown = jnp.where(closed > 0, _MOST_LOADING, 0.0)
         loading = jnp.where(screened.sound, jnp.minimum(loading, _MOST_LOADING), unknown)

@@ -10,6 +10,7 @@ from envs.case.grid import Grid
 from envs.step.actions import FeasibleAction
 from envs.step.frequency import Disturbance, Outcome
 from envs.step.islanding import CutOff
+from envs.step.security import Security
 from envs.step.solve_and_protect import OperatingPoint
 from envs.step.state import State
 from envs.step.switching import Switched
@@ -40,16 +41,19 @@ class Detail(NamedTuple):
     bus_p_mw: chex.Array  # `[n_bus]` net injection: units after the slack, plants, batteries, loads
     bus_q_mvar: chex.Array  # `[n_bus]` of loads alone; what generators add follows from voltages
     gen_p_mw: chex.Array  # `[n_gen]` units' power after the slack, condensers' draw
+    gen_q_mvar: chex.Array  # `[n_gen]`
     energised: chex.Array  # bool `[n_bus]`
     pv: chex.Array  # bool `[n_bus]` a generator in service holds the voltage
     closed: chex.Array  # bool `[n_branch]` as the power flow had it: after protection
     rho: chex.Array  # `[n_branch]` loading over limit
+    after_outage_rho: chex.Array  # `[n_branch]` of `Security`; 0 where it is not assessed
     renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
 
 
 def detail(
-    grid: Grid, fleet: Fleet, before: State, after: State, result: StepResult, other_mw: chex.Array
-) -> Detail:
+    grid: Grid, fleet: Fleet, before: State, after: State, result: StepResult, secure: Security,
+    other_mw: chex.Array,
+) -> Detail:  # fmt: skip
     """Returns the injections of a step and what they led to.
 
     `other_mw` `[n_bus]` is the power of batteries and condensers, as dispatched.
@@ -66,9 +70,11 @@ def detail(
         bus_p_mw=p.at[grid.loads].add(-feasible.load_p_mw * served),
         bus_q_mvar=none.at[grid.loads].add(-feasible.load_q_mvar * served),
         gen_p_mw=after.gen_p_mw,
+        gen_q_mvar=result.gen_q_mvar,
         energised=energised,
         pv=jnp.zeros(grid.n_bus, bool).at[grid.gen.bus].max(after.gen_on),
         closed=after.branch.closed,
         rho=result.rho,
+        after_outage_rho=secure.loading,
         renewable_mw=point.renewable_mw,
     )

@@ -108,3 +108,15 @@ def test_options_out_of_range_are_refused_by_name(change):
     (name,) = change
     with pytest.raises(ValueError, match=f"team.{name}"):
         TeamOptions(**change)
+
+
+def test_what_has_passed_a_limit_comes_back_and_goes_no_further():
+    raw = jnp.array([-9.0, -1.6, -0.5, 0.7, 1.6, 9.0])
+    for sign in (1.0, -1.0):  # descent moves a sample against the sign of its slope
+        total = lambda raw, sign=sign: sign * distributions.squash_to_minimise(raw).sum()
+        slope = sign * np.asarray(jax.grad(total)(raw))
+        inside = 1.1 / np.cosh(np.array([-0.5, 0.7])) ** 2
+        at_limit = 1.1 * (1.0 - 1.0 / 1.1**2)
+        low, high = (0.0, at_limit) if sign > 0 else (at_limit, 0.0)
+        np.testing.assert_allclose(slope, [low, low, *inside, high, high], rtol=1e-5)
+    np.testing.assert_array_equal(distributions.squash_to_minimise(raw), distributions.squash(raw))

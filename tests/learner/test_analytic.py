@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actors import unroll as unroll_lib
-from agents import bundle as bundle_lib, networks as networks_lib
+from agents import bundle as bundle_lib, distributions, networks as networks_lib
 from agents.options import TeamOptions
 from envs import grid_env
 from envs.options import EnvOptions
@@ -73,7 +73,7 @@ def test_values_count_as_given(parts):
     gradient = analytic.AnalyticGradient(env, networks, OPTIONS)
     slopes, _ = jax.jit(jax.grad(gradient.loss, has_aux=True))(
         bundle.params, bundle.statistics, bundle.value_statistics, unrolls[0][1].windows,
-        jnp.arange(8), jax.random.PRNGKey(2),
+        jnp.arange(8),
     )  # fmt: skip
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(slopes["value"]))
     assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(slopes["policy"]))
@@ -95,9 +95,43 @@ def test_an_update_earns_more_and_only_usable_windows_count(parts):
     one = jax.tree.map(lambda x: x[0], state)
     none = unroll.windows.replace(usable=jnp.zeros_like(unroll.windows.usable))
     loss, _ = jax.jit(gradient.loss)(
-        one.params, one.statistics, one.value_statistics, none, jnp.arange(8), jax.random.PRNGKey(0)
+        one.params, one.statistics, one.value_statistics, none, jnp.arange(8)
     )
     assert float(loss) == 0.0
+
+
+def test_limits_that_are_near_are_priced_in_each_step(parts):
+    _, networks, bundle, _, unrolls = parts
+    env = grid_env.make(dataclasses.replace(CALM, insecurity_price=40.0))
+    options = dataclasses.replace(OPTIONS, loading_margin=0.2, reactive_margin=3.0)
+    windows, chosen = unrolls[0][1].windows, 2
+    gradient = analytic.AnalyticGradient(env, networks, options)
+    statistics = (bundle.statistics, bundle.value_statistics)
+    loss = jax.jit(gradient.loss)
+    _, metrics = loss(bundle.params, *statistics, windows, jnp.array([chosen]))
+
+    state = jax.tree.map(lambda leaf: leaf[0, chosen], windows.states)
+    series = series_lib.WindowedTimeSeries(
+        windows.series, jnp.int32(chosen), windows.first_row[0, chosen]
+    )
+    step, priced = jax.jit(env.detailed), np.zeros(3)
+    gen, branch = env.grid.gen, env.grid.branch
+    for row in range(WINDOW):
+        mean = networks.policy(bundle.params, bundle.statistics, state.observation).mean
+        state, detail = step(state, distributions.squash(mean), series)
+        q = np.asarray(detail.gen_q_mvar)
+        margin = np.minimum(3.0, (gen.q_max_mvar - gen.q_min_mvar) / 2)
+        above, below = q - gen.q_max_mvar + margin, gen.q_min_mvar + margin - q
+        near = np.maximum(above, 0) + np.maximum(below, 0)
+        rate = np.where(np.isfinite(branch.rate_mva), branch.rate_mva, 0)
+        priced += networks.team.discounts[0] ** row * np.array([
+            4.0 * env.options.overload_price * (rate * np.maximum(detail.rho - 0.2, 0)).sum(),
+            env.options.reactive_price * near.sum(),
+            env.options.insecurity_price * np.maximum(detail.after_outage_rho - 0.2, 0).sum() / 0.1,
+        ])  # fmt: skip
+    assert (priced > 0).all()
+    expected = 1e-3 * env.dt_h * priced.sum()
+    assert float(metrics["analytic/margin"]) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(

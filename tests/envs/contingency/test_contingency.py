@@ -101,6 +101,27 @@ def test_screening_equals_dc_outages_solved_one_by_one(name):
         assert int(screened.insecure) == (loading > 1).sum()
 
 
+def test_loadings_have_the_derivatives_of_finite_differences():
+    # A batch of an intact grid and of two with branches out, which are corrected for apart.
+    closed = np.ones((3, 186))
+    closed[1, 7] = closed[2, [3, 60, 120]] = 0.0
+    with jax.experimental.enable_x64():
+        _, base, _ = _screened_and_solved("case118")
+        screen = _dc("case118")[3]
+        direction = np.random.default_rng(0).normal(size=186)
+
+        def total(change):
+            flows = (1.0 + change) * base.p_from_pu
+            moved = base._replace(p_from_pu=flows, p_to_pu=-flows)
+            loading = jax.vmap(lambda each: screen(moved, each).loading)(jnp.asarray(closed))
+            return (loading * jnp.arange(1.0, 4.0)[:, None]).sum()
+
+        slope = jax.jit(jax.grad(total))(jnp.zeros(186)) @ direction
+        above, below = (total(jnp.asarray(move * direction)) for move in (1e-7, -1e-7))
+        assert float(slope) == pytest.approx(float(above - below) / 2e-7, rel=1e-5)
+        assert abs(float(slope)) > 0.1
+
+
 @pytest.mark.parametrize("out", [(7,), (7, 40), (7, 8), (3, 60, 120)])
 def test_with_branches_out_already_screening_equals_dc_outages_too(out):
     with jax.experimental.enable_x64():

@@ -50,6 +50,14 @@ def test_only_selected_lanes_change(least):
     np.testing.assert_array_equal(values, np.where(selected, 10 * np.arange(5), -1))
 
 
+def test_selected_lanes_have_the_functions_derivative_and_others_their_own():
+    selected = jnp.asarray([False, True, True, False, True])
+    of = lambda x, y: lanes.on_selected(lambda x: x**3, selected, (x,), y).sum()
+    of_x, of_y = jax.jit(jax.grad(of, (0, 1)))(jnp.arange(5.0), jnp.ones(5))
+    np.testing.assert_allclose(of_x, np.where(selected, 3 * np.arange(5.0) ** 2, 0.0))
+    np.testing.assert_array_equal(of_y, ~selected)
+
+
 def _root(power, x, count):
     """Newton's square root of power · x, and how often it was refined; lanes last."""
 
