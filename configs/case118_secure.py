@@ -2,15 +2,13 @@
 
 import dataclasses
 
-from configs import case118
+from configs import case118_full
 from configs.experiment import Experiment
 
 
 def experiment() -> Experiment:
     """Returns the experiment."""
-    base = case118.experiment()
+    base = case118_full.experiment()
     return dataclasses.replace(
-        base,
-        name="case118_secure",
-        env=dataclasses.replace(base.env, layout="full", insecurity_price=50.0),
+        base, name="case118_secure", env=dataclasses.replace(base.env, insecurity_price=1000.0)
     )
