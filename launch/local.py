@@ -67,6 +67,8 @@ def main(argv: list[str]) -> int:
         placement = placement_lib.make(
             _PLACEMENT.value, experiment.actor.count, experiment.learner.devices
         )
+        if placement.note:
+            sys.stderr.write(f"{placement.note}\n")
         network_namespace.check_bind(_BIND.value)
         # Before anything is imported that starts threads.
         network = network_namespace.arrange(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 PLATFORMS = ("cpu", "gpu", "tpu")
 
-_FORM = re.compile(r"^(?P<platform>[a-z]+):a(?P<actors>\d+(,\d+)*)-l(?P<learners>\d+(,\d+)*)$")
+_FORM = re.compile(r"^(?P<platform>[a-z]+):a(?P<actors>(\d+(,\d+)*)?)-l(?P<learners>\d+(,\d+)*)$")
 _TPU_PORT = 8476  # The first mesh controller port; each process gets one of its own.
 _GPU_MEMORY = 0.9  # Share of a card's memory that all its processes together may take.
 # Bounds that libtpu accepts for so many chips of one host, as x,y,z.
@@ -44,20 +44,22 @@ class Placement:
     spec: str  # written out, never "auto"
     actors: tuple[Place, ...]
     learner: Place
+    note: str = ""  # why an accelerator that is there is not used
 
 
 def make(spec: str, actors: int, learner_devices: int, cores: list[int] | None = None) -> Placement:
     """Returns the placement that `spec` describes, as the module's text says.
 
-    The learner's update is spread over `learner_devices`. `cores` are those that this program may
-    use, by default those that the system allows.
+    The learner's update is spread over `learner_devices`; with no `actors` it has everything.
+    `cores` are those that this program may use, by default those that the system allows.
 
     Raises:
       ValueError: it is misspelt, or asks for what is not there.
     """
     cores = sorted(os.sched_getaffinity(0)) if cores is None else cores
+    note = ""
     if spec == "auto":
-        spec = _detect(actors, learner_devices)
+        spec, note = _detect(actors, learner_devices)
     if spec == "cpu":
         if actors > len(cores):
             raise ValueError(
@@ -67,12 +69,12 @@ def make(spec: str, actors: int, learner_devices: int, cores: list[int] | None =
             )
         spec = f"cpu:a{_listed(actors, cores)}-l{_ids(cores)}"
     match = _FORM.match(spec)
-    if not match or match["platform"] not in PLATFORMS:
+    if not match or match["platform"] not in PLATFORMS or bool(match["actors"]) != bool(actors):
         raise ValueError(
             f"--placement={spec}: not understood; write auto, cpu, or PLATFORM:aIDS-lIDS with "
             f"a platform of {', '.join(PLATFORMS)}, as in tpu:a0,1-l2,3"
         )
-    actor_ids = [int(n) for n in match["actors"].split(",")]
+    actor_ids = [int(n) for n in match["actors"].split(",") if n]
     learner_ids = [int(n) for n in match["learners"].split(",")]
     if len(actor_ids) != actors:
         raise ValueError(
@@ -80,7 +82,8 @@ def make(spec: str, actors: int, learner_devices: int, cores: list[int] | None =
             f"list {actors} ids after a, or set --config.actor.count={len(actor_ids)}"
         )
     build = {"cpu": _on_cpu, "gpu": _on_gpu, "tpu": _on_tpu}[match["platform"]]
-    return build(spec, actor_ids, learner_ids, learner_devices, cores)
+    placement = build(spec, actor_ids, learner_ids, learner_devices, cores)
+    return dataclasses.replace(placement, note=note)
 
 
 def _on_cpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
@@ -150,17 +153,32 @@ def _on_tpu(spec, actor_ids, learner_ids, learner_devices, cores) -> Placement:
     return Placement(spec, actors, place(learner_ids, _TPU_PORT + len(actor_ids)))
 
 
-def _detect(actors: int, learner_devices: int) -> str:
-    """Returns the placement for what this machine has, without starting jax."""
-    tpu_chips = len(glob.glob("/dev/accel*")) or len(glob.glob("/dev/vfio/[0-9]*"))
-    if _installed("libtpu") and tpu_chips >= actors + learner_devices:
-        return f"tpu:a{_ids(range(actors))}-l{_ids(range(actors, actors + learner_devices))}"
+def _detect(actors: int, learner_devices: int) -> tuple[str, str]:
+    """Returns the placement for what this machine has, without starting jax, and a note.
+
+    The note says why an accelerator is not used that is there and that jax is installed for.
+    """
+    note = ""
+    chips = len(glob.glob("/dev/accel*")) or len(glob.glob("/dev/vfio/[0-9]*"))
+    if _installed("libtpu") and chips:
+        if chips >= actors + learner_devices:
+            learners = range(actors, actors + learner_devices)
+            return f"tpu:a{_ids(range(actors))}-l{_ids(learners)}", ""
+        note = (
+            f"{chips} TPU chip(s) here, {actors} for actors and learner.devices={learner_devices} "
+            "are needed: using the CPU; lower --config.actor.count or --config.learner.devices"
+        )
     cards = len(glob.glob("/dev/nvidia[0-9]*"))
-    if _installed("jax_cuda12_plugin", "jax_cuda13_plugin") and cards >= learner_devices:
-        first = cards - learner_devices  # The learner takes the last cards, actors share the rest.
-        shared = [i % max(first, 1) for i in range(actors)]
-        return f"gpu:a{_ids(shared)}-l{_ids(range(first, cards))}"
-    return "cpu"
+    if _installed("jax_cuda12_plugin", "jax_cuda13_plugin") and cards:
+        if cards >= learner_devices:
+            first = cards - learner_devices  # The learner takes the last, actors share the rest.
+            shared = [i % max(first, 1) for i in range(actors)]
+            return f"gpu:a{_ids(shared)}-l{_ids(range(first, cards))}", ""
+        note = (
+            f"{cards} GPU(s) here, learner.devices={learner_devices} are needed: using the CPU; "
+            f"set --config.learner.devices={cards}"
+        )
+    return "cpu", note
 
 
 def _installed(*modules: str) -> bool:

@@ -44,6 +44,36 @@ def test_auto_is_cpu_where_there_is_no_accelerator():
     assert _make("auto").spec.startswith("cpu:")
 
 
+def test_a_learner_alone_has_everything(monkeypatch):
+    monkeypatch.setattr(placement, "_installed", lambda *names: "libtpu" in names)
+    monkeypatch.setattr(placement.glob, "glob", lambda spec: ["0"] if "accel" in spec else [])
+    assert _make("auto", actors=0, devices=1).learner.env["TPU_VISIBLE_CHIPS"] == "0"
+    monkeypatch.setattr(placement, "_installed", lambda *names: "libtpu" not in names)
+    monkeypatch.setattr(placement.glob, "glob", lambda spec: ["0"] if "nvidia" in spec else [])
+    placed = _make("auto", actors=0, devices=1)
+    assert placed.learner.env["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.90" and not placed.actors
+    monkeypatch.setattr(placement, "_installed", lambda *names: False)
+    assert _make("auto", actors=0).learner.devices == 2
+
+
+@pytest.mark.parametrize(
+    "module, pattern, count, note",
+    [
+        ("jax_cuda12_plugin", "/dev/nvidia", 1, "set --config.learner.devices=1"),
+        ("libtpu", "/dev/accel", 3, "lower --config.actor.count or --config.learner.devices"),
+    ],
+)
+def test_auto_says_why_an_accelerator_is_not_used(module, pattern, count, note, monkeypatch):
+    there = lambda spec: [f"{pattern}{i}" for i in range(count)] if pattern in spec else []
+    monkeypatch.setattr(placement.glob, "glob", there)
+    monkeypatch.setattr(placement, "_installed", lambda *names: module in names)
+    placed = _make("auto")
+    assert placed.spec.startswith("cpu:") and f"{count} " in placed.note and note in placed.note
+    few = _make("auto", actors=1, devices=1)
+    assert few.spec.startswith(("gpu:", "tpu:")) and not few.note
+    assert not _make("cpu").note
+
+
 @pytest.mark.parametrize(
     "spec, kwargs, message",
     [
@@ -56,6 +86,7 @@ def test_auto_is_cpu_where_there_is_no_accelerator():
         ("tpu:a0,1-l2,3,4", {"devices": 3}, "a process can own 1, 2, 4 chips, not 3"),
         ("quantum:a0-l1", {}, "not understood"),
         ("tpu", {}, "not understood"),
+        ("gpu:a-l0", {}, "not understood"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_had_is_refused_with_what_can(spec, kwargs, message):
