@@ -5,7 +5,8 @@
 
 It learns as `python -m launch.local` with --config.run.synchronous does, to the last bit, from the
 same experiment, and leaves the same run folder: --resume, launch.evaluate and TensorBoard work on
-either. Several seeds are trained at once, each in a folder of its own, FOLDER/seed_N.
+either. Several seeds are trained at once, each in a folder of its own, FOLDER/seed_N; --resume goes
+on with all that FOLDER has.
 """
 
 import dataclasses
@@ -31,7 +32,8 @@ _SEEDS = flags.DEFINE_list(
 )
 _RESUME = flags.DEFINE_boolean(
     "resume", False,
-    "Continue the run in --workdir from its newest checkpoint; only --config.run.* may change.",
+    "Continue the run in --workdir, or all seeds there, from the newest checkpoint; only "
+    "--config.run.* may change.",
 )  # fmt: skip
 
 
@@ -42,23 +44,29 @@ def main(argv: list[str]) -> int:
     try:
         folders, experiments = _runs()
         _check(experiments[0])
-        devices = experiments[0].learner.devices
-        for name, value in placement_lib.make("auto", 1, devices).learner.env.items():
-            os.environ[name] = value  # Before jax is imported.
+        placement = placement_lib.make("auto", 0, experiments[0].learner.devices)
+        if placement.note:
+            sys.stderr.write(f"{placement.note}\n")
+        os.environ.update(placement.learner.env)  # Before jax is imported.
         training = _begin(folders, experiments)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
         return command_line.refuse(experiment_flags.name_flags(str(error)))
     except KeyboardInterrupt:  # while days were prepared
         sys.stderr.write(f"{interrupt.NOTHING_DONE}; what was prepared is kept\n")
         return exit_codes.INTERRUPTED
-    where = _WORKDIR.value or folders[0].path
+    several = len(folders) > 1
+    where = folders[0].path.parent if several else folders[0].path
     _say(f"run folder  {where}\ncompiling")
     try:
         outcome = training.run(_say)
     except FloatingPointError as error:
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.FAILED
-    _say(f"{outcome}; evaluate it  python -m launch.evaluate --workdir={folders[0].path}")
+    evaluate = "python -m launch.evaluate --workdir="
+    if several:
+        _say(f"{outcome}; evaluate  for run in {where}/seed_*; do {evaluate}$run; done")
+    else:
+        _say(f"{outcome}; evaluate it  {evaluate}{where}")
     return exit_codes.OK
 
 
@@ -67,8 +75,12 @@ def _runs():
     if _RESUME.value:
         if _WORKDIR.value is None:
             raise ValueError("--resume needs the folder of the run: --workdir=FOLDER")
-        folder = run_folder.RunFolder(_WORKDIR.value)
-        return [folder], [experiment_flags.continued(folder.experiment())]
+        if _SEEDS.value is not None:
+            raise ValueError(
+                f"--seeds={','.join(_SEEDS.value)}: cannot be given with --resume, which goes on "
+                "with all seeds in --workdir; give one of its folders to go on with that alone"
+            )
+        return _former(pathlib.Path(_WORKDIR.value))
     experiment = experiment_flags.experiment()
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     root = pathlib.Path(_WORKDIR.value or f"runs/{experiment.name}-{now}")
@@ -82,6 +94,21 @@ def _runs():
         raise ValueError(f"--seeds={','.join(_SEEDS.value)}: name one or more, each once")
     experiments = [dataclasses.replace(experiment, seed=seed) for seed in seeds]
     return [run_folder.RunFolder(root / f"seed_{seed}") for seed in seeds], experiments
+
+
+def _former(root: pathlib.Path):
+    """Returns the run to continue in `root`, or those of all seeds there, as `_runs` does."""
+    folders = [run_folder.RunFolder(root)]
+    if not folders[0].exists():
+        folders = [run_folder.RunFolder(path) for path in sorted(root.glob("seed_*"))] or folders
+    experiments = [experiment_flags.continued(folder.experiment()) for folder in folders]
+    for folder, experiment in zip(folders, experiments):
+        if dataclasses.replace(experiment, seed=experiments[0].seed) != experiments[0]:
+            raise ValueError(
+                f"--workdir={root}: the options of {folder.path.name} are not those of "
+                f"{folders[0].path.name}; resume each by itself"
+            )
+    return folders, experiments
 
 
 def _check(experiment) -> None:
@@ -110,7 +137,8 @@ def _begin(folders, experiments):
     interrupt.end_at_once("interrupted before the first update")
     checks.check_names(experiments[0])
     if _RESUME.value:
-        checks.check_budget(folders[0], experiments[0])
+        for folder, experiment in zip(folders, experiments):
+            checks.check_budget(folder, experiment)
     for folder, experiment in zip(folders, experiments):
         folder.hold(_say)
         if _RESUME.value:

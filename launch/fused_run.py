@@ -19,7 +19,11 @@ class Training:
     """Trains the runs of several seeds, which are alike but for that."""
 
     def __init__(self, folders: Sequence[run_folder.RunFolder], experiments: Sequence[Experiment]):
-        """Builds what is trained, from the newest checkpoints where there are any."""
+        """Builds what is trained, from the newest checkpoints where there are any.
+
+        Raises:
+          ValueError: these are not of the same update.
+        """
         logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save.
         runtime.keep()
         self._options = options = experiments[0]
@@ -29,6 +33,14 @@ class Training:
             _Seed(folder, experiment, env, networks, unroller)
             for folder, experiment in zip(folders, experiments)
         ]
+        versions = [run.learner.version for run in self._runs]
+        if len(set(versions)) > 1:
+            names = (folder.path.name for folder in folders)
+            at = ", ".join(f"{name} at {version}" for name, version in zip(names, versions))
+            raise ValueError(
+                f"--workdir={folders[0].path.parent}: seeds go on together from the same update, "
+                f"and there is {at}; resume each by itself"
+            )
         self._loop = fused_loop.FusedLoop(
             unroller, [run.learner for run in self._runs], [each.seed for each in experiments],
             options.actor.count, self._runs[0].incarnation,

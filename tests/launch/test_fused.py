@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agents import networks as networks_lib
+from configs import registry
 from envs import grid_env
 from launch.run import run_folder
 from learner import checkpoint
@@ -74,14 +75,33 @@ def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_le
     jax.tree.map(close, together.params, alone.params)
     assert not np.allclose(together.statistics.mean, other.statistics.mean)
 
-    done = _command(
-        "launch.fused", "--resume", "--workdir=alone", "--config.run.steps=4000", cwd=tmp_path
-    )
+    resume = lambda folder, steps: _command(
+        "launch.fused", "--resume", f"--workdir={folder}", f"--config.run.steps={steps}",
+        cwd=tmp_path,
+    )  # fmt: skip
+    done = resume("both", 4000)
     assert done.returncode == 0, done.stderr
-    assert _newest(tmp_path / "alone")[0] > version
-    rows = (tmp_path / "alone" / "metrics" / "learner.jsonl").read_text().splitlines()
-    steps = [json.loads(row)["step"] for row in rows]
-    assert steps == sorted(set(steps)) and len(steps) == 16
+    command = "python -m launch.evaluate --workdir=$run"
+    assert f"for run in {tmp_path}/both/seed_*; do {command}; done" in done.stdout
+    for seed in ("seed_3", "seed_4"):
+        assert _newest(tmp_path / "both" / seed)[0] > version
+        rows = (tmp_path / "both" / seed / "metrics" / "learner.jsonl").read_text().splitlines()
+        steps = [json.loads(row)["step"] for row in rows]
+        assert steps == sorted(set(steps)) and len(steps) == 16
+
+    done = resume("both/seed_3", 5000)
+    assert done.returncode == 0 and "seed_3" in done.stdout.splitlines()[-1], done.stderr
+    done = resume("both", 6000)
+    assert done.returncode == 2 and "seed_3 at 20, seed_4 at 16" in done.stderr
+
+
+def test_seeds_of_different_experiments_are_not_resumed_together(tmp_path):
+    for name in ("case14", "case14_ppo"):
+        folder = run_folder.RunFolder(tmp_path / "both" / f"seed_{name}")
+        folder.create(registry.load(name))
+    done = _command("launch.fused", "--resume", "--workdir=both", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "options of seed_case14_ppo are not those of seed_case14;" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -92,6 +112,7 @@ def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_le
         (("--seeds=-1",), "seed=-1: must be a whole number from 0"),
         (("--resume",), "--resume needs the folder of the run"),
         (("--resume", "--workdir=nothing"), "no run here"),
+        (("--resume", "--workdir=runs", "--seeds=1"), "--seeds=1: cannot be given with --resume"),
         (("--config.actor.count=3",), "must divide it"),
     ],
 )
