@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from configs import registry
 from configs.experiment import Experiment
@@ -50,9 +50,9 @@ class _File(TypedDict):
     experiment: dict
     vary: list[str]
     search: str
-    trials: int
-    seeds: list[int]
-    search_seed: int
+    trials: Annotated[int, TRIALS]
+    seeds: Annotated[list[int], bounds.SEEDS]
+    search_seed: Annotated[int, bounds.SEEDS]
     versions: dict[str, str]
 
 
@@ -101,7 +101,6 @@ class SweepFolder:
             "format": _FORMAT,
             "experiment": json.loads(registry.to_json(plan.experiment)),
             "versions": self._versions(),
-            "command": " ".join(["python -m launch.sweep", *sys.argv[1:]]),
         }
         shared_files.replace(self._config, (json.dumps(content, indent=2) + "\n").encode())
 
@@ -118,9 +117,11 @@ class SweepFolder:
             )
         try:
             content: dict[str, Any] = json_file.read(self._config, _File)
-            bounds.accept("trials", content["trials"], int, TRIALS)
             if content["format"] != _FORMAT or content["search"] not in SEARCHES:
                 raise ValueError("another version wrote it")
+            if not content["seeds"]:
+                raise ValueError("seeds: names none")
+            registry.load(content["config"])  # Its trials are begun from there.
             return Plan(
                 content["config"], registry.build(content["experiment"]), tuple(content["vary"]),
                 content["search"], content["trials"], tuple(content["seeds"]),

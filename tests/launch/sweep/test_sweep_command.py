@@ -80,9 +80,15 @@ def test_a_folder_holds_one_sweep_which_goes_on_as_it_was_begun(server, tmp_path
     ):
         done = run("--resume", *flags)
         assert done["code"] == 2 and message in done["err"], (flags, done)
-    (tmp_path / "sweep" / "sweep.json").write_text("{")
-    done = run("--resume")
-    assert done["code"] == 2 and "sweep.json: cannot be read" in done["err"]
+    written = tmp_path / "sweep" / "sweep.json"
+    content = json.loads(written.read_text())
+    for name, value in (
+        ("trials", 0), ("seeds", []), ("seeds", [-1]), ("search_seed", "x"), ("search", "bayes"),
+        ("config", "no"), ("experiment", {}), ("vary", 3), ("format", 0),
+    ):  # fmt: skip
+        written.write_text(json.dumps({**content, name: value}))
+        done = run("--resume")
+        assert done["code"] == 2 and "sweep.json: cannot be read: " in done["err"], (name, done)
 
 
 def test_without_optuna_it_says_what_installs_it(tmp_path):
