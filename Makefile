@@ -1,6 +1,7 @@
 # make train   sets everything up, trains case14, and evaluates it beside doing nothing;
 #              make train CONFIG=case118 the same on 118 buses
 # make install sets up .venv with what training and evaluating need
+# make install-sweep adds Optuna, which `python -m launch.sweep` searches with
 # make test    sets everything up and runs the quick tests, on every core up to four
 # make test-slow  runs the long ones: training, thousands of inputs, many operating points
 # make lint    formatting, style and imports
@@ -17,13 +18,15 @@ ifndef RUN
 RUN := runs/$(CONFIG)-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train install test test-slow lint format cases peers lock clean
+.PHONY: train install install-sweep test test-slow lint format cases peers lock clean
 
 train: $(VENV)/.runtime
 	$(PY) -m launch.local --config=$(CONFIG) --workdir=$(RUN)
 	$(PY) -m launch.evaluate --workdir=$(RUN)
 
 install: $(VENV)/.runtime
+
+install-sweep: $(VENV)/.sweep
 
 test: $(VENV)/.tools
 	$(PY) -m pytest -n logical --maxprocesses=4 --dist=worksteal
@@ -74,7 +77,12 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.tools: requirements-test.lock $(VENV)/.runtime
+$(VENV)/.sweep: requirements-sweep.lock $(VENV)/.runtime
+	@echo "installing Optuna"
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-sweep.lock
+	@touch $@
+
+$(VENV)/.tools: requirements-test.lock $(VENV)/.sweep
 	@echo "installing the test tools"
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
 	@touch $@
@@ -90,8 +98,10 @@ LOCK := uv pip compile --quiet --python-version 3.10 --generate-hashes --no-emit
 
 lock:
 	$(LOCK) --override overrides.txt requirements.in -o requirements.lock
-	$(LOCK) --override overrides.txt -c requirements.lock requirements-test.in \
-	  -o requirements-test.lock
+	$(LOCK) --override overrides.txt -c requirements.lock requirements-sweep.in \
+	  -o requirements-sweep.lock
+	$(LOCK) --override overrides.txt -c requirements.lock -c requirements-sweep.lock \
+	  requirements-test.in -o requirements-test.lock
 	$(LOCK) requirements-peers.in -o requirements-peers.lock
 
 clean:

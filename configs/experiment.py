@@ -103,3 +103,18 @@ class Experiment(bounds.Options):
     def updates(self) -> int:
         """Updates in the budget of the run."""
         return -(-self.run.steps // self.steps_per_update)
+
+
+def check_one_process(experiment: Experiment) -> None:
+    """Raises ValueError where one process cannot do what actors and learner would."""
+    actors, devices = experiment.actor.count, experiment.learner.devices
+    if actors % devices:
+        raise ValueError(
+            f"actor.count={actors}: rollouts are spread over learner.devices={devices}, which must "
+            "divide it"
+        )
+    if experiment.learner.unrolls_per_update != actors:
+        raise ValueError(
+            f"learner.unrolls_per_update={experiment.learner.unrolls_per_update}: an update takes "
+            f"one unroll of each actor here; set it to actor.count, {actors}"
+        )

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -42,14 +42,13 @@ def _loaded() -> dict[str, Experiment]:
 
 def _values(path: str, default: Any, experiments: Mapping[str, Experiment]) -> str:
     """Returns the default of a field as text, and what experiments have instead of it."""
-    as_text = lambda value: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     others: dict[str, list[str]] = {}
     for name, experiment in experiments.items():
         value = functools.reduce(getattr, path.split("."), experiment)
         if value != default:
-            others.setdefault(as_text(value), []).append(name)
+            others.setdefault(option_fields.as_text(value), []).append(name)
     parts = [f"{' and '.join(names)}: {value}" for value, names in others.items()]
-    return "; ".join([f"default {as_text(default)}", *parts])
+    return "; ".join([f"default {option_fields.as_text(default)}", *parts])
 
 
 _define()
@@ -62,7 +61,7 @@ def experiment() -> Experiment:
       ValueError: no such experiment, or a value that a field does not accept; the message names
         the flag.
     """
-    return _override(registry.load(_CONFIG.value))
+    return overridden(registry.load(_CONFIG.value))
 
 
 def continued(former: Experiment) -> Experiment:
@@ -71,18 +70,43 @@ def continued(former: Experiment) -> Experiment:
     Raises:
       ValueError: a flag would change what the run has been so far.
     """
-    names = ["config", *(f"config.{path}" for path in _PATHS)]
-    typed = [name for name in names if flags.FLAGS[name].present]
-    fixed = [name for name in typed if not name.startswith("config.run.")]
+    fixed = [name for name in typed() if not name.startswith("config.run.")]
     if fixed:
         raise ValueError(
             f"--{fixed[0]} cannot be given with --resume: the run goes on as it was configured, "
             "and only --config.run.* may change; start a new run in another --workdir"
         )
-    return _override(former)
+    return overridden(former)
 
 
-def _override(chosen: Experiment) -> Experiment:
+def seeds(texts: Sequence[str]) -> list[int]:
+    """Returns the seeds that --seeds was given.
+
+    Raises:
+      ValueError: there is none, one is no whole number, or one is there twice.
+    """
+    given = f"--seeds={','.join(texts)}"
+    try:
+        numbers = [int(text) for text in texts]
+    except ValueError:
+        raise ValueError(f"{given}: must be whole numbers") from None
+    if len(set(numbers)) < len(numbers) or not numbers:
+        raise ValueError(f"{given}: name one or more, each once")
+    return numbers
+
+
+def typed() -> list[str]:
+    """Returns the names of the flags of an experiment that were given, such as config.seed."""
+    names = ["config", *(f"config.{path}" for path in _PATHS)]
+    return [name for name in names if flags.FLAGS[name].present]
+
+
+def overridden(chosen: Experiment) -> Experiment:
+    """Returns an experiment with the fields that flags give.
+
+    Raises:
+      ValueError: a field does not accept its value; the message names the flag.
+    """
     values = {path: flags.FLAGS[f"config.{path}"].value for path in _PATHS}
     values = {path: value for path, value in values.items() if value is not None}
     try:

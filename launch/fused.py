@@ -17,6 +17,7 @@ import sys
 
 from absl import app, flags
 
+from configs.experiment import check_one_process
 from envs.inputs import command_line, exit_codes
 from launch import experiment_flags
 from launch.host import interrupt, placement as placement_lib
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; options start with --")
     try:
         folders, experiments = _runs()
-        _check(experiments[0])
+        check_one_process(experiments[0])
         placement = placement_lib.make("auto", 0, experiments[0].learner.devices)
         if placement.note:
             sys.stderr.write(f"{placement.note}\n")
@@ -86,14 +87,9 @@ def _runs():
     root = pathlib.Path(_WORKDIR.value or f"runs/{experiment.name}-{now}")
     if _SEEDS.value is None:
         return [run_folder.RunFolder(root)], [experiment]
-    try:
-        seeds = [int(seed) for seed in _SEEDS.value]
-    except ValueError:
-        raise ValueError(f"--seeds={','.join(_SEEDS.value)}: must be whole numbers") from None
-    if len(set(seeds)) < len(seeds) or not seeds:
-        raise ValueError(f"--seeds={','.join(_SEEDS.value)}: name one or more, each once")
+    seeds = experiment_flags.seeds(_SEEDS.value)
     experiments = [dataclasses.replace(experiment, seed=seed) for seed in seeds]
-    return [run_folder.RunFolder(root / f"seed_{seed}") for seed in seeds], experiments
+    return [run_folder.of_seed(root, seed) for seed in seeds], experiments
 
 
 def _former(root: pathlib.Path):
@@ -109,21 +105,6 @@ def _former(root: pathlib.Path):
                 f"{folders[0].path.name}; resume each by itself"
             )
     return folders, experiments
-
-
-def _check(experiment) -> None:
-    """Raises ValueError where one process cannot do what actors and learner would."""
-    actors, devices = experiment.actor.count, experiment.learner.devices
-    if actors % devices:
-        raise ValueError(
-            f"actor.count={actors}: rollouts are spread over learner.devices={devices}, which must "
-            "divide it"
-        )
-    if experiment.learner.unrolls_per_update != actors:
-        raise ValueError(
-            f"learner.unrolls_per_update={experiment.learner.unrolls_per_update}: an update takes "
-            f"one unroll of each actor here; set it to actor.count, {actors}"
-        )
 
 
 def _begin(folders, experiments):

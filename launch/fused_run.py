@@ -61,9 +61,7 @@ class Training:
         options, learner = self._options, self._first
         doing_nothing = self._scorer.score_doing_nothing(lambda: None)
         said, saved, scored = time.monotonic(), time.monotonic(), None
-        while learner.version < learner.updates and not self._stop:
-            if self._clock.seconds >= 60.0 * options.run.max_minutes:
-                break
+        while not (self._stop or self._spent()):
             logs = self._loop.advance()
             rates = self._clock.updated(learner.steps)
             interrupt.call(self._interrupt)  # From now on there is something to keep.
@@ -79,12 +77,17 @@ class Training:
             if now - said >= _LINE_S or rates["run/seconds"] == 0.0:
                 said = now
                 say(self._line(rates, scores, doing_nothing))
+        outcome = "finished" if self._spent() else "interrupted"
         self._save(wait=True)
         scores = [run.score(self._scorer, doing_nothing) for run in self._runs]
         say(self._line(rates, scores, doing_nothing))
         for run in self._runs:
-            run.close()
-        return "interrupted" if self._stop else "finished"
+            run.close(outcome)
+        return outcome
+
+    def _spent(self) -> bool:
+        seconds = 60.0 * self._options.run.max_minutes
+        return self._first.version >= self._first.updates or self._clock.seconds >= seconds
 
     def _interrupt(self) -> None:
         self._stop = True
@@ -111,6 +114,7 @@ class _Seed:
     """One seed's folder: its learner, checkpoints and logs."""
 
     def __init__(self, folder: run_folder.RunFolder, experiment, env, networks, unroller):
+        self._folder = folder
         self.incarnation = folder.incarnation()
         self.learner = learner_lib.Learner(
             env, networks, experiment.learner, unroller.spec(), experiment.run.steps,
@@ -147,9 +151,10 @@ class _Seed:
         """Writes a checkpoint, from which --resume goes on."""
         self.learner.save(self._newest, seconds, wait)
 
-    def close(self) -> None:
-        """Waits for what is being written."""
+    def close(self, outcome: str) -> None:
+        """Waits for what is being written, and says how the run ended."""
         self._newest.wait()
         self._best.wait()
         for log in self._logs:
             log.close()
+        self._folder.write_status("learner", {"state": "ended", "outcome": outcome})

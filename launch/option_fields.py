@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -70,23 +71,50 @@ def assigned(flag: str, texts: Sequence[str], cls: type) -> dict[str, Any]:
     kinds = {path: kind for path, kind, *_ in fields(cls)}
     values = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        near = [path for path in kinds if path.endswith(f".{name}")]
-        if near:
-            raise ValueError(f"{flag}={text}: no such field; did you mean {' or '.join(near)}?")
-        choices.require(flag, name, kinds)
-        if not equals:
-            raise ValueError(f"{flag}={name}: has no value; give {flag}={name}=VALUE")
-        try:
-            values[name] = parser(kinds[name]).parse(value)
-        except ValueError as error:
-            kind = (
-                bounds.rule(kinds[name])
-                if kinds[name] in _PARSERS
-                else IntegersParser.syntactic_help
-            )
-            raise ValueError(f"{flag}={text}: {value!r} is not {kind}") from error
+        name, value = named(flag, text, kinds)
+        values[name] = parsed(flag, text, kinds[name], value)
     return values
+
+
+def named(flag: str, text: str, kinds: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns the field that a text of the form NAME=VALUE names, one of `kinds`, and the value.
+
+    Raises:
+      ValueError: there is no such field, or no value.
+    """
+    name, equals, value = text.partition("=")
+    near = [path for path in kinds if path.endswith(f".{name}")]
+    if near:
+        raise ValueError(f"{flag}={text}: no such field; did you mean {' or '.join(near)}?")
+    choices.require(flag, name, kinds)
+    if not equals:
+        raise ValueError(f"{flag}={name}: has no value; give {flag}={name}=VALUE")
+    return name, value
+
+
+def parsed(flag: str, text: str, kind: Any, value: str) -> Any:
+    """Returns the value of a field of type `kind` that stands in `text`, what `flag` was given.
+
+    Raises:
+      ValueError: it is none.
+    """
+    try:
+        return parser(kind).parse(value)
+    except ValueError as error:
+        rule = bounds.rule(kind) if kind in _PARSERS else IntegersParser.syntactic_help
+        raise ValueError(f"{flag}={text}: {value!r} is not {rule}") from error
+
+
+def changed(former: Any, options: Any) -> dict[str, Any]:
+    """Returns by path the values of `options` that are others in `former`."""
+    take = lambda group, path: functools.reduce(getattr, path.split("."), group)
+    values = {path: take(options, path) for path, *_ in fields(type(options))}
+    return {path: value for path, value in values.items() if value != take(former, path)}
+
+
+def as_text(value: Any) -> str:
+    """Returns a value of a field as its flag takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def replaced(options: Any, values: Mapping[str, Any]) -> Any:

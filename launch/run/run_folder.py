@@ -71,16 +71,7 @@ class RunFolder:
           RunFolderError: another launcher works in it, nodes do not end in time, or it cannot be
             written.
         """
-        lock = shared_files.FolderLock(self._locks / _LAUNCHER)
-        try:
-            lock.acquire()
-        except shared_files.HeldError as error:
-            raise RunFolderError(
-                f"--workdir={self.path}: another launch is using it ({error}); end that one first "
-                "(Ctrl-C, or kill PROCESS), or give another folder"
-            ) from None
-        except OSError as error:
-            raise self._unwritable(error) from error
+        lock = self._acquired()
         deadline = time.monotonic() + ENDING_SECONDS
         said = False
         while running := self._held_by_nodes():
@@ -94,6 +85,23 @@ class RunFolder:
                 say(f"waiting for an earlier launch to end: {running}")
             said = True
             time.sleep(_POLL_S)
+
+    def check_free(self) -> None:
+        """Raises RunFolderError if another launcher works in this folder, which there is."""
+        self._acquired().release()
+
+    def _acquired(self) -> shared_files.FolderLock:
+        lock = shared_files.FolderLock(self._locks / _LAUNCHER)
+        try:
+            lock.acquire()
+        except shared_files.HeldError as error:
+            raise RunFolderError(
+                f"--workdir={self.path}: another launch is using it ({error}); end that one first "
+                "(Ctrl-C, or kill PROCESS), or give another folder"
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return lock
 
     def hold_node(self, node: str) -> None:
         """Lets the next launcher see that `node` runs in this process, while it does.
@@ -236,3 +244,8 @@ class RunFolder:
 
     def _write_json(self, name: str, content: Any) -> None:
         shared_files.replace(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def of_seed(root: pathlib.Path, seed: int) -> RunFolder:
+    """Returns the folder of one of several seeds that are trained at once in `root`."""
+    return RunFolder(root / f"seed_{seed}")

@@ -60,6 +60,14 @@ def bench():
     return module
 
 
+def sweep():
+    for name in ("launch.run.checks", "launch.sweep.search", "evaluation.scenarios.preparation"):
+        importlib.import_module(name)
+    module = importlib.import_module("launch.sweep.__main__")
+    module._run = accept
+    return module
+
+
 def convert():
     return importlib.import_module("envs.case.convert")
 

@@ -20,7 +20,8 @@ from learner import checkpoint
 SEED = 20_241_122
 MODULES = {
     "local": "launch.local", "evaluate": "launch.evaluate", "bench": "launch.bench",
-    "convert": "envs.case.convert", "place_fleet": "envs.case.place_fleet",
+    "sweep": "launch.sweep", "convert": "envs.case.convert",
+    "place_fleet": "envs.case.place_fleet",
 }  # fmt: skip
 # No number of ours may be any of these; the others depend on the range that --help tells.
 ABSURD = (
@@ -124,9 +125,26 @@ def listed():
         yield Input("list", "local", [f"{flag}={text}"], flag, True)
 
 
+def varied():
+    field = "learner.epochs"
+    for number in NUMBERS:
+        refused = number in ABSURD or None
+        for values in (f"1,{number}", f"1..{number}", f"{number}..1000:log", f"1|{number}"):
+            yield Input("--vary", "sweep", [f"--vary={field}={values}"], "--vary", refused)
+        for flag in ("trials", "search_seed", "seeds"):
+            argv = [f"--vary={field}=1,2", f"--{flag}={number}"]
+            yield Input("--vary", "sweep", argv, [f"--{flag}", "seed="], refused)
+    for text in (
+        "", "=", "=1", "a", "a=1,2", "env=1,2", "env.=1", "." * 5000, "x" * 5000, "seed=1,2",
+        f"{field}=1", f"{field}=1..2:", f"{field}=..", f"{field}=1..", f"{field}=1...2",
+        f"{field}={','.join('1' * 5000)}", "env.case=case14,\udcff", "env.case=a|b|",
+    ):  # fmt: skip
+        yield Input("--vary", "sweep", [f"--vary={text}"], "--vary", True)
+
+
 def arguments():
     for command in MODULES:
-        right = {"bench": ["env"], "convert": [], "place_fleet": []}.get(command, [])
+        right = {"bench": ["env"], "sweep": ["--vary=learner.epochs=1,2"]}.get(command, [])
         for extra in (
             ["x"], ["x", "y"], ["-x"], ["--nonsense"], ["--nonsense=1"], ["--" + "n" * 5000],
             ["--" + "n" * 100_000], ["-"], ["--=1"], ["x" * 5000], ["\udcff"], ["a\nb"], ["=", ""],
@@ -374,6 +392,7 @@ def all_inputs(folder, servers):
     yield from number_flags({name: servers[name] for name in ("local", "evaluate", "bench")})
     yield from assignments(rng, servers)
     yield from listed()
+    yield from varied()
     yield from arguments()
     yield from path_inputs(folder)
     yield from json_inputs(rng, Tree(folder / "trees"), sound_files(folder))
