@@ -7,6 +7,7 @@ from envs.inputs import bounds, choices
 from envs.inputs.bounds import Range
 
 OBJECTIVES = ("ppo", "analytic", "both")
+CORRECTIONS = ("clip", "vtrace", "decoupled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,11 @@ class LearnerOptions(bounds.Options, prefix="learner."):
     clip: Annotated[
         float, "how far a probability ratio may leave 1", Range(0, 1000, above=True)
     ] = 0.2
+    correction: Annotated[
+        str,
+        "what makes up for actors that lag behind: clip, of ratios to the policy that acted; "
+        "vtrace, weights on targets and gradients; decoupled, clip of ratios to the newest policy",
+    ] = "clip"
     entropy_cost: Annotated[float, "weight of the entropy bonus", Range(0, 1e6)] = 1e-4
     reward_limit: Annotated[
         float,
@@ -59,6 +65,12 @@ class LearnerOptions(bounds.Options, prefix="learner."):
     def check(self) -> None:
         """Raises ValueError where the objective does not exist, or does not fit the rest."""
         choices.require("learner.objective", self.objective, OBJECTIVES)
+        choices.require("learner.correction", self.correction, CORRECTIONS)
+        if self.objective == "analytic" and self.correction == "decoupled":
+            raise ValueError(
+                "learner.correction=decoupled: learner.objective=analytic has no ratio to clip; "
+                "leave learner.correction=clip"
+            )
         if (self.objective == "ppo") != (self.window == 0):
             raise ValueError(
                 f"learner.window={self.window}: with learner.objective={self.objective} it must be "

@@ -1,6 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017), with an axis for the agents of a team.
 
-Reads top to bottom: the training state, the update of one device's share of a batch, the loss.
+Reads top to bottom: the training state, the update of one device's share of a batch, its parts.
 The update runs under any mapping that names its axis `AXIS`; gradients, statistics and decisions
 are averaged over it, so that all devices stay equal.
 """
@@ -15,14 +15,19 @@ import jax.numpy as jnp
 import optax
 
 from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
-from learner import advantages as advantages_lib, analytic, options as options_lib, popart
+from learner import (
+    advantages as advantages_lib,
+    analytic,
+    losses,
+    options as options_lib,
+    popart,
+)
+from learner.devices import AXIS, moments
 from replay import schema
 
-AXIS = "learners"
-
-# Weight of the value loss, length that longer gradients are scaled down to, and Adam's ε: those of
-# OpenAI's own implementation (Huang et al. 2022, details 10, 11 and 3).
-_VALUE_COST, _MAX_GRADIENT_NORM, _ADAM_EPSILON = 0.5, 0.5, 1e-5
+# Length that longer gradients are scaled down to, and Adam's ε: those of OpenAI's own
+# implementation (Huang et al. 2022, details 11 and 3).
+_MAX_GRADIENT_NORM, _ADAM_EPSILON = 0.5, 1e-5
 _RATE_RANGE = 30.0  # How far the step size may be steered from where it starts, up and down.
 
 
@@ -37,17 +42,6 @@ class TrainingState:
     key: chex.PRNGKey
     version: chex.Array  # updates made, also those that were skipped
     bad_updates: chex.Array  # updates skipped because they were not finite
-
-
-@flax.struct.dataclass
-class Batch:
-    """Decisions of one device's share, time and grids flattened to N."""
-
-    observations: chex.Array  # `[N, observation_size]`
-    raw_actions: chex.Array  # `[N, action_size]`
-    log_probs: chex.Array  # `[N, A]`
-    advantages: chex.Array  # `[N, A]`
-    targets: chex.Array  # `[N, A]` in units of reward
 
 
 class PPO:
@@ -70,7 +64,7 @@ class PPO:
         """
         self.networks, self.options = networks, options
         self._gradient, self._updates = gradient, updates
-        self._by_samples = options.objective in ("ppo", "both")
+        self._losses = losses.Losses(networks, options)
         self._by_gradient = options.objective in ("analytic", "both")
         self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
             learning_rate=options.learning_rate
@@ -129,7 +123,10 @@ class PPO:
             state.params, self.networks.team, state.value_statistics, value_statistics
         )
 
-        epoch = functools.partial(self._epoch, state.statistics, value_statistics, unroll)
+        proximal = None
+        if options.correction == "decoupled":
+            proximal = self._log_probs(state.params, state.statistics, unroll)
+        epoch = functools.partial(self._epoch, state.statistics, value_statistics, unroll, proximal)
         (new_params, new_optimiser), metrics = jax.lax.scan(
             epoch, (params, state.optimiser), jax.random.split(k_epochs, options.epochs)
         )
@@ -161,7 +158,7 @@ class PPO:
         keep = functools.partial(either, finite & (state.statistics.count > 0))
         flat = unroll.observations.reshape(-1, unroll.observations.shape[-1])
         count = float(flat.shape[0]) * jax.lax.psum(1, AXIS)
-        statistics = normaliser.merge(state.statistics, count, *_moments(flat))
+        statistics = normaliser.merge(state.statistics, count, *moments(flat))
         return TrainingState(
             params=keep(new_params, state.params),
             optimiser=keep(new_optimiser, state.optimiser),
@@ -174,14 +171,16 @@ class PPO:
 
     # Parts of the update.
 
-    def _epoch(self, statistics, value_statistics, unroll: schema.Unroll, carry, key: chex.PRNGKey):
+    def _epoch(self, statistics, value_statistics, unroll: schema.Unroll, proximal, carry, key):
         """Returns parameters and optimiser after one pass over the unroll, and its metrics.
 
         Advantages are computed anew, with the values as they have become.
         """
         params, optimiser = carry
         estimates, targets = self._advantages(params, statistics, value_statistics, unroll)
-        batch = Batch(unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets)
+        batch = losses.Batch(
+            unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets, proximal
+        )
         flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
         count = self.options.minibatches
         order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
@@ -192,7 +191,7 @@ class PPO:
             keys = jax.random.split(k_actions, count)
 
         def loss(params, part, chosen, key):
-            total, metrics = self._loss(params, statistics, value_statistics, part)
+            total, metrics = self._losses(params, statistics, value_statistics, part)
             if self._by_gradient:
                 more, more_metrics = self._gradient.loss(
                     params, statistics, value_statistics, unroll.windows, chosen, key
@@ -211,34 +210,6 @@ class PPO:
             return (optax.apply_updates(params, changes), optimiser), metrics
 
         return jax.lax.scan(minibatch, (params, optimiser), (order, windows, keys))
-
-    def _loss(self, params, statistics, value_statistics, batch: Batch):
-        """Returns the clipped surrogate, value and entropy losses of a minibatch, summed."""
-        options = self.options
-        policy = self.networks.policy(params, statistics, batch.observations)
-        log_ratio = self.networks.log_prob(policy, batch.raw_actions) - batch.log_probs
-        ratio = jnp.exp(log_ratio)  # [N, A]
-        mean, variance = _moments(batch.advantages)
-        advantages = (batch.advantages - mean) / (jnp.sqrt(variance) + 1e-8)
-        clipped = jnp.clip(ratio, 1.0 - options.clip, 1.0 + options.clip)
-        surrogate = -jnp.minimum(ratio * advantages, clipped * advantages).mean()
-
-        predicted = self.networks.value(params, statistics, batch.observations)
-        error = predicted - popart.normalise(value_statistics, batch.targets)
-        value_loss = 0.5 * (error**2).mean()
-        entropy = distributions.entropy(policy.log_std).sum(-1).mean()
-        loss = _VALUE_COST * value_loss
-        if self._by_samples:
-            loss = surrogate + loss - options.entropy_cost * entropy
-        return loss, {
-            "loss/total": loss,
-            "loss/policy": surrogate,
-            "loss/value": value_loss,
-            "policy/entropy": entropy,
-            "policy/clip_share": (jnp.abs(ratio - 1.0) > options.clip).mean(),
-            # Schulman's estimator of the divergence from the policy that acted, k3.
-            "policy/kl_behaviour": (ratio - 1.0 - log_ratio).mean(),
-        }
 
     def _steer(self, optimiser, divergence: chex.Array, version: chex.Array):
         """Returns the optimiser with its step size moved so that updates diverge by `target_kl`.
@@ -263,6 +234,11 @@ class PPO:
         normalised = self.networks.value(params, statistics, observations)
         return popart.denormalise(value_statistics, normalised)
 
+    def _log_probs(self, params, statistics, unroll: schema.Unroll) -> chex.Array:
+        """Returns log-probabilities `[T, B, A]` of what was done."""
+        policy = self.networks.policy(params, statistics, unroll.observations)
+        return self.networks.log_prob(policy, unroll.raw_actions)
+
     def _advantages(self, params, statistics, value_statistics, unroll: schema.Unroll):
         """Returns advantages and value targets, `[T, B, A]` each, in units of reward."""
         observations = jnp.concatenate(
@@ -273,22 +249,21 @@ class PPO:
         next_values = jnp.where(unroll.truncated[..., None], cut[None], values[1:])
         rewards, limit = unroll.rewards, self.options.reward_limit
         rewards = jnp.clip(rewards, -limit, limit) if limit else rewards
+        weights = None
+        if self.options.correction == "vtrace":
+            log_ratios = self._log_probs(params, statistics, unroll) - unroll.log_probs
+            weights = advantages_lib.truncated_weights(log_ratios)
         over_grids = jax.vmap(
-            advantages_lib.generalised_advantages, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1
+            advantages_lib.generalised_advantages, (1, 1, 1, 1, 1, None, None, 1), out_axes=1
         )
         estimates = over_grids(
             rewards, values[:-1], next_values, unroll.terminated, unroll.truncated,
-            jnp.asarray(self.networks.team.discounts), self.options.gae_lambda,
+            jnp.asarray(self.networks.team.discounts), self.options.gae_lambda, weights,
         )  # fmt: skip
-        return estimates, estimates + values[:-1]
+        corrections = estimates if weights is None else weights * estimates
+        return estimates, corrections + values[:-1]
 
 
 def bundle(state: TrainingState) -> bundle_lib.Bundle:
     """Returns what of the state is published."""
     return bundle_lib.Bundle(state.params, state.statistics, state.value_statistics, state.version)
-
-
-def _moments(x: chex.Array) -> tuple[chex.Array, chex.Array]:
-    """Returns mean and variance over the first axis of all devices' rows."""
-    mean = jax.lax.pmean(x.mean(0), AXIS)
-    return mean, jax.lax.pmean(((x - mean) ** 2).mean(0), AXIS)

@@ -16,7 +16,7 @@ from envs.inputs import json_file
 from envs.options import EnvOptions
 from evaluation.scenarios import preparation
 from launch import option_fields
-from learner import learner, ppo
+from learner import learner, losses, ppo
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_fields_of_earlier_versions_are_read_or_refused_by_name():
 
 def test_what_were_options_are_the_constants_of_their_modules():
     assert registry._CONSTANTS == {
-        "learner.value_cost": ppo._VALUE_COST,
+        "learner.value_cost": losses._VALUE_COST,
         "learner.max_gradient_norm": ppo._MAX_GRADIENT_NORM,
         "learner.max_bad_updates": learner._MAX_BAD_UPDATES,
     }
