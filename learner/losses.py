@@ -4,12 +4,21 @@ import chex
 import flax.struct
 import jax.numpy as jnp
 
-from agents import distributions, networks as networks_lib
+from agents import distributions, networks as networks_lib, normaliser
 from learner import options as options_lib, popart, surrogates
 from learner.devices import moments
 
 # Weight of the value loss: that of OpenAI's own implementation (Huang et al. 2022, detail 10).
 _VALUE_COST = 0.5
+
+
+@flax.struct.dataclass
+class Fixed:
+    """What every minibatch of an update has in common."""
+
+    statistics: normaliser.ObservationStatistics
+    value_statistics: normaliser.ValueStatistics
+    entropy_cost: chex.Numeric
 
 
 @flax.struct.dataclass
@@ -21,8 +30,9 @@ class Batch:
     log_probs: chex.Array  # `[N, A]`
     advantages: chex.Array  # `[N, A]`
     targets: chex.Array  # `[N, A]` in units of reward
-    # `[N, A]` of the policy that the update found, where the correction asks for them.
+    # `[N, A]` by the policy and the value function that the update found, where options ask for it.
     proximal_log_probs: chex.Array | None = None
+    former_values: chex.Array | None = None  # normalised as predictions are in this update
 
 
 class Losses:
@@ -31,13 +41,13 @@ class Losses:
     def __init__(self, networks: networks_lib.TeamNetworks, options: options_lib.LearnerOptions):
         self._networks, self._options = networks, options
 
-    def __call__(self, params, statistics, value_statistics, batch: Batch):
+    def __call__(self, params, fixed: Fixed, batch: Batch):
         """Returns the losses of a minibatch, summed, and metrics.
 
         The policy's count unless it learns from gradients through the environment alone.
         """
         options = self._options
-        policy = self._networks.policy(params, statistics, batch.observations)
+        policy = self._networks.policy(params, fixed.statistics, batch.observations)
         log_probs = self._networks.log_prob(policy, batch.raw_actions)
         log_ratio = log_probs - batch.log_probs
         ratio = jnp.exp(log_ratio)  # [N, A]
@@ -54,13 +64,13 @@ class Losses:
             gain = surrogates.clipped(ratio, advantages, options.clip)
         surrogate = -gain.mean()
 
-        predicted = self._networks.value(params, statistics, batch.observations)
-        error = predicted - popart.normalise(value_statistics, batch.targets)
-        value_loss = 0.5 * (error**2).mean()
+        predicted = self._networks.value(params, fixed.statistics, batch.observations)
+        targets = popart.normalise(fixed.value_statistics, batch.targets)
+        value_loss = 0.5 * self._squared_errors(predicted, targets, batch.former_values).mean()
         entropy = distributions.entropy(policy.log_std).sum(-1).mean()
         loss = _VALUE_COST * value_loss
         if options.objective != "analytic":
-            loss = surrogate + loss - options.entropy_cost * entropy
+            loss = surrogate + loss - fixed.entropy_cost * entropy
         return loss, {
             "loss/total": loss,
             "loss/policy": surrogate,
@@ -70,3 +80,16 @@ class Losses:
             # Schulman's estimator of the divergence from the policy that acted, k3.
             "policy/kl_behaviour": (ratio - 1.0 - log_ratio).mean(),
         }
+
+    def _squared_errors(self, predicted, targets, former) -> chex.Array:
+        """Returns the squared error of each value, the larger of two where values are clipped.
+
+        A value that has left its former one by more than `value_clip` then has no gradient, unless
+        that takes it back (Schulman's implementation of PPO; Huang et al. 2022, detail 9).
+        """
+        errors = (predicted - targets) ** 2
+        limit = self._options.value_clip
+        if not limit:
+            return errors
+        clipped = former + jnp.clip(predicted - former, -limit, limit)
+        return jnp.maximum(errors, (clipped - targets) ** 2)

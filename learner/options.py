@@ -51,6 +51,11 @@ class LearnerOptions(bounds.Options, prefix="learner."):
         "vtrace, weights on targets and gradients; decoupled, clip of ratios to the newest policy",
     ] = "clip"
     entropy_cost: Annotated[float, "weight of the entropy bonus", Range(0, 1e6)] = 1e-4
+    final_entropy_cost: Annotated[
+        float,
+        "share of the entropy bonus that is left at the end, along half a cosine; 1 keeps it",
+        Range(0, 1),
+    ] = 1.0
     reward_limit: Annotated[
         float,
         "rewards beyond this, either way, are learned from as this; 0 takes them as they are. Keep "
@@ -61,6 +66,11 @@ class LearnerOptions(bounds.Options, prefix="learner."):
     value_decay: Annotated[
         float, "share of old value statistics kept by an update", Range(0, 1)
     ] = 0.99
+    value_clip: Annotated[
+        float,
+        "how far a value may move in an update, in standard deviations of value targets; 0 for any",
+        Range(0, 1000),
+    ] = 0.0
 
     def check(self) -> None:
         """Raises ValueError where the objective does not exist, or does not fit the rest."""
@@ -70,6 +80,11 @@ class LearnerOptions(bounds.Options, prefix="learner."):
             raise ValueError(
                 "learner.correction=decoupled: learner.objective=analytic has no ratio to clip; "
                 "leave learner.correction=clip"
+            )
+        if self.objective == "analytic" and self.final_entropy_cost != 1.0:
+            raise ValueError(
+                f"learner.final_entropy_cost={self.final_entropy_cost}: learner.objective=analytic "
+                "has no entropy bonus; leave learner.final_entropy_cost=1"
             )
         if (self.objective == "ppo") != (self.window == 0):
             raise ValueError(

@@ -21,6 +21,7 @@ from learner import (
     losses,
     options as options_lib,
     popart,
+    schedules,
 )
 from learner.devices import AXIS, moments
 from replay import schema
@@ -28,7 +29,6 @@ from replay import schema
 # Length that longer gradients are scaled down to, and Adam's ε: those of OpenAI's own
 # implementation (Huang et al. 2022, details 11 and 3).
 _MAX_GRADIENT_NORM, _ADAM_EPSILON = 0.5, 1e-5
-_RATE_RANGE = 30.0  # How far the step size may be steered from where it starts, up and down.
 
 
 @flax.struct.dataclass
@@ -123,14 +123,25 @@ class PPO:
             state.params, self.networks.team, state.value_statistics, value_statistics
         )
 
-        proximal = None
+        scheduled = options.final_entropy_cost != 1.0
+        entropy_cost = options.entropy_cost
+        if scheduled:
+            entropy_cost *= self._left(state.version, options.final_entropy_cost)
+        fixed = losses.Fixed(state.statistics, value_statistics, entropy_cost)
+        found = {}
         if options.correction == "decoupled":
-            proximal = self._log_probs(state.params, state.statistics, unroll)
-        epoch = functools.partial(self._epoch, state.statistics, value_statistics, unroll, proximal)
+            found["proximal_log_probs"] = self._log_probs(state.params, state.statistics, unroll)
+        if options.value_clip:
+            found["former_values"] = self.networks.value(
+                params, state.statistics, unroll.observations
+            )
+        epoch = functools.partial(self._epoch, unroll, fixed, found)
         (new_params, new_optimiser), metrics = jax.lax.scan(
             epoch, (params, state.optimiser), jax.random.split(k_epochs, options.epochs)
         )
         metrics = jax.tree.map(jnp.mean, metrics)
+        if scheduled:
+            metrics["policy/entropy_cost"] = entropy_cost
 
         # How good the values were that the batch found, and how far the policy moved.
         values = self._values(
@@ -171,15 +182,17 @@ class PPO:
 
     # Parts of the update.
 
-    def _epoch(self, statistics, value_statistics, unroll: schema.Unroll, proximal, carry, key):
+    def _epoch(self, unroll: schema.Unroll, fixed: losses.Fixed, found, carry, key: chex.PRNGKey):
         """Returns parameters and optimiser after one pass over the unroll, and its metrics.
 
-        Advantages are computed anew, with the values as they have become.
+        Advantages are computed anew, with the values as they have become; `found` are fields of the
+        batch that were there before the update.
         """
         params, optimiser = carry
+        statistics, value_statistics = fixed.statistics, fixed.value_statistics
         estimates, targets = self._advantages(params, statistics, value_statistics, unroll)
         batch = losses.Batch(
-            unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets, proximal
+            unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets, **found
         )
         flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
         count = self.options.minibatches
@@ -191,7 +204,7 @@ class PPO:
             keys = jax.random.split(k_actions, count)
 
         def loss(params, part, chosen, key):
-            total, metrics = self._losses(params, statistics, value_statistics, part)
+            total, metrics = self._losses(params, fixed, part)
             if self._by_gradient:
                 more, more_metrics = self._gradient.loss(
                     params, statistics, value_statistics, unroll.windows, chosen, key
@@ -212,23 +225,19 @@ class PPO:
         return jax.lax.scan(minibatch, (params, optimiser), (order, windows, keys))
 
     def _steer(self, optimiser, divergence: chex.Array, version: chex.Array):
-        """Returns the optimiser with its step size moved so that updates diverge by `target_kl`.
-
-        The step size is divided by 1.5 when an update moved the policy more than twice as far as
-        that and multiplied by it when less than half as far (Schulman et al. 2017, section 4,
-        applied to the step size as in Rudin et al. 2022).
-        """
-        target, start = self.options.target_kl, self.options.learning_rate
-        end = self.options.final_learning_rate
+        """Returns the optimiser with the step size of the next update, steered or scheduled."""
+        options = self.options
         rate = optimiser.hyperparams["learning_rate"]
-        if not target:
-            share = jnp.minimum((version + 1) / self._updates, 1.0)
-            rate = start * (end + (1.0 - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * share)))
-            return optimiser._replace(hyperparams={**optimiser.hyperparams, "learning_rate": rate})
-        rate = jnp.where(divergence > 2.0 * target, rate / 1.5, rate)
-        rate = jnp.where(divergence < 0.5 * target, rate * 1.5, rate)
-        rate = jnp.clip(rate, start / _RATE_RANGE, start * _RATE_RANGE)
+        if options.target_kl:
+            rate = schedules.steered(rate, divergence, options.target_kl, options.learning_rate)
+        else:
+            left = self._left(version + 1, options.final_learning_rate)
+            rate = options.learning_rate * left
         return optimiser._replace(hyperparams={**optimiser.hyperparams, "learning_rate": rate})
+
+    def _left(self, version: chex.Array, end: float) -> chex.Array:
+        """Returns what is left of something that ends as the share `end` of its start."""
+        return schedules.half_cosine(jnp.minimum(version / self._updates, 1.0), end)
 
     def _values(self, params, statistics, value_statistics, observations):
         normalised = self.networks.value(params, statistics, observations)

@@ -108,17 +108,6 @@ def test_the_same_seed_gives_the_same_update():
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-@pytest.mark.parametrize("divergence, expected", [(0.05, 1 / 1.5), (0.01, 1.0), (0.001, 1.5)])
-def test_the_step_size_is_steered_to_the_wanted_divergence(divergence, expected):
-    algorithm = ppo.PPO(task.networks(), options_lib.LearnerOptions(target_kl=0.01))
-    optimiser = algorithm.init(jax.random.PRNGKey(0)).optimiser
-    before = optimiser.hyperparams["learning_rate"]
-    after = algorithm._steer(optimiser, jnp.float32(divergence), jnp.int32(0)).hyperparams[
-        "learning_rate"
-    ]
-    assert float(after / before) == pytest.approx(expected, rel=1e-5)
-
-
 def test_popart_changes_no_value():
     nets = task.networks(agents=2)
     params = nets.init(jax.random.PRNGKey(0))

@@ -32,11 +32,11 @@ def _samples(agents, lag):
 
 def _slope(nets, state, batch, **options):
     """Returns the policy's part of the loss's gradient, the loss and metrics."""
-    judge = losses.Losses(nets, options_lib.LearnerOptions(entropy_cost=0.0, **options))
-    args = (state.statistics, state.value_statistics)
+    judge = losses.Losses(nets, options_lib.LearnerOptions(**options))
+    fixed = losses.Fixed(state.statistics, state.value_statistics, 0.0)
 
     def one(batch):
-        return jax.value_and_grad(judge, has_aux=True)(state.params, *args, batch)
+        return jax.value_and_grad(judge, has_aux=True)(state.params, fixed, batch)
 
     with_axis = jax.vmap(one, axis_name=AXIS)
     (_, metrics), slope = with_axis(jax.tree.map(lambda x: x[None], batch))
