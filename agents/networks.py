@@ -19,31 +19,42 @@ _LOG_STD_MIDDLE, _LOG_STD_REACH = -1.5, 2.5
 
 
 class Torso(nn.Module):
-    """Fully connected layers with tanh, orthogonal initialisation."""
+    """Fully connected layers, orthogonal initialisation."""
 
     widths: tuple[int, ...]
+    activation: str  # of `options.ACTIVATIONS`
+    layer_norm: bool  # before each activation (Ba, Kiros and Hinton 2016)
 
     @nn.compact
     def __call__(self, x):
         """Returns features `[..., widths[-1]]` of inputs `[..., n]`."""
         for width in self.widths:
-            x = nn.tanh(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+            x = nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x)
+            x = nn.LayerNorm()(x) if self.layer_norm else x
+            x = getattr(nn, self.activation)(x)
         return x
+
+
+def _torso(widths: tuple[int, ...], options: options_lib.TeamOptions) -> Torso:
+    # No shape tells an activation, so that the name of the parameters does: without it a checkpoint
+    # would be read into another function. The first activation has kept the name that Flax gives.
+    first = options.activation == options_lib.ACTIVATIONS[0]
+    name = None if first else f"{options.activation.capitalize()}Torso"
+    return Torso(widths, options.activation, options.layer_norm, name=name)
 
 
 class PolicyNetwork(nn.Module):
     """Mean and log standard deviation of one agent's actions before the squash."""
 
-    widths: tuple[int, ...]
+    options: options_lib.TeamOptions
     n_action: int
-    initial_std: float
 
     @nn.compact
     def __call__(self, x):
         """Returns mean and log standard deviation, `[..., n_action]` each."""
-        x = Torso(self.widths)(x)
+        x = _torso(self.options.policy_layers, self.options)(x)
         small = nn.initializers.orthogonal(_POLICY_HEAD_SCALE)
-        offset = (np.log(self.initial_std) - _LOG_STD_MIDDLE) / _LOG_STD_REACH
+        offset = (np.log(self.options.initial_std) - _LOG_STD_MIDDLE) / _LOG_STD_REACH
         start = nn.initializers.constant(np.arctanh(offset))
         mean = nn.Dense(self.n_action, kernel_init=small, name="mean")(x)
         # The spread depends on the state, as in Brax: it then learns as fast as the mean.
@@ -54,13 +65,13 @@ class PolicyNetwork(nn.Module):
 class ValueNetwork(nn.Module):
     """Normalised value of one agent; the head is apart so that PopArt can rescale it."""
 
-    widths: tuple[int, ...]
+    options: options_lib.TeamOptions
 
     @nn.compact
     def __call__(self, x):
         """Returns values `[...]` of inputs `[..., n]`."""
-        head = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name="head")
-        return head(Torso(self.widths)(x))[..., 0]
+        x = _torso(self.options.value_layers, self.options)(x)
+        return nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name="head")(x)[..., 0]
 
 
 class Distribution(NamedTuple):
@@ -75,11 +86,8 @@ class TeamNetworks:
 
     def __init__(self, team: team_lib.Team, options: options_lib.TeamOptions):
         self.team = team
-        self._policies = [
-            PolicyNetwork(options.policy_layers, agent.action.size, options.initial_std)
-            for agent in team.agents
-        ]
-        self._values = [ValueNetwork(options.value_layers) for _ in team.agents]
+        self._policies = [PolicyNetwork(options, agent.action.size) for agent in team.agents]
+        self._values = [ValueNetwork(options) for _ in team.agents]
         # Entry i of the action vector is entry `_order[i]` of the agents' actions in a row.
         self._order = np.argsort(np.concatenate([agent.action for agent in team.agents]))
 
