@@ -111,10 +111,15 @@ class Panel:
                 f"actors wait {_mean_share(actors, 'queue_wait_share')} for the queue",
             )
             dropped = learner["run/stale_dropped"] + learner["run/repeats_dropped"]
+            values = ""
+            if "value/explained_variance" in learner:  # gradients alone may have no use for values
+                values = (
+                    f"clipped {learner['policy/clip_share']:.0%}   "
+                    f"explained variance {learner['value/explained_variance']:.2f}   "
+                )
             add(
                 "health",
-                f"KL {learner['policy/kl']:.4f}   clipped {learner['policy/clip_share']:.0%}   "
-                f"explained variance {learner['value/explained_variance']:.2f}   "
+                f"KL {learner['policy/kl']:.4f}   {values}"
                 f"dropped {dropped:.0f}   not finite {learner['run/bad_updates']:.0f}",
             )
         for each in self._watch.silences():

@@ -66,6 +66,8 @@ class PPO:
         self._gradient, self._updates = gradient, updates
         self._losses = losses.Losses(networks, options)
         self._by_gradient = options.objective in ("analytic", "both")
+        # Gradients through the environment need values for what comes after a window alone.
+        self._by_values = options.objective != "analytic" or bool(networks.team.discounts.any())
         self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
             learning_rate=options.learning_rate
         )
@@ -112,17 +114,9 @@ class PPO:
         key, k_epochs = jax.random.split(state.key)
         k_epochs = jax.random.fold_in(k_epochs, jax.lax.axis_index(AXIS))
 
-        # Value targets are measured with the value function that the batch finds. Their moments
-        # move the value statistics, and the head is rescaled so that no value changes.
-        _, targets = self._advantages(
-            state.params, state.statistics, state.value_statistics, unroll
-        )
-        first, second = jax.lax.pmean((targets.mean((0, 1)), (targets**2).mean((0, 1))), AXIS)
-        value_statistics = popart.update(state.value_statistics, first, second, options.value_decay)
-        params = popart.preserve(
-            state.params, self.networks.team, state.value_statistics, value_statistics
-        )
-
+        params, value_statistics, value_metrics = state.params, state.value_statistics, {}
+        if self._by_values:
+            params, value_statistics, value_metrics = self._renormalised(state, unroll)
         scheduled = options.final_entropy_cost != 1.0
         entropy_cost = options.entropy_cost
         if scheduled:
@@ -143,20 +137,11 @@ class PPO:
         if scheduled:
             metrics["policy/entropy_cost"] = entropy_cost
 
-        # How good the values were that the batch found, and how far the policy moved.
-        values = self._values(
-            state.params, state.statistics, state.value_statistics, unroll.observations
-        )
-        # 1 − Var(target − value) / Var(target)
-        explained = 1.0 - jnp.var(targets - values) / jnp.maximum(jnp.var(targets), 1e-8)
         old = self.networks.policy(state.params, state.statistics, unroll.observations)
         new = self.networks.policy(new_params, state.statistics, unroll.observations)
         divergence = jax.lax.pmean(distributions.kl(*old, *new).sum(-1).mean(), AXIS)
         new_optimiser = self._steer(new_optimiser, divergence, state.version)
-        metrics |= {
-            "value/explained_variance": jax.lax.pmean(explained, AXIS),
-            "value/target_mean": first.mean(),
-            "value/target_std": value_statistics.std.mean(),
+        metrics |= value_metrics | {
             "policy/kl": divergence,
             "policy/std": jax.lax.pmean(jnp.exp(new.log_std).mean(), AXIS),
             "policy/learning_rate": new_optimiser.hyperparams["learning_rate"],
@@ -164,12 +149,14 @@ class PPO:
 
         # An update that is not finite is not made, nor is the first: that batch only tells what
         # observations look like, and a policy that learned from them raw would not know them again.
-        finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(new_params)))
-        either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
-        keep = functools.partial(either, finite & (state.statistics.count > 0))
+        # One that is infinite is clipped before networks see it, and told by the variance alone.
         flat = unroll.observations.reshape(-1, unroll.observations.shape[-1])
         count = float(flat.shape[0]) * jax.lax.psum(1, AXIS)
         statistics = normaliser.merge(state.statistics, count, *moments(flat))
+        made = [*jax.tree.leaves(new_params), statistics.variance]
+        finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in made))
+        either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
+        keep = functools.partial(either, finite & (state.statistics.count > 0))
         return TrainingState(
             params=keep(new_params, state.params),
             optimiser=keep(new_optimiser, state.optimiser),
@@ -182,6 +169,30 @@ class PPO:
 
     # Parts of the update.
 
+    def _renormalised(self, state: TrainingState, unroll: schema.Unroll):
+        """Returns parameters and value statistics that new value targets have moved, and metrics.
+
+        Targets are measured with the value function that the batch finds. Their moments move the
+        statistics, and the head is rescaled so that no value changes.
+        """
+        known = state.params, state.statistics, state.value_statistics
+        _, targets = self._advantages(*known, unroll)
+        first, second = jax.lax.pmean((targets.mean((0, 1)), (targets**2).mean((0, 1))), AXIS)
+        value_statistics = popart.update(
+            state.value_statistics, first, second, self.options.value_decay
+        )
+        params = popart.preserve(
+            state.params, self.networks.team, state.value_statistics, value_statistics
+        )
+        # 1 − Var(target − value) / Var(target)
+        errors = targets - self._values(*known, unroll.observations)
+        explained = 1.0 - jnp.var(errors) / jnp.maximum(jnp.var(targets), 1e-8)
+        return params, value_statistics, {
+            "value/explained_variance": jax.lax.pmean(explained, AXIS),
+            "value/target_mean": first.mean(),
+            "value/target_std": value_statistics.std.mean(),
+        }  # fmt: skip
+
     def _epoch(self, unroll: schema.Unroll, fixed: losses.Fixed, found, carry, key: chex.PRNGKey):
         """Returns parameters and optimiser after one pass over the unroll, and its metrics.
 
@@ -190,13 +201,16 @@ class PPO:
         """
         params, optimiser = carry
         statistics, value_statistics = fixed.statistics, fixed.value_statistics
-        estimates, targets = self._advantages(params, statistics, value_statistics, unroll)
-        batch = losses.Batch(
-            unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets, **found
-        )
-        flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
         count = self.options.minibatches
-        order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
+        flat = order = None
+        if self._by_values:
+            estimates, targets = self._advantages(params, statistics, value_statistics, unroll)
+            batch = losses.Batch(
+                unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets,
+                **found,
+            )  # fmt: skip
+            flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
+            order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
         windows = keys = None
         if self._by_gradient:
             k_order, k_actions = jax.random.split(jax.random.fold_in(key, 1))
@@ -204,7 +218,7 @@ class PPO:
             keys = jax.random.split(k_actions, count)
 
         def loss(params, part, chosen, key):
-            total, metrics = self._losses(params, fixed, part)
+            total, metrics = self._losses(params, fixed, part) if self._by_values else (0.0, {})
             if self._by_gradient:
                 more, more_metrics = self._gradient.loss(
                     params, statistics, value_statistics, unroll.windows, chosen, key

@@ -80,21 +80,29 @@ def test_it_learns_a_task_of_one_step(agents):
     assert np.isfinite([float(v[0]) for v in metrics.values()]).all()
 
 
-def test_an_update_that_is_not_finite_is_skipped_and_counted():
+def test_an_update_that_is_not_finite_is_skipped_counted_and_survived():
     nets = task.networks()
     algorithm = ppo.PPO(nets, options_lib.LearnerOptions(minibatches=1))
     state = task.seen(algorithm.init(jax.random.PRNGKey(0)))
     unroll = task.unroll(nets, state, jax.random.PRNGKey(1))
-    poisoned = unroll.replace(rewards=unroll.rewards.at[0, 0].set(jnp.nan))
     update = task.mapped(algorithm, 1)
-    after, _ = update(task.replicated(state, 1), task.split(poisoned, 1))
-    after = jax.tree.map(lambda x: x[0], after)
-    assert int(after.bad_updates) == 1 and int(after.version) == 1
-    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
-    jax.tree.map(np.testing.assert_array_equal, after.statistics, state.statistics)
-    healed, _ = update(task.replicated(after, 1), task.split(unroll, 1))
-    assert int(healed.bad_updates[0]) == 1
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(healed.params))
+    # A reward or a probability makes the gradient NaN, an observation all that follows from it; an
+    # infinite observation is clipped before networks see it, and spoils its statistics alone.
+    for bad, (field, value) in enumerate((
+        ("rewards", jnp.nan), ("log_probs", jnp.nan), ("observations", jnp.nan),
+        ("observations", jnp.inf), ("observations", 1e30),
+    )):  # fmt: skip
+        poisoned = unroll.replace(**{field: getattr(unroll, field).at[0, 0, 0].set(value)})
+        after = task.one(update(task.replicated(state, 1), task.split(poisoned, 1))[0])
+        assert int(after.bad_updates) == bad + 1 == int(after.version), (field, value)
+        kept = lambda s: (s.params, s.optimiser, s.statistics, s.value_statistics)
+        jax.tree.map(np.testing.assert_array_equal, kept(after), kept(state))
+        state = after
+    healed = task.one(update(task.replicated(state, 1), task.split(unroll, 1))[0])
+    assert int(healed.bad_updates) == bad + 1 == int(healed.version) - 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(healed))
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), healed.params, state.params)
+    assert max(jax.tree.leaves(moved)) > 0
 
 
 def test_the_same_seed_gives_the_same_update():

@@ -13,10 +13,10 @@ OBSERVED, MOVED = 3, 2
 T, B = 8, 16
 
 
-def networks(agents=1, **options):
+def networks(agents=1, horizon=10.0, **options):
     """Returns the networks of one agent that moves everything, or of one for each action."""
     if agents == 1:
-        members = (team_lib.Agent("one", np.arange(OBSERVED), np.arange(MOVED), 10.0),)
+        members = (team_lib.Agent("one", np.arange(OBSERVED), np.arange(MOVED), horizon),)
     else:
         members = tuple(
             team_lib.Agent(f"agent {i}", np.arange(OBSERVED), np.array([i]), 5.0 * (i + 1))
