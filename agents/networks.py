@@ -63,15 +63,17 @@ class PolicyNetwork(nn.Module):
 
 
 class ValueNetwork(nn.Module):
-    """Normalised value of one agent; the head is apart so that PopArt can rescale it."""
+    """Normalised values of one agent; the head is apart so that PopArt can rescale it."""
 
     options: options_lib.TeamOptions
+    costs: int
 
     @nn.compact
     def __call__(self, x):
-        """Returns values `[...]` of inputs `[..., n]`."""
+        """Returns values of reward and costs `[..., 1 + costs]` of inputs `[..., n]`."""
         x = _torso(self.options.value_layers, self.options)(x)
-        return nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name="head")(x)[..., 0]
+        start = nn.initializers.orthogonal(1.0)
+        return nn.Dense(1 + self.costs, kernel_init=start, name="head")(x)
 
 
 class Distribution(NamedTuple):
@@ -84,10 +86,11 @@ class Distribution(NamedTuple):
 class TeamNetworks:
     """Pure functions of a team's parameters: `{"policy": {agent: …}, "value": {agent: …}}`."""
 
-    def __init__(self, team: team_lib.Team, options: options_lib.TeamOptions):
-        self.team = team
+    def __init__(self, team: team_lib.Team, options: options_lib.TeamOptions, costs: int = 0):
+        """Takes how many costs have values beside the reward's."""
+        self.team, self.costs = team, costs
         self._policies = [PolicyNetwork(options, agent.action.size) for agent in team.agents]
-        self._values = [ValueNetwork(options) for _ in team.agents]
+        self._values = [ValueNetwork(options, costs) for _ in team.agents]
         # Entry i of the action vector is entry `_order[i]` of the agents' actions in a row.
         self._order = np.argsort(np.concatenate([agent.action for agent in team.agents]))
 
@@ -119,13 +122,22 @@ class TeamNetworks:
     def value(
         self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
     ) -> chex.Array:
-        """Returns each agent's normalised value `[..., A]`."""
+        """Returns each agent's normalised value `[..., A]`, then its values of each cost in turn.
+
+        With costs that are `[..., (1 + costs) · A]`.
+        """
         x = normaliser.normalise(statistics, observation)
         values = [
             network.apply({"params": params["value"][agent.name]}, x[..., agent.observation])
             for network, agent in zip(self._values, self.team.agents)
         ]
-        return jnp.stack(values, axis=-1)
+        values = jnp.stack(values, axis=-1)
+        return values.reshape(*values.shape[:-2], self.n_values)
+
+    @property
+    def n_values(self) -> int:
+        """How many values there are: of reward and costs, of each agent."""
+        return self.team.size * (1 + self.costs)
 
     def log_prob(self, distribution: Distribution, raw_action: chex.Array) -> chex.Array:
         """Returns each agent's log-probability `[..., A]` of actions before the squash."""
@@ -133,6 +145,6 @@ class TeamNetworks:
         return per_entry @ self.team.membership
 
 
-def make(layout, options: options_lib.TeamOptions) -> TeamNetworks:
+def make(layout, options: options_lib.TeamOptions, costs: int = 0) -> TeamNetworks:
     """Returns the networks of the team that `options` describe on an environment's layout."""
-    return TeamNetworks(team_lib.make(layout, options), options)
+    return TeamNetworks(team_lib.make(layout, options), options, costs)

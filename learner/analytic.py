@@ -15,7 +15,7 @@ import numpy as np
 from agents import distributions, networks as networks_lib
 from envs import grid_env, restart
 from envs.time_series import series as series_lib
-from learner import options as options_lib, popart
+from learner import losses, options as options_lib, popart
 from replay import schema
 
 _MARGIN_PRICE = 4.0  # of loading above `learner.loading_margin`, over that of an overload
@@ -34,13 +34,13 @@ class AnalyticGradient:
         rate_mva = env.grid.branch.rate_mva
         rate_mva = np.where(np.isfinite(rate_mva), rate_mva, 0.0)
         price = _MARGIN_PRICE * env.options.overload_price * env.dt_h
+        self._limits = options.limits_per_day
         self._margin_cost = jnp.asarray(1e-3 * price * rate_mva, jnp.float32)  # thousand $
 
     def loss(
         self,
         params: networks_lib.Params,
-        statistics,
-        value_statistics,
+        fixed: losses.Fixed,
         windows: schema.Windows,
         chosen: chex.Array,
         key: chex.PRNGKey,
@@ -49,8 +49,7 @@ class AnalyticGradient:
 
         Args:
           params: of the team; the value function counts as given.
-          statistics: of observations.
-          value_statistics: of value targets.
+          fixed: statistics of observations and value targets, and prices of costs, if any.
           windows: leaves `[W, B, …]`.
           chosen: `[N]` numbers of windows, w · B + b.
           key: of the actions.
@@ -63,7 +62,7 @@ class AnalyticGradient:
         usable = windows.usable.reshape(-1)[chosen]
         earned, over = jax.vmap(
             lambda state, index, key: self._window(
-                params, statistics, value_statistics, state,
+                params, fixed, state,
                 series_lib.WindowedTimeSeries(windows.series, index, windows.first_row[0, index]),
                 key,
             )
@@ -72,20 +71,26 @@ class AnalyticGradient:
         loss = -(weight * earned).sum() / self.options.window
         return loss, {"analytic/loss": loss, "analytic/margin": (weight * over).sum()}
 
-    def _window(self, params, statistics, value_statistics, state, series, key):
-        """Returns what one window earns, in thousand $, and what of it is for loading near 1."""
+    def _window(self, params, fixed: losses.Fixed, state, series, key):
+        """Returns what one window earns, in thousand $, and what of it is for loading near 1.
+
+        What costs are priced at is taken off.
+        """
         discount = float(self.networks.team.discounts[0])
         limit = self.options.reward_limit
 
         def advance(carry, key):
             state, going = carry
-            policy = self.networks.policy(params, statistics, state.observation)
+            policy = self.networks.policy(params, fixed.statistics, state.observation)
             action = distributions.squash(distributions.sample(key, *policy))
             after, detail = self.env.detailed(state, action, series)
             reward = jnp.clip(after.reward, -limit, limit) if limit else after.reward
             loading = jnp.maximum(detail.rho - self.options.loading_margin, 0.0)
             over = (self._margin_cost * loading).sum()
             over = jnp.clip(over, 0.0, limit) if limit else over
+            if self._limits:
+                costs = jnp.stack([after.terms[n] / most for n, most in self._limits.items()])
+                reward -= fixed.prices @ costs
             after = restart.strong(after.replace(series=None, terms={}, metrics={}))
             return (after, going * discount * ~after.done), (going * (reward - over), going * over)
 
@@ -93,7 +98,10 @@ class AnalyticGradient:
         (state, going), (earned, over) = jax.lax.scan(advance, (state, jnp.float32(1.0)), keys)
         if not discount:  # Then nobody looks at what comes after, and it need not be computed.
             return earned.sum(), over.sum()
-        fixed = jax.lax.stop_gradient(params)
-        value = self.networks.value(fixed, statistics, state.observation)
-        value = popart.denormalise(value_statistics, value)[0]
+        given = jax.lax.stop_gradient(params)
+        values = self.networks.value(given, fixed.statistics, state.observation)
+        values = popart.denormalise(fixed.value_statistics, values)
+        value, *costs = values[:: self.networks.team.size]
+        if self._limits:
+            value -= fixed.prices @ jnp.stack(costs)
         return earned.sum() + going * value, over.sum()

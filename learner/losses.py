@@ -5,7 +5,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from agents import distributions, networks as networks_lib, normaliser
-from learner import options as options_lib, popart, surrogates
+from learner import limits, options as options_lib, popart, surrogates
 from learner.devices import moments
 
 # Weight of the value loss: that of OpenAI's own implementation (Huang et al. 2022, detail 10).
@@ -19,20 +19,21 @@ class Fixed:
     statistics: normaliser.ObservationStatistics
     value_statistics: normaliser.ValueStatistics
     entropy_cost: chex.Numeric
+    prices: chex.Array | None = None  # `[L]` of costs, where there are limits
 
 
 @flax.struct.dataclass
 class Batch:
-    """Decisions of one device's share, time and grids flattened to N."""
+    """Decisions of one device's share, time and grids flattened to N; V values."""
 
     observations: chex.Array  # `[N, observation_size]`
     raw_actions: chex.Array  # `[N, action_size]`
     log_probs: chex.Array  # `[N, A]`
-    advantages: chex.Array  # `[N, A]`
-    targets: chex.Array  # `[N, A]` in units of reward
-    # `[N, A]` by the policy and the value function that the update found, where options ask for it.
-    proximal_log_probs: chex.Array | None = None
-    former_values: chex.Array | None = None  # normalised as predictions are in this update
+    advantages: chex.Array  # `[N, V]`
+    targets: chex.Array  # `[N, V]` in units of reward and costs
+    # By the policy and the value function that the update found, where options ask for it:
+    proximal_log_probs: chex.Array | None = None  # `[N, A]`
+    former_values: chex.Array | None = None  # `[N, V]` normalised as predictions in this update
 
 
 class Losses:
@@ -53,6 +54,8 @@ class Losses:
         ratio = jnp.exp(log_ratio)  # [N, A]
         mean, variance = moments(batch.advantages)
         advantages = (batch.advantages - mean) / (jnp.sqrt(variance) + 1e-8)
+        if fixed.prices is not None:
+            advantages = limits.combined(advantages, fixed.prices)
         bounded = ratio
         if options.correction == "decoupled":
             bounded = jnp.exp(log_probs - batch.proximal_log_probs)

@@ -8,6 +8,14 @@ from envs.inputs.bounds import Range
 
 OBJECTIVES = ("ppo", "analytic", "both")
 CORRECTIONS = ("clip", "vtrace", "decoupled")
+# Reward terms that may be limited; the derivative of a count is zero.
+COUNTS = ("insecurity", "switching", "trips")
+LIMITED = (
+    "overload", "voltage_violation", "reactive_violation", "angle_violation",
+    "frequency_excursion", "energy_not_served", *COUNTS,
+)  # fmt: skip
+
+_LIMITS = Range(1e-6, 1e9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +79,32 @@ class LearnerOptions(bounds.Options, prefix="learner."):
         "how far a value may move in an update, in standard deviations of value targets; 0 for any",
         Range(0, 1000),
     ] = 0.0
+    limits: Annotated[
+        str,
+        "what a day may have of reward terms at most, by Lagrange multipliers, e.g. "
+        "overload=0.5,voltage_violation=0.01 in MVAh and pu h; none: prices alone",
+    ] = ""
+    multiplier_rate: Annotated[
+        float, "step size of the logarithms of multipliers", Range(0, 1, above=True)
+    ] = 0.05
+
+    @property
+    def limits_per_day(self) -> dict[str, float]:
+        """What a day may have of each limited reward term, in its unit."""
+        limits = {}
+        for part in self.limits.split(",") if self.limits else ():
+            name, _, value = part.partition("=")
+            choices.require("learner.limits", name, LIMITED)
+            try:
+                limit = float(value)
+            except ValueError:
+                limit = -1.0
+            if name in limits or not _LIMITS.contains(limit):
+                raise ValueError(
+                    f"learner.limits={part}: give each term once, with a number {_LIMITS} a day"
+                )
+            limits[name] = limit
+        return limits
 
     def check(self) -> None:
         """Raises ValueError where the objective does not exist, or does not fit the rest."""
@@ -85,6 +119,12 @@ class LearnerOptions(bounds.Options, prefix="learner."):
             raise ValueError(
                 f"learner.final_entropy_cost={self.final_entropy_cost}: learner.objective=analytic "
                 "has no entropy bonus; leave learner.final_entropy_cost=1"
+            )
+        counts = [name for name in self.limits_per_day if name in COUNTS]
+        if self.objective == "analytic" and counts:
+            raise ValueError(
+                f"learner.limits={counts[0]}: a count has no derivative to learn from; set "
+                "learner.objective=ppo or both"
             )
         if (self.objective == "ppo") != (self.window == 0):
             raise ValueError(

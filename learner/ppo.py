@@ -12,12 +12,14 @@ import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
 from learner import (
     advantages as advantages_lib,
     analytic,
+    limits as limits_lib,
     losses,
     options as options_lib,
     popart,
@@ -42,6 +44,7 @@ class TrainingState:
     key: chex.PRNGKey
     version: chex.Array  # updates made, also those that were skipped
     bad_updates: chex.Array  # updates skipped because they were not finite
+    multipliers: limits_lib.Multipliers | None = None  # where there are limits
 
 
 class PPO:
@@ -53,6 +56,7 @@ class PPO:
         options: options_lib.LearnerOptions,
         gradient: analytic.AnalyticGradient | None = None,
         updates: int = 1,
+        limits: limits_lib.Limits | None = None,
     ):
         """Initialises.
 
@@ -60,10 +64,11 @@ class PPO:
           networks: of the team.
           options: of the learner.
           gradient: the loss of windows, unless `learner.objective` is ppo.
-          updates: that the run has in all, for the step size.
+          updates: that the run has in all, for schedules.
+          limits: on reward terms, if any; the networks have values of as many costs.
         """
         self.networks, self.options = networks, options
-        self._gradient, self._updates = gradient, updates
+        self._gradient, self._updates, self._limits = gradient, updates, limits
         self._losses = losses.Losses(networks, options)
         self._by_gradient = options.objective in ("analytic", "both")
         # Gradients through the environment need values for what comes after a window alone.
@@ -96,6 +101,7 @@ class PPO:
             key=key,
             version=jnp.int32(0),
             bad_updates=jnp.int32(0),
+            multipliers=self._limits and self._limits.initial(),
         )
 
     def update(
@@ -121,7 +127,11 @@ class PPO:
         entropy_cost = options.entropy_cost
         if scheduled:
             entropy_cost *= self._left(state.version, options.final_entropy_cost)
-        fixed = losses.Fixed(state.statistics, value_statistics, entropy_cost)
+        prices, multipliers = None, state.multipliers
+        if self._limits:
+            prices = limits_lib.prices(multipliers)
+            multipliers = self._limits.ascended(multipliers, unroll.costs)
+        fixed = losses.Fixed(state.statistics, value_statistics, entropy_cost, prices)
         found = {}
         if options.correction == "decoupled":
             found["proximal_log_probs"] = self._log_probs(state.params, state.statistics, unroll)
@@ -147,6 +157,9 @@ class PPO:
             "policy/learning_rate": new_optimiser.hyperparams["learning_rate"],
         }
 
+        if self._limits:
+            metrics |= self._limits.metrics(multipliers)
+
         # An update that is not finite is not made, nor is the first: that batch only tells what
         # observations look like, and a policy that learned from them raw would not know them again.
         # One that is infinite is clipped before networks see it, and told by the variance alone.
@@ -165,6 +178,7 @@ class PPO:
             key=key,
             version=state.version + 1,
             bad_updates=state.bad_updates + jnp.where(finite, 0, 1),
+            multipliers=keep(multipliers, state.multipliers),
         ), metrics
 
     # Parts of the update.
@@ -184,13 +198,14 @@ class PPO:
         params = popart.preserve(
             state.params, self.networks.team, state.value_statistics, value_statistics
         )
-        # 1 − Var(target − value) / Var(target)
-        errors = targets - self._values(*known, unroll.observations)
-        explained = 1.0 - jnp.var(errors) / jnp.maximum(jnp.var(targets), 1e-8)
+        # 1 − Var(target − value) / Var(target), of the reward's values alone
+        own = slice(self.networks.team.size)
+        errors = (targets - self._values(*known, unroll.observations))[..., own]
+        explained = 1.0 - jnp.var(errors) / jnp.maximum(jnp.var(targets[..., own]), 1e-8)
         return params, value_statistics, {
             "value/explained_variance": jax.lax.pmean(explained, AXIS),
-            "value/target_mean": first.mean(),
-            "value/target_std": value_statistics.std.mean(),
+            "value/target_mean": first[own].mean(),
+            "value/target_std": value_statistics.std[own].mean(),
         }  # fmt: skip
 
     def _epoch(self, unroll: schema.Unroll, fixed: losses.Fixed, found, carry, key: chex.PRNGKey):
@@ -220,9 +235,7 @@ class PPO:
         def loss(params, part, chosen, key):
             total, metrics = self._losses(params, fixed, part) if self._by_values else (0.0, {})
             if self._by_gradient:
-                more, more_metrics = self._gradient.loss(
-                    params, statistics, value_statistics, unroll.windows, chosen, key
-                )
+                more, more_metrics = self._gradient.loss(params, fixed, unroll.windows, chosen, key)
                 total, metrics = total + more, metrics | more_metrics
             return total, metrics
 
@@ -263,7 +276,7 @@ class PPO:
         return self.networks.log_prob(policy, unroll.raw_actions)
 
     def _advantages(self, params, statistics, value_statistics, unroll: schema.Unroll):
-        """Returns advantages and value targets, `[T, B, A]` each, in units of reward."""
+        """Returns advantages and value targets, `[T, B, V]` each, in units of reward and costs."""
         observations = jnp.concatenate(
             [unroll.observations, unroll.bootstrap_observation[None]], axis=0
         )
@@ -272,16 +285,22 @@ class PPO:
         next_values = jnp.where(unroll.truncated[..., None], cut[None], values[1:])
         rewards, limit = unroll.rewards, self.options.reward_limit
         rewards = jnp.clip(rewards, -limit, limit) if limit else rewards
+        discounts = self.networks.team.discounts
+        if self._limits:
+            costs = jnp.repeat(self._limits.costs(unroll.costs), self.networks.team.size, -1)
+            rewards = jnp.concatenate([rewards, costs], -1)
+            discounts = np.tile(discounts, 1 + self.networks.costs)
         weights = None
         if self.options.correction == "vtrace":
             log_ratios = self._log_probs(params, statistics, unroll) - unroll.log_probs
             weights = advantages_lib.truncated_weights(log_ratios)
+            weights = jnp.tile(weights, 1 + self.networks.costs)
         over_grids = jax.vmap(
             advantages_lib.generalised_advantages, (1, 1, 1, 1, 1, None, None, 1), out_axes=1
         )
         estimates = over_grids(
             rewards, values[:-1], next_values, unroll.terminated, unroll.truncated,
-            jnp.asarray(self.networks.team.discounts), self.options.gae_lambda, weights,
+            jnp.asarray(discounts), self.options.gae_lambda, weights,
         )  # fmt: skip
         corrections = estimates if weights is None else weights * estimates
         return estimates, corrections + values[:-1]

@@ -74,9 +74,10 @@ def test_fields_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="run.synchronous needs one unroll of each actor"):
         Experiment("x", actor=ActorOptions(count=3), run=RunOptions(synchronous=True))
     analytic = registry.load("case14")
-    for change in ({"value_clip": 0.2}, {"correction": "vtrace"}):
-        with pytest.raises(ValueError, match=f"learner.{[*change][0]}=.*learns no values with team"):
-            dataclasses.replace(analytic, learner=dataclasses.replace(analytic.learner, **change))
+    for name, value in (("value_clip", 0.2), ("correction", "vtrace")):
+        learned = dataclasses.replace(analytic.learner, **{name: value})
+        with pytest.raises(ValueError, match=f"learner.{name}={value}: .* learns no values with"):
+            dataclasses.replace(analytic, learner=learned)
     with pytest.raises(ValueError, match="try actor.batch="):
         Experiment("x", actor=ActorOptions(batch=33), learner=dataclasses.replace(
             Experiment("x").learner, unrolls_per_update=1))  # fmt: skip
