@@ -1,7 +1,7 @@
 """One actor's work on the device: T steps of B grids in one compiled call."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import chex
 import flax.struct
@@ -45,10 +45,12 @@ class Unroller:
         batch: int,
         window: int = 0,
         updates: int = 1,
+        limited: Sequence[str] = (),
     ):
         """Steps `batch` grids `length` times; tells the state every `window` steps, if any.
 
-        A run of so many `updates` draws its days accordingly.
+        A run of so many `updates` draws its days accordingly. Reward terms that are `limited` are
+        told of each step.
         """
         if length > env.horizon:
             raise ValueError(
@@ -56,7 +58,7 @@ class Unroller:
                 "so that no grid is truncated twice in an unroll"
             )
         self.env, self.networks, self.length, self.batch = env, networks, length, batch
-        self.window, self._updates = window, updates
+        self.window, self._updates, self._limited = window, updates, tuple(limited)
         self._fresh = jax.jit(self._fresh_days)
 
     def start(self, seed: int, actor: int, incarnation: int) -> tuple[Carry, Days]:
@@ -129,6 +131,8 @@ class Unroller:
             "terminated": states.terminated,
             "truncated": states.truncated,
         }
+        if self._limited:
+            row["costs"] = jnp.stack([states.terms[name] for name in self._limited], -1)
         log = _log(states, done & carry.whole, episode_return)
         bare = carry.states.replace(series=None, terms={}, metrics={})
         before = (bare, carry.day) if self.window else None

@@ -26,7 +26,7 @@ def initial(networks: networks_lib.TeamNetworks, key: chex.PRNGKey) -> Bundle:
     return Bundle(
         networks.init(key),
         normaliser.initial(networks.team.observation_size),
-        normaliser.initial_value(networks.team.size),
+        normaliser.initial_value(networks.n_values),
         jnp.int32(0),
     )
 

@@ -19,31 +19,42 @@ _LOG_STD_MIDDLE, _LOG_STD_REACH = -1.5, 2.5
 
 
 class Torso(nn.Module):
-    """Fully connected layers with tanh, orthogonal initialisation."""
+    """Fully connected layers, orthogonal initialisation."""
 
     widths: tuple[int, ...]
+    activation: str  # of `options.ACTIVATIONS`
+    layer_norm: bool  # before each activation (Ba, Kiros and Hinton 2016)
 
     @nn.compact
     def __call__(self, x):
         """Returns features `[..., widths[-1]]` of inputs `[..., n]`."""
         for width in self.widths:
-            x = nn.tanh(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+            x = nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x)
+            x = nn.LayerNorm()(x) if self.layer_norm else x
+            x = getattr(nn, self.activation)(x)
         return x
+
+
+def _torso(widths: tuple[int, ...], options: options_lib.TeamOptions) -> Torso:
+    # No shape tells an activation, so that the name of the parameters does: without it a checkpoint
+    # would be read into another function. The first activation has kept the name that Flax gives.
+    first = options.activation == options_lib.ACTIVATIONS[0]
+    name = None if first else f"{options.activation.capitalize()}Torso"
+    return Torso(widths, options.activation, options.layer_norm, name=name)
 
 
 class PolicyNetwork(nn.Module):
     """Mean and log standard deviation of one agent's actions before the squash."""
 
-    widths: tuple[int, ...]
+    options: options_lib.TeamOptions
     n_action: int
-    initial_std: float
 
     @nn.compact
     def __call__(self, x):
         """Returns mean and log standard deviation, `[..., n_action]` each."""
-        x = Torso(self.widths)(x)
+        x = _torso(self.options.policy_layers, self.options)(x)
         small = nn.initializers.orthogonal(_POLICY_HEAD_SCALE)
-        offset = (np.log(self.initial_std) - _LOG_STD_MIDDLE) / _LOG_STD_REACH
+        offset = (np.log(self.options.initial_std) - _LOG_STD_MIDDLE) / _LOG_STD_REACH
         start = nn.initializers.constant(np.arctanh(offset))
         mean = nn.Dense(self.n_action, kernel_init=small, name="mean")(x)
         # The spread depends on the state, as in Brax: it then learns as fast as the mean.
@@ -52,15 +63,17 @@ class PolicyNetwork(nn.Module):
 
 
 class ValueNetwork(nn.Module):
-    """Normalised value of one agent; the head is apart so that PopArt can rescale it."""
+    """Normalised values of one agent; the head is apart so that PopArt can rescale it."""
 
-    widths: tuple[int, ...]
+    options: options_lib.TeamOptions
+    costs: int
 
     @nn.compact
     def __call__(self, x):
-        """Returns values `[...]` of inputs `[..., n]`."""
-        head = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name="head")
-        return head(Torso(self.widths)(x))[..., 0]
+        """Returns values of reward and costs `[..., 1 + costs]` of inputs `[..., n]`."""
+        x = _torso(self.options.value_layers, self.options)(x)
+        start = nn.initializers.orthogonal(1.0)
+        return nn.Dense(1 + self.costs, kernel_init=start, name="head")(x)
 
 
 class Distribution(NamedTuple):
@@ -73,13 +86,11 @@ class Distribution(NamedTuple):
 class TeamNetworks:
     """Pure functions of a team's parameters: `{"policy": {agent: …}, "value": {agent: …}}`."""
 
-    def __init__(self, team: team_lib.Team, options: options_lib.TeamOptions):
-        self.team = team
-        self._policies = [
-            PolicyNetwork(options.policy_layers, agent.action.size, options.initial_std)
-            for agent in team.agents
-        ]
-        self._values = [ValueNetwork(options.value_layers) for _ in team.agents]
+    def __init__(self, team: team_lib.Team, options: options_lib.TeamOptions, costs: int = 0):
+        """Takes how many costs have values beside the reward's."""
+        self.team, self.costs = team, costs
+        self._policies = [PolicyNetwork(options, agent.action.size) for agent in team.agents]
+        self._values = [ValueNetwork(options, costs) for _ in team.agents]
         # Entry i of the action vector is entry `_order[i]` of the agents' actions in a row.
         self._order = np.argsort(np.concatenate([agent.action for agent in team.agents]))
 
@@ -111,13 +122,22 @@ class TeamNetworks:
     def value(
         self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
     ) -> chex.Array:
-        """Returns each agent's normalised value `[..., A]`."""
+        """Returns each agent's normalised value `[..., A]`, then its values of each cost in turn.
+
+        With costs that are `[..., (1 + costs) · A]`.
+        """
         x = normaliser.normalise(statistics, observation)
         values = [
             network.apply({"params": params["value"][agent.name]}, x[..., agent.observation])
             for network, agent in zip(self._values, self.team.agents)
         ]
-        return jnp.stack(values, axis=-1)
+        values = jnp.stack(values, axis=-1)
+        return values.reshape(*values.shape[:-2], self.n_values)
+
+    @property
+    def n_values(self) -> int:
+        """How many values there are: of reward and costs, of each agent."""
+        return self.team.size * (1 + self.costs)
 
     def log_prob(self, distribution: Distribution, raw_action: chex.Array) -> chex.Array:
         """Returns each agent's log-probability `[..., A]` of actions before the squash."""
@@ -125,6 +145,6 @@ class TeamNetworks:
         return per_entry @ self.team.membership
 
 
-def make(layout, options: options_lib.TeamOptions) -> TeamNetworks:
+def make(layout, options: options_lib.TeamOptions, costs: int = 0) -> TeamNetworks:
     """Returns the networks of the team that `options` describe on an environment's layout."""
-    return TeamNetworks(team_lib.make(layout, options), options)
+    return TeamNetworks(team_lib.make(layout, options), options, costs)

@@ -54,15 +54,15 @@ def merge(
 
 @flax.struct.dataclass
 class ValueStatistics:
-    """First two moments of each agent's value targets, as running averages."""
+    """First two moments of the targets of V values, as running averages."""
 
     weight: chex.Array  # how much of the average is data, 0 to 1; corrects the start
-    first: chex.Array  # `[A]` average target
-    second: chex.Array  # `[A]` average squared target
+    first: chex.Array  # `[V]` average target
+    second: chex.Array  # `[V]` average squared target
 
     @property
     def mean(self) -> chex.Array:
-        """Mean target `[A]`."""
+        """Mean target `[V]`."""
         return self.first / jnp.maximum(self.weight, 1e-8)
 
     @property
@@ -73,6 +73,6 @@ class ValueStatistics:
         return jnp.where(self.weight > 0, jnp.maximum(spread, 1e-4), 1.0)
 
 
-def initial_value(n_agents: int) -> ValueStatistics:
+def initial_value(n_values: int) -> ValueStatistics:
     """Returns statistics that leave values as they are."""
-    return ValueStatistics(jnp.zeros(()), jnp.zeros(n_agents), jnp.zeros(n_agents))
+    return ValueStatistics(jnp.zeros(()), jnp.zeros(n_values), jnp.zeros(n_values))

@@ -3,8 +3,10 @@
 import dataclasses
 from typing import Annotated
 
-from envs.inputs import bounds
+from envs.inputs import bounds, choices
 from envs.inputs.bounds import Range
+
+ACTIVATIONS = ("tanh", "silu", "relu")
 
 _WIDTH, _LAYERS = Range(1, 65_536), (128, 128)
 
@@ -26,6 +28,12 @@ class TeamOptions(bounds.Options, prefix="team."):
     value_layers: Annotated[tuple[int, ...], "hidden layers of the value function", _WIDTH] = (
         _LAYERS
     )
+    activation: Annotated[str, "what follows each hidden layer: tanh, silu or relu"] = "tanh"
+    layer_norm: Annotated[bool, "whether each hidden layer is normalised before that"] = False
     initial_std: Annotated[
         float, "initial standard deviation of actions before the squash", Range(0.02, 2.5)
     ] = 0.5
+
+    def check(self) -> None:
+        """Raises ValueError where there is no such activation."""
+        choices.require("team.activation", self.activation, ACTIVATIONS)

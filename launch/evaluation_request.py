@@ -19,7 +19,7 @@ from envs.options import EnvOptions
 from evaluation import runner
 from evaluation.scenarios import suite
 from launch import option_fields
-from launch.run import run_folder
+from launch.run import parts, run_folder
 from learner import checkpoint
 
 LEARNED, ALL = "learned", "all"
@@ -63,7 +63,7 @@ def from_flags(flags: FlagValues, run: run_folder.RunFolder | None) -> Request:
     learned = restored = None
     if LEARNED in plan.controllers:
         which, experiment = flags.checkpoint or "newest", run.experiment()
-        learned, policy = _learned(run, networks.make(env.layout, experiment.team), which)
+        learned, policy = _learned(run, parts.networks(experiment, env), which)
         identity["policy"] = policy
         restored = f"the {which} checkpoint of {experiment.name} (update {policy['update']})"
     make = lambda name: learned if name == LEARNED else registry.make(name, env)

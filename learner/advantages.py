@@ -13,14 +13,19 @@ def generalised_advantages(
     truncated: chex.Array,
     discounts: chex.Array,
     gae_lambda: float,
+    weights: chex.Array | None = None,
 ) -> chex.Array:
     """Returns generalised advantage estimates (Schulman et al. 2016, equation 16).
 
         δ_t = r_t + γ (1 − terminated_t) v_{t+1} − v_t
-        Â_t = δ_t + γ λ (1 − done_t) Â_{t+1}
+        Â_t = δ_t + γ λ (1 − done_t) w_{t+1} Â_{t+1}
 
     A terminated episode has no value to come; a truncated one does, that of the observation it
     was cut at, but its advantages do not run on into the next episode.
+
+    Without weights w is 1. With those of `truncated_weights` this is V-trace (Espeholt et al. 2018,
+    equation 1, with λ as in its remark 2): v_t + w_t Â_t is the value target, and w_t Â_t the
+    advantage of the policy gradient, which looks as far ahead as λ lets it.
 
     Args:
       rewards: `[T, A]`.
@@ -30,6 +35,7 @@ def generalised_advantages(
       truncated: bool `[T]`.
       discounts: γ of each agent `[A]`.
       gae_lambda: λ.
+      weights: of each decision `[T, A]`, or none.
 
     Returns:
       Advantages `[T, A]`.
@@ -42,9 +48,15 @@ def generalised_advantages(
     deltas = rewards + discounts * continues * next_values - values
 
     def backward(later, step):
-        delta, going_on = step
+        delta, going_on, weight = step
         now = delta + discounts * gae_lambda * going_on * later
-        return now, now
+        return now if weight is None else weight * now, now
 
-    _, advantages = jax.lax.scan(backward, jnp.zeros_like(discounts), (deltas, going), reverse=True)
+    steps = (deltas, going, weights)
+    _, advantages = jax.lax.scan(backward, jnp.zeros_like(discounts), steps, reverse=True)
     return advantages
+
+
+def truncated_weights(log_ratios: chex.Array) -> chex.Array:
+    """Returns V-trace's weights min(1, π/μ) of log π − log μ: ρ̄ and c̄ are 1, as in IMPALA."""
+    return jnp.exp(jnp.minimum(log_ratios, 0.0))

@@ -15,7 +15,7 @@ import numpy as np
 from agents import distributions, networks as networks_lib
 from envs import grid_env, restart
 from envs.time_series import series as series_lib
-from learner import options as options_lib, popart
+from learner import losses, options as options_lib, popart
 from replay import schema
 
 _MARGIN_PRICE = 4.0  # of loading above `learner.loading_margin`, over that of an overload
@@ -35,6 +35,7 @@ class AnalyticGradient:
         rate_mva = env.grid.branch.rate_mva
         rate_mva = np.where(np.isfinite(rate_mva), rate_mva, 0.0)
         price = _MARGIN_PRICE * env.options.overload_price * env.dt_h
+        self._limits = options.limits_per_day
         self._margin_cost = jnp.asarray(1e-3 * price * rate_mva, jnp.float32)  # thousand $
         # Whether an outage overloads has no derivative.
         self._outage_cost = 1e-3 * env.options.insecurity_price * env.dt_h / _OUTAGE_LOADING
@@ -47,8 +48,7 @@ class AnalyticGradient:
     def loss(
         self,
         params: networks_lib.Params,
-        statistics,
-        value_statistics,
+        fixed: losses.Fixed,
         windows: schema.Windows,
         chosen: chex.Array,
     ) -> tuple[chex.Array, dict[str, chex.Array]]:
@@ -56,8 +56,7 @@ class AnalyticGradient:
 
         Args:
           params: of the team; the value function counts as given.
-          statistics: of observations.
-          value_statistics: of value targets.
+          fixed: statistics of observations and value targets, and prices of costs, if any.
           windows: leaves `[W, B, …]`.
           chosen: `[N]` numbers of windows, w · B + b.
         """
@@ -69,7 +68,7 @@ class AnalyticGradient:
         usable = windows.usable.reshape(-1)[chosen]
         earned, over = jax.vmap(
             lambda state, index: self._window(
-                params, statistics, value_statistics, state,
+                params, fixed, state,
                 series_lib.WindowedTimeSeries(windows.series, index, windows.first_row[0, index]),
             )
         )(flat, index)  # fmt: skip
@@ -77,18 +76,18 @@ class AnalyticGradient:
         loss = -(weight * earned).sum() / self.options.window
         return loss, {"analytic/loss": loss, "analytic/margin": (weight * over).sum()}
 
-    def _window(self, params, statistics, value_statistics, state, series):
+    def _window(self, params, fixed: losses.Fixed, state, series):
         """Returns what one window earns, in thousand $, and what of it is for limits that are near.
 
-        Actions are the policy's means, as it is served: dispersed ones would be judged by limits
-        that only their dispersion breaks.
+        What costs are priced at is taken off. Actions are the policy's means, as it is served:
+        dispersed ones would be judged by limits that only their dispersion breaks.
         """
         discount = float(self.networks.team.discounts[0])
         limit = self.options.reward_limit
 
         def advance(carry, _):
             state, going = carry
-            policy = self.networks.policy(params, statistics, state.observation)
+            policy = self.networks.policy(params, fixed.statistics, state.observation)
             action = distributions.squash_to_minimise(policy.mean)
             after, detail = self.env.detailed(state, action, series)
             reward = jnp.clip(after.reward, -limit, limit) if limit else after.reward
@@ -101,6 +100,9 @@ class AnalyticGradient:
             if self._outage_cost:
                 over += self._outage_cost * above(detail.after_outage_rho).sum()
             over = jnp.clip(over, 0.0, limit) if limit else over
+            if self._limits:
+                costs = jnp.stack([after.terms[n] / most for n, most in self._limits.items()])
+                reward -= fixed.prices @ costs
             after = restart.strong(after.replace(series=None, terms={}, metrics={}))
             return (after, going * discount * ~after.done), (going * (reward - over), going * over)
 
@@ -109,7 +111,10 @@ class AnalyticGradient:
         )
         if not discount:  # Then nobody looks at what comes after, and it need not be computed.
             return earned.sum(), over.sum()
-        fixed = jax.lax.stop_gradient(params)
-        value = self.networks.value(fixed, statistics, state.observation)
-        value = popart.denormalise(value_statistics, value)[0]
+        given = jax.lax.stop_gradient(params)
+        values = self.networks.value(given, fixed.statistics, state.observation)
+        values = popart.denormalise(fixed.value_statistics, values)
+        value, *costs = values[:: self.networks.team.size]
+        if self._limits:
+            value -= fixed.prices @ jnp.stack(costs)
         return earned.sum() + going * value, over.sum()

@@ -15,6 +15,7 @@ from learner import (
     checkpoint as checkpoint_lib,
     clock as clock_lib,
     ingest as ingest_lib,
+    limits as limits_lib,
     options as options_lib,
     ppo,
     variables as variables_lib,
@@ -60,7 +61,8 @@ class Learner:
         self.steps_per_update = schema.transitions(spec) * options.unrolls_per_update
         self.updates = max(1, -(-steps // self.steps_per_update))
         gradient = analytic.AnalyticGradient(env, networks, options) if options.window else None
-        self.ppo = ppo.PPO(networks, options, gradient, self.updates)
+        limits = limits_lib.Limits(options, env.options.step_minutes) if options.limits else None
+        self.ppo = ppo.PPO(networks, options, gradient, self.updates, limits)
         self._update = jax.pmap(
             self.ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
         )
@@ -223,7 +225,9 @@ class Learner:
     def _rest(self) -> dict[str, Any]:
         """Returns what of the state is not in the bundle."""
         state = self._one()
-        names = ("optimiser", "key", "bad_updates")
+        names = ["optimiser", "key", "bad_updates"]
+        if self.options.limits:
+            names.append("multipliers")
         return {name: jax.tree.map(np.array, getattr(state, name)) for name in names}
 
     def _replicate(self, state: ppo.TrainingState) -> ppo.TrainingState:

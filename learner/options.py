@@ -7,6 +7,15 @@ from envs.inputs import bounds, choices
 from envs.inputs.bounds import Range
 
 OBJECTIVES = ("ppo", "analytic", "both")
+CORRECTIONS = ("clip", "vtrace", "decoupled")
+# Reward terms that may be limited; the derivative of a count is zero.
+COUNTS = ("insecurity", "switching", "trips")
+LIMITED = (
+    "overload", "voltage_violation", "reactive_violation", "angle_violation",
+    "frequency_excursion", "energy_not_served", *COUNTS,
+)  # fmt: skip
+
+_LIMITS = Range(1e-6, 1e9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +58,17 @@ class LearnerOptions(bounds.Options, prefix="learner."):
     clip: Annotated[
         float, "how far a probability ratio may leave 1", Range(0, 1000, above=True)
     ] = 0.2
+    correction: Annotated[
+        str,
+        "what makes up for actors that lag behind: clip, of ratios to the policy that acted; "
+        "vtrace, weights on targets and gradients; decoupled, clip of ratios to the newest policy",
+    ] = "clip"
     entropy_cost: Annotated[float, "weight of the entropy bonus", Range(0, 1e6)] = 1e-4
+    final_entropy_cost: Annotated[
+        float,
+        "share of the entropy bonus that is left at the end, along half a cosine; 1 keeps it",
+        Range(0, 1),
+    ] = 1.0
     reward_limit: Annotated[
         float,
         "rewards beyond this, either way, are learned from as this; 0 takes them as they are. Keep "
@@ -60,10 +79,58 @@ class LearnerOptions(bounds.Options, prefix="learner."):
     value_decay: Annotated[
         float, "share of old value statistics kept by an update", Range(0, 1)
     ] = 0.99
+    value_clip: Annotated[
+        float,
+        "how far a value may move in an update, in standard deviations of value targets; 0 for any",
+        Range(0, 1000),
+    ] = 0.0
+    limits: Annotated[
+        str,
+        "what a day may have of reward terms at most, by Lagrange multipliers, e.g. "
+        "overload=0.5,voltage_violation=0.01 in MVAh and pu h; none: prices alone",
+    ] = ""
+    multiplier_rate: Annotated[
+        float, "step size of the logarithms of multipliers", Range(0, 1, above=True)
+    ] = 0.05
+
+    @property
+    def limits_per_day(self) -> dict[str, float]:
+        """What a day may have of each limited reward term, in its unit."""
+        limits = {}
+        for part in self.limits.split(",") if self.limits else ():
+            name, _, value = part.partition("=")
+            choices.require("learner.limits", name, LIMITED)
+            try:
+                limit = float(value)
+            except ValueError:
+                limit = -1.0
+            if name in limits or not _LIMITS.contains(limit):
+                raise ValueError(
+                    f"learner.limits={part}: give each term once, with a number {_LIMITS} a day"
+                )
+            limits[name] = limit
+        return limits
 
     def check(self) -> None:
         """Raises ValueError where the objective does not exist, or does not fit the rest."""
         choices.require("learner.objective", self.objective, OBJECTIVES)
+        choices.require("learner.correction", self.correction, CORRECTIONS)
+        if self.objective == "analytic" and self.correction == "decoupled":
+            raise ValueError(
+                "learner.correction=decoupled: learner.objective=analytic has no ratio to clip; "
+                "leave learner.correction=clip"
+            )
+        if self.objective == "analytic" and self.final_entropy_cost != 1.0:
+            raise ValueError(
+                f"learner.final_entropy_cost={self.final_entropy_cost}: learner.objective=analytic "
+                "has no entropy bonus; leave learner.final_entropy_cost=1"
+            )
+        counts = [name for name in self.limits_per_day if name in COUNTS]
+        if self.objective == "analytic" and counts:
+            raise ValueError(
+                f"learner.limits={counts[0]}: a count has no derivative to learn from; set "
+                "learner.objective=ppo or both"
+            )
         if (self.objective == "ppo") != (self.window == 0):
             raise ValueError(
                 f"learner.window={self.window}: with learner.objective={self.objective} it must be "

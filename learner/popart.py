@@ -1,4 +1,7 @@
-"""Value normalisation that preserves outputs (PopArt, van Hasselt et al. 2016)."""
+"""Value normalisation that preserves outputs (PopArt, van Hasselt et al. 2016).
+
+V values: of each agent, and with limits of each cost and agent.
+"""
 
 import chex
 
@@ -6,19 +9,19 @@ from agents import networks as networks_lib, normaliser, team as team_lib
 
 
 def denormalise(statistics: normaliser.ValueStatistics, normalised: chex.Array) -> chex.Array:
-    """Returns values in units of reward, `[..., A]`."""
+    """Returns values in units of reward, `[..., V]`."""
     return normalised * statistics.std + statistics.mean
 
 
 def normalise(statistics: normaliser.ValueStatistics, values: chex.Array) -> chex.Array:
-    """Returns values as the network predicts them, `[..., A]`."""
+    """Returns values as the network predicts them, `[..., V]`."""
     return (values - statistics.mean) / statistics.std
 
 
 def update(
     statistics: normaliser.ValueStatistics, first: chex.Array, second: chex.Array, decay: float
 ) -> normaliser.ValueStatistics:
-    """Returns statistics after new targets with moments `first` and `second`, each `[A]`."""
+    """Returns statistics after new targets with moments `first` and `second`, each `[V]`."""
     mix = lambda old, new: decay * old + (1.0 - decay) * new
     return normaliser.ValueStatistics(
         weight=mix(statistics.weight, 1.0),
@@ -39,8 +42,9 @@ def preserve(
     """
     value = dict(params["value"])
     for index, agent in enumerate(team.agents):
-        scale = old.std[index] / new.std[index]
-        shift = (old.mean[index] - new.mean[index]) / new.std[index]
+        own = slice(index, None, team.size)  # of reward and costs
+        scale = old.std[own] / new.std[own]
+        shift = (old.mean[own] - new.mean[own]) / new.std[own]
         head = value[agent.name]["head"]
         value[agent.name] = {
             **value[agent.name],

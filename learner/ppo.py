@@ -1,6 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017), with an axis for the agents of a team.
 
-Reads top to bottom: the training state, the update of one device's share of a batch, the loss.
+Reads top to bottom: the training state, the update of one device's share of a batch, its parts.
 The update runs under any mapping that names its axis `AXIS`; gradients, statistics and decisions
 are averaged over it, so that all devices stay equal.
 """
@@ -12,18 +12,25 @@ import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
-from learner import advantages as advantages_lib, analytic, options as options_lib, popart
+from learner import (
+    advantages as advantages_lib,
+    analytic,
+    limits as limits_lib,
+    losses,
+    options as options_lib,
+    popart,
+    schedules,
+)
+from learner.devices import AXIS, moments
 from replay import schema
 
-AXIS = "learners"
-
-# Weight of the value loss, length that longer gradients are scaled down to, and Adam's ε: those of
-# OpenAI's own implementation (Huang et al. 2022, details 10, 11 and 3).
-_VALUE_COST, _MAX_GRADIENT_NORM, _ADAM_EPSILON = 0.5, 0.5, 1e-5
-_RATE_RANGE = 30.0  # How far the step size may be steered from where it starts, up and down.
+# Length that longer gradients are scaled down to, and Adam's ε: those of OpenAI's own
+# implementation (Huang et al. 2022, details 11 and 3).
+_MAX_GRADIENT_NORM, _ADAM_EPSILON = 0.5, 1e-5
 
 
 @flax.struct.dataclass
@@ -37,17 +44,7 @@ class TrainingState:
     key: chex.PRNGKey
     version: chex.Array  # updates made, also those that were skipped
     bad_updates: chex.Array  # updates skipped because they were not finite
-
-
-@flax.struct.dataclass
-class Batch:
-    """Decisions of one device's share, time and grids flattened to N."""
-
-    observations: chex.Array  # `[N, observation_size]`
-    raw_actions: chex.Array  # `[N, action_size]`
-    log_probs: chex.Array  # `[N, A]`
-    advantages: chex.Array  # `[N, A]`
-    targets: chex.Array  # `[N, A]` in units of reward
+    multipliers: limits_lib.Multipliers | None = None  # where there are limits
 
 
 class PPO:
@@ -59,6 +56,7 @@ class PPO:
         options: options_lib.LearnerOptions,
         gradient: analytic.AnalyticGradient | None = None,
         updates: int = 1,
+        limits: limits_lib.Limits | None = None,
     ):
         """Initialises.
 
@@ -66,12 +64,15 @@ class PPO:
           networks: of the team.
           options: of the learner.
           gradient: the loss of windows, unless `learner.objective` is ppo.
-          updates: that the run has in all, for the step size.
+          updates: that the run has in all, for schedules.
+          limits: on reward terms, if any; the networks have values of as many costs.
         """
         self.networks, self.options = networks, options
-        self._gradient, self._updates = gradient, updates
-        self._by_samples = options.objective in ("ppo", "both")
+        self._gradient, self._updates, self._limits = gradient, updates, limits
+        self._losses = losses.Losses(networks, options)
         self._by_gradient = options.objective in ("analytic", "both")
+        # Gradients through the environment need values for what comes after a window alone.
+        self._by_values = options.objective != "analytic" or bool(networks.team.discounts.any())
         self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
             learning_rate=options.learning_rate
         )
@@ -100,6 +101,7 @@ class PPO:
             key=key,
             version=jnp.int32(0),
             bad_updates=jnp.int32(0),
+            multipliers=self._limits and self._limits.initial(),
         )
 
     def update(
@@ -118,50 +120,56 @@ class PPO:
         key, k_epochs = jax.random.split(state.key)
         k_epochs = jax.random.fold_in(k_epochs, jax.lax.axis_index(AXIS))
 
-        # Value targets are measured with the value function that the batch finds. Their moments
-        # move the value statistics, and the head is rescaled so that no value changes.
-        _, targets = self._advantages(
-            state.params, state.statistics, state.value_statistics, unroll
-        )
-        first, second = jax.lax.pmean((targets.mean((0, 1)), (targets**2).mean((0, 1))), AXIS)
-        value_statistics = popart.update(state.value_statistics, first, second, options.value_decay)
-        params = popart.preserve(
-            state.params, self.networks.team, state.value_statistics, value_statistics
-        )
-
-        epoch = functools.partial(self._epoch, state.statistics, value_statistics, unroll)
+        params, value_statistics, value_metrics = state.params, state.value_statistics, {}
+        if self._by_values:
+            params, value_statistics, value_metrics = self._renormalised(state, unroll)
+        scheduled = options.final_entropy_cost != 1.0
+        entropy_cost = options.entropy_cost
+        if scheduled:
+            entropy_cost *= self._left(state.version, options.final_entropy_cost)
+        prices, multipliers = None, state.multipliers
+        if self._limits:
+            prices = limits_lib.prices(multipliers)
+            multipliers = self._limits.ascended(multipliers, unroll.costs)
+        fixed = losses.Fixed(state.statistics, value_statistics, entropy_cost, prices)
+        found = {}
+        if options.correction == "decoupled":
+            found["proximal_log_probs"] = self._log_probs(state.params, state.statistics, unroll)
+        if options.value_clip:
+            found["former_values"] = self.networks.value(
+                params, state.statistics, unroll.observations
+            )
+        epoch = functools.partial(self._epoch, unroll, fixed, found)
         (new_params, new_optimiser), metrics = jax.lax.scan(
             epoch, (params, state.optimiser), jax.random.split(k_epochs, options.epochs)
         )
         metrics = jax.tree.map(jnp.mean, metrics)
+        if scheduled:
+            metrics["policy/entropy_cost"] = entropy_cost
 
-        # How good the values were that the batch found, and how far the policy moved.
-        values = self._values(
-            state.params, state.statistics, state.value_statistics, unroll.observations
-        )
-        # 1 − Var(target − value) / Var(target)
-        explained = 1.0 - jnp.var(targets - values) / jnp.maximum(jnp.var(targets), 1e-8)
         old = self.networks.policy(state.params, state.statistics, unroll.observations)
         new = self.networks.policy(new_params, state.statistics, unroll.observations)
         divergence = jax.lax.pmean(distributions.kl(*old, *new).sum(-1).mean(), AXIS)
         new_optimiser = self._steer(new_optimiser, divergence, state.version)
-        metrics |= {
-            "value/explained_variance": jax.lax.pmean(explained, AXIS),
-            "value/target_mean": first.mean(),
-            "value/target_std": value_statistics.std.mean(),
+        metrics |= value_metrics | {
             "policy/kl": divergence,
             "policy/std": jax.lax.pmean(jnp.exp(new.log_std).mean(), AXIS),
             "policy/learning_rate": new_optimiser.hyperparams["learning_rate"],
         }
 
+        if self._limits:
+            metrics |= self._limits.metrics(multipliers)
+
         # An update that is not finite is not made, nor is the first: that batch only tells what
         # observations look like, and a policy that learned from them raw would not know them again.
-        finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(new_params)))
-        either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
-        keep = functools.partial(either, finite & (state.statistics.count > 0))
+        # One that is infinite is clipped before networks see it, and told by the variance alone.
         flat = unroll.observations.reshape(-1, unroll.observations.shape[-1])
         count = float(flat.shape[0]) * jax.lax.psum(1, AXIS)
-        statistics = normaliser.merge(state.statistics, count, *_moments(flat))
+        statistics = normaliser.merge(state.statistics, count, *moments(flat))
+        made = [*jax.tree.leaves(new_params), statistics.variance]
+        finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in made))
+        either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
+        keep = functools.partial(either, finite & (state.statistics.count > 0))
         return TrainingState(
             params=keep(new_params, state.params),
             optimiser=keep(new_optimiser, state.optimiser),
@@ -170,21 +178,54 @@ class PPO:
             key=key,
             version=state.version + 1,
             bad_updates=state.bad_updates + jnp.where(finite, 0, 1),
+            multipliers=keep(multipliers, state.multipliers),
         ), metrics
 
     # Parts of the update.
 
-    def _epoch(self, statistics, value_statistics, unroll: schema.Unroll, carry, key: chex.PRNGKey):
+    def _renormalised(self, state: TrainingState, unroll: schema.Unroll):
+        """Returns parameters and value statistics that new value targets have moved, and metrics.
+
+        Targets are measured with the value function that the batch finds. Their moments move the
+        statistics, and the head is rescaled so that no value changes.
+        """
+        known = state.params, state.statistics, state.value_statistics
+        _, targets = self._advantages(*known, unroll)
+        first, second = jax.lax.pmean((targets.mean((0, 1)), (targets**2).mean((0, 1))), AXIS)
+        value_statistics = popart.update(
+            state.value_statistics, first, second, self.options.value_decay
+        )
+        params = popart.preserve(
+            state.params, self.networks.team, state.value_statistics, value_statistics
+        )
+        # 1 − Var(target − value) / Var(target), of the reward's values alone
+        own = slice(self.networks.team.size)
+        errors = (targets - self._values(*known, unroll.observations))[..., own]
+        explained = 1.0 - jnp.var(errors) / jnp.maximum(jnp.var(targets[..., own]), 1e-8)
+        return params, value_statistics, {
+            "value/explained_variance": jax.lax.pmean(explained, AXIS),
+            "value/target_mean": first[own].mean(),
+            "value/target_std": value_statistics.std[own].mean(),
+        }  # fmt: skip
+
+    def _epoch(self, unroll: schema.Unroll, fixed: losses.Fixed, found, carry, key: chex.PRNGKey):
         """Returns parameters and optimiser after one pass over the unroll, and its metrics.
 
-        Advantages are computed anew, with the values as they have become.
+        Advantages are computed anew, with the values as they have become; `found` are fields of the
+        batch that were there before the update.
         """
         params, optimiser = carry
-        estimates, targets = self._advantages(params, statistics, value_statistics, unroll)
-        batch = Batch(unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets)
-        flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
+        statistics, value_statistics = fixed.statistics, fixed.value_statistics
         count = self.options.minibatches
-        order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
+        flat = order = None
+        if self._by_values:
+            estimates, targets = self._advantages(params, statistics, value_statistics, unroll)
+            batch = losses.Batch(
+                unroll.observations, unroll.raw_actions, unroll.log_probs, estimates, targets,
+                **found,
+            )  # fmt: skip
+            flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
+            order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
         windows = None
         if self._by_gradient:
             k_windows = jax.random.fold_in(key, 1)
@@ -192,11 +233,9 @@ class PPO:
             windows = windows.reshape(count, -1)
 
         def loss(params, part, chosen):
-            total, metrics = self._loss(params, statistics, value_statistics, part)
+            total, metrics = self._losses(params, fixed, part) if self._by_values else (0.0, {})
             if self._by_gradient:
-                more, more_metrics = self._gradient.loss(
-                    params, statistics, value_statistics, unroll.windows, chosen
-                )
+                more, more_metrics = self._gradient.loss(params, fixed, unroll.windows, chosen)
                 total, metrics = total + more, metrics | more_metrics
             return total, metrics
 
@@ -212,59 +251,32 @@ class PPO:
 
         return jax.lax.scan(minibatch, (params, optimiser), (order, windows))
 
-    def _loss(self, params, statistics, value_statistics, batch: Batch):
-        """Returns the clipped surrogate, value and entropy losses of a minibatch, summed."""
-        options = self.options
-        policy = self.networks.policy(params, statistics, batch.observations)
-        log_ratio = self.networks.log_prob(policy, batch.raw_actions) - batch.log_probs
-        ratio = jnp.exp(log_ratio)  # [N, A]
-        mean, variance = _moments(batch.advantages)
-        advantages = (batch.advantages - mean) / (jnp.sqrt(variance) + 1e-8)
-        clipped = jnp.clip(ratio, 1.0 - options.clip, 1.0 + options.clip)
-        surrogate = -jnp.minimum(ratio * advantages, clipped * advantages).mean()
-
-        predicted = self.networks.value(params, statistics, batch.observations)
-        error = predicted - popart.normalise(value_statistics, batch.targets)
-        value_loss = 0.5 * (error**2).mean()
-        entropy = distributions.entropy(policy.log_std).sum(-1).mean()
-        loss = _VALUE_COST * value_loss
-        if self._by_samples:
-            loss = surrogate + loss - options.entropy_cost * entropy
-        return loss, {
-            "loss/total": loss,
-            "loss/policy": surrogate,
-            "loss/value": value_loss,
-            "policy/entropy": entropy,
-            "policy/clip_share": (jnp.abs(ratio - 1.0) > options.clip).mean(),
-            # Schulman's estimator of the divergence from the policy that acted, k3.
-            "policy/kl_behaviour": (ratio - 1.0 - log_ratio).mean(),
-        }
-
     def _steer(self, optimiser, divergence: chex.Array, version: chex.Array):
-        """Returns the optimiser with its step size moved so that updates diverge by `target_kl`.
-
-        The step size is divided by 1.5 when an update moved the policy more than twice as far as
-        that and multiplied by it when less than half as far (Schulman et al. 2017, section 4,
-        applied to the step size as in Rudin et al. 2022).
-        """
-        target, start = self.options.target_kl, self.options.learning_rate
-        end = self.options.final_learning_rate
+        """Returns the optimiser with the step size of the next update, steered or scheduled."""
+        options = self.options
         rate = optimiser.hyperparams["learning_rate"]
-        if not target:
-            share = jnp.minimum((version + 1) / self._updates, 1.0)
-            rate = start * (end + (1.0 - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * share)))
-            return optimiser._replace(hyperparams={**optimiser.hyperparams, "learning_rate": rate})
-        rate = jnp.where(divergence > 2.0 * target, rate / 1.5, rate)
-        rate = jnp.where(divergence < 0.5 * target, rate * 1.5, rate)
-        rate = jnp.clip(rate, start / _RATE_RANGE, start * _RATE_RANGE)
+        if options.target_kl:
+            rate = schedules.steered(rate, divergence, options.target_kl, options.learning_rate)
+        else:
+            left = self._left(version + 1, options.final_learning_rate)
+            rate = options.learning_rate * left
         return optimiser._replace(hyperparams={**optimiser.hyperparams, "learning_rate": rate})
+
+    def _left(self, version: chex.Array, end: float) -> chex.Array:
+        """Returns what is left of something that ends as the share `end` of its start."""
+        return schedules.half_cosine(jnp.minimum(version / self._updates, 1.0), end)
 
     def _values(self, params, statistics, value_statistics, observations):
         normalised = self.networks.value(params, statistics, observations)
         return popart.denormalise(value_statistics, normalised)
 
+    def _log_probs(self, params, statistics, unroll: schema.Unroll) -> chex.Array:
+        """Returns log-probabilities `[T, B, A]` of what was done."""
+        policy = self.networks.policy(params, statistics, unroll.observations)
+        return self.networks.log_prob(policy, unroll.raw_actions)
+
     def _advantages(self, params, statistics, value_statistics, unroll: schema.Unroll):
-        """Returns advantages and value targets, `[T, B, A]` each, in units of reward."""
+        """Returns advantages and value targets, `[T, B, V]` each, in units of reward and costs."""
         observations = jnp.concatenate(
             [unroll.observations, unroll.bootstrap_observation[None]], axis=0
         )
@@ -273,22 +285,27 @@ class PPO:
         next_values = jnp.where(unroll.truncated[..., None], cut[None], values[1:])
         rewards, limit = unroll.rewards, self.options.reward_limit
         rewards = jnp.clip(rewards, -limit, limit) if limit else rewards
+        discounts = self.networks.team.discounts
+        if self._limits:
+            costs = jnp.repeat(self._limits.costs(unroll.costs), self.networks.team.size, -1)
+            rewards = jnp.concatenate([rewards, costs], -1)
+            discounts = np.tile(discounts, 1 + self.networks.costs)
+        weights = None
+        if self.options.correction == "vtrace":
+            log_ratios = self._log_probs(params, statistics, unroll) - unroll.log_probs
+            weights = advantages_lib.truncated_weights(log_ratios)
+            weights = jnp.tile(weights, 1 + self.networks.costs)
         over_grids = jax.vmap(
-            advantages_lib.generalised_advantages, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1
+            advantages_lib.generalised_advantages, (1, 1, 1, 1, 1, None, None, 1), out_axes=1
         )
         estimates = over_grids(
             rewards, values[:-1], next_values, unroll.terminated, unroll.truncated,
-            jnp.asarray(self.networks.team.discounts), self.options.gae_lambda,
+            jnp.asarray(discounts), self.options.gae_lambda, weights,
         )  # fmt: skip
-        return estimates, estimates + values[:-1]
+        corrections = estimates if weights is None else weights * estimates
+        return estimates, corrections + values[:-1]
 
 
 def bundle(state: TrainingState) -> bundle_lib.Bundle:
     """Returns what of the state is published."""
     return bundle_lib.Bundle(state.params, state.statistics, state.value_statistics, state.version)
-
-
-def _moments(x: chex.Array) -> tuple[chex.Array, chex.Array]:
-    """Returns mean and variance over the first axis of all devices' rows."""
-    mean = jax.lax.pmean(x.mean(0), AXIS)
-    return mean, jax.lax.pmean(((x - mean) ** 2).mean(0), AXIS)

@@ -43,6 +43,7 @@ class Unroll:
     summary: Mapping[str, chex.Array]  # scalars for the log
     origin: Origin
     windows: Windows | None = None  # for a learner that differentiates the environment
+    costs: chex.Array | None = None  # `[T, B, L]` limited reward terms, for a learner with limits
 
 
 # What an unroll has of its end alone, without a time axis.

@@ -11,10 +11,16 @@ def build(
 ) -> tuple[grid_env.GridEnv, networks_lib.TeamNetworks, unroll.Unroller]:
     """Returns the environment, the team's networks, and what steps one under the other."""
     env = grid_env.make(experiment.env)
-    networks = networks_lib.make(env.layout, experiment.team)
-    actor = experiment.actor
+    nets = networks(experiment, env)
+    actor, learner = experiment.actor, experiment.learner
     unroller = unroll.Unroller(
-        env, networks, actor.unroll_length, actor.batch, experiment.learner.window,
-        experiment.updates,
+        env, nets, actor.unroll_length, actor.batch, learner.window, experiment.updates,
+        tuple(learner.limits_per_day),
     )  # fmt: skip
-    return env, networks, unroller
+    return env, nets, unroller
+
+
+def networks(experiment: Experiment, env: grid_env.GridEnv) -> networks_lib.TeamNetworks:
+    """Returns the team's networks, with values of what the learner limits."""
+    limits = experiment.learner.limits_per_day
+    return networks_lib.make(env.layout, experiment.team, len(limits))

@@ -14,6 +14,7 @@ from envs.time_series import series as series_lib
 from replay import schema
 
 LENGTH, BATCH = 6, 4
+LIMITED = ("reactive_violation", "overload")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def short():
     """Days of eight steps, so that unrolls cross their ends."""
     env = grid_env.make(EnvOptions(horizon_steps=8))
     nets = networks_lib.make(env.layout, TeamOptions(policy_layers=(8,), value_layers=(8,)))
-    return unroll_lib.Unroller(env, nets, LENGTH, BATCH)
+    return unroll_lib.Unroller(env, nets, LENGTH, BATCH, limited=LIMITED)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,8 @@ def test_replaying_the_actions_gives_the_same_unroll(short, run):
                 action = distributions.squash(unroll.raw_actions[t, grid])
                 state = step(state, action, jnp.int32(day))
                 np.testing.assert_allclose(unroll.rewards[t, grid, 0], state.reward, rtol=1e-4)
+                terms = [state.terms[name] for name in LIMITED]
+                np.testing.assert_allclose(unroll.costs[t, grid], terms, rtol=1e-3, atol=1e-5)
                 assert bool(unroll.truncated[t, grid]) == bool(state.truncated)
                 assert bool(unroll.terminated[t, grid]) == bool(state.terminated)
                 if state.truncated:

@@ -102,6 +102,47 @@ def test_a_fresh_policy_is_close_to_doing_nothing(env, networks, key):
     assert not act(controllers.weighted(random, 0.0)).any()
 
 
+def _by_hand(torso, x, activation, layer_norm):
+    """Returns what fully connected layers with these parameters make of `x`."""
+    layers = len([name for name in torso if name.startswith("Dense")])
+    for i in range(layers):
+        dense = torso[f"Dense_{i}"]
+        x = x @ np.asarray(dense["kernel"], float) + np.asarray(dense["bias"], float)
+        if layer_norm:
+            norm = torso[f"LayerNorm_{i}"]
+            x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+            x = x * norm["scale"] + norm["bias"]
+        x = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0.0),
+             "silu": lambda v: v / (1.0 + np.exp(-v))}[activation](x)  # fmt: skip
+    return x
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("activation", ["tanh", "silu", "relu"])
+def test_networks_compute_what_their_layers_say(activation, layer_norm, key):
+    agent = team_lib.Agent("a", np.arange(4), np.arange(2), 10.0)
+    options = TeamOptions(
+        policy_layers=(8, 6), value_layers=(5,), activation=activation, layer_norm=layer_norm
+    )
+    nets = networks_lib.TeamNetworks(team_lib.Team((agent,), 4, 2), options)
+    # Fresh layers neither shift nor scale; these do.
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.arange(leaf.shape[-1]), nets.init(key))
+    seen = np.random.default_rng(0).normal(size=(7, 4))
+    mean = nets.policy(params, normaliser.initial(4), jnp.asarray(seen, jnp.float32)).mean
+    value = nets.value(params, normaliser.initial(4), jnp.asarray(seen, jnp.float32))
+    for got, group, head in ((mean, "policy", "mean"), (value, "value", "head")):
+        part = params[group]["a"]
+        (torso,) = (name for name in part if "Torso" in name)
+        features = _by_hand(part[torso], seen, activation, layer_norm)
+        expected = features @ np.asarray(part[head]["kernel"], float) + part[head]["bias"]
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_unknown_activation_suggests_the_nearest():
+    with pytest.raises(ValueError, match="team.activation='tan': did you mean tanh"):
+        TeamOptions(activation="tan")
+
+
 @pytest.mark.parametrize("change", [{"effective_horizon": 0.5}, {"initial_std": 0.0},
                                     {"policy_layers": ()}, {"value_layers": (0,)}])  # fmt: skip
 def test_options_out_of_range_are_refused_by_name(change):

@@ -16,7 +16,7 @@ from envs.inputs import json_file
 from envs.options import EnvOptions
 from evaluation.scenarios import preparation
 from launch import option_fields
-from learner import learner, ppo
+from learner import learner, losses, ppo
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_fields_of_earlier_versions_are_read_or_refused_by_name():
 
 def test_what_were_options_are_the_constants_of_their_modules():
     assert registry._CONSTANTS == {
-        "learner.value_cost": ppo._VALUE_COST,
+        "learner.value_cost": losses._VALUE_COST,
         "learner.max_gradient_norm": ppo._MAX_GRADIENT_NORM,
         "learner.max_bad_updates": learner._MAX_BAD_UPDATES,
     }
@@ -73,6 +73,11 @@ def test_fields_that_contradict_each_other_are_refused():
         Experiment("x", actor=ActorOptions(unroll_length=300))
     with pytest.raises(ValueError, match="run.synchronous needs one unroll of each actor"):
         Experiment("x", actor=ActorOptions(count=3), run=RunOptions(synchronous=True))
+    analytic = registry.load("case14")
+    for name, value in (("value_clip", 0.2), ("correction", "vtrace")):
+        learned = dataclasses.replace(analytic.learner, **{name: value})
+        with pytest.raises(ValueError, match=f"learner.{name}={value}: .* learns no values with"):
+            dataclasses.replace(analytic, learner=learned)
     with pytest.raises(ValueError, match="try actor.batch="):
         Experiment("x", actor=ActorOptions(batch=33), learner=dataclasses.replace(
             Experiment("x").learner, unrolls_per_update=1))  # fmt: skip

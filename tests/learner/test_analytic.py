@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import one_step_task as task
 
 from actors import unroll as unroll_lib
-from agents import bundle as bundle_lib, distributions, networks as networks_lib
+from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
 from agents.options import TeamOptions
 from envs import grid_env
 from envs.options import EnvOptions
 from envs.time_series import series as series_lib
-from learner import analytic, options as options_lib, ppo
+from learner import analytic, losses, options as options_lib, ppo
 from replay import schema
 
 LENGTH, BATCH, WINDOW = 8, 4, 4
@@ -72,8 +73,8 @@ def test_values_count_as_given(parts):
     env, networks, bundle, _, unrolls = parts
     gradient = analytic.AnalyticGradient(env, networks, OPTIONS)
     slopes, _ = jax.jit(jax.grad(gradient.loss, has_aux=True))(
-        bundle.params, bundle.statistics, bundle.value_statistics, unrolls[0][1].windows,
-        jnp.arange(8),
+        bundle.params, losses.Fixed(bundle.statistics, bundle.value_statistics, 0.0),
+        unrolls[0][1].windows, jnp.arange(8),
     )  # fmt: skip
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(slopes["value"]))
     assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(slopes["policy"]))
@@ -87,16 +88,15 @@ def test_an_update_earns_more_and_only_usable_windows_count(parts):
     state = jax.tree.map(lambda x: x[None], algorithm.init(jax.random.PRNGKey(0)))
     unroll = unrolls[0][1].replace(summary={}, origin=None)
     share = jax.tree.map(lambda x: x[None], unroll)
-    losses = []
+    paid = []
     for _ in range(30):
         state, metrics = update(state, share)
-        losses.append(float(metrics["analytic/loss"][0]))
-    assert losses[-1] < losses[1] - 0.01 and int(state.bad_updates[0]) == 0
+        paid.append(float(metrics["analytic/loss"][0]))
+    assert paid[-1] < paid[1] - 0.01 and int(state.bad_updates[0]) == 0
     one = jax.tree.map(lambda x: x[0], state)
     none = unroll.windows.replace(usable=jnp.zeros_like(unroll.windows.usable))
-    loss, _ = jax.jit(gradient.loss)(
-        one.params, one.statistics, one.value_statistics, none, jnp.arange(8)
-    )
+    fixed = losses.Fixed(one.statistics, one.value_statistics, 0.0)
+    loss, _ = jax.jit(gradient.loss)(one.params, fixed, none, jnp.arange(8))
     assert float(loss) == 0.0
 
 
@@ -106,9 +106,8 @@ def test_limits_that_are_near_are_priced_in_each_step(parts):
     options = dataclasses.replace(OPTIONS, loading_margin=0.2, reactive_margin=3.0)
     windows, chosen = unrolls[0][1].windows, 2
     gradient = analytic.AnalyticGradient(env, networks, options)
-    statistics = (bundle.statistics, bundle.value_statistics)
-    loss = jax.jit(gradient.loss)
-    _, metrics = loss(bundle.params, *statistics, windows, jnp.array([chosen]))
+    fixed = losses.Fixed(bundle.statistics, bundle.value_statistics, 0.0)
+    _, metrics = jax.jit(gradient.loss)(bundle.params, fixed, windows, jnp.array([chosen]))
 
     state = jax.tree.map(lambda leaf: leaf[0, chosen], windows.states)
     series = series_lib.WindowedTimeSeries(
@@ -132,6 +131,45 @@ def test_limits_that_are_near_are_priced_in_each_step(parts):
     assert (priced > 0).all()
     expected = 1e-3 * env.dt_h * priced.sum()
     assert float(metrics["analytic/margin"]) == pytest.approx(expected, rel=1e-4)
+
+
+class _Distance:
+    """Stands in for gradients through the environment: windows are observations to act on."""
+
+    def __init__(self, networks):
+        self._networks = networks
+
+    def loss(self, params, *given):
+        *_, windows, chosen = given
+        seen = windows.states.reshape(-1, task.OBSERVED)[chosen]
+        policy = self._networks.policy(params, normaliser.initial(task.OBSERVED), seen)
+        loss = ((distributions.squash(policy.mean) - 0.5) ** 2).mean()
+        return loss, {"analytic/loss": loss}
+
+
+@pytest.mark.parametrize("horizon", [1.0, 10.0])
+def test_values_are_learned_where_something_comes_after_a_window(horizon):
+    networks = task.networks(horizon=horizon)
+    algorithm = ppo.PPO(networks, OPTIONS, _Distance(networks), updates=30)
+    update = task.mapped(algorithm, 1)
+    start = task.seen(algorithm.init(jax.random.PRNGKey(0)))
+    unroll = task.unroll(networks, start, jax.random.PRNGKey(1))
+    states = unroll.observations[::WINDOW]
+    windows = schema.Windows(states, jnp.ones(states.shape[:2], bool), None, None)
+    share = task.split(unroll.replace(windows=windows), 1)
+    state, metrics = update(task.replicated(start, 1), share)
+    changed = lambda part: any(
+        np.any(np.asarray(a[0]) != b)
+        for a, b in zip(jax.tree.leaves(state.params[part]), jax.tree.leaves(start.params[part]))
+    )
+    assert changed("policy") and changed("value") == (horizon > 1)
+    assert (float(state.value_statistics.weight[0]) > 0) == (horizon > 1)
+    assert any("value" in name for name in metrics) == (horizon > 1)
+    # What windows have not seen must not get into the statistics of observations either.
+    poisoned = share.replace(observations=share.observations.at[0, 1, 0, 0].set(jnp.nan))
+    after, _ = update(state, poisoned)
+    assert int(after.bad_updates[0]) == 1
+    jax.tree.map(np.testing.assert_array_equal, after.statistics, state.statistics)
 
 
 @pytest.mark.parametrize(

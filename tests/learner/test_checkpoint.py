@@ -1,5 +1,6 @@
 """Checkpoints: what was saved comes back, and what cannot be read is named."""
 
+import dataclasses
 import shutil
 
 import jax
@@ -202,8 +203,22 @@ def test_damage_is_named(saved, networks):
         checkpoint.Checkpoints(folder, "newest", create=False).read(networks)
 
 
-def test_another_network_is_refused(saved, env):
+@pytest.mark.parametrize(
+    "change, part",
+    [
+        (
+            {"policy_layers": (32,)},
+            r"policy/operator/Torso_0/Dense_0/bias is of shape \(16,\)",
+        ),
+        ({"value_layers": (16, 16)}, "value/operator/Torso_0/Dense_1/bias is missing there"),
+        ({"activation": "silu"}, "policy/operator/SiluTorso/Dense_0/bias is missing there"),
+        ({"activation": "relu"}, "policy/operator/ReluTorso/Dense_0/bias is missing there"),
+        ({"layer_norm": True}, "policy/operator/Torso_0/LayerNorm_0/bias is missing there"),
+    ],
+)
+def test_another_network_is_refused_by_what_differs(saved, env, change, part):
     folder, *_ = saved
-    wider = networks_lib.make(env.layout, TeamOptions(policy_layers=(32,), value_layers=(32,)))
-    with pytest.raises(checkpoint.CheckpointError, match="another case, layout or network"):
-        checkpoint.Checkpoints(folder, "newest", create=False).read(wider)
+    options = dataclasses.replace(TeamOptions(policy_layers=(16,), value_layers=(16,)), **change)
+    other = networks_lib.make(env.layout, options)
+    with pytest.raises(checkpoint.CheckpointError, match=f"another case, .* network: .*{part}"):
+        checkpoint.Checkpoints(folder, "newest", create=False).read(other)
