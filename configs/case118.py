@@ -17,6 +17,6 @@ def experiment() -> Experiment:
         env=dataclasses.replace(NORMAL_OPERATION, case="case118", layout="case118"),
         team=TeamOptions(effective_horizon=1.0, initial_std=0.02, policy_layers=(256, 256)),
         actor=ActorOptions(batch=64, unroll_length=8),
-        learner=dataclasses.replace(BY_GRADIENT, learning_rate=1e-3, loading_margin=0.99),
+        learner=dataclasses.replace(BY_GRADIENT, learning_rate=5e-4, loading_margin=0.99),
         run=RunOptions(steps=600_000),
     )

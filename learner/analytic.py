@@ -40,10 +40,11 @@ class AnalyticGradient:
         # Whether an outage overloads has no derivative.
         self._outage_cost = 1e-3 * env.options.insecurity_price * env.dt_h / _OUTAGE_LOADING
         self._reactive_cost = 1e-3 * env.options.reactive_price * env.dt_h
-        gen, margin = env.grid.gen, options.reactive_margin
-        # Of a range that is narrower than both margins, the middle is left.
-        margin = np.minimum(margin, 0.5 * (gen.q_max_mvar - gen.q_min_mvar))
-        self._q_max, self._q_min = gen.q_max_mvar - margin, gen.q_min_mvar + margin
+        if options.reactive_margin:
+            low, high = env.grid.gen.q_min_mvar, env.grid.gen.q_max_mvar
+            # Of a range that is narrower than both margins, the middle is left.
+            margin = np.minimum(options.reactive_margin, 0.5 * (high - low))
+            self._q_min, self._q_max = low + margin, high - margin
 
     def loss(
         self,

@@ -34,7 +34,7 @@ def test_every_experiment_is_sound_and_survives_json(name):
     assert grid_env.check(env).grid.n_bus > 0
     if experiment.env.scenarios:
         assert preparation.parse(experiment.env.scenarios, "env.scenarios")
-        with pytest.raises(ValueError, match="env.scenarios=all:hard.*have to be prepared"):
+        with pytest.raises(ValueError, match="env.scenarios=.*cascade:hard.*have to be prepared"):
             grid_env.check(experiment.env)
 
 
@@ -141,7 +141,10 @@ def test_help_lists_every_field_with_its_meaning():
     for needle in ("--config.learner.learning_rate", "Adam's step size", "--resume", "--workdir"):
         assert needle in done.stdout
     text = " ".join(done.stdout.split())
-    assert "(default 1000000; case118 and case118_hard and case14: 600000; case118_ppo and " in text
+    assert (
+        "(default 1000000; case118 and case118_full and case118_secure and case14: 600000; "
+        "case118_hard: 900000; case118_ppo and case14_ppo: 3000000)"
+    ) in text
     assert "(default 64; case118_ppo: 128)" in text
 
 

@@ -1,9 +1,6 @@
 """A node that says nothing, or whose loop stands still, is named first and ended then."""
 
-import io
-
 import pytest
-import rich.console
 
 from configs import registry
 from launch import panel, silence
@@ -103,27 +100,6 @@ def test_a_node_that_has_ended_is_not_silent():
     nodes.statuses["evaluator"]["state"] = "ended"
     nodes.live(100)
     assert not nodes.watch.silences()
-
-
-@pytest.mark.parametrize("values", [True, False])
-def test_the_panel_tells_of_values_where_there_are_any(values, tmp_path):
-    folder = run_folder.RunFolder(tmp_path)
-    folder.create(registry.load("case14"))
-    learner = {
-        "steps": 1000, "steps_planned": 9000, "seconds_planned": 3600.0, "policy/kl": 0.25,
-        **{f"run/{name}": 1.0 for name in (
-            "updates", "steps_per_second", "seconds", "lag_mean", "lag_max", "update_seconds",
-            "queue_size", "learner_wait_share", "stale_dropped", "repeats_dropped", "bad_updates",
-        )},
-    }  # fmt: skip
-    if values:
-        learner |= {"policy/clip_share": 0.12, "value/explained_variance": 0.85}
-    nodes = Nodes("learner")
-    console = rich.console.Console(width=120, file=io.StringIO())
-    console.print(panel.Panel(folder, "case14", 0, 8, nodes.watch)._render(learner, {}, [], 5.0))
-    shown = console.file.getvalue()
-    middle = "clipped 12%   explained variance 0.85   " if values else ""
-    assert f"KL 0.2500   {middle}dropped 2   not finite 1" in shown
 
 
 def test_the_panel_shows_old_figures_as_old_and_who_is_silent(tmp_path, capsys):

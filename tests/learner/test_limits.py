@@ -135,9 +135,9 @@ def test_popart_changes_no_value_of_reward_or_cost():
 # A task in which what is earned and a limit pull in opposite directions.
 
 
-def _networks(agents=1, costs=1):
+def _networks(agents=1, costs=1, std=0.5):
     team = task.networks(agents, horizon=1.0 if agents == 1 else 10.0).team
-    options = TeamOptions(policy_layers=(16,), value_layers=(16,))
+    options = TeamOptions(policy_layers=(16,), value_layers=(16,), initial_std=std)
     return networks_lib.TeamNetworks(team, options, costs)
 
 
@@ -191,7 +191,8 @@ def test_a_limit_is_broken_at_first_and_kept_in_the_end(objective):
         objective=objective, window=int(by_gradient), limits=f"overload={MOST}", minibatches=1,
         epochs=4, learning_rate=3e-3, target_kl=0.0 if by_gradient else 0.02,
     )  # fmt: skip
-    nets = _networks()
+    # Gradients move means alone: what dispersion costs is theirs neither to see nor to save.
+    nets = _networks(std=0.05 if by_gradient else 0.5)
     gradient = analytic.AnalyticGradient(_Env(), nets, options) if by_gradient else None
     algorithm = ppo.PPO(nets, options, gradient, 200, limits_lib.Limits(options, 5.0))
     update = task.mapped(algorithm, 1)
@@ -204,8 +205,8 @@ def test_a_limit_is_broken_at_first_and_kept_in_the_end(objective):
         state, metrics = update(state, task.split(unroll, 1))
         rows.append({name: float(value[0]) for name, value in metrics.items()})
     assert int(state.bad_updates[0]) == 0
-    first, last = np.mean(days[:5]), np.mean(days[-50:])
-    assert first > 1.5 * MOST and 0.8 * MOST < last < 1.1 * MOST, (first, last)
+    most, last = np.max(days), np.mean(days[-50:])
+    assert most > 1.5 * MOST and 0.8 * MOST < last < 1.1 * MOST, (most, last)
     assert rows[-1]["limits/overload_per_day"] == pytest.approx(np.mean(days[-10:]), rel=0.2)
     assert max(row["limits/overload_multiplier"] for row in rows) > 5.0
 
@@ -221,18 +222,13 @@ def test_a_window_pays_for_costs_what_multipliers_say():
     )
     windows = _windows(jax.random.normal(jax.random.PRNGKey(1), (1, 64, task.OBSERVED)))
     fixed = losses.Fixed(state.statistics, state.value_statistics, 0.0, jnp.array([3.0]))
-    args = windows, jnp.arange(64), jax.random.PRNGKey(2)
+    args = windows, jnp.arange(64)
     paid = gradient.loss(state.params, fixed, *args)[0]
     free = gradient.loss(state.params, fixed.replace(prices=jnp.zeros(1)), *args)[0]
-    keys = jax.random.split(args[2], 64)
     policy = nets.policy(state.params, state.statistics, windows.states.observation[0])
-    actions = distributions.squash(
-        jax.vmap(lambda key, *each: distributions.sample(jax.random.split(key, 1)[0], *each))(
-            keys, *policy
-        )
-    )
+    actions = distributions.squash(policy.mean)
     expected = float(3.0 * _overload(actions).mean() / 0.5)
-    assert expected > 1e-3 and float(paid - free) == pytest.approx(expected, rel=1e-3)
+    assert expected > 1e-4 and float(paid - free) == pytest.approx(expected, rel=1e-3)
 
 
 def test_unrolls_tell_of_what_is_limited_and_learners_keep_multipliers(tmp_path, env):
