@@ -71,7 +71,7 @@ def continued(former: Experiment) -> Experiment:
     Raises:
       ValueError: a flag would change what the run has been so far.
     """
-    names = ["config", *(f"config.{path}" for path in _PATHS)]
+    names = ["start", "config", *(f"config.{path}" for path in _PATHS)]
     typed = [name for name in names if flags.FLAGS[name].present]
     fixed = [name for name in typed if not name.startswith("config.run.")]
     if fixed:
