@@ -35,6 +35,9 @@ class Controller(Generic[Memory]):
     act: Act[Memory]
     traceable: bool = True  # whether `act` can be compiled; otherwise it gets and returns arrays
     close: Callable[[], None] = lambda: None  # ends what it started
+    # Whether its memory takes for granted that its decisions were carried out: such a one cannot be
+    # asked what it would do while another decides.
+    assumes_control: bool = False
 
 
 def per_grid(decide: Callable[[grid_env.State, series_lib.TimeSeries], chex.Array]) -> Act[Memory]:

@@ -71,6 +71,7 @@ def continued(former: Experiment) -> Experiment:
       ValueError: a flag would change what the run has been so far.
     """
     fixed = [name for name in typed() if not name.startswith("config.run.")]
+    fixed = ["start"] * flags.FLAGS["start"].present + fixed
     if fixed:
         raise ValueError(
             f"--{fixed[0]} cannot be given with --resume: the run goes on as it was configured, "

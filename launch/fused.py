@@ -2,6 +2,7 @@
 
     python -m launch.fused --config=case118
     python -m launch.fused --config=case14 --seeds=0,1,2,3,4 --workdir=runs/five
+    python -m launch.fused --config=case118_hard --start=runs/quiet
 
 It learns as `python -m launch.local` with --config.run.synchronous does, to the last bit, from the
 same experiment, and leaves the same run folder: --resume, launch.evaluate and TensorBoard work on
@@ -31,6 +32,11 @@ _WORKDIR = flags.DEFINE_string(
 _SEEDS = flags.DEFINE_list(
     "seeds", None, "Seeds to train at once, in folders of their own; by default config.seed alone."
 )
+_START = flags.DEFINE_string(
+    "start", None,
+    "Folder of a run whose best policy this one begins with: its value function and statistics "
+    "too, and a fresh optimiser.",
+)  # fmt: skip
 _RESUME = flags.DEFINE_boolean(
     "resume", False,
     "Continue the run in --workdir, or all seeds there, from the newest checkpoint; only "
@@ -111,8 +117,9 @@ def _begin(folders, experiments):
     """Makes the folders and builds what is trained."""
     # After the placement has set what jax reads when it is imported.
     from launch import fused_run, pools
-    from launch.run import checks
+    from launch.run import checks, warm_start
 
+    fill = [warm_start.read(_START.value, experiments[0]).write] if _START.present else []
     env = pools.with_pool(experiments[0].env, _say)
     experiments = [dataclasses.replace(each, env=env) for each in experiments]
     interrupt.end_at_once("interrupted before the first update")
@@ -125,7 +132,7 @@ def _begin(folders, experiments):
         if _RESUME.value:
             folder.begin_again(experiment)
         else:
-            folder.create(experiment)
+            folder.create(experiment, *fill)
     return fused_run.Training(folders, experiments)
 
 

@@ -9,7 +9,7 @@ from configs.experiment import Experiment
 from evaluation import validation
 from launch import fused_loop, panel
 from launch.host import interrupt, runtime
-from launch.run import metrics_log, parts, run_folder
+from launch.run import metrics_log, parts, run_folder, warm_start
 from learner import checkpoint, clock as clock_lib, learner as learner_lib
 
 _LINE_S = 10.0  # between two lines of progress
@@ -61,6 +61,9 @@ class Training:
         options, learner = self._options, self._first
         doing_nothing = self._scorer.score_doing_nothing(lambda: None)
         said, saved, scored = time.monotonic(), time.monotonic(), None
+        for run in self._runs:
+            if run.started_warm:  # What it began with may stay the best.
+                run.score(self._scorer, doing_nothing)
         while not (self._stop or self._spent()):
             logs = self._loop.advance()
             rates = self._clock.updated(learner.steps)
@@ -122,10 +125,13 @@ class _Seed:
         )  # fmt: skip
         self._newest = checkpoint.Checkpoints(folder.path, "newest")
         self._best = checkpoint.Checkpoints(folder.path, "best")
-        self.best_return = float("-inf")
+        self.best_return, self.started_warm = float("-inf"), False
         if self.incarnation and self._newest.any():
             for note in self.learner.restore(self._newest, networks):
                 logging.error(note)
+        elif start := warm_start.kept(folder, networks):
+            self.learner.begin_with(start)
+            self.started_warm = True
         if self.incarnation and self._best.any():
             self.best_return = self._best.recover(networks)[0].run["return"]
         self._logs = [metrics_log.MetricsLog(folder, node) for node in ("learner", "evaluator")]

@@ -2,6 +2,7 @@
 
     python -m launch.local --config=case14
     python -m launch.local --config=case14 --config.learner.learning_rate=1e-4 --workdir=runs/mine
+    python -m launch.local --config=case118_hard --start=runs/quiet
 
 Every field of the experiment is a flag; --help lists them. Ctrl-C stops everything and keeps a
 checkpoint; --resume goes on from it. A process that hangs ends the run. Afterwards:
@@ -34,6 +35,11 @@ _PLACEMENT = flags.DEFINE_string(
     "placement", "auto",
     "Which cores each process owns: auto, cpu, or PLATFORM:aIDS-lIDS as in tpu:a0,1-l2,3 "
     "(actors on chips 0 and 1, learner on 2 and 3).",
+)  # fmt: skip
+_START = flags.DEFINE_string(
+    "start", None,
+    "Folder of a run whose best policy this one begins with: its value function and statistics "
+    "too, and a fresh optimiser.",
 )  # fmt: skip
 _RESUME = flags.DEFINE_boolean(
     "resume", False,
@@ -75,9 +81,13 @@ def main(argv: list[str]) -> int:
             _PRIVATE_NETWORK.value, placement.learner.platform, _BIND.value
         )
 
-        from launch import pools
-        from launch.run import checks
+        import jax
 
+        from launch import pools
+        from launch.run import checks, warm_start
+
+        jax.config.update("jax_platforms", "cpu")  # Accelerators are the nodes'.
+        fill = [warm_start.read(_START.value, experiment).write] if _START.present else []
         experiment = dataclasses.replace(experiment, env=pools.with_pool(experiment.env, _say))
         interrupt.end_at_once()
         # A wrong name is refused here, not in five processes.
@@ -89,7 +99,7 @@ def main(argv: list[str]) -> int:
                 folder.begin_again(experiment)
             else:
                 folder.hold(_say)
-                folder.create(experiment)
+                folder.create(experiment, *fill)
     except (ValueError, OSError, run_folder.RunFolderError) as error:
         return command_line.refuse(experiment_flags.name_flags(str(error)))
     except KeyboardInterrupt:  # while days were prepared

@@ -28,14 +28,17 @@ from envs.inputs import bounds
 from envs.inputs.bounds import Range
 
 # What is read of the record of a run: how long it has learned, or how well it does.
+_SCORED = TypedDict("Scored", {"return": Annotated[float, Range(-1e30, 1e30)]})
 _RECORDS = {
     "newest": TypedDict(
         "Learned",
         {"steps": Annotated[int, Range(0, 1e18)], "seconds": Annotated[float, Range(0, 1e12)]},
     ),
-    "best": TypedDict("Scored", {"return": Annotated[float, Range(-1e30, 1e30)]}),
+    "best": _SCORED,
+    "start": _SCORED,
 }
-KINDS = ("newest", "best")  # Kept apart, so that keeping the best never costs the newest.
+# The newest, the best, and what a run began with; apart, so that keeping one costs no other.
+KINDS = tuple(_RECORDS)
 _CHECKSUMS = "checksums"  # the item that holds them; earlier versions wrote none
 # A checkpoint may be replaced while it is read, by a run that goes on; then the next one is read.
 _ATTEMPTS, _PAUSE_S = 10, 0.2
@@ -74,8 +77,8 @@ class Checkpoints:
         self.folder = pathlib.Path(workdir).absolute() / "checkpoints" / kind
         if not create and not self.folder.is_dir():
             raise CheckpointError(
-                f"{self.folder}: no such folder; is --workdir the folder of a run that wrote a "
-                f"{kind} checkpoint?"
+                f"{self.folder}: no such folder; give that of a run that has written a {kind} "
+                "checkpoint"
             )
         self._manager = ocp.CheckpointManager(
             self.folder,

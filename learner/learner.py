@@ -88,6 +88,12 @@ class Learner:
         self.state, self.version = state, self.version + updates
         return self.bad_updates()
 
+    def begin_with(self, bundle: bundle_lib.Bundle) -> None:
+        """Takes policy, value function and statistics from elsewhere; all else stays fresh."""
+        parts = ("params", "statistics", "value_statistics")
+        taken = {name: getattr(bundle, name) for name in parts}
+        self.state = self._replicate(self._one().replace(**taken))
+
     def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> list[str]:
         """Continues from the newest checkpoint that can be read; says which were set aside."""
         restored, set_aside = checkpoints.recover(networks, self._rest())

@@ -44,7 +44,9 @@ def expert(env: grid_env.GridEnv) -> controllers.Controller:
         moved = jax.lax.cond(needed, lambda: reconsider(state, series, moved, flows), lambda: moved)
         return jax.vmap(operator.act)(state, series, moved)
 
-    return controllers.Controller("expert", "sensitivities", controllers.STATE, start, act)
+    return controllers.Controller(
+        "expert", "sensitivities", controllers.STATE, start, act, assumes_control=True
+    )
 
 
 class _Shifts(NamedTuple):

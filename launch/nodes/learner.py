@@ -7,7 +7,7 @@ import reverb
 from absl import logging
 
 from launch.nodes import shell
-from launch.run import metrics_log, parts, run_folder, storage
+from launch.run import metrics_log, parts, run_folder, storage, warm_start
 from learner import checkpoint, learner, variable_transport, variables
 from replay import reverb_queue
 
@@ -28,6 +28,8 @@ def learner_node(settings: shell.NodeSettings, queue: reverb.Client, server: lp.
         for note in notes:
             logging.warning(note)
         logging.info("continuing from update %d", service.version)
+    elif start := warm_start.kept(folder, networks):
+        service.begin_with(start)
     log = metrics_log.MetricsLog(folder, settings.name)
     max_seconds = 60.0 * run.max_minutes
     planned = {"notes": notes, "steps_planned": run.steps, "seconds_planned": max_seconds}

@@ -44,6 +44,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path).absolute()
         self.config = self.path / "config.json"
+        self.start = self.path / "start.json"  # whose policy it began with, if anybody's
         self.logs = self.path / "logs"
         self.tensorboard = self.path / "tensorboard"
         self.evaluation = self.path / "evaluation"
@@ -130,24 +131,32 @@ class RunFolder:
 
     def exists(self) -> bool:
         """Returns whether there is a run in the folder; one that was removed is none."""
-        return os.path.exists(self.config)
+        return os.path.exists(self.config)  # Not of pathlib, which fails where a name is too long.
 
-    def create(self, experiment: Experiment) -> None:
-        """Makes the folder and writes what determines the run.
-
-        Raises:
-          RunFolderError: it already holds a run, or it cannot be written.
-        """
-        if os.path.exists(self.config):  # Not of pathlib, which fails where a name is too long.
+    def require_empty(self) -> None:
+        """Raises a RunFolderError if there is a run in the folder."""
+        if self.exists():
             raise RunFolderError(
                 f"--workdir={self.path}: holds a run already; give another folder, or --resume to "
                 "continue it"
             )
+
+    def create(
+        self, experiment: Experiment, fill: Callable[["RunFolder"], None] = lambda folder: None
+    ) -> None:
+        """Makes the folder and writes what determines the run; `fill` writes what else does.
+
+        Raises:
+          RunFolderError: it already holds a run, or it cannot be written.
+        """
+        self.require_empty()
         try:
             for folder in (self.path, self.logs, self.tensorboard, self._metrics, self._status):
                 folder.mkdir(parents=True, exist_ok=True)
             self._write_token()
             self._write_versions()
+            self.start.unlink(missing_ok=True)  # of a launch that was killed here
+            fill(self)
             # Last, since it is what makes the folder a run's.
             shared_files.replace(self.config, registry.to_json(experiment).encode())
         except OSError as error:
