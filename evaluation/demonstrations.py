@@ -32,6 +32,7 @@ class Demonstrations(NamedTuple):
     observations: np.ndarray  # `[N, observation_size]`
     actions: np.ndarray  # `[N, action_size]` what the expert does there
     day: np.ndarray  # `[N]` number of the day
+    returns: np.ndarray  # `[days]` of who acted
 
 
 class Actor(NamedTuple):
@@ -115,9 +116,13 @@ class Demonstrator:
         played = self._player.play(
             both, self._days(numbers), seed=first, active=numbers < first + count
         )
-        counted = played.outcomes.counted[: len(seen)]
+        outcomes = played.outcomes
+        returns = np.where(outcomes.counted, outcomes.reward, 0.0).sum(0)[:count]
+        counted = outcomes.counted[: len(seen)]
         day = np.broadcast_to(numbers.astype(np.int32), counted.shape)
-        return Demonstrations(np.stack(seen)[counted], np.stack(wanted)[counted], day[counted])
+        return Demonstrations(
+            np.stack(seen)[counted], np.stack(wanted)[counted], day[counted], returns
+        )
 
 
 def _read(file: pathlib.Path) -> Demonstrations | None:

@@ -85,10 +85,14 @@ class Imitation:
         rounds, asked, actor = [], [], None
         try:
             for number in range(self._plan.rounds):
-                asked += self._ask(number, actor, say)
-                rounds.append(self._fit(number, actor, asked))
-                actor = self._actor(rounds[-1].fit.bundle)
-                say(_line(rounds[-1].about, doing_nothing))
+                new = self._ask(number, actor, say)
+                asked += new
+                made = self._fit(number, asked)
+                made.about["demonstrations"] = str(self._demonstrator.folder(actor))
+                made.about["return_of_actor"] = _mean_return(new)
+                rounds.append(made)
+                actor = self._actor(made.fit.bundle)
+                say(_line(made.about, doing_nothing))
         finally:
             self._expert.close()
         best = max(rounds, key=lambda each: each.scores["return"])
@@ -101,34 +105,29 @@ class Imitation:
         )
         say(f"round {best.about['round']} is kept, in {self._folder.path}")
 
-    def _ask(
-        self, number: int, actor: demonstrations.Actor | None, say
-    ) -> list[demonstrations.Demonstrations]:
-        """Returns the decisions on the days of a round."""
+    def _ask(self, number: int, actor, say) -> list[demonstrations.Demonstrations]:
+        """Returns the decisions on the days of a round, in which `actor` acts, or the expert."""
         days, begun, each = self._plan.days, time.monotonic(), demonstrations.DAYS_EACH
-        asked = []
+        who, asked = "the policy" if actor else "the expert", []
         for done in range(0, days, each):
             count = min(each, days - done)
             asked.append(self._demonstrator.days(number * days + done, count, actor))
             left = (time.monotonic() - begun) * (days / (done + count) - 1.0)
             say(
                 f"round {number + 1} of {self._plan.rounds}: {done + count} of {days} days, "
-                f"{panel.clock(left)} left"
+                f"{panel.clock(left)} left; return of {who} {_mean_return(asked):.2f}"
             )
         return asked
 
-    def _fit(
-        self, number: int, actor: demonstrations.Actor | None,
-        asked: list[demonstrations.Demonstrations],
-    ) -> _Round:  # fmt: skip
-        """Returns the policy fitted to all that was asked, at last under `actor`."""
-        together = demonstrations.Demonstrations(*map(np.concatenate, zip(*asked)))
+    def _fit(self, number: int, asked: list[demonstrations.Demonstrations]) -> _Round:
+        """Returns the policy fitted to all that was asked."""
+        observations, actions, day, _ = map(np.concatenate, zip(*asked))
         key = jax.random.fold_in(jax.random.PRNGKey(self._experiment.seed), _STREAM)
-        fit = imitation.fit(self._networks, *together, jax.random.fold_in(key, number))
+        key = jax.random.fold_in(key, number)
+        fit = imitation.fit(self._networks, observations, actions, day, key)
         scores = self._scorer.score(fit.bundle, lambda: None)
         about = {
-            "round": number + 1, "decisions": len(together.day),
-            "demonstrations": str(self._demonstrator.folder(actor)), "return": scores["return"],
+            "round": number + 1, "decisions": len(day), "return": scores["return"],
             "steps": fit.steps, "error": _rms(fit.error),
             "error_of": {
                 name: _rms(fit.error[part])
@@ -159,6 +158,10 @@ class Imitation:
         log.close()
         text = json.dumps(about, indent=2) + "\n"
         shared_files.replace(folder.path / _RECORD, text.encode())
+
+
+def _mean_return(asked: list[demonstrations.Demonstrations]) -> float:
+    return float(np.concatenate([each.returns for each in asked]).mean())
 
 
 def _rms(error: np.ndarray) -> float:

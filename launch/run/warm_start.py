@@ -9,6 +9,8 @@ import json
 import os
 from typing import Any, NamedTuple
 
+from absl import logging
+
 from agents import bundle as bundle_lib, networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
@@ -53,6 +55,7 @@ def read(path: str | os.PathLike, experiment: Experiment) -> WarmStart:
       ValueError: there is none, or it does not fit; the message names --start and what differs.
       OSError: what `experiment` names is not there.
     """
+    logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a restore, and of the copy.
     folder = run_folder.RunFolder(path)
     try:
         parent = folder.experiment()

@@ -72,6 +72,7 @@ def test_every_decision_of_its_own_days_is_there(env, asked):
     assert answers.observations.shape == (18, env.layout.observation_size)
     np.testing.assert_array_equal(answers.actions, _decided(env, answers.observations))
     assert len(np.unique(answers.observations, axis=0)) == 18
+    assert answers.returns.shape == (3,) and np.isfinite(answers.returns).all()
 
 
 def test_nobody_is_asked_twice(env, store, asked):

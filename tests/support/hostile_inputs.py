@@ -197,6 +197,7 @@ def path_inputs(folder):
         yield Input(
             "path", "local", ["--resume", f"--workdir={path}"], [path[:40], "--workdir"], True
         )
+        yield Input("path", "local", [f"--start={path}"], [path[:40], "--start"], True)
     unwritable = [
         "/proc/none", "/proc/none/x", "/dev/null", "/dev/null/x", "/sys/x", str(folder / "file"),
         str(folder / "file" / "x"), "x" * 5000, f"{folder}/{'y' * 300}", "/proc/self/fd/9/x",
