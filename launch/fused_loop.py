@@ -135,7 +135,8 @@ def _joined(unrolls: schema.Unroll) -> schema.Unroll:
 
     def over_time(leaf):  # [actors, T, B, …]
         leaf = jnp.moveaxis(leaf, 0, 1)
-        return leaf.reshape(leaf.shape[0], -1, *leaf.shape[3:])
+        length, actors, batch, *rest = leaf.shape  # which −1 cannot tell where one is 0
+        return leaf.reshape(length, actors * batch, *rest)
 
     at_the_end = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
     ends = {name: at_the_end(getattr(unrolls, name)) for name in schema.AT_THE_END}

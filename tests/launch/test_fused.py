@@ -9,10 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from agents import networks as networks_lib
 from configs import registry
 from envs import grid_env
-from launch.run import run_folder
+from launch.run import parts, run_folder
 from learner import checkpoint
 
 SMALL = (
@@ -34,7 +33,7 @@ def _newest(folder):
     """Returns every array of the newest checkpoint of a run."""
     experiment = run_folder.RunFolder(folder).experiment()
     env = grid_env.make(experiment.env)
-    networks = networks_lib.make(env.layout, experiment.team)
+    networks = parts.networks(experiment, env)
     restored, notes = checkpoint.Checkpoints(folder, "newest").recover(networks)
     assert not notes
     return restored.version, restored.bundle
@@ -43,8 +42,18 @@ def _newest(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
-    [(), ("--config.learner.objective=both", "--config.learner.window=2")],
-    ids=["ppo", "both"],
+    [
+        (),
+        ("--config.learner.objective=both", "--config.learner.window=2"),
+        (
+            "--config.learner.correction=vtrace",
+            "--config.learner.value_clip=0.2",
+            "--config.learner.final_entropy_cost=0.1",
+            "--config.team.activation=silu",
+            "--config.learner.limits=reactive_violation=50,trips=1",
+        ),
+    ],
+    ids=["ppo", "both", "choices"],
 )
 def test_it_learns_what_the_service_learns_in_synchronous_mode(objective, tmp_path):
     flags = (*SMALL, *objective)
