@@ -156,7 +156,6 @@ class PPO:
             "policy/std": jax.lax.pmean(jnp.exp(new.log_std).mean(), AXIS),
             "policy/learning_rate": new_optimiser.hyperparams["learning_rate"],
         }
-
         if self._limits:
             metrics |= self._limits.metrics(multipliers)
 
@@ -166,7 +165,7 @@ class PPO:
         flat = unroll.observations.reshape(-1, unroll.observations.shape[-1])
         count = float(flat.shape[0]) * jax.lax.psum(1, AXIS)
         statistics = normaliser.merge(state.statistics, count, *moments(flat))
-        made = [*jax.tree.leaves(new_params), statistics.variance]
+        made = [*jax.tree.leaves((new_params, multipliers)), statistics.variance]
         finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in made))
         either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)
         keep = functools.partial(either, finite & (state.statistics.count > 0))

@@ -209,6 +209,10 @@ def test_a_limit_is_broken_at_first_and_kept_in_the_end(objective):
     assert most > 1.5 * MOST and 0.8 * MOST < last < 1.1 * MOST, (most, last)
     assert rows[-1]["limits/overload_per_day"] == pytest.approx(np.mean(days[-10:]), rel=0.2)
     assert max(row["limits/overload_multiplier"] for row in rows) > 5.0
+    poisoned = unroll.replace(costs=unroll.costs.at[0, 0].set(jnp.nan))
+    after, _ = update(state, task.split(poisoned, 1))
+    assert int(after.bad_updates[0]) == 1
+    jax.tree.map(np.testing.assert_array_equal, after.multipliers, state.multipliers)
 
 
 def test_a_window_pays_for_costs_what_multipliers_say():
