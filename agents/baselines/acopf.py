@@ -12,7 +12,7 @@ from agents import controllers
 from agents.baselines import acopf_model, acopf_problem, workers
 from envs import grid_env
 from envs.case import connectivity, grid as grid_lib
-from envs.step import actions as actions_lib, layout as layout_lib, switching
+from envs.step import actions as actions_lib, layout as layout_lib, reactive_power, switching
 from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
 
@@ -31,6 +31,7 @@ class _Site(NamedTuple):
     plant_bus: np.ndarray
     fixed_setpoint: np.ndarray  # bool `[n_bus]`, a generator's bus whose set-point nobody moves
     load_share: float
+    reactive_loss: np.ndarray  # `[n_gen]` of `Problem`
 
 
 class Situation(NamedTuple):
@@ -98,10 +99,10 @@ def bound(
     """Returns the least that each day can cost: every row optimised by itself, without ramps.
 
     Units, voltages, loads and plants go where they are best in no time, whatever the layout lets a
-    controller move; nobody has to foresee anything, and limits are broken where that is cheaper
-    than to keep them. What load no unit can reach is lost to everybody, and paid for. Batteries
-    rest, so that what a controller earns with them can, in principle, pass it; and an optimum is a
-    local one, as Ipopt finds it.
+    controller move; nobody has to foresee anything, condensers draw their share of what they
+    produce at once, and limits are broken where that is cheaper than to keep them. What load no
+    unit can reach is lost to everybody, and paid for. Batteries rest, so that what a controller
+    earns with them can, in principle, pass it; and an optimum is a local one, as Ipopt finds it.
 
     `series` has leaves `[B, rows, …]`; `progress` is called with the number of days just done; it
     solves in `count` processes, 0 for one a core.
@@ -129,8 +130,10 @@ def bound(
 def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
     grid, options, action = env.grid, env.options, env.layout.action
     movable, plants = env.site.controllable, env.fleet.renewables.bus
-    moved = grid.gen.bus
+    moved, reactive_loss = grid.gen.bus, np.zeros(grid.n_gen)
     if every_control:
+        # What a step's condensers draw follows from the step before, and is given to a controller.
+        reactive_loss[grid.condensers] = reactive_power.CONDENSER_LOSS
         movable = np.flatnonzero(grid.bus.load_p_mw[grid.loads] > 0)
     else:
         movable = movable if "load" in action else np.zeros(0, int)
@@ -145,7 +148,7 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
         grid, prices,
         acopf_problem.Controls(grid.loads[movable], plants if curtailed else np.zeros(0, int)),
         movable, curtailed, plants, pv & ~np.isin(np.arange(grid.n_bus), moved),
-        options.load_control_share,
+        options.load_control_share, reactive_loss,
     )  # fmt: skip
 
 
@@ -264,5 +267,5 @@ def _problem(
         closed=np.asarray(row.closed, float) * ends, energised=energised.astype(float),
         movable_p_mw=row.load_p_mw[site.movable], movable_q_mvar=row.load_q_mvar[site.movable],
         movable_share=site.load_share, available_mw=available,
-        rate_share=rate_share,
+        reactive_loss=site.reactive_loss, rate_share=rate_share,
     )  # fmt: skip

@@ -39,6 +39,7 @@ class Problem(NamedTuple):
     movable_q_mvar: np.ndarray  # `[n_movable]`
     movable_share: float  # how far these may be moved either way
     available_mw: np.ndarray  # `[n_plant]` of the plants at `Controls.plant_bus`
+    reactive_loss: np.ndarray  # `[n_gen]` MW drawn for each MVAr produced or absorbed
     rate_share: float = 1.0  # of each limit that may be used
 
 
@@ -71,4 +72,5 @@ def nominal(grid: grid_lib.Grid) -> Problem:
         bus.vm_min_pu, bus.vm_max_pu,
         np.isin(np.arange(grid.n_bus), gen.bus),
         np.ones(grid.n_branch), np.ones(grid.n_bus), none, none, 0.0, none,
+        np.zeros(grid.n_gen),
     )  # fmt: skip

@@ -22,6 +22,7 @@ from envs.step.options import StepOptions
 _TOLERANCE = 1e-6
 _LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
 _MOST_RAD = 2 * np.pi  # that an elastic program may go beyond a limit of angles
+_ROUND_PU = 1e-3  # of reactive power, within which its size is rounded off so that it has a slope
 _SLACK_RAD = 1e-2  # that its variables count in: Ipopt divides the objective by its steepest slope
 _WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
 _WARM = {
@@ -91,6 +92,7 @@ def build(
     load_p, load_q, fixed = symbol("load_p", n), symbol("load_q", n), symbol("fixed", n)
     energised, tilt = symbol("energised", n), symbol("tilt", c)
     available, rate_share = symbol("available", r), symbol("rate_share")
+    reactive_loss = symbol("reactive_loss", g)
 
     # Balance of every bus; a de-energised one is pinned to 1 pu and angle 0.
     at = lambda bus: acopf_equations.connection_matrix(grid, bus)
@@ -99,6 +101,7 @@ def build(
     p_balance = equations.p_out + load_p + moved @ shift - fixed - gen @ p
     p_balance -= plants @ (available - spilled)
     q_balance = equations.q_out + load_q + moved @ (tilt * shift) - gen @ q
+    produced = q
     limit = casadi.DM(grid.branch.rate_mva[watched] / base) * rate_share
     loads = watched.tolist()
     p_mw = base * p
@@ -119,6 +122,7 @@ def build(
         parts += [shed, over, beyond_q, beyond_v, beyond_angle, idle]
         p_balance -= shed * load_p - gen @ idle
         q_balance -= shed * load_q + gen @ (beyond_q[:g] - beyond_q[g:])
+        produced = q + beyond_q[:g] - beyond_q[g:]
         room = over
         voltages = vm - beyond_v[:n] + beyond_v[n:]
         angles += _SLACK_RAD * (beyond_angle[a:] - beyond_angle[:a])
@@ -128,6 +132,8 @@ def build(
         cost += base * prices.surplus_price * casadi.sum1(idle)
         cost += prices.voltage_price * casadi.sum1(beyond_v)
         cost += prices.angle_price * _SLACK_RAD * casadi.sum1(beyond_angle)
+    mvar = casadi.sqrt(produced**2 + _ROUND_PU**2) - _ROUND_PU  # over base
+    p_balance += gen @ (reactive_loss * mvar)
     rows = casadi.vertcat(
         energised * p_balance + (1 - energised) * va,
         energised * q_balance + (1 - energised) * (vm - 1),
@@ -144,7 +150,8 @@ def build(
         {
             "x": casadi.vertcat(*parts), "f": cost, "g": rows,
             "p": casadi.vertcat(
-                load_p, load_q, fixed, closed, energised, tilt, available, rate_share
+                load_p, load_q, fixed, closed, energised, tilt, available, rate_share,
+                reactive_loss,
             ),
         },
         {**acopf_equations.QUIET, **limits, **(_WARM if warm else {})},
@@ -181,6 +188,7 @@ def _parameters(grid: grid_lib.Grid, problem: Problem) -> np.ndarray:
     return np.concatenate([
         problem.load_p_mw / base, problem.load_q_mvar / base, problem.fixed_mw / base,
         problem.closed, problem.energised, tilt, problem.available_mw / base, [problem.rate_share],
+        problem.reactive_loss,
     ])  # fmt: skip
 
 

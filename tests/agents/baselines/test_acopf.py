@@ -12,6 +12,7 @@ from envs import grid_env
 from envs.case import case_file, matpower, pglib
 from envs.options import EnvOptions
 from envs.powerflow import base_point
+from envs.step import reactive_power
 from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
 from evaluation import episodes, metrics
@@ -92,7 +93,8 @@ def test_breaking_an_angle_limit_is_bought_where_it_is_cheaper_than_to_keep_it(s
             assert beyond < 1e-6 and least.cost_per_h == pytest.approx(kept.cost_per_h)
 
 
-def test_the_bound_keeps_angle_limits_unless_they_are_sold():
+def test_the_bound_keeps_angle_limits_unless_they_are_sold(monkeypatch):
+    monkeypatch.setattr(reactive_power, "CONDENSER_LOSS", 0.0)  # PGLib has none
     options = EnvOptions(
         case=str(pglib.path("case14_ieee__sad")), horizon_steps=1, load_control_price=1e4
     )
@@ -243,6 +245,28 @@ def test_units_that_cannot_go_low_enough_are_forced_for_a_price(case14):
     assert solution.cost_per_h > 0.95 * model.prices.surplus_price * surplus
 
 
+def test_condensers_draw_what_reactive_power_costs_them(case118):
+    model, gen, bus = acopf_model.Model(case118), case118.gen, case118.bus
+    free = acopf_problem.nominal(case118)
+    loss = np.where(gen.is_unit, 0.0, 0.05)
+    drawn, without = model.solve(free._replace(reactive_loss=loss)), model.solve(free)
+    draw = loss * np.abs(drawn.q_mvar)
+    assert drawn.optimal and without.cost_per_h < drawn.cost_per_h
+    # It is less than what they would draw at the optimum that knows nothing of it.
+    assert 1.0 < draw.sum() < 0.99 * (loss * np.abs(without.q_mvar)).sum()
+    at = lambda x: np.bincount(gen.bus, x, case118.n_bus)
+    fixed = dataclasses.replace(
+        case118, gen=dataclasses.replace(gen, vm_setpoint_pu=drawn.vm_pu[gen.bus])
+    )
+    beyond = {}
+    for name, produced in (("drawn", drawn.p_mw - draw), ("not", drawn.p_mw)):
+        p = (at(produced) - bus.load_p_mw) / case118.base_mva
+        solved = base_point.solve(fixed, p, -bus.load_q_mvar / case118.base_mva)
+        assert solved.converged
+        beyond[name] = np.abs(solved.va_rad - drawn.va_rad).max()
+    assert beyond["drawn"] < 1e-4 < 1e-3 < beyond["not"]
+
+
 def test_cheap_load_control_is_used_and_dear_is_not(case14):
     grid = case14
     moved = {}
@@ -322,6 +346,7 @@ def test_the_bound_is_the_sum_of_single_optima(full, days):
                 movable_p_mw=now.load_p_mw[full.site.controllable],
                 movable_q_mvar=now.load_q_mvar[full.site.controllable],
                 movable_share=0.1, available_mw=now.renewable_mw,
+                reactive_loss=np.where(full.grid.gen.is_unit, 0.0, 0.015),
             )
         ).cost_per_h  # fmt: skip
     assert bound.cost[0].sum() == pytest.approx(full.dt_h * total, rel=1e-4)
