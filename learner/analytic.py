@@ -91,7 +91,7 @@ class AnalyticGradient:
             policy = self.networks.policy(params, fixed.statistics, state.observation)
             action = distributions.squash_to_minimise(policy.mean)
             after, detail = self.env.detailed(state, action, series)
-            reward = jnp.clip(after.reward, -limit, limit) if limit else after.reward
+            reward = _within(after.reward, limit, after.terminated)
             above = lambda rho: jnp.maximum(rho - self.options.loading_margin, 0.0)
             over = (self._margin_cost * above(detail.rho)).sum()
             if self.options.reactive_margin:
@@ -100,7 +100,7 @@ class AnalyticGradient:
                 over += self._reactive_cost * beyond.sum()
             if self._outage_cost:
                 over += self._outage_cost * above(detail.after_outage_rho).sum()
-            over = jnp.clip(over, 0.0, limit) if limit else over
+            over = _within(over, limit, after.terminated)
             if self._limits:
                 costs = jnp.stack([after.terms[n] / most for n, most in self._limits.items()])
                 reward -= fixed.prices @ costs
@@ -119,3 +119,15 @@ class AnalyticGradient:
         if self._limits:
             value -= fixed.prices @ jnp.stack(costs)
         return earned.sum() + going * value, over.sum()
+
+
+def _within(value: chex.Array, limit: float, terminated: chex.Array) -> chex.Array:
+    """Returns `value` within ±`limit` (0 for none) with the derivative that it has beyond.
+
+    A grid in an emergency is where the derivative is wanted most; one that has collapsed has none.
+    """
+    if not limit:
+        return value
+    fixed = jax.lax.stop_gradient(value)
+    slope = jnp.where(terminated, fixed, value) - fixed
+    return jnp.clip(fixed, -limit, limit) + slope

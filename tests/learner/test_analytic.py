@@ -80,6 +80,28 @@ def test_values_count_as_given(parts):
     assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(slopes["policy"]))
 
 
+def test_a_limit_on_rewards_takes_nothing_off_the_derivative_of_a_grid_that_stands(parts):
+    env, networks, bundle, _, unrolls = parts
+    fixed = losses.Fixed(bundle.statistics, bundle.value_statistics, 0.0)
+    windows, found = unrolls[0][1].windows, {}
+    for limit in (0.0, 1e-4):
+        options = dataclasses.replace(OPTIONS, reward_limit=limit)
+        gradient = analytic.AnalyticGradient(env, networks, options)
+        loss, slope = jax.jit(jax.value_and_grad(lambda p, g=gradient: g.loss(
+            p, fixed, windows, jnp.arange(8))[0]))(bundle.params)  # fmt: skip
+        found[limit] = slope["policy"], float(loss)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        found[0.0][0], found[1e-4][0],
+    )  # fmt: skip
+    assert abs(found[0.0][1] - found[1e-4][1]) > 1e-3
+    within = lambda x, ended: analytic._within(x, 2.0, jnp.asarray(ended))
+    for value, ended, limited, slope in (
+        (1.5, False, 1.5, 1.0), (-7.0, False, -2.0, 1.0), (-7.0, True, -2.0, 0.0),
+    ):  # fmt: skip
+        assert jax.value_and_grad(within)(value, ended) == (limited, slope)
+
+
 def test_an_update_earns_more_and_only_usable_windows_count(parts):
     env, networks, _, _, unrolls = parts
     gradient = analytic.AnalyticGradient(env, networks, OPTIONS)
