@@ -3,10 +3,10 @@
 At a solution the mismatch is zero, F(u, a) = 0 with unknowns u and a request a, so that
 du/da = −(∂F/∂u)⁻¹ ∂F/∂a (implicit function theorem). Reverse mode needs that against one vector
 only: for a cotangent ū it solves (∂F/∂u)ᵀ λ = ū and returns −λᵀ ∂F/∂a. Iterations are not
-recorded, and nothing is factorised: the inverse Jacobian of the base point, transposed, is nearly
+recorded: the inverse Jacobian of the base point, transposed, is nearly
 the answer, and what it leaves is taken away by generalised conjugate residuals (Eisenstat, Elman
 and Schultz, SIAM J. Numerical Analysis 20, 1983), which need about a step for each way in which a
-grid differs from the base point.
+grid differs from the base point. The few that are too far from it are solved by factorisation.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ OUTPUTS = (
     "slack_pu",
 )  # fmt: skip
 INPUTS = ("p_pu", "q_pu", "vm_setpoint_pu", "participation", "closed")
-MAX_STEPS = 64  # of conjugate residuals before a grid is given up
+MAX_STEPS = 64  # of conjugate residuals before a grid's Jacobian is factorised
 _KEPT = 12  # of the directions so far, to which the next one is made conjugate
 _NEAR = {"float32": 1e-5, "float64": 1e-12}  # residual of λ over ū, by type
 
@@ -93,7 +93,9 @@ def _pull_back(
     _, by_output = jax.vjp(outputs, at.unknown, inputs)
     of_unknown, of_inputs = by_output(of_outputs)
     _, by_residual = jax.vjp(at.residual, at.unknown, inputs)
-    adjoint = at.solve_transposed(lambda vector: by_residual(vector)[0], of_unknown)
+    adjoint = at.solve_transposed(
+        lambda vector: by_residual(vector)[0], of_unknown, at.problem(inputs)
+    )
     return jax.tree.map(jnp.subtract, of_inputs, by_residual(adjoint)[1])
 
 
@@ -161,15 +163,19 @@ class _Equations:
         return {name: getattr(solution, name) for name in names}
 
     def solve_transposed(
-        self, product: Callable[[chex.Array], chex.Array], of_unknown: chex.Array
+        self,
+        product: Callable[[chex.Array], chex.Array],
+        of_unknown: chex.Array,
+        problem: iteration.Problem,
     ) -> chex.Array:
         """Returns λ with (∂F/∂u)ᵀ λ = `of_unknown`, both `[2 n_bus, batch]`.
 
-        Zero where that is not reached.
+        Zero where ∂F/∂u is singular.
 
         Args:
           product: (∂F/∂u)ᵀ v for v.
           of_unknown: the right-hand side.
+          problem: of the solution.
         """
         net, n = self.net, self.net.n_bus
         size = n + net.n_pq
@@ -184,10 +190,19 @@ class _Equations:
         def apply(vector):
             return live * product(live * vector) + (1.0 - live) * vector
 
-        adjoint, reached = _conjugate_residuals(apply, near, live * of_unknown)
-        adjoint = jnp.where(reached, live * adjoint, 0.0)
+        def factorised(_, problem, x, right):
+            matrix = newton.jacobian(net, problem, x).swapaxes(1, 2)
+            exact = jnp.linalg.solve(matrix, right.T[..., None])[..., 0].T
+            return exact, jnp.zeros(right.shape[1], bool)
+
+        right = live * of_unknown
+        adjoint, reached = _conjugate_residuals(apply, near, right)
+        args = problem, self.base, right
+        adjoint = lanes.until_done(factorised, ~reached, args, adjoint, least=1)
+        regular = jnp.isfinite(adjoint).all(0)
+        adjoint = jnp.where(regular, live * adjoint, 0.0)
         by_itself = jnp.concatenate([jnp.zeros_like(self.is_pv), self.is_pv])
-        return jnp.where(by_itself, reached * (of_unknown - product(adjoint)), adjoint)
+        return jnp.where(by_itself, regular * (of_unknown - product(adjoint)), adjoint)
 
 
 def _conjugate_residuals(
