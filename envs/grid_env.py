@@ -96,6 +96,7 @@ class GridEnv:
         # Only where it is observed, priced or requested: it costs as much as the rest of a step.
         assessed = "after_outage_rho" in self.layout.observation or options.screen_outages
         assessed |= options.insecurity_price > 0 or options.confirmed_outages > 0
+        assessed |= options.reward in rewards.ASSESSING
         net = _network(grid, fleet, options)
         model = solve_and_protect.grid_model(grid, fleet, net, options.tolerance_pu, flows=assessed)
         self._assess = security.Assessor(grid, model, options) if assessed else None

@@ -55,6 +55,11 @@ class StepOptions(TimeSeriesOptions):
     angle_price: Annotated[_Price, "charged outside a branch's angle limits, $ per rad and h"] = 0.0
     frequency_price: Annotated[_Price, "charged per h of frequency outside its band"] = 1_000.0
     insecurity_price: Annotated[_Price, "charged per h for each branch whose loss overloads"] = 0.0
+    violation_price: Annotated[
+        _Price,
+        "charged for each step that breaks a limit of branch, voltage, reactive power, angle or "
+        "frequency, or ends the episode, $",
+    ] = 0.0
     screen_outages: Annotated[
         bool, "whether N-1 security is assessed where nothing shows or prices it"
     ] = False
