@@ -33,7 +33,7 @@ def test_every_experiment_is_sound_and_survives_json(name):
     env = dataclasses.replace(experiment.env, scenarios="")
     assert grid_env.check(env).grid.n_bus > 0
     if experiment.env.scenarios:
-        assert preparation.parse(experiment.env.scenarios, "env.scenarios")
+        assert preparation.parse(experiment.env.scenarios, "env.scenarios", experiment.env)
         with pytest.raises(ValueError, match="env.scenarios=.*cascade:hard.*have to be prepared"):
             grid_env.check(experiment.env)
 
