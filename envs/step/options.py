@@ -5,6 +5,7 @@ from typing import Annotated
 
 from envs.inputs import bounds
 from envs.inputs.bounds import Range
+from envs.time_series import curriculum
 from envs.time_series.options import TimeSeriesOptions
 
 _Price = Annotated[float, Range(0, 1e9)]
@@ -72,3 +73,8 @@ class StepOptions(TimeSeriesOptions):
         str, "frequency and its relays as in: north_america (60 Hz) or europe (50 Hz)"
     ] = "north_america"
     protection: ProtectionOptions = ProtectionOptions()
+
+    def check(self) -> None:
+        """Raises ValueError as `TimeSeriesOptions.check`, and for a curriculum of nothing."""
+        super().check()
+        curriculum.check(self)

@@ -62,14 +62,22 @@ def parse(text: str, known: Iterable[str], field: str) -> tuple[Part, ...]:
 
 
 def _weights(text: str, weight: str, field: str) -> tuple[float, float]:
-    start, dots, end = weight.partition("..")
-    try:
-        values = (float(start), float(end if dots else start))
-    except ValueError:
-        values = (math.nan, math.nan)
+    values = start_and_end(weight)
     if not all(0 <= value < math.inf for value in values) or not any(values):
         raise ValueError(
             f"{field}={text}: the weight must be a number above 0, or two as in 0..2, from the "
             "start of training to its end"
         )
     return values
+
+
+def start_and_end(text: str) -> tuple[float, float]:
+    """Returns the numbers of a text `0..2`, from the start of training to its end.
+
+    One number stands for both; what is no number is NaN.
+    """
+    start, dots, end = text.partition("..")
+    try:
+        return float(start), float(end if dots else start)
+    except ValueError:
+        return math.nan, math.nan

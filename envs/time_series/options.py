@@ -54,6 +54,12 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
     gen_faults_per_day: Annotated[
         float, "generators of the grid that trip a day", Range(0, 1000)
     ] = 0.02
+    curriculum: Annotated[
+        str,
+        "what outages and protection are multiplied by in the course of training, as "
+        "branch_faults_per_day=0..1,protection.enabled=0..1, the share of days played with it, or "
+        "protection.soft_steps=3..1; none: as they are throughout",
+    ] = ""
 
     def check(self) -> None:
         """Raises ValueError where an episode would be longer than a day, or a scale without use."""
