@@ -38,18 +38,22 @@ def run(
       synchronous: wait for a new version before each unroll, so that lag is zero.
       alone: entered by one actor at a time, to compile.
     """
+    bundle, index, seconds = None, 0, _Seconds()
+    while bundle is None:  # It tells which part of the run the first days are of.
+        if monitor.stopping():
+            return
+        monitor.progress("waiting for parameters")
+        bundle = source.newest(0, 1.0)
     monitor.progress("compiling", limited=False)
     with alone():
-        carry, days = unroller.start(seed, actor, incarnation)
+        carry, days = unroller.start(seed, actor, incarnation, int(bundle.version))
     step = jax.jit(unroller.unroll, donate_argnums=1)
 
-    bundle, index, seconds = None, 0, _Seconds()
     while not monitor.stopping():
         monitor.progress("waiting for parameters")
-        version = -1 if bundle is None else int(bundle.version)
-        patience = 1.0 if bundle is None or synchronous else 0.0
+        patience = 1.0 if synchronous and index else 0.0
         with seconds.spent("variable_wait"):
-            newer = source.newest(version + 1, patience)
+            newer = source.newest(int(bundle.version) + 1, patience)
         if newer is not None:
             bundle = newer
         elif patience:

@@ -61,18 +61,23 @@ class Unroller:
         self.window, self._updates, self._limited = window, updates, tuple(limited)
         self._fresh = jax.jit(self._fresh_days)
 
-    def start(self, seed: int, actor: int, incarnation: int) -> tuple[Carry, Days]:
-        """Returns the start of an actor: each, and each time that it is restarted, has its own."""
+    def start(
+        self, seed: int, actor: int, incarnation: int, version: int = 0
+    ) -> tuple[Carry, Days]:
+        """Returns the start of an actor: each, and each time that it is restarted, has its own.
+
+        Its first days are of the part of the run that `version`, the newest, is in.
+        """
         key = jax.random.PRNGKey(seed)
         for part in (1, actor, incarnation):
             key = jax.random.fold_in(key, part)
-        return self.init(key)
+        return self.init(key, version)
 
-    def init(self, key: chex.PRNGKey) -> tuple[Carry, Days]:
+    def init(self, key: chex.PRNGKey, version: int = 0) -> tuple[Carry, Days]:
         """Returns the start: B grids spread over the hours of B days, so that they end apart."""
         key, k_now, k_next = jax.random.split(key, 3)
         rows = (jnp.arange(self.batch) * self.env.horizon) // self.batch
-        begin = jnp.int32(0)  # typed as later versions are, so that one program draws all days
+        begin = jnp.int32(version)  # typed as later ones are, so that one program draws all days
         now = self._fresh(k_now, rows, begin)
         later = self._fresh(k_next, jnp.zeros_like(rows), begin)
         return _assemble(key, now, later, self.networks.team.size)
@@ -185,8 +190,10 @@ class Unroller:
         """Returns B days of `version`'s part of the run, and the states at given rows of them."""
         progress = jnp.minimum(version / self._updates, 1.0)
         sample = lambda key: self.env.sample_series(key, progress=progress)
-        series = jax.vmap(sample)(jax.random.split(key, self.batch))
-        starts = jax.vmap(self.env.start)(series, rows)
+        keys = jax.random.split(key, self.batch)
+        series = jax.vmap(sample)(keys)
+        protection = jax.vmap(lambda key: self.env.sample_protection(key, progress))(keys)
+        starts = jax.vmap(self.env.start)(series, rows, protection)
         return restart.strong(Days(series, starts))
 
 

@@ -32,6 +32,7 @@ from envs.step import (
     layouts,
     metrics,
     observations,
+    protection as protection_lib,
     reactive_power,
     reward_terms,
     rewards,
@@ -96,6 +97,7 @@ class GridEnv:
         # Only where it is observed, priced or requested: it costs as much as the rest of a step.
         assessed = "after_outage_rho" in self.layout.observation or options.screen_outages
         assessed |= options.insecurity_price > 0 or options.confirmed_outages > 0
+        assessed |= options.reward in rewards.ASSESSING
         net = _network(grid, fleet, options)
         model = solve_and_protect.grid_model(grid, fleet, net, options.tolerance_pu, flows=assessed)
         self._assess = security.Assessor(grid, model, options) if assessed else None
@@ -125,10 +127,11 @@ class GridEnv:
 
     # What a user calls.
 
-    def reset(self, key: chex.PRNGKey, split: str = "train") -> State:
-        """Returns the start of a random day of `split`."""
-        series = self.sample_series(key, split)
-        return self.start(series).replace(series=series)
+    def reset(self, key: chex.PRNGKey, split: str = "train", progress: chex.Numeric = 1.0) -> State:
+        """Returns the start of a random day of `split`, when `progress` of training is behind."""
+        series = self.sample_series(key, split, progress)
+        thresholds = self.sample_protection(key, progress)
+        return self.start(series, protection=thresholds).replace(series=series)
 
     def step(self, state: State, action: chex.Array) -> State:
         """Returns the state after an action `[action_size]`, which is clipped to [−1, 1].
@@ -142,21 +145,36 @@ class GridEnv:
     ) -> TimeSeries:
         """Returns the exogenous data of a random day of `split`.
 
-        Of scenarios whose weights change in the course of training, `progress`, 0 to 1, is behind.
+        Of training, in the course of which scenarios' weights and outages change, `progress`, 0 to
+        1, is behind.
 
         Raises:
           ValueError: there is no such split, or no recorded day belongs to it.
         """
         if self.recorded_days is None:
-            return synthetic.sample(key, self.grid, self.fleet, self.options, split)
+            return synthetic.sample(key, self.grid, self.fleet, self.options, split, progress)
         return recorded.sample(
             key, self.recorded_days, self.grid, self.options, split, self._weights, progress
         )
 
+    def sample_protection(
+        self, key: chex.PRNGKey, progress: chex.Numeric = 1.0
+    ) -> protection_lib.Thresholds | None:
+        """Returns when protection trips in the episode of `key`; none: by the options always."""
+        return protection_lib.draw(key, self.options, progress)
+
     # The same with the time series apart, for batches of grids that share a pool of time series.
 
-    def start(self, series: Series, row: chex.Array = 0) -> State:
-        """Returns the state at `row` of `series`: units on the plan, loads as they come."""
+    def start(
+        self,
+        series: Series,
+        row: chex.Array = 0,
+        protection: protection_lib.Thresholds | None = None,
+    ) -> State:
+        """Returns the state at `row` of `series`: units on the plan, loads as they come.
+
+        Branches trip by the thresholds of `protection`, by the options' where there are none.
+        """
         grid, zero = self.grid, jnp.zeros(())
         now = series.at(row)
         blank = State(
@@ -179,6 +197,7 @@ class GridEnv:
             reason=jnp.int32(Reason.NONE),
             trip_round=jnp.zeros(grid.n_branch, jnp.int8),
             metrics={},
+            protection=protection,
         )
         nothing = jnp.zeros(self.layout.action_size)
         state, _ = self._transition(blank, nothing, series, starting=True)

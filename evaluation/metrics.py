@@ -6,12 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from envs import grid_env
-from envs.step import rewards
+from envs.step import reward_terms, rewards
 from envs.step.termination import Reason
 from evaluation.episodes import EpisodeOutcomes
 
 _RESTORED_MINUTES = 120.0  # within which an emergency is to be over
-_CLEAN_PU = 1e-3  # or rad: violations up to this, summed, are rounding of single precision
 
 
 class Metric(NamedTuple):
@@ -87,7 +86,7 @@ def compute(outcomes: EpisodeOutcomes, env: grid_env.GridEnv) -> dict[str, np.nd
         np.stack([terms[name] for name in powers]).max(0) / env.grid.base_mva,
         np.maximum(terms["voltage_violation"], terms["angle_violation"]),
     ) / dt_h  # fmt: skip
-    feasible = counted & (broken <= _CLEAN_PU) & ~np.asarray(outcomes.terminated)
+    feasible = counted & (broken <= reward_terms.CLEAN_PU) & ~np.asarray(outcomes.terminated)
     secure = counted & (terms["insecurity"] == 0) & ~np.asarray(outcomes.terminated)
     band = env.frequency.band_hz
     off = np.abs(np.asarray(outcomes.frequency_hz, np.float64) - env.frequency.nominal_hz)

@@ -55,7 +55,10 @@ class FusedLoop:
         self._run = jax.pmap(
             run, axis_name=ppo.AXIS, in_axes=(0, None), devices=devices, donate_argnums=0
         )
-        starts = [[unroller.start(seed, i, incarnation) for i in range(actors)] for seed in seeds]
+        starts = [
+            [unroller.start(seed, i, incarnation, learner.version) for i in range(actors)]
+            for seed, learner in zip(seeds, self.learners)
+        ]
         shape = (len(seeds), len(devices), actors // len(devices))
 
         def spread(*leaves):

@@ -8,6 +8,8 @@ import rich.console
 import rich.progress
 
 from envs.options import EnvOptions
+from envs.time_series import mixture
+from envs.time_series.options import SYNTHETIC
 from evaluation.scenarios import preparation
 from launch.host import interrupt
 
@@ -43,16 +45,24 @@ def with_pool(options: EnvOptions, say) -> EnvOptions:
     """Returns `options` with the pool of its scenarios' days, made now if it is not there yet.
 
     Raises:
-      ValueError: the scenarios do not exist, or do not go with the grid or its fleet.
+      ValueError: the scenarios do not exist, or do not go with the grid or its fleet; or recorded
+        days are others than those of the run that goes on.
       OSError: the pool cannot be written.
     """
-    if options.pool and pathlib.Path(options.pool).parent == _CACHE.expanduser():
+    former = pathlib.Path(options.pool)
+    if options.pool and former.parent == _CACHE.expanduser():
         options = dataclasses.replace(options, pool="")  # of a run to resume; it may be gone
     if not options.scenarios or options.pool:
         return options
-    parts = preparation.parse(options.scenarios, "env.scenarios")
-    plan = preparation.Plan(options, parts, _DAYS_EACH * len(parts), VALIDATION_SHARE, 0)
+    parts = preparation.parse(options.scenarios, "env.scenarios", options)
+    drawn = _DAYS_EACH * sum(part.scenario != mixture.RECORDED for part in parts)
+    plan = preparation.Plan(options, parts, drawn, VALIDATION_SHARE, 0)
     folder = _CACHE.expanduser() / f"{pathlib.Path(options.case).stem}-{plan.digest}"
+    if former.parent == folder.parent and former != folder and options.time_series != SYNTHETIC:
+        raise ValueError(
+            f"env.time_series={options.time_series}: its days are others than those that the run "
+            "began with; bring them back, or start a new run in another --workdir"
+        )
     if not (folder / "pool.json").exists():
         say(f"preparing    {plan.total} days of {options.scenarios}, once, into {folder}")
         prepare(plan, folder, len(os.sched_getaffinity(0)))

@@ -25,11 +25,13 @@ _FLEET = flags.DEFINE_string("fleet", "auto", "Assets on the grid, as env.fleet.
 _SCENARIOS = flags.DEFINE_string(
     "scenarios", "all:hard",
     "Which days, as SCENARIO:LEVEL=WEIGHT,…: normal, peak, failure, intermittency, cascade, "
-    "emergency, weather, or all; easy or hard.",
+    "emergency, weather, or all; easy or hard. Days as they come: recorded (those of "
+    "--env=time_series=FOLDER, all of them) and synthetic, without a level.",
 )  # fmt: skip
 _DAYS = command_line.define_number(
-    "days", 224, "Train days, all scenarios together.", bounds.Range(1, 100_000)
-)
+    "days", 224, "Train days, all scenarios together, besides recorded ones.",
+    bounds.Range(1, 100_000),
+)  # fmt: skip
 _SEED = command_line.define_number("seed", 0, "Seed of the days.", bounds.SEEDS)
 _ENV = flags.DEFINE_multi_string(
     "env", [], "A field of the environment that makes other days, such as horizon_steps=144."
@@ -53,7 +55,7 @@ def main(argv: list[str]) -> int:
         fields = option_fields.assigned("--env", _ENV.value, EnvOptions)
         named = {"case": _CASE.value, "fleet": _FLEET.value}
         options = option_fields.replaced(EnvOptions(), {**fields, **named})
-        parts = preparation.parse(_SCENARIOS.value, "--scenarios")
+        parts = preparation.parse(_SCENARIOS.value, "--scenarios", options)
         folder = pathlib.Path(_OUT.value or f"pools/{pathlib.Path(_CASE.value).stem}")
         plan = preparation.Plan(options, parts, _DAYS.value, pools.VALIDATION_SHARE, _SEED.value)
         pools.prepare(plan, folder, _PROCESSES.value)
@@ -62,9 +64,10 @@ def main(argv: list[str]) -> int:
         return exit_codes.INTERRUPTED
     except (ValueError, OSError) as error:
         return command_line.refuse(error)
-    sys.stdout.write(
-        f"{plan.total} days written to {folder}; train on them with --config.env.pool={folder}\n"
-    )
+    train = f"--config.env.pool={folder}"
+    if "time_series" in fields:
+        train += f" --config.env.time_series={options.time_series}"
+    sys.stdout.write(f"{plan.total} days written to {folder}; train on them with {train}\n")
     return exit_codes.OK
 
 

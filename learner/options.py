@@ -9,7 +9,7 @@ from envs.inputs.bounds import Range
 OBJECTIVES = ("ppo", "analytic", "both")
 CORRECTIONS = ("clip", "vtrace", "decoupled")
 # Reward terms that may be limited; the derivative of a count is zero.
-COUNTS = ("insecurity", "switching", "trips")
+COUNTS = ("insecurity", "steps_in_violation", "switching", "trips")
 LIMITED = (
     "overload", "voltage_violation", "reactive_violation", "angle_violation",
     "frequency_excursion", "energy_not_served", *COUNTS,

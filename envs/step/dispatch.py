@@ -9,6 +9,7 @@ from envs.case.fleet import Fleet
 from envs.case.grid import Grid
 from envs.step import switching
 from envs.step.actions import FeasibleAction
+from envs.step.protection import Thresholds
 from envs.step.state import State
 from envs.time_series.series import TimeSeries
 
@@ -34,6 +35,7 @@ class DispatchRequest(NamedTuple):
     va_start_rad: chex.Array  # `[n_bus]`
     closed: chex.Array  # `[n_branch]` 1 in service, 0 not
     overloaded: chex.Array  # `[n_branch]` steps in a row above the limit so far
+    protection: Thresholds | None = None  # `[]` each; none: those of the options
 
 
 def request(
@@ -65,4 +67,5 @@ def request(
         va_start_rad=before.va_rad,
         closed=branch.closed.astype(jnp.float32),
         overloaded=branch.overloaded,
+        protection=before.protection,
     )

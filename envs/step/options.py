@@ -5,6 +5,7 @@ from typing import Annotated
 
 from envs.inputs import bounds
 from envs.inputs.bounds import Range
+from envs.time_series import curriculum
 from envs.time_series.options import TimeSeriesOptions
 
 _Price = Annotated[float, Range(0, 1e9)]
@@ -55,6 +56,11 @@ class StepOptions(TimeSeriesOptions):
     angle_price: Annotated[_Price, "charged outside a branch's angle limits, $ per rad and h"] = 0.0
     frequency_price: Annotated[_Price, "charged per h of frequency outside its band"] = 1_000.0
     insecurity_price: Annotated[_Price, "charged per h for each branch whose loss overloads"] = 0.0
+    violation_price: Annotated[
+        _Price,
+        "charged for each step that breaks a limit of branch, voltage, reactive power, angle or "
+        "frequency, or ends the episode, $",
+    ] = 0.0
     screen_outages: Annotated[
         bool, "whether N-1 security is assessed where nothing shows or prices it"
     ] = False
@@ -67,3 +73,8 @@ class StepOptions(TimeSeriesOptions):
         str, "frequency and its relays as in: north_america (60 Hz) or europe (50 Hz)"
     ] = "north_america"
     protection: ProtectionOptions = ProtectionOptions()
+
+    def check(self) -> None:
+        """Raises ValueError as `TimeSeriesOptions.check`, and for a curriculum of nothing."""
+        super().check()
+        curriculum.check(self)

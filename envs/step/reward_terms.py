@@ -11,6 +11,10 @@ from envs.step.security import Security
 from envs.step.state import State
 from envs.step.step_result import StepResult
 
+CLEAN_PU = 1e-3  # or rad: violations up to this, summed, are rounding of single precision
+# Ten-minute operating reserve, as markets of North America procure it.
+RESERVE_MINUTES = 10.0
+
 
 class RewardTerms:
     """The reward terms of one grid and fleet."""
@@ -26,6 +30,9 @@ class RewardTerms:
         self._vm_min, self._vm_max = as_float(grid.bus.vm_min_pu), as_float(grid.bus.vm_max_pu)
         self._rate = as_float(np.where(np.isfinite(grid.branch.rate_mva), grid.branch.rate_mva, 0))
         self._co2 = as_float(fleet.units.co2_t_per_mwh)
+        self._base_mva = grid.base_mva
+        self._capacity = as_float(gen.capacity_mw)
+        self._reserve_ramp = as_float(RESERVE_MINUTES * fleet.units.ramp_mw_per_min)
 
     def __call__(self, after: State, result: StepResult, secure: Security) -> dict[str, chex.Array]:
         """Returns the terms of a step, before any charge for its ending the episode."""
@@ -40,6 +47,11 @@ class RewardTerms:
         # to hold off. What feeds in where loads are is no load.
         supplied = point.served * (1.0 - result.frequency.mean_shed_share)
         unserved = (above(feasible.load_p_mw) * (1.0 - supplied)).sum()
+        overload = (above(result.rho - 1.0) * self._rate).sum()
+        angle = jnp.where(converged, point.beyond_angle_rad, 0.0)
+        outside_s = result.frequency.outside_s
+        powers = jnp.maximum(overload, q_beyond.sum()) / self._base_mva
+        broken = jnp.maximum(powers, jnp.maximum(v_beyond.sum(), angle)) > CLEAN_PU
         return {
             "generation_cost": dt * self._generation_cost(unit_p),
             "planned_cost": dt * self._generation_cost(now.plan_p_mw),
@@ -50,12 +62,14 @@ class RewardTerms:
             "storage_throughput": dt * jnp.abs(feasible.storage_mw).sum(),
             "switching": result.switched.operations.astype(jnp.float32),
             "trips": point.tripped.sum().astype(jnp.float32),
-            "overload": dt * (above(result.rho - 1.0) * self._rate).sum(),
+            "overload": dt * overload,
             "voltage_violation": dt * v_beyond.sum(),
             "reactive_violation": dt * q_beyond.sum(),
-            "angle_violation": dt * jnp.where(converged, point.beyond_angle_rad, 0.0),
-            "frequency_excursion": result.frequency.outside_s / 3600.0,
+            "angle_violation": dt * angle,
+            "frequency_excursion": outside_s / 3600.0,
+            "steps_in_violation": (broken | (outside_s > 0)).astype(jnp.float32),
             "insecurity": dt * secure.insecure,
+            "reserve_shortfall": dt * self._reserve_shortfall(unit_p, after.gen_on),
             "losses": dt * after.losses_mw,
             "load": dt * now.load_p_mw.sum(),
             "redispatch": dt * jnp.abs(unit_p - now.plan_p_mw).sum(),
@@ -66,3 +80,12 @@ class RewardTerms:
         """Returns the cost of producing `p_mw` `[n_gen]` in $/h."""
         c2, c1, c0 = self._cost
         return (c2 * p_mw * p_mw + c1 * p_mw + c0).sum()
+
+    def _reserve_shortfall(self, p_mw: chex.Array, gen_on: chex.Array) -> chex.Array:
+        """Returns by how much the other units cannot replace the worst unit to lose, MW.
+
+        What a unit in service can add in `RESERVE_MINUTES` is within its ramp and its Pmax.
+        """
+        spare = jnp.clip(self._capacity - p_mw, 0.0, self._reserve_ramp)
+        spare = jnp.where(gen_on & (self._capacity > 0), spare, 0.0)
+        return jnp.maximum((p_mw + spare).max() - spare.sum(), 0.0)

@@ -6,6 +6,7 @@ Every term is logged whatever the combination. All are energies, money or counts
 from collections.abc import Callable, Mapping
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from envs.step.options import StepOptions
@@ -25,7 +26,9 @@ TERM_UNITS = {
     "reactive_violation": "MVArh",  # outside generators' reactive limits, summed
     "angle_violation": "rad·h",  # outside branches' limits of angles, summed
     "frequency_excursion": "h",  # frequency outside its band
+    "steps_in_violation": "",  # that break a limit of those above, or end the episode
     "insecurity": "h",  # branches whose loss would overload another, times time
+    "reserve_shortfall": "MWh",  # that others cannot replace of the worst unit to lose
     "losses": "MWh",
     "load": "MWh",  # before any control
     "redispatch": "MWh",  # moved away from the plan, units summed
@@ -34,9 +37,20 @@ TERM_UNITS = {
 
 Terms = Mapping[str, chex.Array]
 
+# Of `layered`: a level of cost is 0.4 % of the planned cost. There are few of safety, so that what
+# cost and security move is a tenth of the reward and not lost beside it.
+_SAFETY_LEVELS, _COST_LEVELS = 10.0, 100.0
+_BELOW_ONE = 0.9  # of security, so that the best of it is less than a level of cost
+ASSESSING = ("layered",)  # rewards that ask for N-1 security
+
 
 def operating_cost(terms: Terms, options: StepOptions) -> chex.Array:
     """Returns what the step cost in $: fuel, what was moved, and a price on every violation."""
+    return _cost_within_limits(terms, options) + violation_cost(terms, options)
+
+
+def _cost_within_limits(terms: Terms, options: StepOptions) -> chex.Array:
+    """Returns what the step cost in $, violations of limits aside."""
     return (
         terms["generation_cost"]
         + terms["load_control_cost"]
@@ -45,13 +59,12 @@ def operating_cost(terms: Terms, options: StepOptions) -> chex.Array:
         + options.switching_price * terms["switching"]
         + options.lost_load_price * terms["energy_not_served"]
         + options.surplus_price * terms["surplus"]
-        + violation_cost(terms, options)
     )
 
 
 def violation_cost(terms: Terms, options: StepOptions) -> chex.Array:
     """Returns the price in $ of every limit that was not kept."""
-    return (
+    price = (
         options.overload_price * terms["overload"]
         + options.voltage_price * terms["voltage_violation"]
         + options.reactive_price * terms["reactive_violation"]
@@ -59,6 +72,9 @@ def violation_cost(terms: Terms, options: StepOptions) -> chex.Array:
         + options.frequency_price * terms["frequency_excursion"]
         + options.insecurity_price * terms["insecurity"]
     )
+    if options.violation_price:
+        price += options.violation_price * terms["steps_in_violation"]
+    return price
 
 
 def economic(terms: Terms, options: StepOptions) -> chex.Array:
@@ -77,19 +93,44 @@ def savings(terms: Terms, options: StepOptions) -> chex.Array:
 
 
 def layered(terms: Terms, options: StepOptions) -> chex.Array:
-    """Returns safety (half), cost (0.3) and uptime (0.2), each between −1 and 1, summed.
+    """Returns safety before cost before security: a lexicographic order of steps, in [0, 1).
 
-    Safety falls with every violation, by 1 for each 1 % of the planned cost that their price
-    amounts to; cost is 1 when 20 % of the planned cost is saved; uptime is 1 when all load is
-    served and −1 when none is.
+    Safety and cost are in levels, and no better level of a later layer makes up for a worse one of
+    an earlier one:
+      safety: the highest level where every limit is kept, the lowest where the episode ends, in
+        between by what violations cost beside 1 % of the planned cost, whatever security is priced
+        at;
+      cost: all other operating cost, from 20 % above the planned cost to 20 % below;
+      security: the mean of load served, 1 / (1 + branches whose loss overloads another), and
+        1 / (1 + the shortfall of reserve in tenths of load).
+    The derivative is that of the sum without levels (straight-through; Bengio, Léonard and
+    Courville 2013, Estimating or Propagating Gradients Through Stochastic Neurons, section 3.1):
+    the order itself is constant almost everywhere.
     """
     planned = jnp.maximum(terms["planned_cost"], 1e-6)
-    safety = jnp.clip(1.0 - violation_cost(terms, options) / (0.01 * planned), -1.0, 1.0)
-    spent = terms["generation_cost"] + terms["load_control_cost"]
-    cost = jnp.clip((planned - spent) / (0.2 * planned), -1.0, 1.0)
-    unserved = terms["energy_not_served"] / jnp.maximum(terms["load"], 1e-6)
-    uptime = 1.0 - 2.0 * jnp.clip(unserved, 0.0, 1.0)
-    return 0.5 * safety + 0.3 * cost + 0.2 * uptime
+    load = jnp.maximum(terms["load"], 1e-6)
+    violations = violation_cost({**terms, "insecurity": 0.0}, options)
+    clean, ended = terms["steps_in_violation"] == 0, terms["energy_not_served"] > load
+    share = jnp.where(ended, 0.0, 1.0 / (1.0 + violations / (0.01 * planned)))
+    least = jnp.where(clean, _SAFETY_LEVELS, jnp.where(ended, 0.0, 1.0))
+    most = jnp.where(clean, _SAFETY_LEVELS, _SAFETY_LEVELS - 1.0)
+    safety = _leveled(_SAFETY_LEVELS * share, least, most)
+
+    saved = planned - _cost_within_limits(terms, options)
+    share = jnp.clip(0.5 + saved / (0.4 * planned), 0.0, 1.0)
+    cost = _leveled(_COST_LEVELS * share, 0.0, _COST_LEVELS)
+
+    served = 1.0 - jnp.minimum(terms["energy_not_served"] / load, 1.0)
+    secure = 1.0 / (1.0 + 60.0 / options.step_minutes * terms["insecurity"])
+    reserve = 1.0 / (1.0 + 10.0 * terms["reserve_shortfall"] / load)
+    security = _BELOW_ONE * (served + secure + reserve) / 3.0
+    return (safety + (cost + security) / (_COST_LEVELS + 1.0)) / (_SAFETY_LEVELS + 1.0)
+
+
+def _leveled(value: chex.Array, least: chex.Numeric, most: chex.Numeric) -> chex.Array:
+    """Returns the whole number below `value`, from `least` to `most`, with the slope of `value`."""
+    level = jnp.clip(jnp.floor(value), least, most)
+    return value + jax.lax.stop_gradient(level - value)
 
 
 def l2rpn(terms: Terms, options: StepOptions) -> chex.Array:

@@ -96,10 +96,10 @@ def operating_point(
 
     def overloads(request, point):
         """Returns what protection takes out, bool `[n_branch, lanes]`."""
-        rho = point.solution.rho
-        beyond = rho > protection.hard_limit
+        rho, limits = point.solution.rho, request.protection or protection
+        beyond = rho > limits.hard_limit
         # The count is of steps, whatever the round in which this step's overload arises.
-        beyond |= (rho > 1.0) & (request.overloaded + 1 >= protection.soft_steps)
+        beyond |= (rho > 1.0) & (request.overloaded + 1 >= limits.soft_steps)
         usable = point.solution.converged & jnp.asarray(protection.enabled)
         return beyond & (point.closed > 0) & usable
 

@@ -7,6 +7,7 @@ import flax.struct
 
 from envs.step import switching
 from envs.step.frequency import FrequencyState
+from envs.step.protection import Thresholds
 from envs.time_series.series import TimeSeries
 
 
@@ -33,6 +34,7 @@ class State:
     reason: chex.Array  # `termination.Reason`
     trip_round: chex.Array  # int8 `[n_branch]` round of the cascade in which each tripped, or 0
     metrics: Mapping[str, chex.Array]  # largest loading, voltage range, what projection changed
+    protection: Thresholds | None = None  # of the episode; none: the options'
 
     @property
     def done(self) -> chex.Array:

@@ -41,7 +41,11 @@ def reason(terms: Mapping[str, chex.Array], result: StepResult, dt_h: float) -> 
 def charged(
     terms: Mapping[str, chex.Array], terminated: chex.Array, result: StepResult
 ) -> dict[str, chex.Array]:
-    """Returns `terms` where a termination is charged as `RESTORATION_HOURS` of all load."""
+    """Returns `terms` where a termination is charged as `RESTORATION_HOURS` of all load.
+
+    It counts as a step in violation, whatever its last solution says of limits.
+    """
     blackout_mwh = RESTORATION_HOURS * result.now.load_p_mw.sum()
     not_served = jnp.where(terminated, blackout_mwh, terms["energy_not_served"])
-    return {**terms, "energy_not_served": not_served}
+    in_violation = jnp.where(terminated, 1.0, terms["steps_in_violation"])
+    return {**terms, "energy_not_served": not_served, "steps_in_violation": in_violation}

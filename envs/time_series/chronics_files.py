@@ -4,6 +4,7 @@ import bz2
 import csv
 import dataclasses
 import datetime
+import hashlib
 import pathlib
 
 import numpy as np
@@ -140,6 +141,16 @@ def plants(folder: pathlib.Path) -> dict[str, tuple[str, float]]:
         raise ChronicsError(
             f"{path}: needs columns name, type and Pmax with numbers in Pmax ({error})"
         ) from error
+
+
+def digest(folder: pathlib.Path) -> str:
+    """Returns a name for all that the chronics in `folder` say; raises as `folders`."""
+    found = hashlib.sha256()
+    for scenario in folders(folder):
+        for path in sorted(path for path in scenario.iterdir() if path.is_file()):
+            found.update(f"{scenario.name}/{path.name}\0{path.stat().st_size}\0".encode())
+            found.update(path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _path(folder: pathlib.Path, stem: str) -> pathlib.Path | None:

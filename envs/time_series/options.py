@@ -26,8 +26,8 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
     scenarios: Annotated[
         str,
         "training days by weight, as normal:easy=1,cascade:hard=2, or =0..2 for a weight that goes "
-        "from 0 to 2 in the course of training; all:hard is every scenario; none: days of "
-        "time_series",
+        "from 0 to 2 in the course of training; all:hard is every scenario; recorded and synthetic "
+        "are days as they come; none: days of time_series",
     ] = ""
     pool: Annotated[
         str,
@@ -54,6 +54,12 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
     gen_faults_per_day: Annotated[
         float, "generators of the grid that trip a day", Range(0, 1000)
     ] = 0.02
+    curriculum: Annotated[
+        str,
+        "what outages and protection are multiplied by in the course of training, as "
+        "branch_faults_per_day=0..1,protection.enabled=0..1, the share of days played with it, or "
+        "protection.soft_steps=3..1; none: as they are throughout",
+    ] = ""
 
     def check(self) -> None:
         """Raises ValueError where an episode would be longer than a day, or a scale without use."""
@@ -61,11 +67,6 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
             raise ValueError(
                 f"env.load_scale={self.load_scale}: is of recorded loads; give their folder with "
                 "env.time_series, or leave it at 1"
-            )
-        if (self.pool or self.scenarios) and self.time_series != SYNTHETIC:
-            field = f"env.pool={self.pool}" if self.pool else f"env.scenarios={self.scenarios}"
-            raise ValueError(
-                f"{field}: env.time_series={self.time_series} names other days; leave one out"
             )
         if self.horizon_steps * self.step_minutes > MINUTES_PER_DAY:
             raise ValueError(

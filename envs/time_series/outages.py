@@ -7,6 +7,7 @@ import numpy as np
 
 from envs.case import connectivity
 from envs.case.grid import Grid
+from envs.time_series import curriculum
 from envs.time_series.options import TimeSeriesOptions
 from envs.time_series.series import FAULT, IN_SERVICE, MAINTENANCE
 
@@ -25,15 +26,20 @@ def may_trip(grid: Grid) -> np.ndarray:
 
 
 def sample(
-    key: chex.PRNGKey, grid: Grid, options: TimeSeriesOptions, n_rows: int
+    key: chex.PRNGKey,
+    grid: Grid,
+    options: TimeSeriesOptions,
+    n_rows: int,
+    progress: chex.Numeric = 1.0,
 ) -> tuple[chex.Array, chex.Array]:
     """Returns the status of branches and generators, uint8 `[n_rows, n_branch]`, `[…, n_gen]`.
 
     Maintenance takes `maintenance_per_day` branches (up to two at once) that leave the grid whole.
     Each branch, and each generator that may, faults with the same probability, at most once
     a day, at any time after row 0, and is repaired within `REPAIR_H`. Rates are for a day of 24 h:
-    a shorter episode sees its share.
+    a shorter episode sees its share. Of a curriculum `progress`, 0 to 1, is behind.
     """
+    factor = lambda name: curriculum.factor(options, name, progress)
     dt_h = options.step_minutes / 60.0
     n_branch, n_gen = grid.n_branch, grid.n_gen
     uniform = jax.random.uniform(key, (3 * (n_branch + n_gen) + 2 * n_branch + 5,))
@@ -44,20 +50,21 @@ def sample(
 
     # Faults of branches, then of generators, in one table.
     trips = may_trip(grid)
-    rates = [
-        np.full(n_branch, options.branch_faults_per_day / n_branch),
-        options.gen_faults_per_day * trips / max(trips.sum(), 1),
-    ]
+    of_branch = np.full(n_branch, options.branch_faults_per_day / n_branch)
+    of_gen = options.gen_faults_per_day * trips / max(trips.sum(), 1)
+    factors = factor("branch_faults_per_day"), factor("gen_faults_per_day")
+    rates = [jnp.asarray(rate) * by for rate, by in zip((of_branch, of_gen), factors)]
     start = 1 + jnp.floor(when * (24.0 / dt_h)).astype(jnp.int32)
-    start = jnp.where(which < jnp.asarray(np.concatenate(rates)), start, n_rows)
+    start = jnp.where(which < jnp.concatenate(rates), start, n_rows)
     end = start + steps(repair, REPAIR_H, dt_h)
     faulty = (row >= start) & (row < end)
     branch_faulty, gen_faulty = faulty[:, :n_branch], faulty[:, n_branch:]
 
     # Maintenance: the branches with the largest draws among those that may go.
     classes = jnp.asarray(connectivity.classes(grid))
-    least = int(options.maintenance_per_day)
-    number = least + (rest[0] < options.maintenance_per_day - least)
+    rate = options.maintenance_per_day * factor("maintenance_per_day")
+    least = rate // 1
+    number = least + (rest[0] < rate - least)
     one = jnp.argmax(jnp.where(classes > 0, first, -1.0))
     allowed = (classes > 0) & (classes != classes[one])
     two = jnp.argmax(jnp.where(allowed, second, -1.0))

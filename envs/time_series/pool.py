@@ -14,22 +14,32 @@ from envs.case import digest
 from envs.case.fleet import Fleet
 from envs.case.grid import Grid
 from envs.inputs import json_file
-from envs.time_series import mixture
-from envs.time_series.options import TimeSeriesOptions
+from envs.time_series import chronics_files, mixture
+from envs.time_series.options import SYNTHETIC, TimeSeriesOptions
 from envs.time_series.series import TimeSeries
 
 FORMAT = 1
 _ABOUT, _DAYS = "pool.json", "days.npz"
 _SAME = ("step_minutes", "horizon_steps", "schedule")  # options that make a pool another one
+_RECORDED = ("chronics", "load_scale")  # of a pool that was made of recorded days
+_WORDS = {"digest": "grid and fleet with digest", "chronics": "chronics with digest"}
 
 
 def identity(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> dict:
-    """Returns what has to be the same where a pool is used as where it was made."""
-    return {
+    """Returns what has to be the same where a pool is used as where it was made.
+
+    Raises:
+      FileNotFoundError: there are no chronics in the folder that `options` name.
+    """
+    same = {
         "grid": grid.name,
         "digest": digest.hexdigest({"grid": grid, "fleet": fleet}),
         **{name: getattr(options, name) for name in _SAME},
     }
+    if options.time_series == SYNTHETIC:
+        return same
+    found = chronics_files.digest(pathlib.Path(options.time_series))
+    return same | dict(zip(_RECORDED, (found, options.load_scale)))
 
 
 def write(
@@ -64,10 +74,15 @@ def read(
     if not (path / _ABOUT).is_file():
         raise ValueError(f"{name}: no pool of days there ({_ABOUT} is missing); {remedy}")
     about = json_file.read(path / _ABOUT, dict)
-    for field, value in {"format": FORMAT, **identity(grid, fleet, options)}.items():
+    try:
+        same = dict.fromkeys(_RECORDED) | {"format": FORMAT, **identity(grid, fleet, options)}
+    except FileNotFoundError as error:
+        raise ValueError(f"env.time_series={error}") from error
+    for field, value in same.items():
         if about.get(field) != value:
-            what = "grid and fleet with digest" if field == "digest" else field
-            raise ValueError(f"{name}: is of {what} {about.get(field)}, not {value}; {remedy}")
+            there, here = ("none" if each is None else each for each in (about.get(field), value))
+            what = _WORDS.get(field, field)
+            raise ValueError(f"{name}: is of {what} {there}, not {here}; {remedy}")
     try:
         with np.load(path / _DAYS, allow_pickle=False) as file:
             arrays = {field: file[field] for field in file.files}

@@ -91,7 +91,8 @@ def sample(
     """Returns a random recorded day of `split`, with maintenance and faults at the options' rates.
 
     What was recorded as out stays out. Days are drawn alike, or by `weights`, `[2, n_series]` of
-    each split at the start and the end of training, of which `progress`, 0 to 1, is behind.
+    each split at the start and the end of training, of which `progress`, 0 to 1, is behind; so are
+    outages by their curriculum.
 
     Raises:
       ValueError: no recorded day belongs to `split`.
@@ -109,7 +110,7 @@ def sample(
         start, end = weights[split]
         index = jax.random.categorical(k_day, jnp.log(start + progress * (end - start)))
     day = jax.tree.map(lambda leaf: leaf[index], pool)
-    branch, gen = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
+    branch, gen = outages.sample(k_outage, grid, options, options.horizon_steps + 1, progress)
     more = lambda now, new: jnp.where(now == IN_SERVICE, new, now)
     return day.replace(
         branch_status=more(day.branch_status, branch), gen_status=more(day.gen_status, gen)

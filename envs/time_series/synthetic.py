@@ -19,11 +19,17 @@ from envs.time_series.series import LEAD_STEPS, TimeSeries
 
 
 def sample(
-    key: chex.PRNGKey, grid: Grid, fleet: Fleet, options: TimeSeriesOptions, split: str
+    key: chex.PRNGKey,
+    grid: Grid,
+    fleet: Fleet,
+    options: TimeSeriesOptions,
+    split: str,
+    progress: chex.Numeric = 1.0,
 ) -> TimeSeries:
     """Returns a random day of `split` as a time series of `horizon_steps + 1` rows, from midnight.
 
-    Pure; `vmap` over keys within `jit` is how it is meant to be called.
+    Pure; `vmap` over keys within `jit` is how it is meant to be called. Of a curriculum of outages
+    `progress`, 0 to 1, is behind.
 
     Raises:
       ValueError: for a split that does not exist.
@@ -34,7 +40,8 @@ def sample(
     times = hours(options)
     p, q, load_ahead, load_day_ahead = load.sample(k_load, grid, fleet.area[grid.loads], times, day)
     available, ahead, renewable_day_ahead = renewables.sample(k_weather, fleet, times, day)
-    branch_status, gen_status = outages.sample(k_outage, grid, options, options.horizon_steps + 1)
+    n_rows = options.horizon_steps + 1
+    branch_status, gen_status = outages.sample(k_outage, grid, options, n_rows, progress)
     return TimeSeries(
         load_p_mw=p,
         load_q_mvar=q,

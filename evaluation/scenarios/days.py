@@ -45,7 +45,7 @@ def sample(
     """Returns a day of the setting's split with so many outages a day."""
     options = dataclasses.replace(
         setting.options, maintenance_per_day=maintenance, branch_faults_per_day=branch_faults,
-        gen_faults_per_day=gen_faults,
+        gen_faults_per_day=gen_faults, curriculum="",
     )  # fmt: skip
     if setting.recorded is None:
         return synthetic.sample(key, setting.grid, setting.fleet, options, setting.split)

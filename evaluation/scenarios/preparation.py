@@ -9,16 +9,18 @@ import multiprocessing
 import pathlib
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from envs import grid_env
 from envs.options import EnvOptions
-from envs.time_series import mixture, pool
+from envs.time_series import chronics, mixture, pool, recorded
+from envs.time_series.options import SYNTHETIC
 from envs.time_series.series import TimeSeries
 from evaluation.scenarios import suite
 
@@ -39,7 +41,7 @@ class _Chunk(NamedTuple):
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.scenario} {self.level}, {self.split}"
+        return f"{self.scenario} {self.level}".strip() + f", {self.split}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +50,20 @@ class Plan:
 
     options: EnvOptions
     parts: tuple[mixture.Part, ...]
-    days: int  # of the train split, all parts together
+    days: int  # of the train split, all parts but recorded ones together
     validation_share: float  # so many of them again are of the validation split
     seed: int
 
     def count(self, part: mixture.Part, split: str) -> int:
-        """Returns how many days are of `part` and `split`, at least one."""
-        most = [max(each.start, each.end) for each in self.parts]
+        """Returns how many days are of `part` and `split`, at least one; all that are recorded.
+
+        Raises:
+          ValueError: no recorded day belongs to `split`.
+        """
+        if part.scenario == mixture.RECORDED:
+            return len(self._recorded(split).day)
+        drawn = [part for part in self.parts if part.scenario != mixture.RECORDED]
+        most = [max(each.start, each.end) for each in drawn]
         share = max(part.start, part.end) / sum(most)
         share *= self.validation_share if split == "validation" else 1.0
         return max(1, round(self.days * share))
@@ -64,7 +73,13 @@ class Plan:
         """Grid and fleet of the days; raises ValueError or OSError where there are none such."""
         return grid_env.check(dataclasses.replace(self.options, scenarios="", pool=""))
 
-    @property
+    def _recorded(self, split: str) -> TimeSeries:
+        try:
+            return chronics.of_split(self.specification.recorded, split)
+        except ValueError as error:
+            raise ValueError(f"env.time_series={self.options.time_series}: {error}") from error
+
+    @functools.cached_property
     def identity(self) -> dict:
         """What has to be the same where the days are used."""
         return pool.identity(self.specification.grid, self.specification.fleet, self.options)
@@ -82,15 +97,29 @@ class Plan:
 
     def check(self) -> None:
         """Raises ValueError or OSError where a day cannot be: traces each scenario once."""
-        spec, key = self.specification, jax.random.PRNGKey(0)
+        for split in _SPLITS if self.specification.recorded is not None else ():
+            self._recorded(split)
         for part in self.parts:
-            draw = suite.make(part.scenario, part.level, self.options, "train")
-            jax.eval_shape(lambda key, draw=draw: draw(key, spec.grid, spec.fleet), key)
+            if part.scenario != mixture.RECORDED:
+                draw = _day(self.options, part.scenario, part.level, "train")
+                jax.eval_shape(draw, jax.random.PRNGKey(0))
 
 
-def parse(text: str, field: str) -> tuple[mixture.Part, ...]:
-    """Returns the parts of a mixture of our scenarios; raises as `envs.time_series.mixture`."""
-    return mixture.parse(text, suite.SCENARIOS, field)
+def parse(text: str, field: str, options: EnvOptions) -> tuple[mixture.Part, ...]:
+    """Returns the parts of a mixture of what goes with the days of `options`.
+
+    Raises:
+      ValueError: as `envs.time_series.mixture`; or nothing was recorded that is asked for.
+    """
+    known = (*suite.fitting(options), mixture.RECORDED, mixture.SYNTHETIC)
+    parts = mixture.parse(text, known, field)
+    names = [part.scenario for part in parts]
+    if mixture.RECORDED in names and options.time_series == SYNTHETIC:
+        raise ValueError(
+            f"{field}={text}: env.time_series={SYNTHETIC} has no recorded days; name the folder of "
+            "their chronics with env.time_series, or leave recorded out"
+        )
+    return parts
 
 
 def write(
@@ -123,7 +152,8 @@ def write(
             advance(str(chunk), chunk.count)
     with _executor(processes) as executor:
         try:
-            executor.submit(plan.check).result()
+            bare = dataclasses.replace(plan)  # Not with all that it has read.
+            executor.submit(bare.check).result()
             waiting = {executor.submit(_draw, chunk, files[chunk]): chunk for chunk in missing}
             for done in concurrent.futures.as_completed(waiting):
                 done.result()
@@ -160,24 +190,45 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # It is told by the process that began it.
 
 
+@functools.lru_cache(maxsize=1)
+def _named(options: EnvOptions) -> tuple[grid_env.Specification, Mapping[str, TimeSeries] | None]:
+    """Returns what `options` name, and the recorded days of each split, if there are any."""
+    spec = grid_env.check(dataclasses.replace(options, scenarios="", pool=""))
+    days = spec.recorded
+    return spec, days and recorded.by_split(days, spec.grid, options.schedule)
+
+
+def _day(
+    options: EnvOptions, scenario: str, level: str, split: str
+) -> Callable[[chex.PRNGKey], TimeSeries]:
+    """Returns the function that draws a day."""
+    spec, days = _named(options)
+    if scenario == mixture.SYNTHETIC:  # The environment adds outages, as it does to recorded days.
+        scenario, level, days = "normal", "easy", None
+    series = suite.make(scenario, level, options, split, days)
+    return lambda key: series(key, spec.grid, spec.fleet)
+
+
 @functools.lru_cache(maxsize=2)
 def _one(options: EnvOptions, scenario: str, level: str, split: str, seed: int):
     """Returns the compiled function that draws day i."""
-    spec = grid_env.check(options)
-    series = suite.make(scenario, level, options, split)
-    key = jax.random.PRNGKey(seed)
-    return jax.jit(lambda i: series(jax.random.fold_in(key, i), spec.grid, spec.fleet))
+    draw, key = _day(options, scenario, level, split), jax.random.PRNGKey(seed)
+    return jax.jit(lambda i: draw(jax.random.fold_in(key, i)))
 
 
 def _draw(chunk: _Chunk, file: pathlib.Path) -> None:
     """Draws the days of a chunk and writes them."""
-    options = dataclasses.replace(chunk.options, scenarios="", pool="")
-    one = _one(options, chunk.scenario, chunk.level, chunk.split, chunk.seed)
-    numbers = range(chunk.first, chunk.first + chunk.count)
-    days = [jax.tree.map(np.asarray, one(jnp.int32(number))) for number in numbers]
+    last = chunk.first + chunk.count
+    if chunk.scenario == mixture.RECORDED:
+        days = _named(chunk.options)[1][chunk.split]
+        days = jax.tree.map(lambda leaf: np.asarray(leaf[chunk.first : last]), days)
+    else:
+        one = _one(chunk.options, chunk.scenario, chunk.level, chunk.split, chunk.seed)
+        each = [one(jnp.int32(number)) for number in range(chunk.first, last)]
+        days = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     begun = file.with_suffix(".tmp")
     with open(begun, "wb") as opened:
-        np.savez(opened, **vars(jax.tree.map(lambda *leaves: np.stack(leaves), *days)))
+        np.savez(opened, **vars(days))
     begun.rename(file)
 
 

@@ -194,7 +194,7 @@ def _check(plan: folder_lib.Plan) -> None:
     def missing(env, team) -> str:  # Files are read once, however many combinations name them.
         try:
             if env.scenarios and not env.pool:
-                preparation.parse(env.scenarios, "env.scenarios")
+                preparation.parse(env.scenarios, "env.scenarios", env)
             checks.check_names(dataclasses.replace(plan.experiment, env=env, team=team))
         except (ValueError, OSError) as error:
             return str(error)

@@ -11,6 +11,7 @@ from agents.options import TeamOptions
 from envs import grid_env
 from envs.options import EnvOptions
 from envs.time_series import series as series_lib
+from envs.time_series.series import FAULT
 from replay import schema
 
 LENGTH, BATCH = 6, 4
@@ -120,3 +121,27 @@ def test_renewing_replaces_only_days_that_no_grid_is_in(short, run):
 def test_an_unroll_longer_than_a_day_is_refused(short):
     with pytest.raises(ValueError, match="actor.unroll_length=9"):
         unroll_lib.Unroller(short.env, short.networks, 9, BATCH)
+
+
+def test_days_are_of_the_part_of_the_run_that_the_version_is_in(short):
+    growing = EnvOptions(
+        horizon_steps=8, step_minutes=60, branch_faults_per_day=1000.0,
+        curriculum="branch_faults_per_day=0..1,protection.enabled=0..1",
+    )  # fmt: skip
+    env = grid_env.make(growing)
+    unroller = unroll_lib.Unroller(env, short.networks, LENGTH, BATCH, updates=10)
+    faults = lambda days: (np.asarray(days.series.branch_status) == FAULT).any((1, 2))
+    protected = lambda days: np.isfinite(days.starts.protection.hard_limit)
+    carry, days = unroller.start(0, 0, 0)
+    assert carry.states.protection.hard_limit.shape == (BATCH,)
+    assert not faults(days).any() and not protected(days).any()
+    # A run that goes on begins where it was, and one program draws all days.
+    _, late = unroller.start(0, 0, 1, version=10)
+    assert faults(late).all() and protected(late).all()
+    _, renewed = unroller.renew(jnp.int32(10), carry, days)
+    assert faults(renewed).tolist() == protected(renewed).tolist() == [False] * 4 + [True] * 4
+    assert unroller._fresh._cache_size() == 1
+    # Who evaluates has all of it.
+    series = env.sample_series(jax.random.PRNGKey(0), "validation")
+    assert (np.asarray(series.branch_status) == FAULT).any()
+    assert jax.eval_shape(env.start, series).protection is None

@@ -33,7 +33,7 @@ def test_every_experiment_is_sound_and_survives_json(name):
     env = dataclasses.replace(experiment.env, scenarios="")
     assert grid_env.check(env).grid.n_bus > 0
     if experiment.env.scenarios:
-        assert preparation.parse(experiment.env.scenarios, "env.scenarios")
+        assert preparation.parse(experiment.env.scenarios, "env.scenarios", experiment.env)
         with pytest.raises(ValueError, match="env.scenarios=.*cascade:hard.*have to be prepared"):
             grid_env.check(experiment.env)
 
@@ -142,8 +142,8 @@ def test_help_lists_every_field_with_its_meaning():
         assert needle in done.stdout
     text = " ".join(done.stdout.split())
     assert (
-        "(default 1000000; case118 and case118_full and case118_secure and case14: 600000; "
-        "case118_hard: 900000; case118_ppo and case14_ppo: 3000000)"
+        "(default 1000000; case118 and case118_full and case118_secure and case14 and case300: "
+        "600000; case118_hard and case14_hard: 900000; case118_ppo and case14_ppo: 3000000)"
     ) in text
     assert "(default 64; case118_ppo: 128)" in text
 

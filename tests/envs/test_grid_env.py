@@ -549,13 +549,107 @@ def test_savings_are_what_operating_cost_less_than_the_plan(env, start, step, se
     assert abs(spent) > 1.0
 
 
-def test_layered_reward_is_bounded():
+def _steps(n):
+    """Reward terms of steps `[n]` of all kinds, and of the same with one thing better."""
+    rng = np.random.default_rng(0)
+    wild = lambda: jnp.asarray(10.0 ** rng.uniform(-3, 6, n) * rng.integers(0, 2, n), jnp.float32)
+    terms = {name: wild() for name in rewards.TERM_UNITS}
+    broken = jnp.asarray(rng.integers(0, 2, n), jnp.float32)
+    limits = ("overload", "voltage_violation", "reactive_violation", "frequency_excursion")
+    terms |= {name: broken * terms[name] for name in limits}
+    load = jnp.full(n, 20.0)
+    unserved = 0.3 * jnp.asarray(rng.random(n), jnp.float32) * load
+    planned = jnp.full(n, 100.0)
+    return terms | {
+        "planned_cost": planned, "load": load, "energy_not_served": unserved,
+        "steps_in_violation": broken,
+    }  # fmt: skip
+
+
+_CLEAN = {"overload", "voltage_violation", "reactive_violation", "frequency_excursion",
+          "angle_violation", "steps_in_violation"}  # fmt: skip
+
+
+def test_in_the_layered_reward_a_safer_step_beats_any_cheaper_or_more_secure_one():
+    options, n = EnvOptions(reward="layered"), 2000
+    layered = lambda terms: np.asarray(rewards.layered(terms, options), float)
+    some = _steps(n)
+    nothing = {name: jnp.zeros(n) for name in _CLEAN}
+    # Limits kept, whatever it costs and however insecure, beat limits broken for nothing.
+    dear = some | nothing | {"generation_cost": jnp.full(n, 1e9), "insecurity": jnp.full(n, 1e3)}
+    free = {name: jnp.zeros(n) for name in some} | {
+        "planned_cost": some["planned_cost"], "load": some["load"],
+        "overload": jnp.full(n, 1e-6), "steps_in_violation": jnp.ones(n),
+    }  # fmt: skip
+    assert layered(dear).min() > layered(free).max()
+    # A third of a violation of 0.2 to 10 % of the plan, at any cost.
+    price = jnp.asarray(np.geomspace(0.2, 10.0, n), jnp.float32)  # $, of a plan of 100 $
+    more = free | {"overload": price / options.overload_price}
+    less = dear | {"overload": more["overload"] / 3.0, "steps_in_violation": jnp.ones(n)}
+    assert (layered(less) > layered(more)).all()
+    # A step that goes on beats the end of an episode.
+    end = free | {"energy_not_served": 50.0 * some["load"]}
+    awful = dear | {"overload": 0.005 * price, "steps_in_violation": jnp.ones(n)}
+    assert layered(awful).min() > layered(end).max()
+
+
+def test_in_the_layered_reward_a_level_of_cost_beats_any_security():
+    options, n = EnvOptions(reward="layered"), 2000
+    layered = lambda terms: np.asarray(rewards.layered(terms, options), float)
+    some = _steps(n) | {name: jnp.zeros(n) for name in _CLEAN}
+    costs = ("load_control_cost", "curtailment", "storage_throughput", "switching", "surplus")
+    some |= {name: jnp.zeros(n) for name in (*costs, "energy_not_served")}
+    spent = jnp.asarray(np.linspace(81.0, 119.0, n), jnp.float32)
+    cheap = some | {"generation_cost": spent, "insecurity": jnp.full(n, 1e3)}
+    dear = some | {"generation_cost": spent + 0.5, "insecurity": jnp.zeros(n)}
+    dear["reserve_shortfall"] = jnp.zeros(n)
+    assert (layered(cheap) > layered(dear)).all()
+    # At one cost security decides.
+    for term in ("insecurity", "reserve_shortfall"):
+        assert (layered(dear | {term: jnp.full(n, 0.5)}) < layered(dear)).all()
+
+
+def test_the_layered_reward_is_between_0_and_1_and_has_a_slope():
     options = EnvOptions(reward="layered")
+    values = np.asarray(rewards.layered(_steps(2000), options))
+    assert values.min() >= 0.0 and values.max() < 1.0 and np.isfinite(values).all()
     terms = dict.fromkeys(rewards.TERM_UNITS, jnp.float32(0.0))
-    best = {**terms, "planned_cost": 1.0, "load": 1.0}
-    worst = {**best, "overload": 1e9, "energy_not_served": 1e9, "generation_cost": 1e9}
-    assert float(rewards.layered(best, options)) == pytest.approx(1.0)
-    assert float(rewards.layered(worst, options)) == pytest.approx(-1.0)
+    usual = terms | {"planned_cost": 100.0, "load": 10.0, "generation_cost": jnp.float32(99.0)}
+    slope = jax.grad(lambda terms: rewards.layered(terms, options))
+    assert slope(usual)["generation_cost"] < 0 and slope(usual)["reserve_shortfall"] < 0
+    broken = usual | {"overload": jnp.float32(0.001), "steps_in_violation": jnp.float32(1.0)}
+    # In the same unit, $: a violation weighs more than what it costs to do without it.
+    violation = slope(broken)["overload"] / options.overload_price
+    assert violation < 10.0 * slope(broken)["generation_cost"] < 0
+
+
+def test_the_layered_reward_is_told_how_secure_a_step_is(env):
+    options = EnvOptions(reward="layered", horizon_steps=12)
+    assert grid_env.make(options).assesses and not env.assesses
+
+
+def test_a_step_that_breaks_a_limit_has_its_price(env, start, step, series):
+    after = step(start(series), idle(env), series)
+    assert float(after.terms["reactive_violation"]) > 1e-3 * env.grid.base_mva * env.dt_h
+    assert not after.terminated and float(after.terms["steps_in_violation"]) == 1.0
+    ended = with_loads(series, 2.5)
+    assert float(step(start(ended), idle(env), ended).terms["steps_in_violation"]) == 1.0
+    free, priced = EnvOptions(), EnvOptions(violation_price=250.0)
+    difference = rewards.economic(after.terms, free) - rewards.economic(after.terms, priced)
+    assert float(difference) == pytest.approx(0.25, rel=1e-3)
+    whole = {**after.terms, "steps_in_violation": jnp.zeros(())}
+    assert float(rewards.economic(whole, free)) == float(rewards.economic(whole, priced))
+
+
+def test_reserve_is_short_by_what_others_cannot_replace_in_ten_minutes(env, start, step, series):
+    after = step(start(series), idle(env), series)
+    gen, units = env.grid.gen, env.fleet.units
+    p = np.where(gen.is_unit, np.asarray(after.gen_p_mw, float), 0.0)
+    spare = np.minimum(gen.capacity_mw - p, 10.0 * units.ramp_mw_per_min).clip(0.0)
+    spare = np.where(gen.capacity_mw > 0, spare, 0.0)
+    lost = [p[k] - np.delete(spare, k).sum() for k in np.flatnonzero(gen.is_unit)]
+    actual = float(after.terms["reserve_shortfall"]) / env.dt_h
+    assert actual == pytest.approx(max(*lost, 0.0), abs=1e-3)
 
 
 @pytest.mark.parametrize("name", rewards.REWARDS)

@@ -11,7 +11,10 @@ from envs.step import rewards
 
 _MOVE = 1e-5  # of an action, or of a state by its own size
 # Jumps, or nothing that an action moves: their derivative is zero.
-_FLAT = {"planned_cost", "load", "switching", "trips", "frequency_excursion", "insecurity"}
+_FLAT = {
+    "planned_cost", "load", "switching", "trips", "frequency_excursion", "insecurity",
+    "steps_in_violation",
+}  # fmt: skip
 
 
 def _directions(shape, count=4):

@@ -2,22 +2,26 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import jax
 import numpy as np
 import pytest
+from support import time_series_statistics
 
 from envs import grid_env
 from envs.options import EnvOptions
-from envs.time_series import splits
+from envs.time_series import chronics, splits
 from envs.time_series.series import IN_SERVICE
 from evaluation.scenarios import preparation
 
 OPTIONS = EnvOptions(
     horizon_steps=12, maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
 )
-PARTS = preparation.parse("normal:easy=3,failure:hard", "--scenarios")
+PARTS = preparation.parse("normal:easy=3,failure:hard", "--scenarios", OPTIONS)
+FOLDER = str(time_series_statistics.folder("rte_case14_realistic"))
+MIXTURE = "recorded=2,failure:hard=0..1,synthetic=1..0"
 PLAN = preparation.Plan(OPTIONS, PARTS, 16, 1 / 8, 0)
 
 
@@ -106,7 +110,7 @@ def test_a_scenario_that_a_pool_has_not_is_refused(pool):
         ({"case": "case30"}, "is of grid"),
         ({"fleet": "plain"}, "is of grid and fleet with digest"),
         ({"horizon_steps": 24}, "is of horizon_steps 12, not 24; prepare one by"),
-        ({"time_series": "elsewhere"}, "env.time_series=elsewhere names other days"),
+        ({"time_series": FOLDER, "fleet": "case14"}, "is of chronics with digest none, not "),
     ],
 )
 def test_a_pool_of_something_else_is_refused(pool, change, message):
@@ -145,10 +149,103 @@ def test_a_damaged_pool_is_refused(pool, tmp_path, damage):
         ("peak:hard=1..x", "the weight must be"),
         ("peak:hard=0..1", "all weights are 0 at the start"),
         ("peak,all:hard", "name one or more, each once"),
+        ("recorded", "=recorded: env.time_series=synthetic has no recorded days; name the folder"),
+        ("synthetic:hard", "=synthetic:hard: synthetic days have no level; leave hard out"),
         ("", "it must be one of"),
     ],
 )
 def test_mixtures_that_cannot_be_are_refused(text, message):
     with pytest.raises(ValueError) as refused:
-        preparation.parse(text, "--scenarios")
+        preparation.parse(text, "--scenarios", OPTIONS)
     assert message in str(refused.value)
+
+
+# Recorded days.
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A copy of recorded days, and a pool of them, of days of a scenario and of synthetic ones."""
+    folder = tmp_path_factory.mktemp("recorded")
+    shutil.copytree(FOLDER, folder / "chronics")
+    shutil.copy(pathlib.Path(FOLDER).parent / "prods_charac.csv", folder)
+    options = dataclasses.replace(OPTIONS, time_series=str(folder / "chronics"))
+    plan = preparation.Plan(
+        options, preparation.parse(MIXTURE, "--scenarios", options), 8, 1 / 8, 0
+    )
+    told = []
+
+    def stops(what, days):
+        if what == "failure hard, train":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        preparation.write(plan, folder / "pool", 0, stops)
+    preparation.write(plan, folder / "pool", 0, lambda what, days: told.append((what, days)))
+    assert sum(days for _, days in told) == plan.total
+    assert told[0][0] == "recorded, train", "what was finished is told first"
+    return dataclasses.replace(options, pool=str(folder / "pool"), scenarios=MIXTURE)
+
+
+def _loads(series):
+    return {load.tobytes() for load in np.asarray(series.load_p_mw)}
+
+
+def test_recorded_days_are_mixed_with_scenarios_and_no_day_is_in_two_splits(mixed):
+    spec = grid_env.check(dataclasses.replace(mixed, pool="", scenarios=""))
+    recorded = {split: _loads(chronics.of_split(spec.recorded, split)) for split in splits.SPLITS}
+    env = grid_env.make(mixed)
+    drawn = {split: _loads(days) for split, days in env.recorded_days.items()}
+    assert set(drawn) == {"train", "validation"}
+    for split, days in env.recorded_days.items():
+        assert (splits.split_indices(np.asarray(days.day)) == splits.index(split)).all()
+        # All that was recorded, and synthetic days beside it.
+        assert recorded[split] < drawn[split]
+        assert not (drawn[split] & recorded["test"])
+    assert not (drawn["train"] & drawn["validation"])
+    assert len(recorded["train"]) > 8 and recorded["test"]
+
+
+def test_recorded_days_have_their_weight(mixed):
+    counts = json.loads((pathlib.Path(mixed.pool) / "pool.json").read_text())["scenarios"]
+    assert counts["failure-hard-train"] == counts["synthetic-train"] == 4
+    env = grid_env.make(mixed)
+    start, end = np.asarray(env._weights["train"], float)
+    sums = lambda weights: np.add.reduceat(weights, [0, len(weights) - 8, len(weights) - 4])
+    np.testing.assert_allclose(sums(start), [2, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(sums(end), [2, 1, 0], atol=1e-6)
+
+
+def test_a_pool_of_recorded_days_that_have_changed_since_is_refused(mixed, tmp_path):
+    with pytest.raises(ValueError, match="env.pool=.* is of load_scale 1.0, not 0.5; prepare one"):
+        grid_env.check(dataclasses.replace(mixed, load_scale=0.5))
+    chronics_folder = tmp_path / "chronics"
+    shutil.copytree(mixed.time_series, chronics_folder)
+    shutil.copy(pathlib.Path(mixed.time_series).parent / "prods_charac.csv", tmp_path)
+    moved = dataclasses.replace(mixed, time_series=str(chronics_folder))
+    grid_env.check(moved)  # wherever it lies
+    clock = next(chronics_folder.rglob("start_datetime.info"))
+    clock.write_text(clock.read_text() + "\n")
+    with pytest.raises(ValueError, match="env.pool=.* is of chronics with digest .*, not .*launch"):
+        grid_env.check(moved)
+    shutil.rmtree(chronics_folder)
+    with pytest.raises(ValueError, match=f"env.time_series={chronics_folder}: no such folder"):
+        grid_env.check(moved)
+
+
+def test_recorded_days_that_leave_a_split_empty_are_refused(mixed, tmp_path):
+    options = dataclasses.replace(mixed, pool="", scenarios="")
+    plan = preparation.Plan(
+        options, preparation.parse("recorded", "--scenarios", options), 8, 1 / 8, 0
+    )
+    first = jax.tree.map(lambda leaf: leaf[:1], plan.specification.recorded)
+    vars(plan)["specification"] = plan.specification._replace(recorded=first)
+    with pytest.raises(ValueError, match="env.time_series=.*split 'validation'.* record or read"):
+        preparation.write(plan, tmp_path, 0, lambda what, days: None)
+
+
+def test_scenarios_with_weather_of_their_own_do_not_go_with_recorded_days(mixed):
+    names = {part.scenario for part in preparation.parse("all:hard", "env.scenarios", mixed)}
+    assert names == {"normal", "peak", "failure", "cascade", "emergency"}
+    with pytest.raises(ValueError, match="env.scenarios='weather': it must be one of normal"):
+        preparation.parse("weather", "env.scenarios", mixed)

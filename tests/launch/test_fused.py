@@ -51,6 +51,8 @@ def _newest(folder):
             "--config.learner.final_entropy_cost=0.1",
             "--config.team.activation=silu",
             "--config.learner.limits=reactive_violation=50,trips=1",
+            "--config.env.branch_faults_per_day=5",
+            "--config.env.curriculum=branch_faults_per_day=0..1,protection.enabled=0..1",
         ),
     ],
     ids=["ppo", "both", "choices"],

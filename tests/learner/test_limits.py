@@ -151,6 +151,7 @@ class _State:
     observation: jax.Array
     reward: jax.Array
     done: jax.Array
+    terminated: jax.Array
     terms: dict
     metrics: dict
     series: None = None
@@ -173,7 +174,7 @@ class _Env:
 def _windows(observations):
     shape = observations.shape[:2]
     zero = jnp.zeros(shape)
-    states = _State(observations, zero, zero.astype(bool), {}, {})
+    states = _State(observations, zero, zero.astype(bool), zero.astype(bool), {}, {})
     return schema.Windows(states, jnp.ones(shape, bool), None, jnp.zeros((1, shape[1]), jnp.int32))
 
 

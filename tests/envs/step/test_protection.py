@@ -11,6 +11,7 @@ from envs.case import fleet_file
 from envs.powerflow import base_point, lanes, network
 from envs.step import dispatch, solve_and_protect
 from envs.step.options import ProtectionOptions
+from envs.step.protection import Thresholds
 
 LATER = {"from_bus": 2, "to_bus": 5}  # case14: overloaded when FIRST is out
 FIRST = {"from_bus": 2, "to_bus": 4}
@@ -58,8 +59,10 @@ def operating_point(case14):
         )
         return jax.vmap(one)(requests)
 
-    def run(rate_mva, overloaded, **options):
+    def run(rate_mva, overloaded, thresholds=None, **options):
         requests = [_request(case14, fleet.n_renewable, steps) for steps in overloaded]
+        if thresholds:
+            requests = [r._replace(protection=of) for r, of in zip(requests, thresholds)]
         actual = settled(
             jnp.asarray(rate_mva[:, None] / case14.base_mva, jnp.float32),
             jax.tree.map(lambda *leaves: jnp.stack(leaves), *requests),
@@ -104,3 +107,15 @@ def test_where_one_step_above_a_limit_is_too_many_no_branch_ends_a_step_above_it
     point = operating_point(limits, np.zeros((1, case14.n_branch), int), soft_steps=1)
     assert point.rounds[0] == 2 and not point.unstable[0]
     assert float(point.solution.rho.max()) <= 1.0
+
+
+def test_each_episode_trips_by_its_own_thresholds(case14, operating_point, limits):
+    first, later = _branch(case14, FIRST), _branch(case14, LATER)
+    overloaded = np.zeros((3, case14.n_branch), int)
+    overloaded[:, later] = 3
+    of = lambda hard, soft: Thresholds(jnp.float32(hard), jnp.float32(soft))
+    thresholds = [of(np.inf, np.inf), of(2.0, 4.0), of(2.0, 12.0)]
+    point = operating_point(limits, overloaded, thresholds)
+    assert point.trip_round[:, first].tolist() == [0, 1, 1]
+    assert point.trip_round[:, later].tolist() == [0, 2, 0]
+    assert float(point.solution.rho[0, first]) > 2.0
