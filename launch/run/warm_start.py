@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from agents import bundle as bundle_lib, networks as networks_lib
+from agents import bundle as bundle_lib, grid_features, networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
 from envs.inputs import bounds
@@ -59,7 +59,10 @@ def read(path: str | os.PathLike, experiment: Experiment) -> WarmStart:
     folder = run_folder.RunFolder(path)
     try:
         parent = folder.experiment()
-        networks = networks_lib.make(_fitting_layout(parent, experiment), experiment.team)
+        networks = networks_lib.make(
+            _fitting_layout(parent, experiment), experiment.team,
+            len(experiment.learner.limits_per_day),
+        )  # fmt: skip
         best = checkpoint.Checkpoints(folder.path, "best", create=False).read(networks)
     except (run_folder.RunFolderError, checkpoint.CheckpointError, _MisfitError) as error:
         why = str(error).removeprefix(f"--workdir={folder.path}: ")
@@ -96,7 +99,13 @@ def _fitting_layout(parent: Experiment, experiment: Experiment) -> Layout:
     except (ValueError, OSError) as error:
         raise _MisfitError(f"what its policy observes is not known any more: {error}") from error
     names = lambda layout: (layout.observation_names, layout.action_names)
-    if names(ours) != names(theirs):
+    carries = experiment.team.encoder == parent.team.encoder == "graph"
+    if carries and (why := grid_features.misfit(theirs, ours)):
+        raise _MisfitError(
+            f"its networks fit other grids, but {why}: {_described(parent.env, _SITE)} there and "
+            f"{_described(experiment.env, _SITE)} here"
+        )
+    if not carries and names(ours) != names(theirs):
         raise _MisfitError(
             f"its policy has {theirs.observation_size} observations and {theirs.action_size} "
             f"actions of {_described(parent.env, _SITE)}, and this run {ours.observation_size} and "
