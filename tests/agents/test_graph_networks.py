@@ -10,7 +10,6 @@ import pytest
 from agents import bundle as bundle_lib, grid_features, networks as networks_lib, team as team_lib
 from agents.options import TeamOptions
 from envs import grid_env
-from envs.case import fleet as fleet_lib
 from envs.options import EnvOptions
 from envs.step import layouts, observations
 
@@ -154,7 +153,7 @@ def test_a_round_of_messages_equals_a_loop_over_closed_branches(networks, bundle
 
 
 def test_every_parameter_has_a_finite_gradient(networks, bundle, seen):
-    # Of a condenser, a unit and a load that pays, 14 buses have no load that pays.
+    # But for those of dispatchable loads, which 14 buses do not have.
     def size(params):
         policy = networks.policy(params, bundle.statistics, seen)
         values = networks.value(params, bundle.statistics, seen)
@@ -198,12 +197,14 @@ def test_statistics_are_those_of_all_entries_of_a_block(layout, networks, seen):
     np.testing.assert_allclose(mean[sine], seen[:, layout.observation["clock"]].mean(0)[0], 1e-4)
 
 
-def test_a_block_without_entries_leaves_the_statistics_finite():
+def test_a_block_without_entries_leaves_observations_as_they_are():
     networks = networks_lib.make(_layout("case14", fleet="plain"), OPTIONS)
     size = networks.team.observation_size
     after = networks.observed(networks.statistics(), 10.0, jnp.ones(size), jnp.ones(size))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
-    assert len(after.mean) > size - networks._features.pooling.group.max()  # some are empty
+    empty = np.setdiff1d(np.arange(len(after.mean)), networks._features.pooling.group)
+    assert empty.size == 2  # of plants and batteries
+    assert not after.mean[empty].any() and np.all(after.variance[empty] == 1)
 
 
 @pytest.mark.parametrize("case", ["case14", "case118", "case300", "case1354"])
@@ -215,7 +216,6 @@ def test_constants_and_ratings_are_of_moderate_size(case, fleet):
     for name in layout.observation:
         rating = observations.ratings(layout.site, name)
         assert np.all((rating > 0) & np.isfinite(rating)), name
-    assert isinstance(layout.site.fleet, fleet_lib.Fleet)
 
 
 def test_what_was_never_met_cannot_be_carried():

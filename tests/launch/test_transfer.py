@@ -87,15 +87,19 @@ def test_a_checkpoint_of_another_encoder_is_no_checkpoint(parent):
     networks = networks_lib.make(grid_env.check(SMALL.env).layout, options)
     with pytest.raises(
         checkpoint.CheckpointError,
-        match="another case, layout or network: policy/operator/TanhGraphTorso/.* missing here",
+        match="another case, layout or network: .*/operator/TanhGraphTorso/.* missing here",
     ):
         checkpoint.Checkpoints(folder.path, "best", create=False).read(networks)
 
 
 def test_what_the_other_grid_has_and_this_one_had_not_is_named(parent, tmp_path):
-    with pytest.raises(ValueError, match=r"fit other grids, but its observation consists of .* and "
-                       r"this run's of .*: env.case='case14', .* there and env.case='case118'"):  # fmt: skip
+    with pytest.raises(ValueError) as refused:
         warm_start.read(parent[0].path, _on(layout="operator"))
+    for part in (
+        "fit other grids, but its observation consists of bus_vm, ", ", and this run's of bus_vm, ",
+        "env.case='case14', ", "there and env.case='case118', ",
+    ):  # fmt: skip
+        assert part in str(refused.value)
     lean, _ = _written(tmp_path / "lean", _on("case14", fleet="plain"))
     with pytest.raises(ValueError, match="it has met no renewable_p, .*, storage on case14"):
         warm_start.read(lean.path, _on())
