@@ -25,7 +25,7 @@ def initial(networks: networks_lib.TeamNetworks, key: chex.PRNGKey) -> Bundle:
     """Returns the bundle of version 0."""
     return Bundle(
         networks.init(key),
-        normaliser.initial(networks.team.observation_size),
+        networks.statistics(),
         normaliser.initial_value(networks.n_values),
         jnp.int32(0),
     )

@@ -1,8 +1,11 @@
 """Running statistics of observations and what is done with them."""
 
+from typing import NamedTuple
+
 import chex
 import flax.struct
 import jax.numpy as jnp
+import numpy as np
 
 _CLIP = 10.0  # standard deviations
 # Below this share of its mean an entry counts as constant: single precision knows no better.
@@ -50,6 +53,33 @@ def merge(
         mean=statistics.mean + share * delta,
         variance=spread + share * (1.0 - share) * delta**2,
     )
+
+
+class Pooling(NamedTuple):
+    """Entries of an observation that share statistics, which are of shares of their ratings."""
+
+    group: np.ndarray  # `[observation_size]` whose statistics an entry has
+    rating: np.ndarray  # `[observation_size]` by which it is divided before
+    groups: int
+
+    def moments(self, mean: chex.Array, variance: chex.Array) -> tuple[chex.Array, chex.Array]:
+        """Returns mean and variance `[groups]` over the entries that have these, of each one.
+
+        A group without entries has those that leave observations as they are.
+        """
+        mean, variance = mean / self.rating, variance / self.rating**2
+        count = np.bincount(self.group, minlength=self.groups)
+        average = lambda x: jnp.zeros(self.groups).at[self.group].add(x) / np.maximum(count, 1)
+        overall = average(mean)
+        spread = average(variance + (mean - overall[self.group]) ** 2)
+        return overall, jnp.where(count > 0, spread, 1.0)
+
+    def per_entry(self, statistics: ObservationStatistics) -> ObservationStatistics:
+        """Returns the statistics of each entry, in its own unit."""
+        return statistics.replace(
+            mean=statistics.mean[self.group] * self.rating,
+            variance=statistics.variance[self.group] * self.rating**2,
+        )
 
 
 @flax.struct.dataclass

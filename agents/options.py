@@ -7,6 +7,7 @@ from envs.inputs import bounds, choices
 from envs.inputs.bounds import Range
 
 ACTIVATIONS = ("tanh", "silu", "relu")
+ENCODERS = ("mlp", "graph")
 
 _WIDTH, _LAYERS = Range(1, 65_536), (128, 128)
 
@@ -22,8 +23,15 @@ class TeamOptions(bounds.Options, prefix="team."):
         "further than its own step",
         Range(1, 1e6),
     ] = 100.0
+    encoder: Annotated[
+        str,
+        "what reads observations: mlp, all of them at once, or graph, those of each bus and of its "
+        "neighbours in the grid, with parameters that fit any grid",
+    ] = "mlp"
     policy_layers: Annotated[
-        tuple[int, ...], "hidden layers of the policy, e.g. 128,128", _WIDTH
+        tuple[int, ...],
+        "hidden layers of the policy, e.g. 128,128; of a graph each is a round of messages",
+        _WIDTH,
     ] = _LAYERS
     value_layers: Annotated[tuple[int, ...], "hidden layers of the value function", _WIDTH] = (
         _LAYERS
@@ -35,5 +43,6 @@ class TeamOptions(bounds.Options, prefix="team."):
     ] = 0.5
 
     def check(self) -> None:
-        """Raises ValueError where there is no such activation."""
+        """Raises ValueError where there is no such encoder or activation."""
+        choices.require("team.encoder", self.encoder, ENCODERS)
         choices.require("team.activation", self.activation, ACTIVATIONS)

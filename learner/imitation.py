@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
+from agents import bundle as bundle_lib, distributions, networks as networks_lib
 
 _HELD_OUT = 8  # Of so many days one is not learned from, but tells when to stop.
 _STEPS, _CHECK_EVERY, _BATCH = 6_000, 200, 256  # gradient steps, and decisions in each
@@ -62,7 +62,7 @@ def fit(
     start = bundle_lib.initial(networks, k_params)
     exact = observations[~held_out].astype(np.float64)
     moments = (exact.mean(0).astype(np.float32), exact.var(0).astype(np.float32))
-    statistics = normaliser.merge(start.statistics, float(len(exact)), *moments)
+    statistics = networks.observed(start.statistics, float(len(exact)), *moments)
     optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps, _LAST_RATE))
     mean = lambda params, seen: networks.policy(params, statistics, seen).mean
 

@@ -164,7 +164,7 @@ class PPO:
         # One that is infinite is clipped before networks see it, and told by the variance alone.
         flat = unroll.observations.reshape(-1, unroll.observations.shape[-1])
         count = float(flat.shape[0]) * jax.lax.psum(1, AXIS)
-        statistics = normaliser.merge(state.statistics, count, *moments(flat))
+        statistics = self.networks.observed(state.statistics, count, *moments(flat))
         made = [*jax.tree.leaves((new_params, multipliers)), statistics.variance]
         finite = jnp.isfinite(sum(jnp.sum(leaf) for leaf in made))
         either = lambda take, new, old: jax.tree.map(lambda n, o: jnp.where(take, n, o), new, old)

@@ -26,6 +26,7 @@ class Layout:
     observation_names: tuple[str, ...]  # one for each entry, "block: element"
     action: dict[str, slice]
     action_names: tuple[str, ...]
+    site: Site
 
     @property
     def observation_size(self) -> int:
@@ -38,24 +39,39 @@ class Layout:
         return len(self.action_names)
 
 
-def _bus_names(buses: Callable[[Site], np.ndarray]) -> Callable[[Site], list[str]]:
-    return lambda site: [f"bus {site.grid.bus.id[bus]}" for bus in buses(site)]
+# Kinds of elements, and the bus or the two buses that each is at, `[n]` each.
+ENDS: dict[str, Callable[[Site], tuple[np.ndarray, ...]]] = {
+    "bus": lambda site: (np.arange(site.grid.n_bus),),
+    "gen": lambda site: (site.grid.gen.bus,),
+    "load": lambda site: (site.grid.loads,),
+    "renewable": lambda site: (site.fleet.renewables.bus,),
+    "storage": lambda site: (site.fleet.storage.bus,),
+    "branch": lambda site: (site.grid.branch.from_bus, site.grid.branch.to_bus),
+}
 
 
-def per_branch(site: Site) -> list[str]:
-    """Returns the name of every branch, by the buses at its ends."""
-    ids, branch = site.grid.bus.id, site.grid.branch
-    return [f"{ids[f]}-{ids[t]}" for f, t in zip(branch.from_bus, branch.to_bus)]
+class PerElement(NamedTuple):
+    """Names the entries of a block that has one for each element of a kind, or for some of them."""
+
+    kind: str  # of `ENDS`
+    some: Callable[[Site], np.ndarray] | None = None  # indices into the kind; none: all
+
+    def rows(self, site: Site) -> np.ndarray:
+        """Returns the elements that have an entry, indices into the kind."""
+        return self.some(site) if self.some else np.arange(len(ENDS[self.kind](site)[0]))
+
+    def __call__(self, site: Site) -> list[str]:
+        """Returns the name of each, by the buses that it is at."""
+        ids = [site.grid.bus.id[bus[self.rows(site)]] for bus in ENDS[self.kind](site)]
+        between = "-".join(["{}"] * len(ids))
+        return [("" if len(ids) > 1 else "bus ") + between.format(*at) for at in zip(*ids)]
 
 
-# Names of elements by the bus that they are at.
-per_bus = _bus_names(lambda site: np.arange(site.grid.n_bus))
-per_gen = _bus_names(lambda site: site.grid.gen.bus)
-per_unit = _bus_names(lambda site: site.grid.gen.bus[site.grid.units])
-per_load = _bus_names(lambda site: site.grid.loads)
-per_renewable = _bus_names(lambda site: site.fleet.renewables.bus)
-per_storage = _bus_names(lambda site: site.fleet.storage.bus)
-per_controllable = _bus_names(lambda site: site.grid.loads[site.controllable])
+per_bus, per_gen, per_load = PerElement("bus"), PerElement("gen"), PerElement("load")
+per_unit = PerElement("gen", lambda site: site.grid.units)
+per_controllable = PerElement("load", lambda site: site.controllable)
+per_renewable, per_storage = PerElement("renewable"), PerElement("storage")
+per_branch = PerElement("branch")
 
 
 def voltage_controls(layout: Layout, grid: Grid) -> np.ndarray:

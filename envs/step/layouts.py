@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,22 +21,39 @@ class Spec:
     largest_loads: int | None = None  # how many loads can be controlled; none: all that draw power
 
 
-def _generator_controls(site: Site) -> list[str]:
+class Control(NamedTuple):
+    """A block of actions: one for each of some elements."""
+
+    elements: layout.PerElement
+    titles: tuple[str, ...]  # what an entry may be
+    which: Callable[[Site], np.ndarray] | None = None  # of these each one is; none: the first
+
+    def title(self, site: Site) -> np.ndarray:
+        """Returns which of the titles each entry has, int `[n]`."""
+        return self.which(site) if self.which else np.zeros(len(self.elements.rows(site)), int)
+
+    def names(self, site: Site) -> list[str]:
+        """Returns the name of each entry, "title: element"."""
+        titles = (self.titles[title] for title in self.title(site))
+        return [f"{title}: {at}" for title, at in zip(titles, self.elements(site))]
+
+
+def _generator_controls(site: Site) -> np.ndarray:
     gen = site.grid.gen
-    moved = np.where(gen.is_unit, "unit power", "condenser voltage")
-    moved = np.where(gen.is_dispatchable_load, "dispatchable load", moved)
-    return [f"{what}: {bus}" for what, bus in zip(moved, layout.per_gen(site))]
+    return np.where(gen.is_dispatchable_load, 2, np.where(gen.is_unit, 0, 1))
 
 
-# Blocks of actions: names of their entries.
-ACTIONS: dict[str, Callable[[Site], list[str]]] = {
-    "generator": _generator_controls,
-    "load": lambda site: [f"load: {bus}" for bus in layout.per_controllable(site)],
-    "curtailment": lambda site: [f"curtailment: {bus}" for bus in layout.per_renewable(site)],
-    "storage": lambda site: [f"storage: {bus}" for bus in layout.per_storage(site)],
-    "unit_voltage": lambda site: [f"unit voltage: {bus}" for bus in layout.per_unit(site)],
-    "switch": lambda site: [f"switch: {branch}" for branch in layout.per_branch(site)],
-}
+ACTIONS: dict[str, Control] = {
+    "generator": Control(
+        layout.per_gen, ("unit power", "condenser voltage", "dispatchable load"),
+        _generator_controls,
+    ),
+    "load": Control(layout.per_controllable, ("load",)),
+    "curtailment": Control(layout.per_renewable, ("curtailment",)),
+    "storage": Control(layout.per_storage, ("storage",)),
+    "unit_voltage": Control(layout.per_unit, ("unit voltage",)),
+    "switch": Control(layout.per_branch, ("switch",)),
+}  # fmt: skip
 
 LAYOUTS: dict[str, Spec] = {
     # What a control room shows: state, plan, forecast and time.
@@ -102,8 +120,8 @@ def make(site: Site, spec: Spec) -> Layout:
         {name: observations.BLOCKS[name].names(site) for name in spec.observation}
     )
     seen = tuple(f"{name}: {entry}" for name, entry in seen)
-    action, moved = _slices({name: ACTIONS[name](site) for name in spec.action})
-    return Layout(observation, seen, action, tuple(entry for _, entry in moved))
+    action, moved = _slices({name: ACTIONS[name].names(site) for name in spec.action})
+    return Layout(observation, seen, action, tuple(entry for _, entry in moved), site)
 
 
 def _slices(named: dict[str, list[str]]):

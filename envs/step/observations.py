@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import chex
 import jax.numpy as jnp
+import numpy as np
 
 from envs.step import frequency_options, layout
 from envs.step.layout import Site
@@ -49,6 +50,35 @@ class Block(NamedTuple):
 
     names: Callable[[Site], list[str]]  # one name for each entry
     read: Callable[[Site, View], chex.Array]
+    # What is much for an entry, the same share of it on a small grid and a large one; none: 1.
+    rating: Callable[[Site], np.ndarray] | None = None
+
+
+def ratings(site: Site, name: str) -> np.ndarray:
+    """Returns the rating of each entry of a block, positive `[n]`, in the block's unit.
+
+    Where an element has none, or it is infinite, the base power of the grid stands for it.
+    """
+    block = BLOCKS[name]
+    count = len(block.names(site))
+    if block.rating is None:
+        return np.ones(count)
+    rating = np.broadcast_to(np.asarray(block.rating(site), float), (count,))
+    return np.where(np.isfinite(rating) & (rating > 0), rating, site.grid.base_mva)
+
+
+def _largest_p(site: Site) -> np.ndarray:
+    gen = site.grid.gen
+    return np.maximum(gen.p_max_mw, -gen.p_min_mw)
+
+
+def _largest_q(site: Site) -> np.ndarray:
+    gen = site.grid.gen
+    return np.maximum(gen.q_max_mvar, -gen.q_min_mvar)
+
+
+def _nominal_load(site: Site) -> np.ndarray:
+    return np.abs(site.grid.bus.load_p_mw[site.grid.loads])
 
 
 def _per_lead(site: Site) -> list[str]:
@@ -73,17 +103,31 @@ def _clock(site: Site, v: View) -> chex.Array:
 BLOCKS: dict[str, Block] = {
     "bus_vm": Block(layout.per_bus, lambda site, v: v.state.vm_pu),
     "bus_va": Block(layout.per_bus, _angles),
-    "bus_p": Block(layout.per_bus, lambda site, v: v.result.bus_p_mw),
-    "bus_q": Block(layout.per_bus, lambda site, v: v.result.bus_q_mvar),
-    "unit_p": Block(layout.per_unit, lambda site, v: v.state.gen_p_mw[site.grid.units]),
-    "gen_p": Block(layout.per_gen, lambda site, v: v.state.gen_p_mw),
-    "gen_q": Block(layout.per_gen, lambda site, v: v.result.gen_q_mvar),
-    "load_p": Block(layout.per_load, lambda site, v: v.result.now.load_p_mw),
-    "controllable_load_p": Block(
-        layout.per_controllable, lambda site, v: v.result.now.load_p_mw[site.controllable]
+    "bus_p": Block(
+        layout.per_bus, lambda site, v: v.result.bus_p_mw, lambda site: site.grid.base_mva
     ),
-    "renewable_p": Block(layout.per_renewable, lambda site, v: v.result.now.renewable_mw),
-    "storage_energy": Block(layout.per_storage, lambda site, v: v.state.energy_mwh),
+    "bus_q": Block(
+        layout.per_bus, lambda site, v: v.result.bus_q_mvar, lambda site: site.grid.base_mva
+    ),
+    "unit_p": Block(
+        layout.per_unit, lambda site, v: v.state.gen_p_mw[site.grid.units],
+        lambda site: _largest_p(site)[site.grid.units],
+    ),
+    "gen_p": Block(layout.per_gen, lambda site, v: v.state.gen_p_mw, _largest_p),
+    "gen_q": Block(layout.per_gen, lambda site, v: v.result.gen_q_mvar, _largest_q),
+    "load_p": Block(layout.per_load, lambda site, v: v.result.now.load_p_mw, _nominal_load),
+    "controllable_load_p": Block(
+        layout.per_controllable, lambda site, v: v.result.now.load_p_mw[site.controllable],
+        lambda site: _nominal_load(site)[site.controllable],
+    ),
+    "renewable_p": Block(
+        layout.per_renewable, lambda site, v: v.result.now.renewable_mw,
+        lambda site: site.fleet.renewables.p_max_mw,
+    ),
+    "storage_energy": Block(
+        layout.per_storage, lambda site, v: v.state.energy_mwh,
+        lambda site: site.fleet.storage.energy_mwh,
+    ),
     "branch_rho": Block(layout.per_branch, lambda site, v: v.result.rho),
     "branch_closed": Block(layout.per_branch, lambda site, v: v.state.branch.closed),
     "branch_cooldown": Block(layout.per_branch, lambda site, v: v.state.branch.cooldown),
@@ -91,14 +135,23 @@ BLOCKS: dict[str, Block] = {
         layout.per_branch, lambda site, v: v.hour_ahead.branch_status == series_lib.MAINTENANCE
     ),
     "after_outage_rho": Block(layout.per_branch, lambda site, v: v.secure.loading),
-    "unit_plan": Block(layout.per_unit, lambda site, v: v.ahead.plan_p_mw[site.grid.units]),
-    "forecast": Block(_per_lead, lambda site, v: v.result.now.load_forecast_mw),
-    "renewable_forecast": Block(_per_lead, lambda site, v: v.result.now.renewable_forecast_mw),
+    "unit_plan": Block(
+        layout.per_unit, lambda site, v: v.ahead.plan_p_mw[site.grid.units],
+        lambda site: _largest_p(site)[site.grid.units],
+    ),
+    "forecast": Block(
+        _per_lead, lambda site, v: v.result.now.load_forecast_mw,
+        lambda site: _nominal_load(site).sum(),
+    ),
+    "renewable_forecast": Block(
+        _per_lead, lambda site, v: v.result.now.renewable_forecast_mw,
+        lambda site: site.fleet.renewables.p_max_mw.sum(),
+    ),
     "frequency": Block(
         lambda site: ["system"], lambda site, v: v.nominal_hz + v.state.frequency.deviation_hz
     ),
     "clock": Block(lambda site: ["sine", "cosine"], _clock),
-}
+}  # fmt: skip
 
 
 def observe(site: Site, blocks: Iterable[str], view: View) -> chex.Array:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from agents import bundle as bundle_lib, networks as networks_lib
+from agents import bundle as bundle_lib, grid_features, networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
 from envs.inputs import bounds
@@ -59,7 +59,10 @@ def read(path: str | os.PathLike, experiment: Experiment) -> WarmStart:
     folder = run_folder.RunFolder(path)
     try:
         parent = folder.experiment()
-        networks = networks_lib.make(_fitting_layout(parent, experiment), experiment.team)
+        networks = networks_lib.make(
+            _fitting_layout(parent, experiment), experiment.team,
+            len(experiment.learner.limits_per_day),
+        )  # fmt: skip
         best = checkpoint.Checkpoints(folder.path, "best", create=False).read(networks)
     except (run_folder.RunFolderError, checkpoint.CheckpointError, _MisfitError) as error:
         why = str(error).removeprefix(f"--workdir={folder.path}: ")
@@ -90,18 +93,6 @@ class _MisfitError(Exception):
 
 def _fitting_layout(parent: Experiment, experiment: Experiment) -> Layout:
     """Returns the layout of `experiment`; raises a misfit where `parent` has another, or team."""
-    ours = _layout(experiment)
-    try:
-        theirs = _layout(parent)
-    except (ValueError, OSError) as error:
-        raise _MisfitError(f"what its policy observes is not known any more: {error}") from error
-    names = lambda layout: (layout.observation_names, layout.action_names)
-    if names(ours) != names(theirs):
-        raise _MisfitError(
-            f"its policy has {theirs.observation_size} observations and {theirs.action_size} "
-            f"actions of {_described(parent.env, _SITE)}, and this run {ours.observation_size} and "
-            f"{ours.action_size} of {_described(experiment.env, _SITE)}; they must be the same"
-        )
     for field in dataclasses.fields(experiment.team):
         own, other = (getattr(each.team, field.name) for each in (experiment, parent))
         if own != other and field.name not in _FREE:
@@ -110,6 +101,24 @@ def _fitting_layout(parent: Experiment, experiment: Experiment) -> Layout:
                 f"its networks are of another team than this run's; give team.{field.name}={text}, "
                 "as it has"
             )
+    ours = _layout(experiment)
+    try:
+        theirs = _layout(parent)
+    except (ValueError, OSError) as error:
+        raise _MisfitError(f"what its policy observes is not known any more: {error}") from error
+    names = lambda layout: (layout.observation_names, layout.action_names)
+    if experiment.team.encoder == "graph":
+        if why := grid_features.misfit(theirs, ours):
+            raise _MisfitError(
+                f"its networks fit other grids, but {why}: {_described(parent.env, _SITE)} there "
+                f"and {_described(experiment.env, _SITE)} here"
+            )
+    elif names(ours) != names(theirs):
+        raise _MisfitError(
+            f"its policy has {theirs.observation_size} observations and {theirs.action_size} "
+            f"actions of {_described(parent.env, _SITE)}, and this run {ours.observation_size} and "
+            f"{ours.action_size} of {_described(experiment.env, _SITE)}; they must be the same"
+        )
     return ours
 
 
