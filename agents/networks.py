@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import distributions, normaliser, options as options_lib, team as team_lib
+from agents import (
+    breakers as breakers_lib,
+    distributions,
+    normaliser,
+    options as options_lib,
+    team as team_lib,
+)
 
 Params = Any
 
@@ -16,6 +22,7 @@ _POLICY_HEAD_SCALE = 0.01  # Starts every policy close to "as planned".
 # The log standard deviation stays within this much of its middle, smoothly, so that densities keep
 # a finite size in single precision.
 _LOG_STD_MIDDLE, _LOG_STD_REACH = -1.5, 2.5
+BREAKER_HEAD = "breaker"  # name of the parameters
 
 
 class Torso(nn.Module):
@@ -44,14 +51,19 @@ def _torso(widths: tuple[int, ...], options: options_lib.TeamOptions) -> Torso:
 
 
 class PolicyNetwork(nn.Module):
-    """Mean and log standard deviation of one agent's actions before the squash."""
+    """What one agent's actions are drawn from: normals before the squash, and a breaker."""
 
     options: options_lib.TeamOptions
-    n_action: int
+    n_action: int  # but for breakers
+    n_breakers: int = 0
 
     @nn.compact
     def __call__(self, x):
-        """Returns mean and log standard deviation, `[..., n_action]` each."""
+        """Returns mean and log standard deviation, `[..., n_action]` each, and logits.
+
+        Logits `[..., 1 + n_breakers]` are of no operation and of operating each breaker; none where
+        there are no breakers.
+        """
         x = _torso(self.options.policy_layers, self.options)(x)
         small = nn.initializers.orthogonal(_POLICY_HEAD_SCALE)
         offset = (np.log(self.options.initial_std) - _LOG_STD_MIDDLE) / _LOG_STD_REACH
@@ -59,7 +71,14 @@ class PolicyNetwork(nn.Module):
         mean = nn.Dense(self.n_action, kernel_init=small, name="mean")(x)
         # The spread depends on the state, as in Brax: it then learns as fast as the mean.
         log_std = nn.Dense(self.n_action, kernel_init=small, bias_init=start, name="log_std")(x)
-        return mean, _LOG_STD_MIDDLE + _LOG_STD_REACH * jnp.tanh(log_std)
+        log_std = _LOG_STD_MIDDLE + _LOG_STD_REACH * jnp.tanh(log_std)
+        if not self.n_breakers:
+            return mean, log_std, None
+        moved = self.options.initial_switching
+        rest = np.log((1.0 - moved) / moved * self.n_breakers)
+        start = lambda key, shape, dtype: jnp.zeros(shape, dtype).at[0].set(rest)
+        head = nn.Dense(1 + self.n_breakers, kernel_init=small, bias_init=start, name=BREAKER_HEAD)
+        return mean, log_std, head(x)
 
 
 class ValueNetwork(nn.Module):
@@ -77,22 +96,58 @@ class ValueNetwork(nn.Module):
 
 
 class Distribution(NamedTuple):
-    """Normal before the squash, each `[..., action_size]`."""
+    """Normals before the squash, each `[..., controls]`, and each agent's choice of a breaker."""
 
     mean: chex.Array
     log_std: chex.Array
+    operations: tuple[breakers_lib.Operation, ...] = ()  # of agents that have breakers
 
 
 class TeamNetworks:
-    """Pure functions of a team's parameters: `{"policy": {agent: …}, "value": {agent: …}}`."""
+    """Pure functions of a team's parameters: `{"policy": {agent: …}, "value": {agent: …}}`.
 
-    def __init__(self, team: team_lib.Team, options: options_lib.TeamOptions, costs: int = 0):
-        """Takes how many costs have values beside the reward's."""
+    Normals are of the controls but breakers, in the order of the action vector.
+    """
+
+    def __init__(
+        self,
+        team: team_lib.Team,
+        options: options_lib.TeamOptions,
+        costs: int = 0,
+        objective: str = "ppo",
+    ):
+        """Initialises.
+
+        Args:
+          team: whose networks they are.
+          options: of the team.
+          costs: how many costs have values beside the reward's.
+          objective: what the policy is improved by, `learner.objective`. By gradients, `analytic`,
+            nothing is learned of breakers at random, and samples have the most likely operation. By
+            `both`, samples teach which breaker to operate and gradients the rest: probabilities and
+            entropies are then those of that choice alone, if there is one.
+        """
         self.team, self.costs = team, costs
-        self._policies = [PolicyNetwork(options, agent.action.size) for agent in team.agents]
+        each = [team.breakers.among(agent.action) for agent in team.agents]
+        self._breakers = {i: own for i, own in enumerate(each) if own.action.size}  # by agent
+        operated = [own.action for own in self._breakers.values()]
+        controls = [
+            agent.action[~np.isin(agent.action, own.action)]
+            for agent, own in zip(team.agents, each)
+        ]
+        self._policies = [
+            PolicyNetwork(options, moved.size, own.action.size)
+            for moved, own in zip(controls, each)
+        ]
+        # Entry i of the controls but breakers, in the order of the action vector, is entry
+        # `_order[i]` of the agents' in a row; of the vector, entry `_places[i]` of those and then
+        # breakers.
+        moved = np.concatenate(controls)
+        self._continuous, self._order = np.sort(moved), np.argsort(moved)
+        self._places = np.argsort(np.concatenate([self._continuous, *operated]))
+        self._samples_breakers = objective != "analytic"
+        self._breakers_alone = objective == "both" and bool(operated)
         self._values = [ValueNetwork(options, costs) for _ in team.agents]
-        # Entry i of the action vector is entry `_order[i]` of the agents' actions in a row.
-        self._order = np.argsort(np.concatenate([agent.action for agent in team.agents]))
 
     def init(self, key: chex.PRNGKey) -> Params:
         """Returns fresh parameters."""
@@ -109,15 +164,17 @@ class TeamNetworks:
     ) -> Distribution:
         """Returns the distribution of actions at observations `[..., observation_size]`."""
         x = normaliser.normalise(statistics, observation)
-        means, log_stds = [], []
-        for network, agent in zip(self._policies, self.team.agents):
-            mean, log_std = network.apply(
+        means, log_stds, operations = [], [], []
+        for index, (network, agent) in enumerate(zip(self._policies, self.team.agents)):
+            mean, log_std, logits = network.apply(
                 {"params": params["policy"][agent.name]}, x[..., agent.observation]
             )
             means.append(mean)
             log_stds.append(log_std)
+            if own := self._breakers.get(index):
+                operations.append(breakers_lib.operation(own, logits, observation))
         joined = (jnp.concatenate(parts, axis=-1)[..., self._order] for parts in (means, log_stds))
-        return Distribution(*joined)
+        return Distribution(*joined, tuple(operations))
 
     def value(
         self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
@@ -139,12 +196,65 @@ class TeamNetworks:
         """How many values there are: of reward and costs, of each agent."""
         return self.team.size * (1 + self.costs)
 
+    # Actions here are before the squash, `[..., action_size]`.
+
+    def sample(self, key: chex.PRNGKey, distribution: Distribution) -> chex.Array:
+        """Returns actions at random."""
+        normal = distributions.sample(key, distribution.mean, distribution.log_std)
+        if not self._samples_breakers:
+            return self._joined(normal, map(breakers_lib.mode, distribution.operations))
+        keys = (jax.random.fold_in(key, index) for index in self._breakers)
+        return self._joined(normal, map(breakers_lib.sample, keys, distribution.operations))
+
+    def mode(self, distribution: Distribution) -> chex.Array:
+        """Returns the most likely actions."""
+        operated = map(breakers_lib.mode, distribution.operations)
+        return self._joined(distribution.mean, operated)
+
     def log_prob(self, distribution: Distribution, raw_action: chex.Array) -> chex.Array:
-        """Returns each agent's log-probability `[..., A]` of actions before the squash."""
-        per_entry = distributions.log_prob(raw_action, *distribution)
-        return per_entry @ self.team.membership
+        """Returns each agent's log-probability `[..., A]` of actions."""
+        if self._breakers_alone:
+            total = jnp.zeros((*raw_action.shape[:-1], self.team.size), raw_action.dtype)
+        else:
+            per_entry = distributions.log_prob(
+                raw_action[..., self._continuous], distribution.mean, distribution.log_std
+            )
+            total = per_entry @ self.team.membership[self._continuous]
+        for (index, own), operation in zip(self._breakers.items(), distribution.operations):
+            chosen = breakers_lib.log_prob(operation, raw_action[..., own.action])
+            total = total.at[..., index].add(chosen)
+        return total
+
+    def entropy(self, distribution: Distribution) -> chex.Array:
+        """Returns the entropy `[...]` of actions, in nats."""
+        total = sum(map(breakers_lib.entropy, distribution.operations))
+        if self._breakers_alone:
+            return total
+        return distributions.entropy(distribution.log_std).sum(-1) + total
+
+    def kl(self, p: Distribution, q: Distribution) -> chex.Array:
+        """Returns KL(p ‖ q) `[...]` of two distributions at the same observations."""
+        total = distributions.kl(p.mean, p.log_std, q.mean, q.log_std).sum(-1)
+        return total + sum(map(breakers_lib.kl, p.operations, q.operations))
+
+    def carried_out(
+        self, action: chex.Array, observation: chex.Array
+    ) -> tuple[chex.Array, tuple[chex.Array, ...]]:
+        """Returns what `action` `[..., action_size]` in [−1, 1], of anyone's, comes to.
+
+        That is of each control that normals are of, and of each agent's choice of a breaker.
+        """
+        chosen = [
+            breakers_lib.carried_out(own, action, observation) for own in self._breakers.values()
+        ]
+        return action[..., self._continuous], tuple(chosen)
+
+    def _joined(self, normal: chex.Array, operated) -> chex.Array:
+        return jnp.concatenate([normal, *operated], axis=-1)[..., self._places]
 
 
-def make(layout, options: options_lib.TeamOptions, costs: int = 0) -> TeamNetworks:
+def make(
+    layout, options: options_lib.TeamOptions, costs: int = 0, objective: str = "ppo"
+) -> TeamNetworks:
     """Returns the networks of the team that `options` describe on an environment's layout."""
-    return TeamNetworks(team_lib.make(layout, options), options, costs)
+    return TeamNetworks(team_lib.make(layout, options), options, costs, objective)

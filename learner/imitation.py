@@ -64,12 +64,18 @@ def fit(
     moments = (exact.mean(0).astype(np.float32), exact.var(0).astype(np.float32))
     statistics = normaliser.merge(start.statistics, float(len(exact)), *moments)
     optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps, _LAST_RATE))
-    mean = lambda params, seen: networks.policy(params, statistics, seen).mean
+    policy = lambda params, seen: networks.policy(params, statistics, seen)
 
-    def loss(params, seen, wanted):
+    def loss(params, seen, action):
+        fitted = policy(params, seen)
+        wanted, operated = networks.carried_out(action, seen)
         # The squash without its clip, beyond which no gradient would lead an action back.
-        reached = distributions.OVERSHOOT * jnp.tanh(mean(params, seen))
-        return optax.huber_loss(reached, wanted, delta=_LARGE).mean()
+        reached = distributions.OVERSHOOT * jnp.tanh(fitted.mean)
+        total = optax.huber_loss(reached, wanted, delta=_LARGE).mean()
+        for operation, choice in zip(fitted.operations, operated):
+            taken = jnp.take_along_axis(operation.log_probs, choice[..., None], -1)
+            total -= _LARGE * taken.mean()  # in proportion, as an error that is large
+        return total
 
     def step(carry, key, taken):
         params, moments = carry
@@ -83,7 +89,7 @@ def fit(
         """Returns parameters and moments after some steps; loss and squared error held out."""
         keys = jax.random.split(key, _CHECK_EVERY)
         carry, _ = jax.lax.scan(functools.partial(step, taken=taken), carry, keys)
-        reached = distributions.squash(mean(carry[0], kept[0]))
+        reached = distributions.squash(networks.mode(policy(carry[0], kept[0])))
         return carry, loss(carry[0], *kept), ((reached - kept[1]) ** 2).mean(0)
 
     carry, least, best = (start.params, optimiser.init(start.params)), np.inf, None
