@@ -42,8 +42,8 @@ def fit(
     """Returns the policy whose most likely actions are nearest to those of an expert.
 
     Every eighth day, from the last on, is held out: the parameters are those of the step after
-    which the loss there was least. A control without effect, such as a branch that stays closed, is
-    learned like the rest: the expert leaves it at zero, and there it has to stay.
+    which the loss there was least. A control without effect is learned like the rest: the expert
+    leaves it at zero, and there it has to stay.
 
     Args:
       networks: of the team.
