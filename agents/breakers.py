@@ -50,7 +50,7 @@ def find(layout: Layout) -> Breakers:
     Raises:
       ValueError: it does not show which are closed and which cool down.
     """
-    moved = layout.action.get(_BLOCK, slice(0))
+    moved = layout.action.get(_BLOCK, slice(0, 0))
     if moved.stop == moved.start:
         return NONE
     if missing := [name for name in _SEEN if name not in layout.observation]:
