@@ -1,5 +1,7 @@
 """Networks of a team: for each agent a policy and a value function on what it observes."""
 
+import functools
+import operator
 from typing import Any, NamedTuple
 
 import chex
@@ -216,9 +218,8 @@ class TeamNetworks:
         if self._breakers_alone:
             total = jnp.zeros((*raw_action.shape[:-1], self.team.size), raw_action.dtype)
         else:
-            per_entry = distributions.log_prob(
-                raw_action[..., self._continuous], distribution.mean, distribution.log_std
-            )
+            normal = raw_action[..., self._continuous] if self._breakers else raw_action
+            per_entry = distributions.log_prob(normal, distribution.mean, distribution.log_std)
             total = per_entry @ self.team.membership[self._continuous]
         for (index, own), operation in zip(self._breakers.items(), distribution.operations):
             chosen = breakers_lib.log_prob(operation, raw_action[..., own.action])
@@ -227,15 +228,16 @@ class TeamNetworks:
 
     def entropy(self, distribution: Distribution) -> chex.Array:
         """Returns the entropy `[...]` of actions, in nats."""
-        total = sum(map(breakers_lib.entropy, distribution.operations))
-        if self._breakers_alone:
-            return total
-        return distributions.entropy(distribution.log_std).sum(-1) + total
+        parts = [breakers_lib.entropy(operation) for operation in distribution.operations]
+        if not self._breakers_alone:
+            parts.append(distributions.entropy(distribution.log_std).sum(-1))
+        return functools.reduce(operator.add, parts)
 
     def kl(self, p: Distribution, q: Distribution) -> chex.Array:
         """Returns KL(p ‖ q) `[...]` of two distributions at the same observations."""
-        total = distributions.kl(p.mean, p.log_std, q.mean, q.log_std).sum(-1)
-        return total + sum(map(breakers_lib.kl, p.operations, q.operations))
+        parts = [*map(breakers_lib.kl, p.operations, q.operations)]
+        parts.append(distributions.kl(p.mean, p.log_std, q.mean, q.log_std).sum(-1))
+        return functools.reduce(operator.add, parts)
 
     def carried_out(
         self, action: chex.Array, observation: chex.Array
@@ -250,6 +252,8 @@ class TeamNetworks:
         return action[..., self._continuous], tuple(chosen)
 
     def _joined(self, normal: chex.Array, operated) -> chex.Array:
+        if not self._breakers:
+            return normal
         return jnp.concatenate([normal, *operated], axis=-1)[..., self._places]
 
 
