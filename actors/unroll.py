@@ -116,7 +116,7 @@ class Unroller:
         carry, truncation_observation = loop
         observation = carry.states.observation
         policy = networks.policy(bundle.params, bundle.statistics, observation)
-        raw = distributions.sample(key, *policy)
+        raw = networks.sample(key, policy)
         states = jax.vmap(
             lambda state, action, index: env.transition(
                 state, action, series_lib.PooledTimeSeries(days.series, index)

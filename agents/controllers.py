@@ -69,7 +69,7 @@ def learned(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle) -> C
 
     def act(state, series, memory):
         policy = networks.policy(memory.params, memory.statistics, state.observation)
-        return distributions.squash(policy.mean), memory
+        return distributions.squash(networks.mode(policy)), memory
 
     return Controller("learned", "learned", OBSERVATIONS, lambda days, seed: bundle, act)
 

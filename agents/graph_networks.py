@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from agents import grid_features, options as options_lib
+from agents import breakers, grid_features, heads, options as options_lib
 
 _DEVICES = ("gen", "load", "renewable", "storage")  # elements that are at one bus
 
@@ -108,3 +108,66 @@ class GraphReadout(_Layers):
             own += known[..., bus[control.rows], :]
         overall = self.dense(width, "overall", 3)(at_bus.mean(-2, keepdims=True))
         return self.activated(own + overall)
+
+
+class GraphBreakers(_Layers):
+    """Logits of operating breakers, the same function of each."""
+
+    @nn.compact
+    def __call__(self, each, at_bus):
+        """Returns `[..., 1 + n]` of no operation first, on features of breakers `[..., n, width]`.
+
+        No operation is weighed against all breakers of the grid, however many it has.
+        """
+        small = nn.initializers.orthogonal(heads.POLICY_SCALE)
+        operate = nn.Dense(1, kernel_init=small, use_bias=False, name="operate")(each)[..., 0]
+        start = nn.initializers.constant(heads.no_operation(self.options))
+        rest = nn.Dense(1, kernel_init=small, bias_init=start, name="rest")(at_bus.mean(-2))
+        return jnp.concatenate([rest + np.log(each.shape[-2]), operate], -1)
+
+
+class GraphPolicyNetwork(nn.Module):
+    """As `dense_networks.PolicyNetwork`, with the same function for all controls of a kind."""
+
+    options: options_lib.TeamOptions
+    features: grid_features.GridFeatures
+    action: np.ndarray  # indices into the action vector, but for breakers
+    breakers: np.ndarray  # those of breakers
+
+    @nn.compact
+    def __call__(self, tables: grid_features.Tables):
+        """Returns mean and log standard deviation, `[..., n_action]` each, and logits."""
+        parts = self.options, self.features
+        at_bus = torso(*parts, self.options.policy_layers)(tables)
+        read = lambda name: GraphReadout(*parts, name, name=name)(tables, at_bus)
+        normal, entries, first, logits = [], [], 0, None
+        for name, control in self.features.controls.items():
+            every, start = np.arange(len(control.rows)), first
+            first += every.size
+            if name == breakers.BLOCK:
+                if self.breakers.size:
+                    own = read(name)[..., self.breakers - start, :]
+                    logits = GraphBreakers(*parts, name=heads.BREAKER)(own, at_bus)
+                continue
+            both = heads.gaussian(read(name), control.titles, self.options, f"{name}_")
+            normal.append([head[..., every, control.title] for head in both])
+            entries.append(start + every)
+        entries = np.concatenate(entries)
+        assert np.isin(self.action, entries).all(), "breakers are no continuous controls"
+        own = np.searchsorted(entries, self.action)
+        mean, log_std = (jnp.concatenate(parts, -1)[..., own] for parts in zip(*normal))
+        return mean, log_std, logits
+
+
+class GraphValueNetwork(nn.Module):
+    """As `dense_networks.ValueNetwork`, of the mean over all buses."""
+
+    options: options_lib.TeamOptions
+    features: grid_features.GridFeatures
+    costs: int
+
+    @nn.compact
+    def __call__(self, tables: grid_features.Tables):
+        """Returns values of reward and costs `[..., 1 + costs]`."""
+        at_bus = torso(self.options, self.features, self.options.value_layers)(tables)
+        return heads.values(at_bus.mean(-2), self.costs)

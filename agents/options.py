@@ -41,6 +41,12 @@ class TeamOptions(bounds.Options, prefix="team."):
     initial_std: Annotated[
         float, "initial standard deviation of actions before the squash", Range(0.02, 2.5)
     ] = 0.5
+    initial_switching: Annotated[
+        float,
+        "probability with which a policy that has not learned operates a breaker in a step, where "
+        "the layout has breakers",
+        Range(1e-6, 0.9),
+    ] = 0.01
 
     def check(self) -> None:
         """Raises ValueError where there is no such encoder or activation."""

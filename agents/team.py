@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from agents import options as options_lib
+from agents import breakers as breakers_lib, options as options_lib
 from envs.inputs import choices
 from envs.step import layout as layout_lib
 
@@ -26,6 +26,7 @@ class Team:
     agents: tuple[Agent, ...]
     observation_size: int
     action_size: int
+    breakers: breakers_lib.Breakers = breakers_lib.NONE  # among the actions
 
     def __post_init__(self):
         moved = np.concatenate([agent.action for agent in self.agents])
@@ -62,7 +63,8 @@ def centralised(layout: layout_lib.Layout, options: options_lib.TeamOptions) -> 
         action=np.arange(layout.action_size),
         effective_horizon=options.effective_horizon,
     )
-    return Team((operator,), layout.observation_size, layout.action_size)
+    breakers = breakers_lib.find(layout)
+    return Team((operator,), layout.observation_size, layout.action_size, breakers)
 
 
 TEAMS = {"centralised": centralised}
@@ -72,7 +74,8 @@ def make(layout: layout_lib.Layout, options: options_lib.TeamOptions) -> Team:
     """Returns the team that `options` describe.
 
     Raises:
-      ValueError: for a kind of team that does not exist.
+      ValueError: for a kind of team that does not exist, or breakers that nobody can tell from
+        others.
     """
     choices.require("team.kind", options.kind, TEAMS)
     return TEAMS[options.kind](layout, options)

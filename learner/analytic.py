@@ -89,7 +89,7 @@ class AnalyticGradient:
         def advance(carry, _):
             state, going = carry
             policy = self.networks.policy(params, fixed.statistics, state.observation)
-            action = distributions.squash_to_minimise(policy.mean)
+            action = distributions.squash_to_minimise(self.networks.mode(policy))
             after, detail = self.env.detailed(state, action, series)
             reward = _within(after.reward, limit, after.terminated)
             above = lambda rho: jnp.maximum(rho - self.options.loading_margin, 0.0)

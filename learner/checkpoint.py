@@ -22,7 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from agents import bundle as bundle_lib, networks as networks_lib
+from agents import bundle as bundle_lib, heads, networks as networks_lib
 from envs.case import digest
 from envs.inputs import bounds
 from envs.inputs.bounds import Range
@@ -288,6 +288,14 @@ class Checkpoints:
             raise self._unreadable(version, error) from error
         saved = {path: leaf.shape for path, leaf in _by_path(saved).items()}
         expected = {path: leaf.shape for path, leaf in _by_path(expected).items()}
+        choice = {path for path in expected if f"/{heads.BREAKER}/" in path}
+        if choice and not choice & saved.keys():
+            raise CheckpointError(
+                f"{self.folder / str(version)}: its policy has no probabilities of operating "
+                f"breakers ({min(choice)} is missing): it is of a layout without the action block "
+                "switch, or of a version that moved breakers by normal distributions, which this "
+                "one does not read; train anew, or use the version that wrote it"
+            )
         for path in sorted(saved.keys() | expected.keys()):
             if saved.get(path) != expected.get(path):
                 raise CheckpointError(

@@ -42,8 +42,8 @@ def fit(
     """Returns the policy whose most likely actions are nearest to those of an expert.
 
     Every eighth day, from the last on, is held out: the parameters are those of the step after
-    which the loss there was least. A control without effect, such as a branch that stays closed, is
-    learned like the rest: the expert leaves it at zero, and there it has to stay.
+    which the loss there was least. A control without effect is learned like the rest: the expert
+    leaves it at zero, and there it has to stay.
 
     Args:
       networks: of the team.
@@ -64,12 +64,18 @@ def fit(
     moments = (exact.mean(0).astype(np.float32), exact.var(0).astype(np.float32))
     statistics = networks.observed(start.statistics, float(len(exact)), *moments)
     optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps, _LAST_RATE))
-    mean = lambda params, seen: networks.policy(params, statistics, seen).mean
+    policy = lambda params, seen: networks.policy(params, statistics, seen)
 
-    def loss(params, seen, wanted):
+    def loss(params, seen, action):
+        fitted = policy(params, seen)
+        wanted, operated = networks.carried_out(action, seen)
         # The squash without its clip, beyond which no gradient would lead an action back.
-        reached = distributions.OVERSHOOT * jnp.tanh(mean(params, seen))
-        return optax.huber_loss(reached, wanted, delta=_LARGE).mean()
+        reached = distributions.OVERSHOOT * jnp.tanh(fitted.mean)
+        total = optax.huber_loss(reached, wanted, delta=_LARGE).mean()
+        for operation, choice in zip(fitted.operations, operated):
+            taken = jnp.take_along_axis(operation.log_probs, choice[..., None], -1)
+            total -= _LARGE * taken.mean()  # in proportion, as an error that is large
+        return total
 
     def step(carry, key, taken):
         params, moments = carry
@@ -83,7 +89,7 @@ def fit(
         """Returns parameters and moments after some steps; loss and squared error held out."""
         keys = jax.random.split(key, _CHECK_EVERY)
         carry, _ = jax.lax.scan(functools.partial(step, taken=taken), carry, keys)
-        reached = distributions.squash(mean(carry[0], kept[0]))
+        reached = distributions.squash(networks.mode(policy(carry[0], kept[0])))
         return carry, loss(carry[0], *kept), ((reached - kept[1]) ** 2).mean(0)
 
     carry, least, best = (start.params, optimiser.init(start.params)), np.inf, None

@@ -4,7 +4,7 @@ import chex
 import flax.struct
 import jax.numpy as jnp
 
-from agents import distributions, networks as networks_lib, normaliser
+from agents import networks as networks_lib, normaliser
 from learner import limits, options as options_lib, popart, surrogates
 from learner.devices import moments
 
@@ -70,7 +70,7 @@ class Losses:
         predicted = self._networks.value(params, fixed.statistics, batch.observations)
         targets = popart.normalise(fixed.value_statistics, batch.targets)
         value_loss = 0.5 * self._squared_errors(predicted, targets, batch.former_values).mean()
-        entropy = distributions.entropy(policy.log_std).sum(-1).mean()
+        entropy = self._networks.entropy(policy).mean()
         loss = _VALUE_COST * value_loss
         if options.objective != "analytic":
             loss = surrogate + loss - fixed.entropy_cost * entropy

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agents import bundle as bundle_lib, distributions, networks as networks_lib, normaliser
+from agents import bundle as bundle_lib, heads, networks as networks_lib, normaliser
 from learner import (
     advantages as advantages_lib,
     analytic,
@@ -85,9 +85,12 @@ class PPO:
         if not self._by_gradient:
             return one()
         # Gradients through the environment have a size of their own.
-        return optax.multi_transform(
-            {"policy": one(), "value": one()}, {"policy": "policy", "value": "value"}
-        )
+        if not self.networks.team.breakers.action.size:
+            return optax.multi_transform(
+                {"policy": one(), "value": one()}, {"policy": "policy", "value": "value"}
+            )
+        parts = ("policy", "value", heads.BREAKER)
+        return optax.multi_transform({part: one() for part in parts}, _parts)
 
     def init(self, key: chex.PRNGKey) -> TrainingState:
         """Returns the state before the first update."""
@@ -149,7 +152,7 @@ class PPO:
 
         old = self.networks.policy(state.params, state.statistics, unroll.observations)
         new = self.networks.policy(new_params, state.statistics, unroll.observations)
-        divergence = jax.lax.pmean(distributions.kl(*old, *new).sum(-1).mean(), AXIS)
+        divergence = jax.lax.pmean(self.networks.kl(old, new).mean(), AXIS)
         new_optimiser = self._steer(new_optimiser, divergence, state.version)
         metrics |= value_metrics | {
             "policy/kl": divergence,
@@ -303,6 +306,17 @@ class PPO:
         )  # fmt: skip
         corrections = estimates if weights is None else weights * estimates
         return estimates, corrections + values[:-1]
+
+
+def _parts(params: networks_lib.Params):
+    """Returns which part of the networks each parameter is of."""
+    head = heads.BREAKER
+
+    def part(path, _):
+        names = [entry.key for entry in path]
+        return head if head in names else names[0]
+
+    return jax.tree_util.tree_map_with_path(part, params)
 
 
 def bundle(state: TrainingState) -> bundle_lib.Bundle:

@@ -12,7 +12,7 @@ CLOSED, OPENED, TRIPPED = 0, 1, 2  # what the controller and protection made of 
 # Steps that a branch stays as it is after it was switched, and at least after it tripped: Grid2Op's
 # NB_TIMESTEP_COOLDOWN_LINE and NB_TIMESTEP_RECONNECTION, at its level `competition`.
 COOLDOWN_STEPS, RECLOSE_STEPS = 3, 12
-_REQUEST = 0.5  # an action beyond this requests a switch
+REQUEST = 0.5  # an action beyond this requests a switch
 
 
 @flax.struct.dataclass
@@ -68,7 +68,7 @@ def switch(state: BranchState, action: chex.Array, steps: int = COOLDOWN_STEPS) 
     down.
     """
     request = jnp.where(state.why == CLOSED, -action, action)
-    request = jnp.where(state.available & (request > _REQUEST), request, 0.0)
+    request = jnp.where(state.available & (request > REQUEST), request, 0.0)
     allowed = jnp.where(state.cooldown == 0, request, 0.0)
     chosen = (jnp.arange(action.size) == allowed.argmax()) & (allowed > 0)
     why = jnp.where(chosen, jnp.where(state.why == CLOSED, OPENED, CLOSED), state.why)

@@ -21,6 +21,8 @@ def build(
 
 
 def networks(experiment: Experiment, env: grid_env.GridEnv) -> networks_lib.TeamNetworks:
-    """Returns the team's networks, with values of what the learner limits."""
-    limits = experiment.learner.limits_per_day
-    return networks_lib.make(env.layout, experiment.team, len(limits))
+    """Returns the team's networks, as the learner's options have them."""
+    learner = experiment.learner
+    return networks_lib.make(
+        env.layout, experiment.team, len(learner.limits_per_day), learner.objective
+    )

@@ -24,7 +24,7 @@ _KIND = "start"  # of checkpoint
 # What decides which observations and controls there are.
 _SITE = ("case", "fleet", "layout", "time_series")
 # Fields of a team that its networks can be used without: how far it looks, what it starts with.
-_FREE = ("effective_horizon", "initial_std")
+_FREE = ("effective_horizon", "initial_std", "initial_switching")
 
 
 class WarmStart(NamedTuple):

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents import bundle as bundle_lib, grid_features, networks as networks_lib, team as team_lib
+from agents import (
+    breakers,
+    bundle as bundle_lib,
+    grid_features,
+    networks as networks_lib,
+    team as team_lib,
+)
 from agents.options import TeamOptions
 from envs import grid_env
 from envs.options import EnvOptions
@@ -54,16 +60,22 @@ def seen(layout):
     random = rating * np.random.default_rng(1).normal(size=(3, rating.size))
     closed = np.arange(layout.site.grid.n_branch) % 5 > 0
     random[:, layout.observation["branch_closed"]] = closed
+    random[:, layout.observation["branch_cooldown"]] = np.arange(layout.site.grid.n_branch) % 7 == 2
+    random[:, layout.observation["branch_cooldown"]] *= 3
     return random.astype(np.float32)
 
 
 def _decide(networks):
-    """Returns a compiled function of bundle and observations: means, deviations and values."""
+    """Returns a compiled function of bundle and observations.
+
+    It returns means, deviations, log-probabilities of operations, and values.
+    """
 
     @jax.jit
     def decide(bundle, observation):
         given = bundle.params, bundle.statistics, observation
-        return *networks.policy(*given), networks.value(*given)
+        mean, log_std, (operation,) = networks.policy(*given)
+        return mean, log_std, operation.log_probs, networks.value(*given)
 
     return decide
 
@@ -112,12 +124,18 @@ def test_a_grid_that_is_numbered_otherwise_gets_the_same_actions(layout, network
     assert other.action_names != layout.action_names
     assert len(set(layout.observation_names)) == layout.observation_size
     order = [layout.observation_names.index(name) for name in other.observation_names]
-    moved = [layout.action_names.index(name) for name in other.action_names]
-    mean, log_std, value = _decide(networks)(bundle, seen)
+    named = [name for name in layout.action_names if not name.startswith("switch")]
+    moved = [named.index(name) for name in other.action_names if name in named]
+    named = [name for name in layout.action_names if name not in named]
+    operated = [1 + named.index(name) for name in other.action_names if name in named]
+    mean, log_std, log_probs, value = _decide(networks)(bundle, seen)
+    expected = mean[:, moved], log_std[:, moved], log_probs[:, [0, *operated]], value
     got = _decide(networks_lib.make(other, OPTIONS, costs=1))(bundle, seen[:, order])
-    for now, then in zip(got, (mean[:, moved], log_std[:, moved], value)):
+    for now, then in zip(got, expected, strict=True):
         np.testing.assert_allclose(now, then, rtol=1e-4, atol=1e-4)  # sums in another order
-    assert np.ptp(mean, axis=0).min() > 1e-3  # what is compared depends on what is seen
+    # What is compared depends on what is seen.
+    free = np.append(True, np.arange(layout.site.grid.n_branch) % 7 != 2)
+    assert np.ptp(mean, axis=0).min() > 1e-3 and np.ptp(log_probs, axis=0)[free].min() > 1e-3
 
 
 def _by_hand(features, params, tables):
@@ -148,7 +166,7 @@ def test_a_round_of_messages_equals_a_loop_over_closed_branches(networks, bundle
     hand = _by_hand(features, params["TanhGraphTorso"], jax.tree.map(np.asarray, tables))
     head = params["head"]
     expected = hand.mean(0) @ head["kernel"] + head["bias"]
-    value = jax.jit(networks._values[0].apply)({"params": params}, tables)
+    value = jax.jit(networks._value.apply)({"params": params}, tables)
     np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -156,8 +174,8 @@ def test_every_parameter_has_a_finite_gradient(networks, bundle, seen):
     # But for those of dispatchable loads, which 14 buses do not have.
     def size(params):
         policy = networks.policy(params, bundle.statistics, seen)
-        values = networks.value(params, bundle.statistics, seen)
-        return sum((part**2).sum() for part in (*policy, values))
+        parts = policy.mean, policy.log_std, networks.value(params, bundle.statistics, seen)
+        return sum((part**2).sum() for part in parts) + networks.entropy(policy).sum()
 
     for path, slope in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(size))(bundle.params)):
         name = jax.tree_util.keystr(path)
@@ -174,15 +192,17 @@ def test_an_agent_knows_nothing_of_what_it_does_not_observe(layout, bundle, seen
         team_lib.Agent("operator", np.flatnonzero(half), own, 1.0),
         team_lib.Agent("other", np.flatnonzero(~half), own[:-1] + 1, 1.0),
     )
-    team = team_lib.Team(agents, layout.observation_size, layout.action_size)
+    own = breakers.find(layout)
+    team = team_lib.Team(agents, layout.observation_size, layout.action_size, own)
     features = grid_features.GridFeatures(layout)
     networks = networks_lib.TeamNetworks(team, OPTIONS, 1, features)
     params = {part: dict.fromkeys(("operator", "other"), of["operator"])
               for part, of in bundle.params.items()}  # fmt: skip
-    policy = jax.jit(lambda seen: networks.policy(params, bundle.statistics, seen).mean)
+    policy = jax.jit(lambda seen: networks.policy(params, bundle.statistics, seen))
     before, after = policy(seen), policy(np.where(half, seen, seen[:, ::-1]))
-    np.testing.assert_array_equal(before[:, 0::2], after[:, 0::2])
-    assert np.abs(before[:, 1::2] - after[:, 1::2]).min() > 0
+    first = np.setdiff1d(np.arange(layout.action_size), own.action) % 2 == 0
+    np.testing.assert_array_equal(before.mean[:, first], after.mean[:, first])
+    assert np.abs(before.mean[:, ~first] - after.mean[:, ~first]).min() > 0
 
 
 def test_statistics_are_those_of_all_entries_of_a_block(layout, networks, seen):

@@ -46,6 +46,11 @@ def _newest(folder):
         (),
         ("--config.learner.objective=both", "--config.learner.window=2"),
         (
+            "--config.learner.objective=both",
+            "--config.learner.window=1",
+            "--config.env.layout=full",
+        ),
+        (
             "--config.learner.correction=vtrace",
             "--config.learner.value_clip=0.2",
             "--config.learner.final_entropy_cost=0.1",
@@ -55,7 +60,7 @@ def _newest(folder):
             "--config.env.curriculum=branch_faults_per_day=0..1,protection.enabled=0..1",
         ),
     ],
-    ids=["ppo", "both", "choices"],
+    ids=["ppo", "both", "breakers", "choices"],
 )
 def test_it_learns_what_the_service_learns_in_synchronous_mode(objective, tmp_path):
     flags = (*SMALL, *objective)

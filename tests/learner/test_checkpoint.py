@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from agents import bundle as bundle_lib, networks as networks_lib
+from agents import breakers, bundle as bundle_lib, networks as networks_lib, team as team_lib
 from agents.options import TeamOptions
+from envs import grid_env
+from envs.options import EnvOptions
 from learner import checkpoint
 
 RUN = {"steps": 3_000_000_000, "seconds": 1.0}
@@ -222,3 +224,17 @@ def test_another_network_is_refused_by_what_differs(saved, env, change, part):
     other = networks_lib.make(env.layout, options)
     with pytest.raises(checkpoint.CheckpointError, match=f"another case, .* network: .*{part}"):
         checkpoint.Checkpoints(folder, "newest", create=False).read(other)
+
+
+def test_a_policy_that_moved_breakers_by_normals_is_refused_by_what_it_lacks(tmp_path, key):
+    layers = TeamOptions(policy_layers=(4,), value_layers=(4,))
+    team = team_lib.make(grid_env.check(EnvOptions(layout="full")).layout, layers)
+    former = dataclasses.replace(team, breakers=breakers.NONE)  # all its actions are normal
+    then, now = (networks_lib.TeamNetworks(each, layers) for each in (former, team))
+    bundle = bundle_lib.initial(then, key)
+    checkpoint.Checkpoints(tmp_path, "newest").save(7, bundle, RUN, wait=True)
+    opened = checkpoint.Checkpoints(tmp_path, "newest", create=False)
+    assert _same(opened.read(then).bundle, jax.tree.map(np.asarray, bundle))
+    lacks = r"no probabilities of operating breakers \(params/policy/operator/breaker/bias"
+    with pytest.raises(checkpoint.CheckpointError, match=f"newest/7: .*{lacks} is missing"):
+        opened.read(now)
