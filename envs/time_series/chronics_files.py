@@ -145,12 +145,12 @@ def plants(folder: pathlib.Path) -> dict[str, tuple[str, float]]:
 
 def digest(folder: pathlib.Path) -> str:
     """Returns a name for all that the chronics in `folder` say; raises as `folders`."""
-    found = hashlib.sha256()
+    content = hashlib.sha256()
     for scenario in folders(folder):
         for path in sorted(path for path in scenario.iterdir() if path.is_file()):
-            found.update(f"{scenario.name}/{path.name}\0{path.stat().st_size}\0".encode())
-            found.update(path.read_bytes())
-    return found.hexdigest()[:16]
+            content.update(f"{scenario.name}/{path.name}\0{path.stat().st_size}\0".encode())
+            content.update(path.read_bytes())
+    return content.hexdigest()[:16]
 
 
 def _path(folder: pathlib.Path, stem: str) -> pathlib.Path | None:

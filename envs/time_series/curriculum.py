@@ -7,8 +7,6 @@ end: what comes after, evaluations too, has the option as it is.
 import functools
 from typing import Any
 
-import chex
-
 from envs.inputs import bounds, choices
 from envs.time_series import mixture
 
@@ -28,18 +26,18 @@ def starts(text: str) -> dict[str, float]:
     Raises:
       ValueError: it is of another form, names an option that has no curriculum, or one twice.
     """
-    found: dict[str, float] = {}
+    factors: dict[str, float] = {}
     for each in text.split(",") if text else ():
         name, _, factor = each.partition("=")
         choices.require("env.curriculum", name, _STARTS)
         start, end = mixture.start_and_end(factor)
-        if name in found or end != 1.0 or ".." not in factor or not _STARTS[name].contains(start):
+        if name in factors or end != 1.0 or ".." not in factor or not _STARTS[name].contains(start):
             raise ValueError(
                 f"env.curriculum={each}: give each option once, with a factor {_STARTS[name]} that "
                 "it begins with and the 1 that it ends with, as in =0..1"
             )
-        found[name] = start
-    return found
+        factors[name] = start
+    return factors
 
 
 def check(options: Any) -> None:
@@ -55,7 +53,7 @@ def check(options: Any) -> None:
             )
 
 
-def factor(options: Any, name: str, progress: chex.Numeric) -> chex.Numeric:
+def factor(options: Any, name: str, progress: Any) -> Any:
     """Returns what the option `name` is multiplied by when `progress`, 0 to 1, is behind."""
     start = starts(options.curriculum).get(name)
     return 1.0 if start is None else 1.0 - (1.0 - start) * (1.0 - progress)

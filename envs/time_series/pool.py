@@ -38,8 +38,8 @@ def identity(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> dict:
     }
     if options.time_series == SYNTHETIC:
         return same
-    found = chronics_files.digest(pathlib.Path(options.time_series))
-    return same | dict(zip(_RECORDED, (found, options.load_scale)))
+    chronics = chronics_files.digest(pathlib.Path(options.time_series))
+    return same | dict(zip(_RECORDED, (chronics, options.load_scale)))
 
 
 def write(

@@ -136,12 +136,14 @@ def test_several_steps_have_the_derivatives_of_finite_differences():
 
 
 def test_a_batch_has_the_derivatives_of_its_members(env):
-    states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.PRNGKey(0), 3))
+    series = jax.jit(jax.vmap(env.sample_series))(jax.random.split(jax.random.PRNGKey(0), 3))
+    states = jax.jit(jax.vmap(env.start))(series, jnp.array([0, 100, 200]))
     actions = jax.random.uniform(jax.random.PRNGKey(1), (3, env.layout.action_size), minval=-0.3)
-    reward = lambda action, state: env.step(state, action).reward
-    one = jax.jit(jax.grad(reward))
-    each = [one(a, jax.tree.map(lambda x, i=i: x[i], states)) for i, a in enumerate(actions)]
-    together = jax.jit(jax.vmap(jax.grad(reward)))(actions, states)
+    batch = actions, states, series
+    slope = jax.grad(lambda action, state, day: env.transition(state, action, day).reward)
+    one = jax.jit(slope)
+    each = [one(*jax.tree.map(lambda x, i=i: x[i], batch)) for i in range(3)]
+    together = jax.jit(jax.vmap(slope))(*batch)
     np.testing.assert_allclose(together, np.stack(each), rtol=1e-3, atol=1e-6)
     assert np.abs(together).max() > 1e-3
 

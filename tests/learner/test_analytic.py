@@ -69,32 +69,37 @@ def test_windows_begin_in_the_states_that_were_met(parts):
     assert ended, "no window begins after the end of a day"
 
 
-def test_values_count_as_given(parts):
+def _loss_and_slopes(parts, options):
     env, networks, bundle, _, unrolls = parts
-    gradient = analytic.AnalyticGradient(env, networks, OPTIONS)
-    slopes, _ = jax.jit(jax.grad(gradient.loss, has_aux=True))(
+    gradient = analytic.AnalyticGradient(env, networks, options)
+    (loss, _), slopes = jax.jit(jax.value_and_grad(gradient.loss, has_aux=True))(
         bundle.params, losses.Fixed(bundle.statistics, bundle.value_statistics, 0.0),
         unrolls[0][1].windows, jnp.arange(8),
     )  # fmt: skip
+    return float(loss), slopes
+
+
+@pytest.fixture(scope="module")
+def unlimited(parts):
+    return _loss_and_slopes(parts, OPTIONS)
+
+
+def test_values_count_as_given(unlimited):
+    _, slopes = unlimited
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(slopes["value"]))
     assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(slopes["policy"]))
 
 
-def test_a_limit_on_rewards_takes_nothing_off_the_derivative_of_a_grid_that_stands(parts):
-    env, networks, bundle, _, unrolls = parts
-    fixed = losses.Fixed(bundle.statistics, bundle.value_statistics, 0.0)
-    windows, found = unrolls[0][1].windows, {}
-    for limit in (0.0, 1e-4):
-        options = dataclasses.replace(OPTIONS, reward_limit=limit)
-        gradient = analytic.AnalyticGradient(env, networks, options)
-        loss, slope = jax.jit(jax.value_and_grad(lambda p, g=gradient: g.loss(
-            p, fixed, windows, jnp.arange(8))[0]))(bundle.params)  # fmt: skip
-        found[limit] = slope["policy"], float(loss)
+def test_a_limit_on_rewards_takes_nothing_off_the_derivative_of_a_grid_that_stands(
+    parts, unlimited
+):
+    loss, slopes = _loss_and_slopes(parts, dataclasses.replace(OPTIONS, reward_limit=1e-4))
+    expected_loss, expected = unlimited
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-        found[0.0][0], found[1e-4][0],
+        slopes["policy"], expected["policy"],
     )  # fmt: skip
-    assert abs(found[0.0][1] - found[1e-4][1]) > 1e-3
+    assert abs(loss - expected_loss) > 1e-3
     within = lambda x, ended: analytic._within(x, 2.0, jnp.asarray(ended))
     for value, ended, limited, slope in (
         (1.5, False, 1.5, 1.0), (-7.0, False, -2.0, 1.0), (-7.0, True, -2.0, 0.0),
