@@ -2,7 +2,7 @@
 #              make train CONFIG=case118 the same on 118 buses
 # make install sets up .venv with what training and evaluating need
 # make install-sweep adds Optuna, which `python -m launch.sweep` searches with
-# make test    sets everything up and runs the quick tests, on every core up to four
+# make test    sets everything up and runs the quick tests, on one process more than there are cores
 # make test-slow  runs the long ones: training, thousands of inputs, many operating points
 # make lint    formatting, style and imports
 # make cases   makes envs/case/cases and envs/case/fleets again, from PGLib's files
@@ -29,10 +29,10 @@ install: $(VENV)/.runtime
 install-sweep: $(VENV)/.sweep
 
 test: $(VENV)/.tools
-	$(PY) -m pytest -n logical --maxprocesses=4 --dist=worksteal
+	$(PY) -m pytest -n auto --dist=worksteal
 
 test-slow: $(VENV)/.tools
-	$(PY) -m pytest -m slow -n logical --maxprocesses=2 --dist=worksteal
+	$(PY) -m pytest -m slow -n auto --maxprocesses=2 --dist=worksteal
 
 lint: $(VENV)/.tools
 	$(PY) -m ruff check .

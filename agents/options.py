@@ -45,7 +45,7 @@ class TeamOptions(bounds.Options, prefix="team."):
         float,
         "probability with which a policy that has not learned operates a breaker in a step, where "
         "the layout has breakers",
-        Range(1e-6, 0.9),
+        Range(0.0001, 0.9),
     ] = 0.01
 
     def check(self) -> None:

@@ -288,8 +288,10 @@ class Checkpoints:
             raise self._unreadable(version, error) from error
         saved = {path: leaf.shape for path, leaf in _by_path(saved).items()}
         expected = {path: leaf.shape for path, leaf in _by_path(expected).items()}
-        choice = {path for path in expected if f"/{heads.BREAKER}/" in path}
-        if choice and not choice & saved.keys():
+        choice, known = (
+            {path for path in paths if f"/{heads.BREAKER}/" in path} for paths in (expected, saved)
+        )
+        if choice and not known:
             raise CheckpointError(
                 f"{self.folder / str(version)}: its policy has no probabilities of operating "
                 f"breakers ({min(choice)} is missing): it is of a layout without the action block "

@@ -42,6 +42,11 @@ def pytest_configure(config):
         jax.config.update("jax_disable_most_optimizations", quick == "1")
 
 
+def pytest_xdist_auto_num_workers():
+    """Returns one process more than there are cores: whole runs wait as much as they compute."""
+    return min(len(os.sched_getaffinity(0)) + 1, 5)
+
+
 def pytest_collection_modifyitems(items):
     """Puts whole runs first: they take longest, and tests that share one stay together."""
     items.sort(key=lambda item: "launch" not in item.path.parts)
