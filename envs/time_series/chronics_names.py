@@ -1,7 +1,8 @@
 """Where a column of Grid2Op's chronics belongs on a grid, by its name.
 
 `load_<sub>_<n>` and `gen_<sub>_<n>` are at the bus whose number is `<sub>` + `bus_offset`;
-`<from>_<to>_<n>` is a branch between two such buses.
+`<from>_<to>_<n>` is a branch between two such buses. A grid that was cut out of a larger one has
+loads `interco_<sub>_<sub>` where lines left it, at that end of the two that it has.
 """
 
 import pathlib
@@ -17,6 +18,10 @@ from envs.time_series import chronics_files as files
 def bus(grid: Grid, path: pathlib.Path, name: str, word: str, bus_offset: int) -> int:
     """Returns the index of the bus that a column's name gives."""
     match = re.fullmatch(rf"{word}_(\d+)_\d+", name)
+    if not match and word == "load" and (cut := re.fullmatch(r"interco_(\d+)_(\d+)", name)):
+        ends = np.flatnonzero(np.isin(grid.bus.id, [int(end) + bus_offset for end in cut.groups()]))
+        if len(ends) == 1:
+            return int(ends[0])
     if not match:
         raise files.ChronicsError(
             f"{path}: column {name!r} names no bus; it should read {word}_<substation>_<number>"

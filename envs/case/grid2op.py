@@ -1,0 +1,181 @@
+"""Reads the grid of a Grid2Op environment: its grid.json, a pandapower network, and beside it
+prods_charac.csv, generators' limits and costs, and config.py, thermal limits.
+
+pandapower turns lines and transformers into branches; what transformers lose in iron, for which
+MATPOWER's branches have no column, is left out. Bus numbers are those that Grid2Op's names
+of elements count from, plus 1, so that chronics of the environment find their places.
+"""
+
+import ast
+import csv
+import logging
+import pathlib
+import re
+
+import numpy as np
+
+from envs.case import grid as grid_lib, validate
+
+_BASE_MVA = 100.0
+_WEATHER = ("wind", "solar")  # kinds of generator that a fleet has, not a case
+_UNLIMITED_MVA = 9999.0  # a rating from here on is none
+_VM_LIMITS = (0.9, 1.1)  # pu where the file has none
+_NO_LIMIT_MVAR = 1e6
+_NOMINAL_MW = 1e-3  # of a load that the file has at zero, as it has those where lines were cut
+
+
+def read(path: pathlib.Path) -> grid_lib.Grid:
+    """Returns the grid of the environment whose grid.json is at `path`.
+
+    Wind and solar generators hold their voltage as they do in Grid2Op, but produce no active power:
+    a fleet has those. Where config.py gives thermal limits in amperes, they are ratings at nominal
+    voltage.
+
+    Raises:
+      FileNotFoundError: there is no such file, or no prods_charac.csv beside it.
+      validate.CaseError: pandapower is not installed, or one of them is not what it should be.
+    """
+    logging.getLogger("pandapower").setLevel(logging.WARNING)  # names packages it could draw with
+    try:
+        import pandapower
+        from pandapower.converter.pypower import to_ppc
+    except ImportError as error:
+        raise validate.CaseError(
+            f"{path}: a grid of Grid2Op is read by pandapower, which is not installed; "
+            "pip install pandapower"
+        ) from error
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        net = pandapower.from_json(str(path))
+        net.sn_mva = _BASE_MVA
+        tables = to_ppc(net, init="flat", calculate_voltage_angles=True)
+        place = net._pd2ppc_lookups["bus"]
+    except Exception as error:  # of any kind, from within
+        raise validate.CaseError(
+            f"{path}: not a pandapower network, as Grid2Op keeps its grids: {error!r}"[:300]
+        ) from error
+    bus, branch = (np.asarray(tables[name]).real for name in ("bus", "branch"))
+    generators = _generators(path, net, place)
+    silent = np.setdiff1d(place[net.load.bus], np.flatnonzero((bus[:, 2] != 0) | (bus[:, 3] != 0)))
+    bus[silent, 2] = _NOMINAL_MW
+    branches = grid_lib.Branches(
+        from_bus=branch[:, 0].astype(np.int32),
+        to_bus=branch[:, 1].astype(np.int32),
+        r_pu=branch[:, 2],
+        x_pu=branch[:, 3],
+        b_pu=branch[:, 4],
+        tap=np.where(branch[:, 8] == 0, 1.0, branch[:, 8]),
+        shift_rad=np.deg2rad(branch[:, 9]),
+        rate_mva=_ratings(path, branch, bus[:, 9]),
+        angle_min_rad=np.full(len(branch), -np.inf),
+        angle_max_rad=np.full(len(branch), np.inf),
+    )
+    limits = [
+        np.where((column > 0) & (column < 2), column, usual)
+        for column, usual in zip((bus[:, 12], bus[:, 11]), _VM_LIMITS)
+    ]
+    buses = grid_lib.Buses(
+        id=_numbers(net, place, len(bus)),
+        type=bus[:, 1].astype(int),
+        load_p_mw=bus[:, 2],
+        load_q_mvar=bus[:, 3],
+        shunt_p_mw=bus[:, 4],
+        shunt_q_mvar=bus[:, 5],
+        area=np.ones(len(bus), int),
+        base_kv=bus[:, 9],
+        vm_min_pu=limits[0],
+        vm_max_pu=limits[1],
+    )
+    name = path.resolve().parent.name
+    grid = grid_lib.Grid(name, _BASE_MVA, buses, branches, generators, source=str(path))
+    return validate.check(grid, str(path))
+
+
+def _numbers(net, place: np.ndarray, n_bus: int) -> np.ndarray:
+    """Returns bus numbers: one more than that of Grid2Op's substation."""
+    numbers = np.zeros(n_bus, int)
+    for index, name in zip(net.bus.index, net.bus.name):
+        named = re.fullmatch(r"sub_(\d+)", str(name))
+        if place[index] >= 0:
+            numbers[place[index]] = 1 + (int(named[1]) if named else index)
+    return numbers
+
+
+def _generators(path: pathlib.Path, net, place: np.ndarray) -> grid_lib.Generators:
+    """Returns what produces and what holds the voltage of the reference bus, in Grid2Op's order."""
+    prods = path.parent / "prods_charac.csv"
+    if not prods.is_file():
+        raise FileNotFoundError(
+            f"{path}: no prods_charac.csv beside it, which says what generators can do and cost"
+        )
+    with prods.open(newline="") as file:
+        known = {row["name"]: row for row in csv.DictReader(file)}
+    at = [(row.bus, row.name_, row) for row in _rows(net.gen)]
+    at += [(row.bus, row.name_, row) for row in _rows(net.ext_grid)]
+    columns = []
+    for count, (bus, name, row) in enumerate(at):
+        about = known.get(str(name)) or _by_bus(known, int(bus), count)
+        if about is None:
+            raise validate.CaseError(
+                f"{prods}: no row for the generator {name!r} at bus {bus} of {path.name}"
+            )
+        try:
+            p_max, p_min = float(about["Pmax"]), float(about.get("Pmin") or 0.0)
+            cost = float(about.get("marginal_cost") or 0.0)
+        except (KeyError, ValueError) as error:
+            raise validate.CaseError(f"{prods}: {about.get('name')}: {error!r}") from error
+        if about.get("type") in _WEATHER:
+            p_max = p_min = 0.0
+        q = [_finite(row, f"{end}_q_mvar", sign) for end, sign in (("min", -1.0), ("max", 1.0))]
+        columns.append((place[bus], row.vm_pu, p_min, p_max, *q, cost))
+    bus, vm_pu, p_min, p_max, q_min, q_max, cost = np.array(columns, float).T
+    return grid_lib.Generators(
+        bus=bus.astype(np.int32), p_mw=0.5 * (p_min + p_max), vm_setpoint_pu=vm_pu,
+        p_min_mw=p_min, p_max_mw=p_max, q_min_mvar=q_min, q_max_mvar=q_max,
+        cost_c2=np.zeros(len(bus)), cost_c1=cost, cost_c0=np.zeros(len(bus)),
+    )  # fmt: skip
+
+
+def _rows(table):
+    return [row for row in table.rename(columns={"name": "name_"}).itertuples() if row.in_service]
+
+
+def _by_bus(known: dict, bus: int, count: int) -> dict | None:
+    """Returns the row of a generator without a name: that of its bus, Grid2Op's `gen_<bus>_<n>`."""
+    here = [row for name, row in known.items() if name.startswith(f"gen_{bus}_")]
+    exact = [row for row in here if row["name"] == f"gen_{bus}_{count}"]
+    return (exact or here or [None])[0]
+
+
+def _finite(row, name: str, sign: float) -> float:
+    value = float(getattr(row, name, np.nan))
+    return value if abs(value) < _NO_LIMIT_MVAR else sign * np.inf
+
+
+def _ratings(path: pathlib.Path, branch: np.ndarray, base_kv: np.ndarray) -> np.ndarray:
+    """Returns MVA at nominal voltage of the from bus, infinite where there is no limit."""
+    amperes = _thermal_limits(path.parent / "config.py")
+    if amperes is None:
+        rate = branch[:, 5].copy()
+    elif len(amperes) != len(branch):
+        raise validate.CaseError(
+            f"{path.parent / 'config.py'}: thermal_limits has {len(amperes)} values, and the grid "
+            f"{len(branch)} lines and transformers"
+        )
+    else:
+        rate = np.sqrt(3.0) * base_kv[branch[:, 0].astype(int)] * np.asarray(amperes) / 1000.0
+    return np.where((rate == 0) | (rate >= _UNLIMITED_MVA), np.inf, rate)
+
+
+def _thermal_limits(path: pathlib.Path) -> list[float] | None:
+    """Returns `thermal_limits` of Grid2Op's config.py, A, which is read and not run."""
+    if not path.is_file():
+        return None
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values):
+                if isinstance(key, ast.Constant) and key.value == "thermal_limits":
+                    limits = ast.literal_eval(value)
+                    return list(limits.values()) if isinstance(limits, dict) else limits
+    return None
