@@ -115,10 +115,10 @@ def of_split(series: TimeSeries, split: str) -> TimeSeries:
 def renewables(folder: str | pathlib.Path, grid: Grid, *, bus_offset: int = 1) -> Renewables:
     """Returns the wind and solar plants that the chronics in `folder` record, for a fleet."""
     scenario = files.folders(pathlib.Path(folder))[0]
-    known, prod = files.plants(scenario), files.required(scenario, "prod_p")
-    chosen = [n for n in prod.names if known.get(n, ("", 0.0))[0] in weather.MEMORY]
+    known, (path, columns) = files.plants(scenario), files.columns(scenario, "prod_p")
+    chosen = [n for n in columns if known.get(n, ("", 0.0))[0] in weather.MEMORY]
     return Renewables(
-        bus=np.array([names.bus(grid, prod.path, n, "gen", bus_offset) for n in chosen], np.int32),
+        bus=np.array([names.bus(grid, path, n, "gen", bus_offset) for n in chosen], np.int32),
         kind=np.array([known[n][0] for n in chosen], "<U5"),
         p_max_mw=np.array([known[n][1] for n in chosen], float),
     )

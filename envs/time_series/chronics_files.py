@@ -65,7 +65,7 @@ def table(folder: pathlib.Path, stem: str) -> Table | None:
     except (OSError, ValueError) as error:
         raise ChronicsError(f"{path}: cannot be read ({error}); fetch it again") from error
     lines = text.splitlines()
-    names = tuple(name.strip().strip('"') for name in lines[0].split(";")) if lines else ()
+    names = _names(lines[0]) if lines else ()
     if len(lines) < 2:
         raise ChronicsError(f"{path}: no rows; it needs a line of names and a line for each time")
     try:
@@ -94,11 +94,20 @@ def required(folder: pathlib.Path, stem: str) -> Table:
     """Returns what `table` does; raises ChronicsError where there is no such file."""
     required_table = table(folder, stem)
     if required_table is None:
-        raise ChronicsError(
-            f"{folder}: no {stem}.csv or {stem}.csv.bz2; a scenario needs load_p and load_q, and "
-            "prod_p where the fleet has wind or solar plants"
-        )
+        raise _missing(folder, stem)
     return required_table
+
+
+def columns(folder: pathlib.Path, stem: str) -> tuple[pathlib.Path, tuple[str, ...]]:
+    """Returns the path of a file that is required, and its columns' names; reads no more of it."""
+    path = _path(folder, stem)
+    if path is None:
+        raise _missing(folder, stem)
+    with bz2.open(path, "rt") if path.suffix == ".bz2" else path.open() as file:
+        try:
+            return path, _names(file.readline())
+        except (OSError, EOFError, ValueError) as error:
+            raise ChronicsError(f"{path}: cannot be read ({error}); fetch it again") from error
 
 
 def clock(folder: pathlib.Path) -> tuple[datetime.datetime, int]:
@@ -151,6 +160,17 @@ def digest(folder: pathlib.Path) -> str:
             content.update(f"{scenario.name}/{path.name}\0{path.stat().st_size}\0".encode())
             content.update(path.read_bytes())
     return content.hexdigest()[:16]
+
+
+def _names(line: str) -> tuple[str, ...]:
+    return tuple(name.strip().strip('"') for name in line.split(";"))
+
+
+def _missing(folder: pathlib.Path, stem: str) -> ChronicsError:
+    return ChronicsError(
+        f"{folder}: no {stem}.csv or {stem}.csv.bz2; a scenario needs load_p and load_q, and "
+        "prod_p where the fleet has wind or solar plants"
+    )
 
 
 def _path(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
