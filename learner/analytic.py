@@ -81,7 +81,7 @@ class AnalyticGradient:
         """Returns what one window earns, in thousand $, and what of it is for limits that are near.
 
         What costs are priced at is taken off. Actions are the policy's means, as it is served:
-        dispersed ones would be judged by limits that only their dispersion breaks.
+        sampled ones would be judged by limits that only their noise breaks.
         """
         discount = float(self.networks.team.discounts[0])
         limit = self.options.reward_limit

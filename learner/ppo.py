@@ -119,6 +119,20 @@ class PPO:
           state: the current state, equal on every device.
           unroll: this device's share, `[T, B / devices, …]`.
         """
+        # In a loop of one round: XLA compiles its body by itself, and so rounds it alike in every
+        # program that it is part of.
+        blank = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+            jax.eval_shape(self._updated, state, unroll)[1],
+        )
+        fence = jax.lax.optimization_barrier
+        once = jnp.where(state.version >= 0, 1, 0)  # always, as XLA does not know
+        body = lambda _, carry: fence(self._updated(*fence((carry[0], unroll))))
+        return jax.lax.fori_loop(0, once, body, (state, blank))
+
+    def _updated(
+        self, state: TrainingState, unroll: schema.Unroll
+    ) -> tuple[TrainingState, Mapping[str, chex.Array]]:
         options = self.options
         key, k_epochs = jax.random.split(state.key)
         k_epochs = jax.random.fold_in(k_epochs, jax.lax.axis_index(AXIS))

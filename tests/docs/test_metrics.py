@@ -11,11 +11,14 @@ from support import local_queue
 from support.documentation import ROOT
 
 from actors import actor, unroll as unroll_lib
-from agents import bundle as bundle_lib
+from agents import bundle as bundle_lib, networks as networks_lib
+from agents.options import TeamOptions
 from configs import registry
 from envs.step import rewards
 from evaluation import metrics, validation
 from learner import analytic, checkpoint, learner as learner_lib, variables as variables_lib
+
+LIMITED = "reactive_violation"
 
 
 class _Monitor:
@@ -51,9 +54,16 @@ class _Untaken:
         return state, jax.tree.map(lambda leaf: np.zeros(leaf.shape), self._metrics)
 
 
-def _of_learner(folder, env, networks):
-    options = dataclasses.replace(registry.load("case14").learner, objective="both")
-    spec = unroll_lib.Unroller(env, networks, 8, 4, options.window).spec()
+def _of_learner(folder, env):
+    options = dataclasses.replace(
+        registry.load("case14").learner, objective="both", final_entropy_cost=0.5,
+        limits=f"{LIMITED}=50",
+    )  # fmt: skip
+    networks = networks_lib.make(
+        env.layout, TeamOptions(policy_layers=(16,), value_layers=(16,)), costs=1
+    )
+    unroller = unroll_lib.Unroller(env, networks, 8, 4, options.window, limited=(LIMITED,))
+    spec = unroller.spec()
     service = learner_lib.Learner(env, networks, options, spec, 1000, 0)
     service._update = _Untaken(service._update)
     queue, monitor = local_queue.LocalQueue(2), _Monitor()
@@ -66,7 +76,7 @@ def _of_learner(folder, env, networks):
         checkpoint.Checkpoints(folder, "newest"), lambda step, row: monitor.report(row), monitor,
         max_lag=8, max_seconds=300.0, checkpoint_seconds=1e9,
     )  # fmt: skip
-    return set(monitor.rows[0])
+    return {name.replace(f"limits/{LIMITED}", "limits/NAME") for name in monitor.rows[0]}
 
 
 def _of_actor(networks):
@@ -88,7 +98,7 @@ def test_the_page_names_what_is_logged(tmp_path, env, networks, monkeypatch):
     nothing = jnp.float32(0.0)
     monkeypatch.setattr(analytic.AnalyticGradient, "_window", lambda *_: (nothing, nothing))
     scores = dict.fromkeys([*metrics.METRICS, "best_return"], 0.0)
-    logged = _of_learner(tmp_path, env, networks) | _of_actor(networks)
+    logged = _of_learner(tmp_path, env) | _of_actor(networks)
     logged |= set(validation.compared(scores, {"return": 0.0}))
     terms = {f"terms/{name}" for name in rewards.TERM_UNITS}  # described where rewards are
     assert terms <= logged

@@ -29,4 +29,4 @@ def test_case14_beats_doing_nothing(tmp_path):
     # A tenth over AC optimal power flow, at most; following the plan is 29 % over.
     assert learned["dispatch_gap"]["mean"] < 10 < idle["dispatch_gap"]["mean"]
     for name in ("cost", "overload", "voltage_violation", "energy_not_served"):
-        assert learned[name]["mean"] <= idle[name]["mean"], name
+        assert learned[name]["mean"] <= idle[name]["mean"] + 1e-6, name  # but for rounding
