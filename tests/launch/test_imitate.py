@@ -225,9 +225,9 @@ def test_what_cannot_be_imitated_is_refused_in_a_line(flags, message, tmp_path):
 
 @pytest.mark.slow
 def test_ac_optimal_power_flow_is_imitated_and_learned_from(tmp_path):
-    """The policy of six hours of AC-OPF beats the plan, evaluates, and goes on learning."""
+    """The policy of 64 hours of AC-OPF beats the plan, evaluates, and goes on learning."""
     done = _command(
-        "launch.imitate", "--config=case14", "--days=8", "--rounds=2", "--workdir=imitated",
+        "launch.imitate", "--config=case14", "--days=32", "--rounds=2", "--workdir=imitated",
         "--store=store", *SHORT, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

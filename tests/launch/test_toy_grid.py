@@ -126,10 +126,14 @@ def test_the_one_breaker_that_pays_is_learned_in_under_a_minute(objective, tmp_p
     played = [player.play(each, days) for each in (controllers.do_nothing(env), policy)]
     plan, learned = (each.outcomes for each in played)
     total = lambda outcomes, term: np.asarray(outcomes.terms[term], float).sum(0)  # of a day
-    assert learned.counted.all() and (total(plan, "overload") > 1.0).all()
+    overload = total(plan, "overload")
+    dear = overload > 5.0  # MVAh; less is relieved by load control where it comes, as well as not
+    assert learned.counted.all() and overload.all() and dear.sum() >= 4
     # It opens when the weak line is too full and does not close it again, nor move another.
-    assert (total(learned, "overload") < 0.1 * total(plan, "overload")).all()
+    assert (total(learned, "overload") < 0.1 * overload)[dear].all()
+    assert (total(learned, "overload") <= overload).all()
     opened = np.asarray(played[1].recording.why) == switching.OPENED
-    assert opened[-1, :, WEAK].all() and not np.delete(opened, WEAK, -1).any()
-    assert (total(learned, "switching") == 1).all() and not total(learned, "trips").any()
+    assert opened[-1, dear, WEAK].all() and not np.delete(opened, WEAK, -1).any()
+    np.testing.assert_array_equal(total(learned, "switching"), opened[-1, :, WEAK])
+    assert not total(learned, "trips").any()
     assert seconds < 60.0

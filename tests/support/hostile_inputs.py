@@ -352,7 +352,7 @@ def sound_files(folder):
         "seconds": 1.0, "seconds_per_row": 1.0,
     }  # fmt: skip
     of = lambda name, data: {f"results/normal-easy/{name}/000-001.json": data}
-    rows = "scenario,level,controller,time series,return\nnormal,easy,do_nothing,0,1.0\n"
+    rows = "scenario,level,controller,day,return\nnormal,easy,do_nothing,0,1.0\n"
     evaluation = {
         "evaluation.json": {
             "identity": {"environment": {"case": "case14"}, "seed": 0, "format": results.FORMAT,
