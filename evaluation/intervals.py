@@ -39,6 +39,30 @@ def describe(strata: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:
     }  # fmt: skip
 
 
+def between_seeds(strata: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:
+    """Returns what the mean of several trainings of the same, `[seeds, n]` samples a stratum, is.
+
+    Its interval is a 95 % percentile bootstrap over seeds and, within each stratum, over samples,
+    which all seeds have in common (days).
+
+    Returns:
+      `mean`, `low`, `high`; and of the seeds' means `sd`, `lowest` and `highest`.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(strata[0])
+    each = np.mean([samples.mean(1) for samples in strata], axis=0)
+    seeds = rng.integers(0, count, (_RESAMPLES, count, 1))
+    means = np.zeros(_RESAMPLES)
+    for samples in strata:
+        days = rng.integers(0, samples.shape[1], (_RESAMPLES, 1, samples.shape[1]))
+        means += samples[seeds, days].mean((1, 2)) / len(strata)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {
+        "mean": float(each.mean()), "low": float(low), "high": float(high),
+        "sd": float(each.std(ddof=1)), "lowest": float(each.min()), "highest": float(each.max()),
+    }  # fmt: skip
+
+
 def interquartile_mean(samples: np.ndarray) -> np.ndarray:
     """Returns the mean of the middle half of samples `[…, n]`, of each row."""
     return scipy.stats.trim_mean(samples, _TRIMMED, axis=-1)

@@ -13,10 +13,11 @@ def knows_future(summary: summary_lib.Summary, controller: str) -> bool:
 
 
 def opened_first(summary: summary_lib.Summary, samples: summary_lib.Samples) -> str:
-    """Returns the controller whose part is open at first: the learned one, else the cheapest."""
+    """Returns the controller whose part is open at first: a learned one, else the cheapest."""
     names = [name for name in summary["controllers"] if name != runner.NOTHING]
-    if "learned" in names:
-        return "learned"
+    for name in names:
+        if name == "learned" or any(name in place["controllers"] for place in summary["seeds"]):
+            return name
     fair = [name for name in names if not knows_future(summary, name)] or names
     tasks = lambda name: [results.Task(*place, name) for place in summary["scenarios"]]
     cost = lambda name: np.mean([samples[task]["total_cost"].mean() for task in tasks(name)])

@@ -40,6 +40,7 @@ class Plan:
     split: str
     seed: int
     bound: bool = True  # whether to compute what AC-OPF says a day costs at least
+    seeds: tuple[str, ...] = ()  # of the controllers those that differ by the seed of training
 
     def tasks(self) -> list[results.Task]:
         """Returns every task, those that others are compared with first."""

@@ -2,7 +2,7 @@
 
 import csv
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,18 +101,16 @@ def summarise(samples: Samples, notes: Mapping, plan: runner.Plan) -> Summary:
     `rows` has one entry for each scenario, level and controller, and one for all scenarios of a
     level together (`scenario` "all"); each metric comes with `mean`, `low`, `high`, `iqm`,
     `iqm_low`, `iqm_high`, and paired differences to do-nothing and to AC-OPF where it was
-    evaluated, with a verdict.
+    evaluated, with a verdict. `seeds` has, of the same places, `intervals.between_seeds` of every
+    metric where several seeds of a training were evaluated.
     """
     rows = []
     names = list(dict.fromkeys([runner.NOTHING, *plan.controllers]))
     for name in names:
-        for scenario, level in plan.scenarios:
-            task = results.Task(scenario, level, name)
-            rows.append(_row(scenario, level, name, [task], samples, plan, notes[task]))
-        for level in dict.fromkeys(level for _, level in plan.scenarios):
-            tasks = [results.Task(s, v, name) for s, v in plan.scenarios if v == level]
-            if len(tasks) > 1:
-                rows.append(_row(ALL, level, name, tasks, samples, plan, None))
+        for scenario, level, places in _places(plan):
+            tasks = [results.Task(*place, name) for place in places]
+            noted = None if scenario == ALL else notes[tasks[0]]
+            rows.append(_row(scenario, level, name, tasks, samples, plan, noted))
     bound = {
         f"{task.scenario}-{task.level}": {
             "total_cost": _known(samples[task]["total_cost"]),
@@ -130,8 +128,34 @@ def summarise(samples: Samples, notes: Mapping, plan: runner.Plan) -> Summary:
         "scenarios": [list(pair) for pair in plan.scenarios],
         "episodes": plan.episodes,
         "rows": rows,
+        "seeds": [_between_seeds(place, samples, plan) for place in _places(plan) if plan.seeds],
         "bound": bound,
     }
+
+
+def _places(plan: runner.Plan) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Yields (scenario or "all", level, its scenarios and levels) of all that has a row."""
+    for place in plan.scenarios:
+        yield *place, [place]
+    for level in dict.fromkeys(level for _, level in plan.scenarios):
+        places = [place for place in plan.scenarios if place[1] == level]
+        if len(places) > 1:
+            yield ALL, level, places
+
+
+def _between_seeds(place, samples: Samples, plan: runner.Plan) -> dict[str, Any]:
+    scenario, level, places = place
+    each = [strata([results.Task(*p, name) for p in places], samples) for name in plan.seeds]
+    metrics_of_all = [metric for metric in each[0] if all(metric in one for one in each)]
+    return {
+        "scenario": scenario, "level": level, "controllers": list(plan.seeds),
+        "metrics": {
+            metric: intervals.between_seeds(
+                [np.stack(days) for days in zip(*(one[metric] for one in each))], plan.seed
+            )
+            for metric in metrics_of_all
+        },
+    }  # fmt: skip
 
 
 def differences(

@@ -118,6 +118,13 @@ def _place(summary: summary_lib.Summary, name: str, level: str) -> rich.table.Ta
             latency = row.get("latency")
             cells.append(wording.compact(latency["p50_ms"]) if latency else "–")
         out.add_row(rich.markup.escape(wording.title(controller)), *cells)
+    for place in summary["seeds"]:
+        if (place["scenario"], place["level"]) == (name, level):
+            said = {"mean": f"mean of {len(place['controllers'])}", "sd": "their sd"}
+            for which, title in said.items():
+                entries = [place["metrics"].get(metric) for metric in columns]
+                values = ["–" if e is None else wording.compact(e[which]) for e in entries]
+                out.add_row(title, *values, *([""] if timed else []))
     return out
 
 

@@ -2,6 +2,7 @@
 
     python -m launch.evaluate --workdir=runs/case14-20261121-100000
     python -m launch.evaluate --workdir=FOLDER --controllers=learned,merit_order,acopf
+    python -m launch.evaluate --workdir=FOLDER_OF_SEEDS
     python -m launch.evaluate --case=case118 --controllers=all --scenarios=all --level=easy,hard
     python -m launch.evaluate --compare FOLDER_A FOLDER_B
     python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower --replay_day=17
@@ -32,8 +33,10 @@ from launch.run import run_folder
 _PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
 
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of a run, for the controller `learned`; its case, fleet and layout."
-)
+    "workdir", None,
+    "Folder of a run, for the controller `learned`; its case, fleet and layout. Or that of several "
+    "seeds, as launch.fused --seeds makes it: each is evaluated, and how they differ.",
+)  # fmt: skip
 flags.DEFINE_enum(
     "checkpoint", None, ["newest", "best"],
     "Which checkpoint: the newest (by default), or the best by the evaluator's validation days.",
@@ -116,8 +119,8 @@ def main(argv: list[str]) -> int:
     try:
         machine.check_platform(_PLATFORM.value)
         _check_replay()
-        run = run_folder.RunFolder(_WORKDIR.value) if _WORKDIR.value else None
-        request = evaluation_request.from_flags(flags.FLAGS, run)
+        runs = run_folder.trained_in(_WORKDIR.value) if _WORKDIR.value else []
+        request = evaluation_request.from_flags(flags.FLAGS, runs)
         say = lambda text: console.print(text, markup=False, soft_wrap=True)
         folder = results.Folder(request.folder, say)
         folder.hold()
@@ -129,7 +132,7 @@ def main(argv: list[str]) -> int:
         return command_line.refuse(error)
     interrupt.raise_error()  # From here on there is something to go on from.
     try:
-        return _evaluate(console, folder, request, run)
+        return _evaluate(console, folder, request, runs)
     except KeyboardInterrupt:
         console.print(
             f"interrupted; the same command goes on from what is in {os.path.relpath(folder.path)}"
@@ -144,7 +147,7 @@ def main(argv: list[str]) -> int:
     return exit_codes.FAILED
 
 
-def _evaluate(console, folder, request, run) -> int:
+def _evaluate(console, folder, request, runs) -> int:
     """Plays what is left of a request, writes the results, and returns the exit code."""
     from evaluation import runner, summary, tables
     from evaluation.report import page
@@ -166,7 +169,7 @@ def _evaluate(console, folder, request, run) -> int:
 
     def write() -> pathlib.Path:
         (folder.path / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
-        return page.write(folder, content, plan, env, run.path if run else None)
+        return page.write(folder, content, plan, env, [run.path for run in runs])
 
     summary.write_csv(folder.path / "episodes.csv", samples)
     report = write()
@@ -196,7 +199,10 @@ def _with_earlier(plan, work, failed: set[str]):
 
     others = [n for n in registry.BASELINES if n not in (*plan.controllers, runner.NOTHING)]
     played = [name for name in plan.controllers if name not in failed]
-    return dataclasses.replace(plan, controllers=(*played, *work.complete(others)))
+    seeds = tuple(name for name in plan.seeds if name not in failed)
+    return dataclasses.replace(
+        plan, controllers=(*played, *work.complete(others)), seeds=seeds if len(seeds) > 1 else ()
+    )
 
 
 def _check_replay() -> None:

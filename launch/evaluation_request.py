@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from envs import grid_env
 from envs.case import digest
 from envs.inputs import choices
 from envs.options import EnvOptions
-from evaluation import runner
+from evaluation import runner, wording
 from evaluation.scenarios import suite
 from launch import option_fields
 from launch.run import parts, run_folder
@@ -37,19 +37,21 @@ class Request:
     folder: pathlib.Path  # where results go
 
 
-def from_flags(flags: FlagValues, run: run_folder.RunFolder | None) -> Request:
-    """Returns the request of the flags of `launch.evaluate`, with the policy of `run` if given.
+def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Request:
+    """Returns the request of the flags of `launch.evaluate`, with the policies of `runs`, if any.
+
+    Several are of one experiment and differ by their seed.
 
     Raises:
       ValueError: it cannot be met; the message names the flag, the value and the remedy.
       OSError: a file cannot be read.
     """
-    options = _environment(flags, run)
-    plan = _plan(flags, run, options)
+    options = _environment(flags, runs)
+    plan = _plan(flags, [_name(run, runs) for run in runs], options)
     try:
         env = grid_env.make(options)
     except ValueError as error:
-        raise ValueError(str(error) if run else _name_flags(str(error), flags)) from error
+        raise ValueError(str(error) if runs else _name_flags(str(error), flags)) from error
     for scenario, level in plan.scenarios:
         # Traced, not drawn: refuses what does not go with the grid or its fleet.
         series = suite.make(scenario, level, options, plan.split, env.recorded_days)
@@ -60,17 +62,29 @@ def from_flags(flags: FlagValues, run: run_folder.RunFolder | None) -> Request:
     }  # fmt: skip
     if env.recorded_days is not None:
         identity["time_series"] = digest.hexdigest(env.recorded_days)
-    learned = restored = None
-    if LEARNED in plan.controllers:
-        which, experiment = flags.checkpoint or "newest", run.experiment()
-        learned, policy = _learned(run, parts.networks(experiment, env), which)
-        identity["policy"] = policy
-        restored = f"the {which} checkpoint of {experiment.name} (update {policy['update']})"
-    make = lambda name: learned if name == LEARNED else registry.make(name, env)
-    return Request(env, plan, make, identity, restored, _folder(flags, run, env, identity))
+    learned, policies = {}, {}
+    for run in runs:
+        name, which = _name(run, runs), flags.checkpoint or "newest"
+        if name in plan.controllers:
+            nets = parts.networks(run.experiment(), env)
+            learned[name], policies[name] = _learned(name, run, nets, which)
+    restored, folder = None, pathlib.Path(flags.out or _folder(flags, runs, env, policies))
+    if policies:
+        identity["policy"] = policies if len(runs) > 1 else policies[LEARNED]
+        updates = sorted({policy["update"] for policy in policies.values()})
+        of = f"of {run.experiment().name} (update {wording.listed([*map(str, updates)])})"
+        whose = "checkpoint" if len(runs) == 1 else f"checkpoints of {len(runs)} seeds"
+        restored = f"the {which} {whose} {of}"
+    make = lambda name: learned[name] if name in learned else registry.make(name, env)
+    return Request(env, plan, make, identity, restored, folder)
 
 
-def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
+def _name(run: run_folder.RunFolder, runs: Sequence[run_folder.RunFolder]) -> str:
+    """Returns what the controller of a run is called: `learned`, or of several `seed_3`."""
+    return LEARNED if len(runs) == 1 else run.path.name
+
+
+def _learned(name: str, run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
     """Returns the controller of a checkpoint, and what tells it from others."""
     checkpoints = checkpoint.Checkpoints(run.path, which, create=False)
     restored = checkpoints.read(nets)
@@ -80,12 +94,12 @@ def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str)
         "update": restored.version,
         "parameters": digest.hexdigest(bundle),
     }
-    return controllers.learned(nets, bundle), policy
+    return dataclasses.replace(controllers.learned(nets, bundle), name=name), policy
 
 
-def _environment(flags: FlagValues, run: run_folder.RunFolder | None) -> EnvOptions:
+def _environment(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> EnvOptions:
     """Returns the options of the environment; a run's are its own."""
-    options = _without_run(flags) if run is None else _of_run(flags, run)
+    options = _of_run(flags, runs[0]) if runs else _without_run(flags)
     # Every evaluation says how secure steps were; the reward stays as it is.
     return dataclasses.replace(options, screen_outages=True)
 
@@ -152,7 +166,7 @@ def _named(flags: FlagValues) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _plan(flags: FlagValues, run: run_folder.RunFolder | None, options: EnvOptions) -> runner.Plan:
+def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> runner.Plan:
     baselines = list(registry.BASELINES)
     for flag, known in (
         ("controllers", [LEARNED, *baselines]),
@@ -164,26 +178,31 @@ def _plan(flags: FlagValues, run: run_folder.RunFolder | None, options: EnvOptio
         for name in getattr(flags, flag) or ():
             if name != ALL or flag == "level":
                 choices.require(f"--{flag}", name, known)
-    names = flags.controllers or ([LEARNED] if run else [ALL])
+    names = flags.controllers or ([LEARNED] if learned else [ALL])
     if ALL in names:
-        names = ([LEARNED] if run else []) + [n for n in baselines if n != runner.NOTHING]
-    if LEARNED in names and run is None:
+        names = ([LEARNED] if learned else []) + [n for n in baselines if n != runner.NOTHING]
+    if LEARNED in names and not learned:
         raise ValueError("--controllers=learned: needs --workdir, the folder of a run")
+    seeds = tuple(learned) if LEARNED in names and len(learned) > 1 else ()
+    names = [each for name in names for each in (learned if name == LEARNED else [name])]
     scenarios = suite.fitting(options) if ALL in flags.scenarios else flags.scenarios
     places = [(scenario, level) for level in flags.level for scenario in scenarios]
     return runner.Plan(
         tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),
-        flags.episodes, flags.split, flags.seed, flags.bound,
+        flags.episodes, flags.split, flags.seed, flags.bound, seeds,
     )  # fmt: skip
 
 
-def _folder(flags: FlagValues, run, env, identity) -> pathlib.Path:
-    if flags.out:
-        return pathlib.Path(flags.out)
+def _folder(flags: FlagValues, runs, env, policies) -> str:
+    """Returns where results go by default: beside the run, or the folder of all its seeds."""
     tail = f"{flags.split}-seed{flags.seed}"
-    if run is not None:
-        if "policy" not in identity:
-            return run.evaluation / f"baselines-{tail}"
-        version = identity["policy"]["update"]
-        return run.evaluation / f"{flags.checkpoint or 'newest'}-{version}-{tail}"
-    return pathlib.Path("evaluations") / f"{env.grid.name}-{env.options.layout}-{tail}"
+    if not runs:
+        return f"evaluations/{env.grid.name}-{env.options.layout}-{tail}"
+    if policies:
+        updates = {policy["update"] for policy in policies.values()}
+        version = f"{updates.pop()}-" if len(updates) == 1 else ""
+        tail = f"{flags.checkpoint or 'newest'}-{version}{tail}"
+    else:
+        tail = f"baselines-{tail}"
+    where = runs[0].evaluation if len(runs) == 1 else runs[0].path.parent / runs[0].evaluation.name
+    return str(where / tail)

@@ -69,11 +69,8 @@ def main(argv: list[str]) -> int:
     except FloatingPointError as error:
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.FAILED
-    evaluate = "python -m launch.evaluate --workdir="
-    if several:
-        _say(f"{outcome}; evaluate  for run in {where}/seed_*; do {evaluate}$run; done")
-    else:
-        _say(f"{outcome}; evaluate it  {evaluate}{where}")
+    them = "them" if several else "it"
+    _say(f"{outcome}; evaluate {them}  python -m launch.evaluate --workdir={where}")
     return exit_codes.OK
 
 
@@ -100,17 +97,8 @@ def _runs():
 
 def _former(root: pathlib.Path):
     """Returns the run to continue in `root`, or those of all seeds there, as `_runs` does."""
-    folders = [run_folder.RunFolder(root)]
-    if not folders[0].exists():
-        folders = [run_folder.RunFolder(path) for path in sorted(root.glob("seed_*"))] or folders
-    experiments = [experiment_flags.continued(folder.experiment()) for folder in folders]
-    for folder, experiment in zip(folders, experiments):
-        if dataclasses.replace(experiment, seed=experiments[0].seed) != experiments[0]:
-            raise ValueError(
-                f"--workdir={root}: the options of {folder.path.name} are not those of "
-                f"{folders[0].path.name}; resume each by itself"
-            )
-    return folders, experiments
+    folders = run_folder.trained_in(root)
+    return folders, [experiment_flags.continued(folder.experiment()) for folder in folders]
 
 
 def _begin(folders, experiments):

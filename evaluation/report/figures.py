@@ -150,21 +150,23 @@ def cost(records: day_records.DayRecords, env: grid_env.GridEnv) -> markupsafe.M
     return canvas.markup()
 
 
-def learning(curve: Mapping[str, Sequence[float]]) -> markupsafe.Markup:
-    """Returns the return on validation days, as `curve.read` has it, against steps."""
-    steps = np.asarray(curve["step"], float)
-    ours, nothing = (np.asarray(curve[name], float) for name in ("return", "do_nothing"))
-    low, high = svg.spread(ours, nothing)
+def learning(curves: Sequence[Mapping[str, Sequence[float]]]) -> markupsafe.Markup:
+    """Returns the return on validation days against steps, of each run as `curve.read` has it."""
+    whole = lambda name: np.concatenate([np.asarray(curve[name], float) for curve in curves])
+    nothing = whole("do_nothing")
+    low, high = svg.spread(whole("return"), nothing)
     canvas = svg.Canvas(svg.WIDTH, _HEIGHT + 40, "Return against steps of the environment")
-    x = svg.Axis(0.0, max(float(steps.max()), 1.0), _LEFT + 22, _RIGHT)
+    x = svg.Axis(0.0, max(float(whole("step").max()), 1.0), _LEFT + 22, _RIGHT)
     y = svg.Axis(low, high, _HEIGHT, _TOP)
     scale, word = next((s for s in _STEPS if x.high >= s[0]), (1.0, ""))
     ticks = [(value, f"{value / scale:g}{word if value else ''}") for value in x.ticks(5)]
     svg.frame(canvas, x, y, ticks, wording.compact)
-    canvas.line(x(steps), y(ours), "middle")
-    for at, value in zip(x(steps), y(ours)):
-        if np.isfinite(value):
-            canvas.line([at], [value], "point")
+    for curve in curves:
+        steps, ours = (np.asarray(curve[name], float) for name in ("step", "return"))
+        canvas.line(x(steps), y(ours), "middle" if len(curves) == 1 else "middle seed-curve")
+        for at, value in zip(x(steps), y(ours)):
+            if np.isfinite(value) and len(curves) == 1:
+                canvas.line([at], [value], "point")
     if np.isfinite(nothing).any():
         last = float(nothing[np.isfinite(nothing)][-1])
         _limit(canvas, x, y, last, "do nothing", above=True)

@@ -102,6 +102,19 @@ def everything(summary: summary_lib.Summary, name: str, level: str, controller: 
     return Table(wording.title(controller), columns, rows)
 
 
+def between_seeds(place: Mapping[str, Any]) -> Table:
+    """Returns of an entry of `summary["seeds"]` the mean over seeds and how far they differ."""
+    rows = []
+    for metric, entry in place["metrics"].items():
+        size = max(abs(entry["lowest"]), abs(entry["highest"]))
+        if size:
+            said = [wording.number(entry[name], size) for name in ("sd", "lowest", "highest")]
+            rows.append((*_heading(metric), [Cell(*wording.brief(entry)), *map(Cell, said)]))
+    columns = [("mean", ""), ("standard deviation", ""), ("lowest", ""), ("highest", "")]
+    title = wording.scenario(place["scenario"], place["level"])
+    return Table(f"{title}: {len(place['controllers'])} seeds", columns, rows)
+
+
 def cell(entry: Mapping[str, Any] | None, sign: str = "") -> Cell:
     """Returns a mean with its interval and verdict, or a dash where there is none."""
     if entry is None:

@@ -2,7 +2,7 @@
 
 import datetime
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jinja2
 
@@ -20,12 +20,12 @@ def write(
     summary: summary_lib.Summary,
     plan: runner.Plan,
     env: grid_env.GridEnv,
-    run_path: pathlib.Path | None = None,
+    run_paths: Sequence[pathlib.Path] = (),
 ) -> pathlib.Path:
     """Writes the page into the folder of an evaluation, and returns where it is.
 
     `summary` is its manifest and summary in one, with `knows` by controller and any `replay`;
-    `run_path` that of the run that learned the policy, to show how.
+    `run_paths` those of the runs that learned the policies, to show how.
     """
     batches = plan.batches(env.grid.n_bus)
     samples, _ = summary_lib.collect(folder, plan, env.grid.n_bus)
@@ -59,7 +59,8 @@ def write(
         scenarios=scenarios,
         bound=_bound(summary),
         replay=_replay(summary),
-        learned=_learned(run_path),
+        seeds=[numbers.between_seeds(place) for place in summary["seeds"]],
+        learned=_learned(run_paths),
         summary=summary,
         step=wording.step(summary),
         command=summary["about"].get("command", ""),
@@ -171,11 +172,10 @@ def _replay(summary: summary_lib.Summary) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def _learned(run_path: pathlib.Path | None) -> sections.Figure | None:
-    points = curve.read(run_path) if run_path else None
-    if points is None:
+def _learned(run_paths: Sequence[pathlib.Path]) -> sections.Figure | None:
+    curves = [points for points in map(curve.read, run_paths) if points is not None]
+    if not curves:
         return None
-    return sections.Figure(
-        "Return on validation days", "mean over them, at every evaluation while it learned",
-        figures.learning(points),
-    )  # fmt: skip
+    note = "mean over them, at every evaluation while it learned"
+    note += f"; each of {len(curves)} seeds" if len(curves) > 1 else ""
+    return sections.Figure("Return on validation days", note, figures.learning(curves))

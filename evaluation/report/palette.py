@@ -41,10 +41,18 @@ _SPARE = (
 )  # fmt: skip
 
 
+def _seeds(names: Sequence[str]) -> dict[str, Look]:
+    """Returns the looks of seeds of what is learned: all of one colour, as they are all alike."""
+    marks = [look.mark for look in _KNOWN.values()]
+    learned = _KNOWN["learned"]
+    return {name: learned._replace(mark=marks[i % len(marks)]) for i, name in enumerate(names)}
+
+
 def looks(controllers: Sequence[str]) -> dict[str, Look]:
     """Returns the look of each controller; the known ones have the same on every page."""
-    spare = [name for name in controllers if name not in _KNOWN]
-    chosen = [_KNOWN.get(name) or _SPARE[spare.index(name) % len(_SPARE)] for name in controllers]
+    looks_of = {**_KNOWN, **_seeds([name for name in controllers if name.startswith("seed_")])}
+    spare = [name for name in controllers if name not in looks_of]
+    chosen = [looks_of.get(name) or _SPARE[spare.index(name) % len(_SPARE)] for name in controllers]
     return {
         name: look._replace(variable=f"--c{number}")
         for number, (name, look) in enumerate(zip(controllers, chosen))

@@ -4,6 +4,7 @@ One launcher at a time works in it. `locks/launcher` says which, `locks/NODE` wh
 started; the system frees a lock with the process that holds it.
 """
 
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -258,3 +259,25 @@ class RunFolder:
 def of_seed(root: pathlib.Path, seed: int) -> RunFolder:
     """Returns the folder of one of several seeds that are trained at once in `root`."""
     return RunFolder(root / f"seed_{seed}")
+
+
+def trained_in(root: str | os.PathLike) -> list[RunFolder]:
+    """Returns the run in `root`, or those of all seeds that were trained at once there.
+
+    Raises:
+      RunFolderError: there is none, one cannot be read, or they differ by more than the seed.
+    """
+    root = pathlib.Path(root)
+    folders = [RunFolder(root)]
+    if not folders[0].exists():
+        seeds = (path for path in root.glob("seed_*") if path.name[5:].isdecimal())
+        there = sorted(seeds, key=lambda path: int(path.name[5:]))
+        folders = [RunFolder(path) for path in there] or folders
+    first, *others = (folder.experiment() for folder in folders)
+    for folder, experiment in zip(folders[1:], others):
+        if dataclasses.replace(experiment, seed=first.seed) != first:
+            raise RunFolderError(
+                f"--workdir={root}: the options of {folder.path.name} are not those of "
+                f"{folders[0].path.name}; give the folder of one of them"
+            )
+    return folders

@@ -246,7 +246,8 @@ def test_the_page_shows_how_the_policy_was_learned(env, evaluated, tmp_path):
     points = curve.read(tmp_path)
     assert points == {"step": [0, 4096], "return": [-20.0, -11.0], "do_nothing": [-9.0, -9.0]}
     assert (
-        "Return on validation days" in page.write(folder, content, plan, env, tmp_path).read_text()
+        "Return on validation days"
+        in page.write(folder, content, plan, env, [tmp_path]).read_text()
     )
     assert curve.read(tmp_path / "nowhere") is None
 
@@ -684,9 +685,11 @@ def test_what_was_played_is_what_is_shown(tmp_path):
     assert "it was played to its end" in text and "00:" in text
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("steps", [[0], [0, 500], [0, 2_048, 4_096], [0, 3_000_000]])
-def test_a_learning_curve_of_any_length_is_drawn(steps):
+def test_learning_curves_of_any_length_are_drawn(steps, seeds):
     chart = figures.learning(
-        {"step": steps, "return": [1.0] * len(steps), "do_nothing": [0.0] * len(steps)}
+        [{"step": steps, "return": [1.0] * len(steps), "do_nothing": [0.0] * len(steps)}] * seeds
     )
     assert "steps of the environment" in chart and "nan" not in chart
+    assert chart.count("seed-curve") == (seeds if seeds > 1 else 0)

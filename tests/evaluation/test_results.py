@@ -364,6 +364,24 @@ def test_the_interquartile_mean_leaves_outliers_out():
     assert intervals.interquartile_mean(np.array([0, 1, 2, 3, 4, 5, 6, 1e9])) == 3.5
 
 
+def test_a_mean_of_seeds_is_as_sure_as_seeds_and_days_let_it_be():
+    rng = np.random.default_rng(0)
+    of_days = rng.normal(0.0, 1.0, 50)
+    # Where seeds are alike the interval is that of days; where days are, that of seeds.
+    alike = intervals.between_seeds([np.tile(of_days, (5, 1))])
+    days = intervals.describe([of_days])
+    assert alike["low"] == pytest.approx(days["low"], abs=0.03)
+    assert alike["high"] == pytest.approx(days["high"], abs=0.03)
+    assert alike["sd"] == pytest.approx(0.0, abs=1e-12)
+    of_seeds = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    apart = intervals.between_seeds([np.tile(of_seeds[:, None], (1, 50))] * 2)
+    seeds = intervals.describe([of_seeds])
+    assert apart["low"] == pytest.approx(seeds["low"], abs=0.3)
+    assert apart["high"] == pytest.approx(seeds["high"], abs=0.6)
+    assert apart["sd"] == pytest.approx(of_seeds.std(ddof=1))
+    assert (apart["mean"], apart["lowest"], apart["highest"]) == (6.2, 1.0, 16.0)
+
+
 def test_intervals_cover_the_mean_as_often_as_they_say():
     rng = np.random.default_rng(0)
     covered = 0

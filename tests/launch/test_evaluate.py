@@ -1,8 +1,10 @@
 """`python -m launch.evaluate` as a user types it: what it writes, refuses and goes on from."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -47,22 +49,26 @@ def stub(folder, name, text):
     return str(folder)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of two-hour days whose policy was never trained."""
-    folder = run_folder.RunFolder(tmp_path_factory.mktemp("run") / "mine")
+def untrained(folder, seed=0, update=7):
+    """Makes a run of two-hour days whose policy was never trained, and returns its path."""
     text = registry.to_json(registry.load("case14_ppo"))
     text = text.replace('"horizon_steps": 288', '"horizon_steps": 24')
     experiment = registry.build(
         json.loads(text.replace('"unroll_length": 32', '"unroll_length": 8'))
     )
-    folder.create(experiment)
+    folder.create(dataclasses.replace(experiment, seed=seed))
     env = grid_env.make(experiment.env)
-    bundle = bundle_lib.initial(networks.make(env.layout, experiment.team), jax.random.PRNGKey(0))
+    nets = networks.make(env.layout, experiment.team)
+    bundle = bundle_lib.initial(nets, jax.random.PRNGKey(seed))
     checkpoints = checkpoint.Checkpoints(folder.path, "best")
-    checkpoints.save(7, jax.tree.map(np.asarray, bundle), {"return": 0.0})
+    checkpoints.save(update, jax.tree.map(np.asarray, bundle), {"return": 0.0})
     checkpoints.wait()
     return folder.path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return untrained(run_folder.RunFolder(tmp_path_factory.mktemp("run") / "mine"))
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +111,39 @@ def test_what_is_there_is_not_played_again_and_what_is_broken_is_named(run, eval
     )
 
 
+def test_seeds_are_evaluated_together_and_told_apart(tmp_path):
+    for seed, update in ((2, 7), (10, 9)):
+        untrained(run_folder.of_seed(tmp_path, seed), seed, update)
+    done = evaluate(f"--workdir={tmp_path}", "--checkpoint=best", "--episodes=3", "--bound=false")
+    assert done.returncode == 0, done.stderr
+    assert "best checkpoints of 2 seeds of case14_ppo (update 7 and 9)" in done.stdout
+    assert re.search(r"^seed 2 .*\n *seed 10 .*\n *mean of 2 .*\n *their sd ", done.stdout, re.M)
+    folder = tmp_path / "evaluation" / "best-test-seed0"
+    content = json.loads((folder / "summary.json").read_text())
+    rows = {row["controller"]: row["metrics"]["cost"]["mean"] for row in content["rows"]}
+    assert list(rows) == ["do_nothing", "seed_2", "seed_10"] and rows["seed_2"] != rows["seed_10"]
+    (place,) = content["seeds"]
+    cost = place["metrics"]["cost"]
+    assert cost["mean"] == pytest.approx((rows["seed_2"] + rows["seed_10"]) / 2)
+    assert cost["sd"] == pytest.approx(abs(rows["seed_2"] - rows["seed_10"]) / 2**0.5)
+    assert cost["lowest"] == pytest.approx(min(rows["seed_2"], rows["seed_10"]))
+    assert content["identity"]["policy"]["seed_10"]["update"] == 9
+    assert "Between seeds" in (folder / "report.html").read_text()
+
+
+def test_seeds_of_different_runs_are_not_evaluated_together(tmp_path):
+    for seed, batch in ((0, 64), (1, 32)):
+        experiment = registry.load("case14")
+        actor = dataclasses.replace(experiment.actor, batch=batch)
+        run_folder.of_seed(tmp_path, seed).create(
+            dataclasses.replace(experiment, seed=seed, actor=actor)
+        )
+    with pytest.raises(
+        run_folder.RunFolderError, match=r"options of seed_1 are not those of seed_0"
+    ):
+        run_folder.trained_in(tmp_path)
+
+
 def flags(**changes):
     """The flags' defaults, but for `changes`."""
     usual = dict(
@@ -132,7 +171,7 @@ def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
     (value,) = changes.values()
     with pytest.raises((ValueError, checkpoint.CheckpointError)) as refused:
         evaluation_request.from_flags(
-            flags(**{"checkpoint": "best", **changes}), run_folder.RunFolder(run)
+            flags(**{"checkpoint": "best", **changes}), [run_folder.RunFolder(run)]
         )
     assert message in str(refused.value)
     assert (value if isinstance(value, str) else value[0]) in str(refused.value)
@@ -172,15 +211,15 @@ def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
 )
 def test_mistakes_without_a_run_are_refused(changes, message):
     with pytest.raises((ValueError, OSError)) as refused:
-        evaluation_request.from_flags(flags(**changes), None)
+        evaluation_request.from_flags(flags(**changes), [])
     assert message in str(refused.value)
 
 
 def test_recorded_days_are_part_of_an_evaluation_and_all_means_what_goes_with_them():
     env = [f"time_series={RECORDED}", "horizon_steps=12"]
-    request = evaluation_request.from_flags(flags(env=env, scenarios=["all"]), None)
+    request = evaluation_request.from_flags(flags(env=env, scenarios=["all"]), [])
     assert not {"weather", "intermittency"} & {name for name, _ in request.plan.scenarios}
-    half = evaluation_request.from_flags(flags(env=[*env, "load_scale=0.5"]), None)
+    half = evaluation_request.from_flags(flags(env=[*env, "load_scale=0.5"]), [])
     assert len(request.identity["time_series"]) == 12
     assert half.identity["time_series"] != request.identity["time_series"]
 
