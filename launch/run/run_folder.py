@@ -270,9 +270,8 @@ def trained_in(root: str | os.PathLike) -> list[RunFolder]:
     root = pathlib.Path(root)
     folders = [RunFolder(root)]
     if not folders[0].exists():
-        seeds = (path for path in root.glob("seed_*") if path.name[5:].isdecimal())
-        there = sorted(seeds, key=lambda path: int(path.name[5:]))
-        folders = [RunFolder(path) for path in there] or folders
+        seeds = sorted(root.glob("seed_*"), key=lambda path: (len(path.name), path.name))
+        folders = [RunFolder(path) for path in seeds] or folders
     first, *others = (folder.experiment() for folder in folders)
     for folder, experiment in zip(folders[1:], others):
         if dataclasses.replace(experiment, seed=first.seed) != first:

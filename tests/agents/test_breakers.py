@@ -184,7 +184,7 @@ def test_the_objective_says_what_samples_are_of(key):
     np.testing.assert_allclose(made["ppo"][2], normal + made["both"][2], rtol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ["mlp", "graph"])
+@pytest.mark.parametrize("encoder", ["mlp", pytest.param("graph", marks=pytest.mark.slow)])
 def test_a_fresh_policy_operates_as_often_as_it_is_told(encoder, case14, key):
     spec = layouts.LAYOUTS["full"]
     site = layouts.site(case14, fleet_file.load("case14", case14), spec)

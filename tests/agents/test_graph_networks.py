@@ -227,7 +227,9 @@ def test_a_block_without_entries_leaves_observations_as_they_are():
     assert not after.mean[empty].any() and np.all(after.variance[empty] == 1)
 
 
-@pytest.mark.parametrize("case", ["case14", "case118", "case300", "case1354"])
+@pytest.mark.parametrize(
+    "case", ["case14", "case118", "case300", pytest.param("case1354", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("fleet", ["auto", "plain"])
 def test_constants_and_ratings_are_of_moderate_size(case, fleet):
     features = grid_features.GridFeatures(layout := _layout(case, fleet=fleet))

@@ -109,6 +109,7 @@ def test_an_absent_environment_is_told_how_to_be_made():
     assert not peer_process.failed(report) and peer_process.failed({"error": "it broke"})
 
 
+@pytest.mark.slow
 def test_powerflow_reports_us_the_peers_and_the_machine(tmp_path):
     # These tests' own interpreter has pandapower and no lightsim2grid: one peer of two.
     out = tmp_path / "out.json"

@@ -135,6 +135,7 @@ def test_several_steps_have_the_derivatives_of_finite_differences():
     assert np.isfinite(of_energy).all()
 
 
+@pytest.mark.slow
 def test_a_batch_has_the_derivatives_of_its_members(env):
     series = jax.jit(jax.vmap(env.sample_series))(jax.random.split(jax.random.PRNGKey(0), 3))
     states = jax.jit(jax.vmap(env.start))(series, jnp.array([0, 100, 200]))

@@ -76,6 +76,7 @@ def test_what_is_finished_is_not_drawn_again(pool, tmp_path):
     assert read(tmp_path) == read(pool)
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_days_of_one(pool, tmp_path):
     preparation.write(PLAN, tmp_path, 2, lambda what, days: None)
     read = lambda folder: json.loads((folder / "pool.json").read_text())

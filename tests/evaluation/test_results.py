@@ -129,6 +129,7 @@ def test_a_file_that_cannot_be_read_is_named_and_only_its_days_are_played_again(
         path.with_suffix(".json.corrupt").unlink()
 
 
+@pytest.mark.slow
 def test_a_day_that_is_played_again_is_the_same(env, whole):
     work, same = runner.Runner(env, whole, make(env), PLAN), 0
     of_batches = {"vm_quantiles", "rho_quantiles", "frequency_low", "going", "action_size"}

@@ -93,6 +93,7 @@ def test_a_checkpoint_is_evaluated_beside_doing_nothing_and_ac_opf(run, evaluate
     assert "operating cost" in evaluated.stdout
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_played_again_and_what_is_broken_is_named(run, evaluated):
     folder = run / "evaluation" / "best-7-test-seed0"
     results = folder / "results" / "normal-easy"
@@ -111,12 +112,14 @@ def test_what_is_there_is_not_played_again_and_what_is_broken_is_named(run, eval
     )
 
 
+@pytest.mark.slow
 def test_seeds_are_evaluated_together_and_told_apart(tmp_path):
     for seed, update in ((2, 7), (10, 9)):
         untrained(run_folder.of_seed(tmp_path, seed), seed, update)
     done = evaluate(f"--workdir={tmp_path}", "--checkpoint=best", "--episodes=3", "--bound=false")
     assert done.returncode == 0, done.stderr
-    assert "best checkpoints of 2 seeds of case14_ppo (update 7 and 9)" in done.stdout
+    said = " ".join(done.stdout.split())  # the console folds long lines
+    assert "best checkpoints of 2 seeds of case14_ppo (update 7 and 9)" in said
     assert re.search(r"^seed 2 .*\n *seed 10 .*\n *mean of 2 .*\n *their sd ", done.stdout, re.M)
     folder = tmp_path / "evaluation" / "best-test-seed0"
     content = json.loads((folder / "summary.json").read_text())

@@ -81,6 +81,7 @@ def imitated(work):
     return work._folder, said
 
 
+@pytest.mark.slow
 def test_rounds_add_up_and_the_best_is_kept(work, imitated):
     folder, said = imitated
     about = json.loads((folder.path / "imitation.json").read_text())
@@ -110,6 +111,7 @@ def test_days_that_are_kept_make_the_same_run(work, imitated, tmp_path, monkeypa
     _same(_policy(tmp_path / "run", "best"), _policy(imitated[0].path, "best"))
 
 
+@pytest.mark.slow
 def test_a_run_begins_exactly_with_its_parent_also_when_resumed_before_a_checkpoint(
     work, imitated, tmp_path
 ):

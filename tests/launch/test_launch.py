@@ -291,6 +291,7 @@ def _connects(host, port):
         return False
 
 
+@pytest.mark.slow
 def test_what_a_run_listens_on_cannot_be_reached_from_outside(interrupted):
     variable_server, *others = sorted(
         interrupted.listening, key=lambda s: s[0] in ("::", "0.0.0.0")

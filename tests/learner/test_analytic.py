@@ -90,6 +90,7 @@ def test_values_count_as_given(unlimited):
     assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(slopes["policy"]))
 
 
+@pytest.mark.slow
 def test_a_limit_on_rewards_takes_nothing_off_the_derivative_of_a_grid_that_stands(
     parts, unlimited
 ):
@@ -107,6 +108,7 @@ def test_a_limit_on_rewards_takes_nothing_off_the_derivative_of_a_grid_that_stan
         assert jax.value_and_grad(within)(value, ended) == (limited, slope)
 
 
+@pytest.mark.slow
 def test_an_update_earns_more_and_only_usable_windows_count(parts):
     env, networks, _, _, unrolls = parts
     gradient = analytic.AnalyticGradient(env, networks, OPTIONS)
@@ -127,6 +129,7 @@ def test_an_update_earns_more_and_only_usable_windows_count(parts):
     assert float(loss) == 0.0
 
 
+@pytest.mark.slow
 def test_limits_that_are_near_are_priced_in_each_step(parts):
     _, networks, bundle, _, unrolls = parts
     env = grid_env.make(dataclasses.replace(CALM, insecurity_price=40.0))

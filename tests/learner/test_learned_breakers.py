@@ -85,7 +85,11 @@ def _trained(nets, options, gradient=None, updates=150):
     return task.one(start), task.one(state), metrics
 
 
-@pytest.mark.parametrize("correction", options_lib.CORRECTIONS)
+@pytest.mark.parametrize(
+    "correction",
+    [options_lib.CORRECTIONS[0]]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in options_lib.CORRECTIONS[1:]],
+)
 def test_the_right_operation_is_learned_from_samples(correction):
     nets = _networks()
     options = options_lib.LearnerOptions(

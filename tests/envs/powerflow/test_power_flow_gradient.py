@@ -33,7 +33,13 @@ def _weighted(run, request):
 
 # Branch 0 leaves case14 whole, 13 cuts its bus 8 off, as 9 does with a bus of case118.
 @pytest.mark.parametrize(
-    "case, out", [("case14", (0,)), ("case14", (13,)), ("case118", ()), ("case118", (9,))]
+    "case, out",
+    [
+        ("case14", (0,)),
+        ("case14", (13,)),
+        pytest.param("case118", (), marks=pytest.mark.slow),
+        pytest.param("case118", (9,), marks=pytest.mark.slow),
+    ],
 )
 def test_derivatives_equal_finite_differences(case, out):
     with jax.experimental.enable_x64():
@@ -106,6 +112,7 @@ def test_loss_sensitivities_of_generators_equal_finite_differences():
     assert abs(slopes[grid.gen.bus == grid.reference_bus]).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_batch_equal_its_members(case14):
     net = network.build(case14)
     (at,) = comparison.points(case14, 1)

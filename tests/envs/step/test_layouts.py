@@ -48,6 +48,7 @@ def test_the_91_largest_loads_are_controlled(env118):
     assert demand[chosen].min() >= np.delete(demand, chosen).max()
 
 
+@pytest.mark.slow
 def test_every_action_of_case118_has_an_effect(env118, step118, day118):
     series, state = day118
     n = env118.layout.action_size
