@@ -97,8 +97,7 @@ def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_le
     )  # fmt: skip
     done = resume("both", 4000)
     assert done.returncode == 0, done.stderr
-    command = "python -m launch.evaluate --workdir=$run"
-    assert f"for run in {tmp_path}/both/seed_*; do {command}; done" in done.stdout
+    assert f"evaluate them  python -m launch.evaluate --workdir={tmp_path}/both" in done.stdout
     for seed in ("seed_3", "seed_4"):
         assert _newest(tmp_path / "both" / seed)[0] > version
         rows = (tmp_path / "both" / seed / "metrics" / "learner.jsonl").read_text().splitlines()
