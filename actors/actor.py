@@ -47,7 +47,9 @@ def run(
     monitor.progress("compiling", limited=False)
     with alone():
         carry, days = unroller.start(seed, actor, incarnation, int(bundle.version))
-    step = jax.jit(unroller.unroll, donate_argnums=1)
+        origin = _origin(actor, incarnation, 0, bundle)
+        step = jax.jit(unroller.unroll, donate_argnums=1)
+        step = step.lower(bundle, carry, days, origin).compile()
 
     while not monitor.stopping():
         monitor.progress("waiting for parameters")
@@ -59,10 +61,9 @@ def run(
         elif patience:
             continue
 
-        # The second call may compile again, as the first has placed what it takes.
-        monitor.progress("stepping grids" if index > 1 else "compiling", limited=index > 1)
-        origin = schema.Origin(*(jnp.int32(n) for n in (actor, incarnation, index, bundle.version)))
-        with alone() if index < 2 else contextlib.nullcontext(), seconds.spent("acting"):
+        monitor.progress("stepping grids")
+        with seconds.spent("acting"):
+            origin = _origin(actor, incarnation, index, bundle)
             carry, unroll = step(bundle, carry, days, origin)
             jax.block_until_ready(unroll)
 
@@ -85,6 +86,10 @@ def run(
                 "steps_per_second_acting": steps / max(seconds.of_work["acting"], 1e-9),
             }
         )
+
+
+def _origin(actor: int, incarnation: int, index: int, bundle: bundle_lib.Bundle) -> schema.Origin:
+    return schema.Origin(*(jnp.int32(n) for n in (actor, incarnation, index, bundle.version)))
 
 
 class _Seconds:

@@ -39,7 +39,8 @@ _WORKDIR = flags.DEFINE_string(
 )  # fmt: skip
 flags.DEFINE_enum(
     "checkpoint", None, ["newest", "best"],
-    "Which checkpoint: the newest (by default), or the best by the evaluator's validation days.",
+    "Which checkpoint: the newest (by default, if it is kept), or the best by the evaluator's "
+    "validation days.",
 )  # fmt: skip
 flags.DEFINE_list(
     "controllers", None,

@@ -62,13 +62,13 @@ def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Reque
     }  # fmt: skip
     if env.recorded_days is not None:
         identity["time_series"] = digest.hexdigest(env.recorded_days)
-    learned, policies = {}, {}
+    learned, policies, which = {}, {}, _which(flags, runs)
     for run in runs:
-        name, which = _name(run, runs), flags.checkpoint or "newest"
+        name = _name(run, runs)
         if name in plan.controllers:
             nets = parts.networks(run.experiment(), env)
             learned[name], policies[name] = _learned(name, run, nets, which)
-    restored, folder = None, pathlib.Path(flags.out or _folder(flags, runs, env, policies))
+    restored, folder = None, pathlib.Path(flags.out or _folder(flags, runs, env, policies, which))
     if policies:
         identity["policy"] = policies if len(runs) > 1 else policies[LEARNED]
         updates = sorted({policy["update"] for policy in policies.values()})
@@ -77,6 +77,13 @@ def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Reque
         restored = f"the {which} {whose} {of}"
     make = lambda name: learned[name] if name in learned else registry.make(name, env)
     return Request(env, plan, make, identity, restored, folder)
+
+
+def _which(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> str:
+    """Returns which checkpoints are evaluated: the newest, unless only the best are kept."""
+    if flags.checkpoint is None and runs and not runs[0].has_checkpoints("newest"):
+        return "best" if runs[0].has_checkpoints("best") else "newest"
+    return flags.checkpoint or "newest"
 
 
 def _name(run: run_folder.RunFolder, runs: Sequence[run_folder.RunFolder]) -> str:
@@ -193,7 +200,7 @@ def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> run
     )  # fmt: skip
 
 
-def _folder(flags: FlagValues, runs, env, policies) -> str:
+def _folder(flags: FlagValues, runs, env, policies, which: str) -> str:
     """Returns where results go by default: beside the run, or the folder of all its seeds."""
     tail = f"{flags.split}-seed{flags.seed}"
     if not runs:
@@ -201,7 +208,7 @@ def _folder(flags: FlagValues, runs, env, policies) -> str:
     if policies:
         updates = {policy["update"] for policy in policies.values()}
         version = f"{updates.pop()}-" if len(updates) == 1 else ""
-        tail = f"{flags.checkpoint or 'newest'}-{version}{tail}"
+        tail = f"{which}-{version}{tail}"
     else:
         tail = f"baselines-{tail}"
     where = runs[0].evaluation if len(runs) == 1 else runs[0].path.parent / runs[0].evaluation.name

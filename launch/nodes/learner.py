@@ -18,8 +18,8 @@ def learner_node(settings: shell.NodeSettings, queue: reverb.Client, server: lp.
     heartbeat = shell.begin(settings)
     experiment, run = settings.experiment, settings.experiment.run
     folder = run_folder.RunFolder(settings.workdir)
-    env, networks, unroller = parts.build(experiment)
-    spec = unroller.spec()
+    env, networks, _ = parts.build(experiment)
+    spec = parts.spec(experiment)
     checkpoints = checkpoint.Checkpoints(folder.path, "newest")
     service = learner.Learner(env, networks, experiment.learner, spec, run.steps, experiment.seed)
     notes = []
@@ -56,8 +56,8 @@ def learner_node(settings: shell.NodeSettings, queue: reverb.Client, server: lp.
 def queue_tables(settings: shell.NodeSettings) -> list[reverb.Table]:
     """Returns the Reverb tables; called where the queue lives."""
     shell.serve(settings)
-    _, _, unroller = parts.build(settings.experiment)
-    return [reverb_queue.table(unroller.spec(), settings.experiment.replay.queue_size)]
+    spec = parts.spec(settings.experiment)
+    return [reverb_queue.table(spec, settings.experiment.replay.queue_size)]
 
 
 def variable_server(settings: shell.NodeSettings, address: lp.Address, callers: int) -> None:

@@ -1,9 +1,15 @@
 """The heavy objects of a run: environment, networks, and what steps one under the other."""
 
+import functools
+import threading
+
 from actors import unroll
 from agents import networks as networks_lib
 from configs.experiment import Experiment
 from envs import grid_env
+from replay import schema
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def build(
@@ -18,6 +24,21 @@ def build(
         tuple(learner.limits_per_day),
     )  # fmt: skip
     return env, nets, unroller
+
+
+def spec(experiment: Experiment) -> schema.Spec:
+    """Returns the shape of an unroll.
+
+    It takes seconds of tracing, and nodes that share a process all need it: they share one.
+    """
+    with _ONE_AT_A_TIME:
+        return _spec(experiment)
+
+
+@functools.cache
+def _spec(experiment: Experiment) -> schema.Spec:
+    _, _, unroller = build(experiment)
+    return unroller.spec()
 
 
 def networks(experiment: Experiment, env: grid_env.GridEnv) -> networks_lib.TeamNetworks:

@@ -134,6 +134,10 @@ class RunFolder:
         """Returns whether there is a run in the folder; one that was removed is none."""
         return os.path.exists(self.config)  # Not of pathlib, which fails where a name is too long.
 
+    def has_checkpoints(self, kind: str) -> bool:
+        """Returns whether checkpoints of a kind, such as "best", have ever been written."""
+        return (self.path / "checkpoints" / kind).is_dir()
+
     def require_empty(self) -> None:
         """Raises a RunFolderError if there is a run in the folder."""
         if self.exists():

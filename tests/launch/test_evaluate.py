@@ -180,6 +180,12 @@ def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
     assert (value if isinstance(value, str) else value[0]) in str(refused.value)
 
 
+def test_where_only_the_best_is_kept_it_is_evaluated(run):
+    request = evaluation_request.from_flags(flags(bound=False), [run_folder.RunFolder(run)])
+    assert request.folder == run / "evaluation" / "best-7-test-seed0"
+    assert request.restored == "the best checkpoint of case14_ppo (update 7)"
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
