@@ -31,7 +31,6 @@ class _Site(NamedTuple):
     plant_bus: np.ndarray
     fixed_setpoint: np.ndarray  # bool `[n_bus]`, a generator's bus whose set-point nobody moves
     load_share: float
-    reactive_loss: np.ndarray  # `[n_gen]` of `Problem`
 
 
 class Situation(NamedTuple):
@@ -130,10 +129,10 @@ def bound(
 def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
     grid, options, action = env.grid, env.options, env.layout.action
     movable, plants = env.site.controllable, env.fleet.renewables.bus
-    moved, reactive_loss = grid.gen.bus, np.zeros(grid.n_gen)
+    # What a step's condensers draw follows from the step before, and is given to a controller.
+    moved, condensers = grid.gen.bus, np.zeros(0, int)
     if every_control:
-        # What a step's condensers draw follows from the step before, and is given to a controller.
-        reactive_loss[grid.condensers] = reactive_power.CONDENSER_LOSS
+        condensers = grid.condensers
         movable = np.flatnonzero(grid.bus.load_p_mw[grid.loads] > 0)
     else:
         movable = movable if "load" in action else np.zeros(0, int)
@@ -146,9 +145,12 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
         prices = dataclasses.replace(options, overload_price=options.lost_load_price)
     return _Site(
         grid, prices,
-        acopf_problem.Controls(grid.loads[movable], plants if curtailed else np.zeros(0, int)),
+        acopf_problem.Controls(
+            grid.loads[movable], plants if curtailed else np.zeros(0, int), condensers,
+            reactive_power.CONDENSER_LOSS,
+        ),
         movable, curtailed, plants, pv & ~np.isin(np.arange(grid.n_bus), moved),
-        options.load_control_share, reactive_loss,
+        options.load_control_share,
     )  # fmt: skip
 
 
@@ -266,6 +268,5 @@ def _problem(
         vm_low_pu=low, vm_high_pu=high, pv=pv,
         closed=np.asarray(row.closed, float) * ends, energised=energised.astype(float),
         movable_p_mw=row.load_p_mw[site.movable], movable_q_mvar=row.load_q_mvar[site.movable],
-        movable_share=site.load_share, available_mw=available,
-        reactive_loss=site.reactive_loss, rate_share=rate_share,
+        movable_share=site.load_share, available_mw=available, rate_share=rate_share,
     )  # fmt: skip

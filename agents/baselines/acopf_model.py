@@ -135,6 +135,7 @@ class Model:
         limit = grid.branch.rate_mva[optimum.program.watched] * problem.rate_share / base
         # Of the squared flow: its change with the limit is twice the limit.
         w = 2 * optimum.program.watched.size
+        angles = slice(2 * n + w, 2 * n + w + optimum.program.watched_angle.size)
         full = 2.0 * limit * np.abs(by_row[2 * n : 2 * n + w]).reshape(2, -1) / base
         down = p * (by_bound[2 * n : 2 * n + g] < 0) * (problem.p_low_mw > 0) / base
         most = lambda values: values.max(initial=0.0)
@@ -142,7 +143,7 @@ class Model:
             most(voltage * ~problem.pv) > prices.voltage_price
             or most(q) > prices.reactive_price * base
             or most(full) > prices.overload_price
-            or most(np.abs(by_row[2 * n + w :])) > prices.angle_price
+            or most(np.abs(by_row[angles])) > prices.angle_price
             or most(down) > prices.surplus_price
             or most(np.abs(by_row[:n])) > prices.lost_load_price * base
         )
@@ -209,7 +210,8 @@ class Model:
                 iterations=iterations, warm=None,
             )  # fmt: skip
         values, size = optimum.result.start.values, optimum.program.size
-        va, vm, p, q, up, down, spilled = np.split(values[:size], np.cumsum([n, n, g, g, c, c]))
+        parts = np.cumsum([n, n, g, g, c, c, r])
+        va, vm, p, q, up, down, spilled, _ = np.split(values[:size], parts)
         # Only programs of the same rows can go on from each other.
         kept = not values[size:].sum() > _NOTHING
         kind = {"warm": "warm", "cold": "warm"}.get(optimum.name)

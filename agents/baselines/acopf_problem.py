@@ -14,10 +14,13 @@ ANGLE_PRICE = 1e7
 
 @dataclasses.dataclass(frozen=True)
 class Controls:
-    """What may be moved as well as generators."""
+    """What may be moved as well as generators, and which of these draw power for what they do."""
 
     load_bus: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
     plant_bus: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+    # Indices of generators, and MW that they draw for each MVAr that they produce or absorb.
+    condensers: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+    condenser_loss: float = 0.0
 
 
 class Problem(NamedTuple):
@@ -39,7 +42,6 @@ class Problem(NamedTuple):
     movable_q_mvar: np.ndarray  # `[n_movable]`
     movable_share: float  # how far these may be moved either way
     available_mw: np.ndarray  # `[n_plant]` of the plants at `Controls.plant_bus`
-    reactive_loss: np.ndarray  # `[n_gen]` MW drawn for each MVAr produced or absorbed
     rate_share: float = 1.0  # of each limit that may be used
 
 
@@ -72,5 +74,4 @@ def nominal(grid: grid_lib.Grid) -> Problem:
         bus.vm_min_pu, bus.vm_max_pu,
         np.isin(np.arange(grid.n_bus), gen.bus),
         np.ones(grid.n_branch), np.ones(grid.n_bus), none, none, 0.0, none,
-        np.zeros(grid.n_gen),
     )  # fmt: skip

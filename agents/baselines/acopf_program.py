@@ -1,10 +1,11 @@
 """The programs of AC optimal power flow, built by CasADi and solved by Ipopt.
 
 Variables are, in order, va and vm `[n_bus]`, p and q `[n_gen]`, up and down `[n_movable]`, spilled
-`[n_plant]`; pu and rad. An elastic program has more: the share of load shed `[n_bus]`, flow beyond
-limits, reactive power beyond limits `[2 n_gen]`, voltage beyond limits `[2 n_bus]`, angles beyond
-limits, and power below Pmin `[n_gen]`. Rows are the balance of active and of reactive power
-`[2 n_bus]`, the squared flows at both ends of the watched branches, their angle differences, and,
+`[n_plant]`, absorbed reactive power `[n_condenser]`; pu and rad. An elastic program has more: the
+share of load shed `[n_bus]`, flow beyond limits, reactive power beyond limits `[2 n_gen]`, voltage
+beyond limits `[2 n_bus]`, angles beyond limits, and power below Pmin `[n_gen]`. Rows are the balance
+of active and of reactive power `[2 n_bus]`, the squared flows at both ends of the watched branches,
+their angle differences, what condensers produce with what they absorb added `[n_condenser]`, and,
 elastic, the voltages `[n_bus]`.
 """
 
@@ -22,7 +23,6 @@ from envs.step.options import StepOptions
 _TOLERANCE = 1e-6
 _LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
 _MOST_RAD = 2 * np.pi  # that an elastic program may go beyond a limit of angles
-_ROUND_PU = 1e-3  # of reactive power, within which its size is rounded off so that it has a slope
 _SLACK_RAD = 1e-2  # that its variables count in: Ipopt divides the objective by its steepest slope
 _WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
 _WARM = {
@@ -63,6 +63,7 @@ class Program(NamedTuple):
     upper: np.ndarray
     watched: np.ndarray  # branches with limits of power
     watched_angle: np.ndarray  # branches with limits of angles
+    condensers: np.ndarray  # of `Controls`
     size: int  # variables without those of the elastic part
     elastic: bool
 
@@ -88,11 +89,13 @@ def build(
     va, vm, closed = equations.va, equations.vm, equations.closed
     p, q = symbol("p", g), symbol("q", g)
     up, down, spilled = symbol("up", c), symbol("down", c), symbol("spilled", r)
-    parts = [va, vm, p, q, up, down, spilled]
+    # Of q, where it is below zero; its size is then q + 2 absorbed, without a kink.
+    condensers = controls.condensers.tolist()
+    absorbed = symbol("absorbed", len(condensers))
+    parts = [va, vm, p, q, up, down, spilled, absorbed]
     load_p, load_q, fixed = symbol("load_p", n), symbol("load_q", n), symbol("fixed", n)
     energised, tilt = symbol("energised", n), symbol("tilt", c)
     available, rate_share = symbol("available", r), symbol("rate_share")
-    reactive_loss = symbol("reactive_loss", g)
 
     # Balance of every bus; a de-energised one is pinned to 1 pu and angle 0.
     at = lambda bus: acopf_equations.connection_matrix(grid, bus)
@@ -101,7 +104,9 @@ def build(
     p_balance = equations.p_out + load_p + moved @ shift - fixed - gen @ p
     p_balance -= plants @ (available - spilled)
     q_balance = equations.q_out + load_q + moved @ (tilt * shift) - gen @ q
-    produced = q
+    p_balance += at(grid.gen.bus[condensers]) @ (
+        controls.condenser_loss * (q[condensers] + 2 * absorbed)
+    )
     limit = casadi.DM(grid.branch.rate_mva[watched] / base) * rate_share
     loads = watched.tolist()
     p_mw = base * p
@@ -122,7 +127,6 @@ def build(
         parts += [shed, over, beyond_q, beyond_v, beyond_angle, idle]
         p_balance -= shed * load_p - gen @ idle
         q_balance -= shed * load_q + gen @ (beyond_q[:g] - beyond_q[g:])
-        produced = q + beyond_q[:g] - beyond_q[g:]
         room = over
         voltages = vm - beyond_v[:n] + beyond_v[n:]
         angles += _SLACK_RAD * (beyond_angle[a:] - beyond_angle[:a])
@@ -132,14 +136,12 @@ def build(
         cost += base * prices.surplus_price * casadi.sum1(idle)
         cost += prices.voltage_price * casadi.sum1(beyond_v)
         cost += prices.angle_price * _SLACK_RAD * casadi.sum1(beyond_angle)
-    mvar = casadi.sqrt(produced**2 + _ROUND_PU**2) - _ROUND_PU  # over base
-    p_balance += gen @ (reactive_loss * mvar)
     rows = casadi.vertcat(
         energised * p_balance + (1 - energised) * va,
         energised * q_balance + (1 - energised) * (vm - 1),
         equations.from_squared[loads] - (limit + room) ** 2,
         equations.to_squared[loads] - (limit + room) ** 2,
-        angles, voltages,
+        angles, q[condensers] + absorbed, voltages,
     )  # fmt: skip
     w = 2 * len(watched)
     lower = np.concatenate([np.zeros(2 * n), np.full(w, -np.inf)])
@@ -151,13 +153,12 @@ def build(
             "x": casadi.vertcat(*parts), "f": cost, "g": rows,
             "p": casadi.vertcat(
                 load_p, load_q, fixed, closed, energised, tilt, available, rate_share,
-                reactive_loss,
             ),
         },
         {**acopf_equations.QUIET, **limits, **(_WARM if warm else {})},
     )  # fmt: skip
-    size = 2 * n + 2 * g + 2 * c + r
-    return Program(solve, lower, upper, watched, watched_angle, size, elastic)
+    size = 2 * n + 2 * g + 2 * c + r + len(condensers)
+    return Program(solve, lower, upper, watched, watched_angle, controls.condensers, size, elastic)
 
 
 def run(grid: grid_lib.Grid, program: Program, problem: Problem, start: Start | None) -> Result:
@@ -188,7 +189,6 @@ def _parameters(grid: grid_lib.Grid, problem: Problem) -> np.ndarray:
     return np.concatenate([
         problem.load_p_mw / base, problem.load_q_mvar / base, problem.fixed_mw / base,
         problem.closed, problem.energised, tilt, problem.available_mw / base, [problem.rate_share],
-        problem.reactive_loss,
     ])  # fmt: skip
 
 
@@ -208,14 +208,19 @@ def _bounds(grid: grid_lib.Grid, program: Program, problem: Problem) -> tuple[np
         np.append(rows, limit[program.watched_angle])
         for rows, limit in zip((program.lower, program.upper), angle_limits(grid, problem))
     )
+    lower_rows = np.append(lower_rows, np.zeros(program.condensers.size))
+    upper_rows = np.append(upper_rows, np.full(program.condensers.size, np.inf))
     if program.elastic:
         lower_rows, upper_rows = np.append(lower_rows, vm_low), np.append(upper_rows, vm_high)
         vm_low = np.where(problem.pv, vm_low, _LEAST_PU)
         vm_high = np.where(problem.pv, vm_high, _MOST_PU)
-    lower = [-angle, vm_low, gen_on * problem.p_low_mw / base, gen_on * problem.q_low_mvar / base,
-             *[np.zeros_like(reach)] * 2, np.zeros(problem.available_mw.size)]  # fmt: skip
-    upper = [angle, vm_high, gen_on * problem.p_high_mw / base, gen_on * problem.q_high_mvar / base,
-             reach, reach, problem.available_mw / base]  # fmt: skip
+    q_low, q_high = gen_on * problem.q_low_mvar / base, gen_on * problem.q_high_mvar / base
+    absorbed = np.maximum(-q_low[program.condensers], 0.0)
+    lower = [-angle, vm_low, gen_on * problem.p_low_mw / base, q_low,
+             *[np.zeros_like(reach)] * 2, np.zeros_like(problem.available_mw),
+             np.zeros_like(absorbed)]  # fmt: skip
+    upper = [angle, vm_high, gen_on * problem.p_high_mw / base, q_high,
+             reach, reach, problem.available_mw / base, absorbed]  # fmt: skip
     lower, upper = np.concatenate(lower), np.concatenate(upper)
     if program.elastic:
         extra = program.solve.size1_in("x0") - program.size
@@ -239,16 +244,18 @@ def carried(
     angles[source.watched_angle] = start.by_row[2 * n + w : 2 * n + w + a]
     flows = np.zeros((2, grid.n_branch))
     flows[:, source.watched] = start.by_row[2 * n : 2 * n + w].reshape(2, -1)
+    last = 2 * n + w + a
+    absorbed, voltage = np.split(start.by_row[last:], [source.condensers.size])
     # Voltages are bounds of a variable in one kind, and rows in the other.
-    alike = source.elastic == target.elastic
-    voltage = np.zeros(n) if alike else start.by_row[2 * n + w + a :]
+    if source.elastic == target.elastic:
+        voltage = np.zeros(n)
     if target.elastic and not source.elastic:
         voltage = np.where(problem.pv, 0.0, by_bound[n : 2 * n])
         by_bound[n : 2 * n] -= voltage
     elif source.elastic and not target.elastic:
         by_bound[n : 2 * n] += voltage
     rows = [start.by_row[: 2 * n], flows[:, target.watched].ravel(), angles[target.watched_angle]]
-    rows += [voltage] if target.elastic else []
+    rows += [absorbed, voltage] if target.elastic else [absorbed]
     return Start(values, by_bound, np.concatenate(rows))
 
 

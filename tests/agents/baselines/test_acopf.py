@@ -246,10 +246,11 @@ def test_units_that_cannot_go_low_enough_are_forced_for_a_price(case14):
 
 
 def test_condensers_draw_what_reactive_power_costs_them(case118):
-    model, gen, bus = acopf_model.Model(case118), case118.gen, case118.bus
-    free = acopf_problem.nominal(case118)
+    gen, bus, problem = case118.gen, case118.bus, acopf_problem.nominal(case118)
     loss = np.where(gen.is_unit, 0.0, 0.05)
-    drawn, without = model.solve(free._replace(reactive_loss=loss)), model.solve(free)
+    controls = acopf_problem.Controls(condensers=case118.condensers, condenser_loss=0.05)
+    drawn = acopf_model.Model(case118, controls=controls).solve(problem)
+    without = acopf_model.Model(case118).solve(problem)
     draw = loss * np.abs(drawn.q_mvar)
     assert drawn.optimal and without.cost_per_h < drawn.cost_per_h
     # It is less than what they would draw at the optimum that knows nothing of it.
@@ -333,7 +334,10 @@ def test_the_bound_is_the_sum_of_single_optima(full, days):
     # Without its controls of loads and plants, a row is PGLib's problem with other loads.
     model = acopf_model.Model(
         full.grid, full.options,
-        acopf_problem.Controls(full.grid.loads[full.site.controllable], full.fleet.renewables.bus),
+        acopf_problem.Controls(
+            full.grid.loads[full.site.controllable], full.fleet.renewables.bus,
+            full.grid.condensers, condenser_loss=0.015,
+        ),
     )  # fmt: skip
     total = 0.0
     for row in range(1, full.horizon + 1):
@@ -346,7 +350,6 @@ def test_the_bound_is_the_sum_of_single_optima(full, days):
                 movable_p_mw=now.load_p_mw[full.site.controllable],
                 movable_q_mvar=now.load_q_mvar[full.site.controllable],
                 movable_share=0.1, available_mw=now.renewable_mw,
-                reactive_loss=np.where(full.grid.gen.is_unit, 0.0, 0.015),
             )
         ).cost_per_h  # fmt: skip
     assert bound.cost[0].sum() == pytest.approx(full.dt_h * total, rel=1e-4)
