@@ -3,10 +3,10 @@
 Variables are, in order, va and vm `[n_bus]`, p and q `[n_gen]`, up and down `[n_movable]`, spilled
 `[n_plant]`, absorbed reactive power `[n_condenser]`; pu and rad. An elastic program has more: the
 share of load shed `[n_bus]`, flow beyond limits, reactive power beyond limits `[2 n_gen]`, voltage
-beyond limits `[2 n_bus]`, angles beyond limits, and power below Pmin `[n_gen]`. Rows are the balance
-of active and of reactive power `[2 n_bus]`, the squared flows at both ends of the watched branches,
-their angle differences, what condensers produce with what they absorb added `[n_condenser]`, and,
-elastic, the voltages `[n_bus]`.
+beyond limits `[2 n_bus]`, angles beyond limits, and power below Pmin `[n_gen]`. Rows are the
+balance of active and of reactive power `[2 n_bus]`, the squared flows at both ends of the watched
+branches, their angle differences, what condensers produce with what they absorb added
+`[n_condenser]`, and, elastic, the voltages `[n_bus]`.
 """
 
 from typing import NamedTuple

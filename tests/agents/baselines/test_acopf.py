@@ -355,6 +355,14 @@ def test_the_bound_is_the_sum_of_single_optima(full, days):
     assert bound.cost[0].sum() == pytest.approx(full.dt_h * total, rel=1e-4)
 
 
+def test_every_row_of_118_buses_has_a_bound():
+    options = EnvOptions(case="case118", layout="full", horizon_steps=36)
+    env = grid_env.make(options)
+    bound = acopf.bound(env, episodes.held_out(env, "test", 2, seed=0), count=1)
+    assert (bound.optimal_share == 1).all() and np.isfinite(bound.cost).all()
+    assert bound.operating.sum() == pytest.approx(bound.cost.sum(), rel=1e-3)
+
+
 def test_load_that_no_unit_reaches_is_lost_in_the_bound_too(full, days):
     first = jax.tree.map(lambda leaf: np.asarray(leaf)[:1], days)
     tie = [b for b, ends in enumerate(zip(full.grid.branch.from_bus, full.grid.branch.to_bus))
