@@ -39,26 +39,31 @@ def describe(strata: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:
     }  # fmt: skip
 
 
-def between_seeds(strata: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:
-    """Returns what the mean of several trainings of the same, `[seeds, n]` samples a stratum, is.
+def between_seeds(strata: Sequence[np.ndarray]) -> dict[str, float]:
+    """Returns the mean over several trainings of the same, and how far they differ.
 
-    Its interval is a 95 % percentile bootstrap over seeds and, within each stratum, over samples,
-    which all seeds have in common (days).
+    Seeds are few, and a bootstrap of few is too narrow: the interval is Student's, of the variances
+    between seeds and between days, with the degrees of freedom of Welch and Satterthwaite.
+
+    Args:
+      strata: of each scenario `[seeds, n]`, two seeds or more; days are the same for all seeds.
 
     Returns:
-      `mean`, `low`, `high`; and of the seeds' means `sd`, `lowest` and `highest`.
+      `mean`, and `low` and `high`, its 95 % interval; of the seeds' means `sd` (the standard
+      deviation, over one less than their number), `lowest` and `highest`.
     """
-    rng = np.random.default_rng(seed)
-    count = len(strata[0])
     each = np.mean([samples.mean(1) for samples in strata], axis=0)
-    seeds = rng.integers(0, count, (_RESAMPLES, count, 1))
-    means = np.zeros(_RESAMPLES)
-    for samples in strata:
-        days = rng.integers(0, samples.shape[1], (_RESAMPLES, 1, samples.shape[1]))
-        means += samples[seeds, days].mean((1, 2)) / len(strata)
-    low, high = np.percentile(means, [2.5, 97.5])
+    days = [samples.mean(0) for samples in strata]
+    parts = [(each.var(ddof=1) / len(each), len(each) - 1)]
+    parts += [(d.var(ddof=1) / d.size / len(days) ** 2, d.size - 1) for d in days if d.size > 1]
+    variance = sum(part for part, _ in parts)
+    reach = 0.0
+    if variance > 0:
+        freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
+        reach = float(scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variance))
+    mean = float(each.mean())
     return {
-        "mean": float(each.mean()), "low": float(low), "high": float(high),
+        "mean": mean, "low": mean - reach, "high": mean + reach,
         "sd": float(each.std(ddof=1)), "lowest": float(each.min()), "highest": float(each.max()),
     }  # fmt: skip
 

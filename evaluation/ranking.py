@@ -16,7 +16,7 @@ def opened_first(summary: summary_lib.Summary, samples: summary_lib.Samples) -> 
     """Returns the controller whose part is open at first: a learned one, else the cheapest."""
     names = [name for name in summary["controllers"] if name != runner.NOTHING]
     for name in names:
-        if name == "learned" or any(name in place["controllers"] for place in summary["seeds"]):
+        if summary_lib.is_learned(name):
             return name
     fair = [name for name in names if not knows_future(summary, name)] or names
     tasks = lambda name: [results.Task(*place, name) for place in summary["scenarios"]]

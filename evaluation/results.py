@@ -273,6 +273,10 @@ def _difference(there: Mapping[str, Any], requested: Mapping[str, Any]) -> str |
         why = f" ({_EARLIER[format]}; --compare reads them)" if format in _EARLIER else ""
         return f"in format {format}{why}, and this version writes format {FORMAT}"
     names = dict.fromkeys(["environment", "grid", *sorted({*there, *requested})])
+    policies = [side.get("policy") or {} for side in (there, requested)]
+    if policies[0].keys() != policies[1].keys() and all("seed_" in str(side) for side in policies):
+        of = [", ".join(name for name in side if name.startswith("seed_")) for side in policies]
+        return f"of {of[0] or 'one run'}, and {of[1] or 'one run'} is requested"
     for name in names:
         if there.get(name) != requested.get(name):
             path, a, b = _first(name, there.get(name), requested.get(name))

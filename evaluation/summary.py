@@ -151,11 +151,16 @@ def _between_seeds(place, samples: Samples, plan: runner.Plan) -> dict[str, Any]
         "scenario": scenario, "level": level, "controllers": list(plan.seeds),
         "metrics": {
             metric: intervals.between_seeds(
-                [np.stack(days) for days in zip(*(one[metric] for one in each))], plan.seed
+                [np.stack(days) for days in zip(*(one[metric] for one in each))]
             )
             for metric in metrics_of_all
         },
     }  # fmt: skip
+
+
+def is_learned(controller: str) -> bool:
+    """Returns whether this is what a run has learned, or what one of several seeds has."""
+    return controller == "learned" or controller.startswith("seed_")
 
 
 def differences(

@@ -21,6 +21,7 @@ _MEANING = (
     "bound; ENS energy not served; feas. and N-1: feasible and secure steps; p50 of a decision. "
     "Green is better than doing nothing, red worse (95 %, from 10 days on)."
 )
+_SEEDS = " Their sd: the standard deviation of the means of single seeds."
 
 
 def summary_tables(summary: summary_lib.Summary) -> list[rich.table.Table]:
@@ -40,7 +41,7 @@ def summary_tables(summary: summary_lib.Summary) -> list[rich.table.Table]:
         titles = (wording.title(runner.NOTHING), wording.title(others[0]), "difference, paired")
         return [_pair(wording.scenario(name, level), titles, nothing, other, differences)]
     tables = [_place(summary, *place) for place in wording.scenario_levels(summary)]
-    tables[-1].caption = _MEANING
+    tables[-1].caption = _MEANING + (_SEEDS if summary["seeds"] else "")
     return tables
 
 

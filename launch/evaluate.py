@@ -150,7 +150,7 @@ def main(argv: list[str]) -> int:
 
 def _evaluate(console, folder, request, runs) -> int:
     """Plays what is left of a request, writes the results, and returns the exit code."""
-    from evaluation import runner, summary, tables
+    from evaluation import runner, summary, tables, wording
     from evaluation.report import page
 
     env, plan, make = request.env, request.plan, request.make
@@ -170,7 +170,8 @@ def _evaluate(console, folder, request, runs) -> int:
 
     def write() -> pathlib.Path:
         (folder.path / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
-        return page.write(folder, content, plan, env, [run.path for run in runs])
+        played = [run.path for run in runs if len(runs) == 1 or run.path.name in plan.controllers]
+        return page.write(folder, content, plan, env, played)
 
     summary.write_csv(folder.path / "episodes.csv", samples)
     report = write()
@@ -179,6 +180,8 @@ def _evaluate(console, folder, request, runs) -> int:
         write()
 
     whose = f"{request.restored} beside doing nothing" if request.restored else "controllers"
+    if request.plan.seeds != plan.seeds:
+        whose += f" (without {wording.listed(sorted({*request.plan.seeds} - {*plan.controllers}))})"
     console.print(
         f"{env.grid.name}, layout {env.options.layout}: {whose} on the same {plan.episodes} "
         f"{plan.split} days of each scenario; means with 95 % bootstrap intervals\n"

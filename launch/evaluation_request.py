@@ -63,27 +63,28 @@ def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Reque
     if env.recorded_days is not None:
         identity["time_series"] = digest.hexdigest(env.recorded_days)
     learned, policies, which = {}, {}, _which(flags, runs)
-    for run in runs:
-        name = _name(run, runs)
-        if name in plan.controllers:
+    names = {_name(run, runs): run for run in runs}
+    if names.keys() & {*plan.controllers}:  # of one seed as well: a folder is of all of them
+        for name, run in names.items():
             nets = parts.networks(run.experiment(), env)
             learned[name], policies[name] = _learned(name, run, nets, which)
     restored, folder = None, pathlib.Path(flags.out or _folder(flags, runs, env, policies, which))
     if policies:
         identity["policy"] = policies if len(runs) > 1 else policies[LEARNED]
         updates = sorted({policy["update"] for policy in policies.values()})
-        of = f"of {run.experiment().name} (update {wording.listed([*map(str, updates)])})"
-        whose = "checkpoint" if len(runs) == 1 else f"checkpoints of {len(runs)} seeds"
+        of = f"of {runs[0].experiment().name} (update {wording.listed([*map(str, updates)])})"
+        whose = "checkpoint" if len(runs) == 1 else f"checkpoints of {len(policies)} seeds"
         restored = f"the {which} {whose} {of}"
     make = lambda name: learned[name] if name in learned else registry.make(name, env)
     return Request(env, plan, make, identity, restored, folder)
 
 
 def _which(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> str:
-    """Returns which checkpoints are evaluated: the newest, unless only the best are kept."""
-    if flags.checkpoint is None and runs and not runs[0].has_checkpoints("newest"):
-        return "best" if runs[0].has_checkpoints("best") else "newest"
-    return flags.checkpoint or "newest"
+    """Returns which checkpoints are evaluated: the newest, unless every run has only the best."""
+    if flags.checkpoint is not None:
+        return flags.checkpoint
+    have = lambda kind: [run.has_checkpoints(kind) for run in runs]
+    return "best" if runs and not any(have("newest")) and all(have("best")) else "newest"
 
 
 def _name(run: run_folder.RunFolder, runs: Sequence[run_folder.RunFolder]) -> str:
@@ -176,7 +177,7 @@ def _named(flags: FlagValues) -> dict[str, str]:
 def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> runner.Plan:
     baselines = list(registry.BASELINES)
     for flag, known in (
-        ("controllers", [LEARNED, *baselines]),
+        ("controllers", list(dict.fromkeys([LEARNED, *learned, *baselines]))),
         ("scenarios", suite.SCENARIOS),
         ("level", suite.LEVELS),
     ):
@@ -190,8 +191,9 @@ def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> run
         names = ([LEARNED] if learned else []) + [n for n in baselines if n != runner.NOTHING]
     if LEARNED in names and not learned:
         raise ValueError("--controllers=learned: needs --workdir, the folder of a run")
-    seeds = tuple(learned) if LEARNED in names and len(learned) > 1 else ()
     names = [each for name in names for each in (learned if name == LEARNED else [name])]
+    seeds = tuple(name for name in dict.fromkeys(names) if name in learned)
+    seeds = seeds if len(seeds) > 1 else ()
     scenarios = suite.fitting(options) if ALL in flags.scenarios else flags.scenarios
     places = [(scenario, level) for level in flags.level for scenario in scenarios]
     return runner.Plan(
@@ -206,9 +208,8 @@ def _folder(flags: FlagValues, runs, env, policies, which: str) -> str:
     if not runs:
         return f"evaluations/{env.grid.name}-{env.options.layout}-{tail}"
     if policies:
-        updates = {policy["update"] for policy in policies.values()}
-        version = f"{updates.pop()}-" if len(updates) == 1 else ""
-        tail = f"{which}-{version}{tail}"
+        updates = sorted({policy["update"] for policy in policies.values()})
+        tail = f"{which}-{'to'.join(map(str, dict.fromkeys([updates[0], updates[-1]])))}-{tail}"
     else:
         tail = f"baselines-{tail}"
     where = runs[0].evaluation if len(runs) == 1 else runs[0].path.parent / runs[0].evaluation.name

@@ -18,7 +18,7 @@ class Controls:
 
     load_bus: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
     plant_bus: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
-    # Indices of generators, and MW that they draw for each MVAr that they produce or absorb.
+    # `[n_condenser]` indices of generators, and MW drawn for each MVAr that they produce or absorb.
     condensers: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
     condenser_loss: float = 0.0
 

@@ -23,6 +23,7 @@ from envs.step.options import StepOptions
 _TOLERANCE = 1e-6
 _LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
 _MOST_RAD = 2 * np.pi  # that an elastic program may go beyond a limit of angles
+_PHANTOM_PU = 1e-5  # absorbed beyond what is below zero, that is rounding
 _SLACK_RAD = 1e-2  # that its variables count in: Ipopt divides the objective by its steepest slope
 _WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
 _WARM = {
@@ -56,7 +57,7 @@ class Result(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A compiled program and the bounds of its rows, but for those of angles and voltages."""
+    """A compiled program, and the bounds of its rows of balance and flow."""
 
     solve: casadi.Function
     lower: np.ndarray
@@ -89,7 +90,8 @@ def build(
     va, vm, closed = equations.va, equations.vm, equations.closed
     p, q = symbol("p", g), symbol("q", g)
     up, down, spilled = symbol("up", c), symbol("down", c), symbol("spilled", r)
-    # Of q, where it is below zero; its size is then q + 2 absorbed, without a kink.
+    # Of what condensers produce, where it is below zero: its size is then produced + 2 absorbed,
+    # without a kink. `run` sees to it that no more is absorbed than that.
     condensers = controls.condensers.tolist()
     absorbed = symbol("absorbed", len(condensers))
     parts = [va, vm, p, q, up, down, spilled, absorbed]
@@ -104,9 +106,7 @@ def build(
     p_balance = equations.p_out + load_p + moved @ shift - fixed - gen @ p
     p_balance -= plants @ (available - spilled)
     q_balance = equations.q_out + load_q + moved @ (tilt * shift) - gen @ q
-    p_balance += at(grid.gen.bus[condensers]) @ (
-        controls.condenser_loss * (q[condensers] + 2 * absorbed)
-    )
+    produced = q
     limit = casadi.DM(grid.branch.rate_mva[watched] / base) * rate_share
     loads = watched.tolist()
     p_mw = base * p
@@ -127,6 +127,7 @@ def build(
         parts += [shed, over, beyond_q, beyond_v, beyond_angle, idle]
         p_balance -= shed * load_p - gen @ idle
         q_balance -= shed * load_q + gen @ (beyond_q[:g] - beyond_q[g:])
+        produced = q + beyond_q[:g] - beyond_q[g:]
         room = over
         voltages = vm - beyond_v[:n] + beyond_v[n:]
         angles += _SLACK_RAD * (beyond_angle[a:] - beyond_angle[:a])
@@ -136,12 +137,14 @@ def build(
         cost += base * prices.surplus_price * casadi.sum1(idle)
         cost += prices.voltage_price * casadi.sum1(beyond_v)
         cost += prices.angle_price * _SLACK_RAD * casadi.sum1(beyond_angle)
+    draw = controls.condenser_loss * (produced[condensers] + 2 * absorbed)
+    p_balance += at(grid.gen.bus[condensers]) @ draw
     rows = casadi.vertcat(
         energised * p_balance + (1 - energised) * va,
         energised * q_balance + (1 - energised) * (vm - 1),
         equations.from_squared[loads] - (limit + room) ** 2,
         equations.to_squared[loads] - (limit + room) ** 2,
-        angles, q[condensers] + absorbed, voltages,
+        angles, produced[condensers] + absorbed, voltages,
     )  # fmt: skip
     w = 2 * len(watched)
     lower = np.concatenate([np.zeros(2 * n), np.full(w, -np.inf)])
@@ -163,8 +166,37 @@ def build(
 
 def run(grid: grid_lib.Grid, program: Program, problem: Problem, start: Start | None) -> Result:
     """Returns what Ipopt makes of a problem, from the middle of its bounds without a `start`."""
+    result = _run(grid, program, problem, start)
+    produced, absorbed = _condensers(grid, program, result.start.values)
+    if not result.success or (absorbed <= np.maximum(-produced, 0.0) + _PHANTOM_PU).all():
+        return result
+    # Where power is in surplus, to draw it pays: whoever produces must then not absorb.
+    again = _run(grid, program, problem, result.start, produced < 0)
+    return again._replace(iterations=result.iterations + again.iterations)
+
+
+def _condensers(
+    grid: grid_lib.Grid, program: Program, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the reactive power that condensers produce and absorb `[n_condenser]`, pu."""
+    n, g, chosen = grid.n_bus, grid.n_gen, program.condensers
+    produced = values[2 * n + g : 2 * n + 2 * g]
+    if program.elastic:
+        begin = program.size + n + len(program.watched)
+        produced = produced + values[begin : begin + g] - values[begin + g : begin + 2 * g]
+    return produced[chosen], values[program.size - chosen.size : program.size]
+
+
+def _run(
+    grid: grid_lib.Grid,
+    program: Program,
+    problem: Problem,
+    start: Start | None,
+    absorbs: np.ndarray | None = None,
+) -> Result:
+    """Returns a result in which, if it is given, `absorbs` says which condensers may absorb."""
     n, g = grid.n_bus, grid.n_gen
-    lower, upper, lower_rows, upper_rows = _bounds(grid, program, problem)
+    lower, upper, lower_rows, upper_rows = _bounds(grid, program, problem, absorbs)
     arguments = {"lbx": lower, "ubx": upper, "lbg": lower_rows, "ubg": upper_rows}
     arguments["p"] = _parameters(grid, problem)
     if start is None:
@@ -192,7 +224,9 @@ def _parameters(grid: grid_lib.Grid, problem: Problem) -> np.ndarray:
     ])  # fmt: skip
 
 
-def _bounds(grid: grid_lib.Grid, program: Program, problem: Problem) -> tuple[np.ndarray, ...]:
+def _bounds(
+    grid: grid_lib.Grid, program: Program, problem: Problem, absorbs: np.ndarray | None
+) -> tuple[np.ndarray, ...]:
     """Returns least and most of the variables, and least and most of the rows."""
     base, n, g = grid.base_mva, grid.n_bus, grid.n_gen
     on = problem.energised > 0
@@ -208,14 +242,18 @@ def _bounds(grid: grid_lib.Grid, program: Program, problem: Problem) -> tuple[np
         np.append(rows, limit[program.watched_angle])
         for rows, limit in zip((program.lower, program.upper), angle_limits(grid, problem))
     )
-    lower_rows = np.append(lower_rows, np.zeros(program.condensers.size))
-    upper_rows = np.append(upper_rows, np.full(program.condensers.size, np.inf))
+    q_low, q_high = gen_on * problem.q_low_mvar / base, gen_on * problem.q_high_mvar / base
+    # As much as nobody absorbs, so that this limit is none.
+    absorbed = 2.0 * np.maximum(np.abs(q_low), np.abs(q_high))[program.condensers]
+    no_less = np.full(absorbed.size, np.inf)
+    if absorbs is not None:
+        absorbed, no_less = absorbed * absorbs, np.where(absorbs, 0.0, np.inf)
+    lower_rows = np.append(lower_rows, np.zeros(absorbed.size))
+    upper_rows = np.append(upper_rows, no_less)
     if program.elastic:
         lower_rows, upper_rows = np.append(lower_rows, vm_low), np.append(upper_rows, vm_high)
         vm_low = np.where(problem.pv, vm_low, _LEAST_PU)
         vm_high = np.where(problem.pv, vm_high, _MOST_PU)
-    q_low, q_high = gen_on * problem.q_low_mvar / base, gen_on * problem.q_high_mvar / base
-    absorbed = np.maximum(-q_low[program.condensers], 0.0)
     lower = [-angle, vm_low, gen_on * problem.p_low_mw / base, q_low,
              *[np.zeros_like(reach)] * 2, np.zeros_like(problem.available_mw),
              np.zeros_like(absorbed)]  # fmt: skip

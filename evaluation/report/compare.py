@@ -131,9 +131,29 @@ def _episodes(path: pathlib.Path) -> Rows:
             rows.setdefault(task, {})[day] = values
         if not rows:
             raise ValueError("no episode in it")
-        return rows
+        return _with_seeds_together(rows)
 
     return _read(path / "episodes.csv", parse)
+
+
+def _with_seeds_together(rows: Rows) -> Rows:
+    """Returns the rows with the mean over seeds, day by day, as `learned` in place of each seed."""
+    together, seeds = {}, {}
+    for task, days in rows.items():
+        if summary_lib.is_learned(task.controller):
+            seeds.setdefault(task._replace(controller="learned"), []).append(days)
+        else:
+            together[task] = days
+    for task, runs in seeds.items():
+        together[task] = {
+            day: {
+                name: float(np.mean([run[day][name] for run in runs]))
+                for name in values
+                if all(name in run.get(day, {}) for run in runs)
+            }
+            for day, values in runs[0].items()
+        }
+    return together
 
 
 def _read(path: pathlib.Path, parse):

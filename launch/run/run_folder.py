@@ -135,8 +135,8 @@ class RunFolder:
         return os.path.exists(self.config)  # Not of pathlib, which fails where a name is too long.
 
     def has_checkpoints(self, kind: str) -> bool:
-        """Returns whether checkpoints of a kind, such as "best", have ever been written."""
-        return (self.path / "checkpoints" / kind).is_dir()
+        """Returns whether there are checkpoints of a kind, such as "best"."""
+        return any((self.path / "checkpoints" / kind).glob("[0-9]*"))
 
     def require_empty(self) -> None:
         """Raises a RunFolderError if there is a run in the folder."""
@@ -274,8 +274,9 @@ def trained_in(root: str | os.PathLike) -> list[RunFolder]:
     root = pathlib.Path(root)
     folders = [RunFolder(root)]
     if not folders[0].exists():
-        seeds = sorted(root.glob("seed_*"), key=lambda path: (len(path.name), path.name))
-        folders = [RunFolder(path) for path in seeds] or folders
+        numbered = {int(p.name[5:]): p for p in root.glob("seed_*") if p.name[5:].isdecimal()}
+        seeds = [RunFolder(numbered[seed]) for seed in sorted(numbered)]
+        folders = [folder for folder in seeds if folder.exists()] or folders
     first, *others = (folder.experiment() for folder in folders)
     for folder, experiment in zip(folders[1:], others):
         if dataclasses.replace(experiment, seed=first.seed) != first:

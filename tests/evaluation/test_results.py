@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from agents import controllers
 from envs import grid_env
@@ -368,19 +369,27 @@ def test_the_interquartile_mean_leaves_outliers_out():
 def test_a_mean_of_seeds_is_as_sure_as_seeds_and_days_let_it_be():
     rng = np.random.default_rng(0)
     of_days = rng.normal(0.0, 1.0, 50)
-    # Where seeds are alike the interval is that of days; where days are, that of seeds.
     alike = intervals.between_seeds([np.tile(of_days, (5, 1))])
-    days = intervals.describe([of_days])
-    assert alike["low"] == pytest.approx(days["low"], abs=0.03)
-    assert alike["high"] == pytest.approx(days["high"], abs=0.03)
+    days = scipy.stats.ttest_1samp(of_days, 0.0).confidence_interval()
+    assert (alike["low"], alike["high"]) == pytest.approx((days.low, days.high))
     assert alike["sd"] == pytest.approx(0.0, abs=1e-12)
     of_seeds = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
     apart = intervals.between_seeds([np.tile(of_seeds[:, None], (1, 50))] * 2)
-    seeds = intervals.describe([of_seeds])
-    assert apart["low"] == pytest.approx(seeds["low"], abs=0.3)
-    assert apart["high"] == pytest.approx(seeds["high"], abs=0.6)
+    seeds = scipy.stats.ttest_1samp(of_seeds, 0.0).confidence_interval()
+    assert (apart["low"], apart["high"]) == pytest.approx((seeds.low, seeds.high))
     assert apart["sd"] == pytest.approx(of_seeds.std(ddof=1))
     assert (apart["mean"], apart["lowest"], apart["highest"]) == (6.2, 1.0, 16.0)
+
+
+@pytest.mark.parametrize("of_seeds", [0.02, 0.2, 2.0])
+def test_intervals_over_few_seeds_cover_the_mean_as_often_as_they_say(of_seeds):
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(1_000):
+        seeds, days = rng.normal(0.0, of_seeds, (3, 1)), rng.normal(0.0, 1.0, 50)
+        interval = intervals.between_seeds([seeds + days])
+        covered += interval["low"] <= 0.0 <= interval["high"]
+    assert 930 <= covered <= 990
 
 
 def test_intervals_cover_the_mean_as_often_as_they_say():

@@ -19,6 +19,7 @@ from support import time_series_statistics
 from agents import bundle as bundle_lib, networks
 from configs import registry
 from envs import grid_env
+from evaluation.report import compare
 from launch import evaluation_request
 from launch.run import run_folder
 from learner import checkpoint
@@ -120,8 +121,8 @@ def test_seeds_are_evaluated_together_and_told_apart(tmp_path):
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())  # the console folds long lines
     assert "best checkpoints of 2 seeds of case14_ppo (update 7 and 9)" in said
-    assert re.search(r"^seed 2 .*\n *seed 10 .*\n *mean of 2 .*\n *their sd ", done.stdout, re.M)
-    folder = tmp_path / "evaluation" / "best-test-seed0"
+    assert re.search(r"^ *seed 2 .*\n *seed 10 .*\n *mean of 2 .*\n *their sd ", done.stdout, re.M)
+    folder = tmp_path / "evaluation" / "best-7to9-test-seed0"
     content = json.loads((folder / "summary.json").read_text())
     rows = {row["controller"]: row["metrics"]["cost"]["mean"] for row in content["rows"]}
     assert list(rows) == ["do_nothing", "seed_2", "seed_10"] and rows["seed_2"] != rows["seed_10"]
@@ -132,6 +133,20 @@ def test_seeds_are_evaluated_together_and_told_apart(tmp_path):
     assert cost["lowest"] == pytest.approx(min(rows["seed_2"], rows["seed_10"]))
     assert content["identity"]["policy"]["seed_10"]["update"] == 9
     assert "Between seeds" in (folder / "report.html").read_text()
+    # A file or an unfinished folder beside them is no seed, and other seeds another evaluation.
+    (tmp_path / "seed_notes.txt").touch()
+    (tmp_path / "seed_11").mkdir()
+    assert len(run_folder.trained_in(tmp_path)) == 2
+    shutil.rmtree(tmp_path / "seed_2")
+    done = evaluate(
+        f"--workdir={tmp_path}", "--checkpoint=best", "--episodes=3", "--bound=false",
+        f"--out={folder}",
+    )  # fmt: skip
+    assert done.returncode == 2 and "holds an evaluation" in done.stderr
+    # Two evaluations of seeds are compared by their means, day by day.
+    both = compare.load(folder, folder)["places"][0]["controllers"]
+    assert set(both) == {"do_nothing", "learned"}
+    assert both["learned"]["a"]["cost"]["mean"] == pytest.approx(cost["mean"])
 
 
 def test_seeds_of_different_runs_are_not_evaluated_together(tmp_path):

@@ -111,12 +111,11 @@ def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_le
 
 
 def test_seeds_of_different_experiments_are_not_resumed_together(tmp_path):
-    for name in ("case14", "case14_ppo"):
-        folder = run_folder.RunFolder(tmp_path / "both" / f"seed_{name}")
-        folder.create(registry.load(name))
+    for seed, name in enumerate(("case14", "case14_ppo")):
+        run_folder.of_seed(tmp_path / "both", seed).create(registry.load(name))
     done = _command("launch.fused", "--resume", "--workdir=both", cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "options of seed_case14_ppo are not those of seed_case14;" in done.stderr
+    assert "options of seed_1 are not those of seed_0;" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from agents.baselines import acopf, acopf_model, acopf_problem, loadability
 from envs import grid_env
 from envs.case import case_file, matpower, pglib
 from envs.options import EnvOptions
-from envs.powerflow import base_point
+from envs.powerflow import base_point, matrices
 from envs.step import reactive_power
 from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
@@ -266,6 +266,24 @@ def test_condensers_draw_what_reactive_power_costs_them(case118):
         assert solved.converged
         beyond[name] = np.abs(solved.va_rad - drawn.va_rad).max()
     assert beyond["drawn"] < 1e-4 < 1e-3 < beyond["not"]
+
+
+def test_condensers_draw_no_more_where_power_is_in_surplus(case118):
+    problem, wind = acopf_problem.nominal(case118), np.array([9, 24, 64, 99])
+    problem = problem._replace(
+        load_p_mw=0.4 * problem.load_p_mw, load_q_mvar=0.4 * problem.load_q_mvar,
+        available_mw=np.full(4, 700.0),
+    )  # fmt: skip
+    controls = acopf_problem.Controls(
+        plant_bus=wind, condensers=case118.condensers, condenser_loss=0.05
+    )
+    solution = acopf_model.Model(case118, controls=controls).solve(problem)
+    assert solution.optimal and solution.spilled_mw.sum() > 100.0
+    voltage = solution.vm_pu * np.exp(1j * solution.va_rad)
+    leaves = (voltage * np.conj(matrices.bus_admittance(case118) @ voltage)).real.sum()
+    fed_in = solution.p_mw.sum() + (problem.available_mw - solution.spilled_mw).sum()
+    draw = fed_in - problem.load_p_mw.sum() - case118.base_mva * leaves
+    assert draw == pytest.approx(0.05 * np.abs(solution.q_mvar[case118.condensers]).sum(), abs=0.02)
 
 
 def test_cheap_load_control_is_used_and_dear_is_not(case14):
