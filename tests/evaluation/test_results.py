@@ -267,6 +267,7 @@ def test_without_what_others_are_compared_with_nothing_goes_on(env, tmp_path):
     assert len(attempts) == 1
 
 
+@pytest.mark.slow
 def test_days_that_fill_up_a_batch_are_not_decided_in(env, tmp_path):
     ended, idle = [], controllers.do_nothing(env)
 

@@ -117,7 +117,7 @@ class _Distance:
         return loss, {"analytic/loss": loss}
 
 
-@pytest.mark.parametrize("objective", ["both", "analytic"])
+@pytest.mark.parametrize("objective", ["both", pytest.param("analytic", marks=pytest.mark.slow)])
 def test_gradients_teach_the_rest_and_leave_breakers_to_samples(objective):
     nets = _networks(objective, initial_switching=0.3)
     options = options_lib.LearnerOptions(

@@ -185,7 +185,7 @@ def _experience(nets, state, key, windows):
     return unroll.replace(costs=costs, windows=windows)
 
 
-@pytest.mark.parametrize("objective", ["ppo", "analytic"])
+@pytest.mark.parametrize("objective", [pytest.param("ppo", marks=pytest.mark.slow), "analytic"])
 def test_a_limit_is_broken_at_first_and_kept_in_the_end(objective):
     by_gradient = objective == "analytic"
     options = options_lib.LearnerOptions(

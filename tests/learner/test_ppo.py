@@ -115,7 +115,7 @@ def test_raw_costs_of_thousands_train_stably():
     assert max(row["policy/kl"] for row in rows) < 0.2
 
 
-@pytest.mark.parametrize("agents", [1, 2])
+@pytest.mark.parametrize("agents", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_it_learns_a_task_of_one_step(agents):
     nets = task.networks(agents)
     algorithm = ppo.PPO(nets, options_lib.LearnerOptions(learning_rate=3e-3, target_kl=0.02))

@@ -193,7 +193,7 @@ def test_newton_solves_what_the_method_gives_up():
     assert without.converged.tolist() == [True, False, False, False]
 
 
-@pytest.mark.parametrize("slots", [2, 4, 5])
+@pytest.mark.parametrize("slots", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 5))])
 def test_slots_for_pv_buses_turned_pq_change_the_effort_and_no_result(net, slots):
     pv_buses = np.flatnonzero(np.arange(14) != net.order[net.reference])
     # Four buses, the reference aside.

@@ -90,6 +90,7 @@ def test_every_bus_is_within_limits_or_has_turned_pq(double, method):
         assert max(errors) <= (1e-7 if double else 1e-4), errors
 
 
+@pytest.mark.slow
 def test_limits_that_do_not_bind_change_nothing(case14):
     at = comparison.points(case14, 3)
     wide = {"q_min_pu": np.full(14, -np.inf), "q_max_pu": np.full(14, np.inf)}
