@@ -273,10 +273,6 @@ def _difference(there: Mapping[str, Any], requested: Mapping[str, Any]) -> str |
         why = f" ({_EARLIER[format]}; --compare reads them)" if format in _EARLIER else ""
         return f"in format {format}{why}, and this version writes format {FORMAT}"
     names = dict.fromkeys(["environment", "grid", *sorted({*there, *requested})])
-    policies = [side.get("policy") or {} for side in (there, requested)]
-    if policies[0].keys() != policies[1].keys() and all("seed_" in str(side) for side in policies):
-        of = [", ".join(name for name in side if name.startswith("seed_")) for side in policies]
-        return f"of {of[0] or 'one run'}, and {of[1] or 'one run'} is requested"
     for name in names:
         if there.get(name) != requested.get(name):
             path, a, b = _first(name, there.get(name), requested.get(name))
@@ -287,6 +283,9 @@ def _difference(there: Mapping[str, Any], requested: Mapping[str, Any]) -> str |
 def _first(name: str, there: Any, requested: Any) -> tuple[str, Any, Any]:
     """Returns the name and both values of the first entry in which two values differ."""
     if isinstance(there, dict) and isinstance(requested, dict):
+        records = [*there.values(), *requested.values()]
+        if there.keys() != requested.keys() and all(isinstance(each, dict) for each in records):
+            return name, sorted(there), sorted(requested)
         for inner in sorted({*there, *requested}):
             if there.get(inner) != requested.get(inner):
                 return _first(f"{name} {inner}", there.get(inner), requested.get(inner))

@@ -67,7 +67,7 @@ def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Reque
     if names.keys() & {*plan.controllers}:  # of one seed as well: a folder is of all of them
         for name, run in names.items():
             nets = parts.networks(run.experiment(), env)
-            learned[name], policies[name] = _learned(name, run, nets, which)
+            learned[name], policies[name] = _learned(run, nets, which)
     restored, folder = None, pathlib.Path(flags.out or _folder(flags, runs, env, policies, which))
     if policies:
         identity["policy"] = policies if len(runs) > 1 else policies[LEARNED]
@@ -83,8 +83,15 @@ def _which(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> str:
     """Returns which checkpoints are evaluated: the newest, unless every run has only the best."""
     if flags.checkpoint is not None:
         return flags.checkpoint
-    have = lambda kind: [run.has_checkpoints(kind) for run in runs]
+    have = lambda kind: [_has_checkpoints(run, kind) for run in runs]
     return "best" if runs and not any(have("newest")) and all(have("best")) else "newest"
+
+
+def _has_checkpoints(run: run_folder.RunFolder, kind: str) -> bool:
+    try:
+        return checkpoint.Checkpoints(run.path, kind, create=False).any()
+    except checkpoint.CheckpointError:
+        return False
 
 
 def _name(run: run_folder.RunFolder, runs: Sequence[run_folder.RunFolder]) -> str:
@@ -92,7 +99,7 @@ def _name(run: run_folder.RunFolder, runs: Sequence[run_folder.RunFolder]) -> st
     return LEARNED if len(runs) == 1 else run.path.name
 
 
-def _learned(name: str, run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
+def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
     """Returns the controller of a checkpoint, and what tells it from others."""
     checkpoints = checkpoint.Checkpoints(run.path, which, create=False)
     restored = checkpoints.read(nets)
@@ -102,7 +109,7 @@ def _learned(name: str, run: run_folder.RunFolder, nets: networks.TeamNetworks, 
         "update": restored.version,
         "parameters": digest.hexdigest(bundle),
     }
-    return dataclasses.replace(controllers.learned(nets, bundle), name=name), policy
+    return controllers.learned(nets, bundle), policy
 
 
 def _environment(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> EnvOptions:
@@ -208,8 +215,9 @@ def _folder(flags: FlagValues, runs, env, policies, which: str) -> str:
     if not runs:
         return f"evaluations/{env.grid.name}-{env.options.layout}-{tail}"
     if policies:
-        updates = sorted({policy["update"] for policy in policies.values()})
-        tail = f"{which}-{'to'.join(map(str, dict.fromkeys([updates[0], updates[-1]])))}-{tail}"
+        updates = [policy["update"] for policy in policies.values()]
+        first, last = min(updates), max(updates)
+        tail = f"{which}-{first if first == last else f'{first}to{last}'}-{tail}"
     else:
         tail = f"baselines-{tail}"
     where = runs[0].evaluation if len(runs) == 1 else runs[0].path.parent / runs[0].evaluation.name

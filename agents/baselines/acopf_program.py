@@ -23,7 +23,7 @@ from envs.step.options import StepOptions
 _TOLERANCE = 1e-6
 _LEAST_PU, _MOST_PU = 0.5, 1.5  # voltages that an elastic program may leave limits for
 _MOST_RAD = 2 * np.pi  # that an elastic program may go beyond a limit of angles
-_PHANTOM_PU = 1e-5  # absorbed beyond what is below zero, that is rounding
+_ROUNDING_PU = 1e-5  # by which a condenser may absorb more than what it produces is below zero
 _SLACK_RAD = 1e-2  # that its variables count in: Ipopt divides the objective by its steepest slope
 _WARM_ITERATIONS, _MAX_ITERATIONS = 40, 300
 _WARM = {
@@ -168,7 +168,7 @@ def run(grid: grid_lib.Grid, program: Program, problem: Problem, start: Start | 
     """Returns what Ipopt makes of a problem, from the middle of its bounds without a `start`."""
     result = _run(grid, program, problem, start)
     produced, absorbed = _condensers(grid, program, result.start.values)
-    if not result.success or (absorbed <= np.maximum(-produced, 0.0) + _PHANTOM_PU).all():
+    if not result.success or (absorbed <= np.maximum(-produced, 0.0) + _ROUNDING_PU).all():
         return result
     # Where power is in surplus, to draw it pays: whoever produces must then not absorb.
     again = _run(grid, program, problem, result.start, produced < 0)
@@ -227,7 +227,10 @@ def _parameters(grid: grid_lib.Grid, problem: Problem) -> np.ndarray:
 def _bounds(
     grid: grid_lib.Grid, program: Program, problem: Problem, absorbs: np.ndarray | None
 ) -> tuple[np.ndarray, ...]:
-    """Returns least and most of the variables, and least and most of the rows."""
+    """Returns least and most of the variables, and least and most of the rows.
+
+    `absorbs` says which condensers absorb, and how much follows then; without it any may.
+    """
     base, n, g = grid.base_mva, grid.n_bus, grid.n_gen
     on = problem.energised > 0
     reference = grid.reference_bus if on[grid.reference_bus] else int(np.argmax(on))
@@ -245,11 +248,11 @@ def _bounds(
     q_low, q_high = gen_on * problem.q_low_mvar / base, gen_on * problem.q_high_mvar / base
     # As much as nobody absorbs, so that this limit is none.
     absorbed = 2.0 * np.maximum(np.abs(q_low), np.abs(q_high))[program.condensers]
-    no_less = np.full(absorbed.size, np.inf)
+    most_row = np.full(absorbed.size, np.inf)
     if absorbs is not None:
-        absorbed, no_less = absorbed * absorbs, np.where(absorbs, 0.0, np.inf)
+        absorbed, most_row = absorbed * absorbs, np.where(absorbs, 0.0, np.inf)
     lower_rows = np.append(lower_rows, np.zeros(absorbed.size))
-    upper_rows = np.append(upper_rows, no_less)
+    upper_rows = np.append(upper_rows, most_row)
     if program.elastic:
         lower_rows, upper_rows = np.append(lower_rows, vm_low), np.append(upper_rows, vm_high)
         vm_low = np.where(problem.pv, vm_low, _LEAST_PU)

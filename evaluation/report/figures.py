@@ -161,11 +161,12 @@ def learning(curves: Sequence[Mapping[str, Sequence[float]]]) -> markupsafe.Mark
     scale, word = next((s for s in _STEPS if x.high >= s[0]), (1.0, ""))
     ticks = [(value, f"{value / scale:g}{word if value else ''}") for value in x.ticks(5)]
     svg.frame(canvas, x, y, ticks, wording.compact)
+    several = len(curves) > 1
     for curve in curves:
         steps, ours = (np.asarray(curve[name], float) for name in ("step", "return"))
-        canvas.line(x(steps), y(ours), "middle" if len(curves) == 1 else "middle seed-curve")
+        canvas.line(x(steps), y(ours), "middle seed-curve" if several else "middle")
         for at, value in zip(x(steps), y(ours)):
-            if np.isfinite(value) and len(curves) == 1:
+            if np.isfinite(value) and not several:
                 canvas.line([at], [value], "point")
     if np.isfinite(nothing).any():
         last = float(nothing[np.isfinite(nothing)][-1])

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from evaluation import summary
+
 
 class Look(NamedTuple):
     """How a controller is drawn."""
@@ -50,7 +52,8 @@ def _seeds(names: Sequence[str]) -> dict[str, Look]:
 
 def looks(controllers: Sequence[str]) -> dict[str, Look]:
     """Returns the look of each controller; the known ones have the same on every page."""
-    looks_of = {**_KNOWN, **_seeds([name for name in controllers if name.startswith("seed_")])}
+    seeds = [name for name in controllers if summary.is_learned(name) and name not in _KNOWN]
+    looks_of = {**_KNOWN, **_seeds(seeds)}
     spare = [name for name in controllers if name not in looks_of]
     chosen = [looks_of.get(name) or _SPARE[spare.index(name) % len(_SPARE)] for name in controllers]
     return {

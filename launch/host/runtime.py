@@ -14,7 +14,7 @@ _CACHE = pathlib.Path("~/.cache/gridracer/xla")
 # Parameters of glibc's mallopt(3), from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGE, _ALLOWED = 2**30, 2**25  # older versions take no more than the second
-_ALLOCATED = 50_000  # objects between two collections, by default 700
+_GC_THRESHOLD = 50_000  # objects between two collections, by default 700
 
 
 @contextlib.contextmanager
@@ -37,7 +37,7 @@ def keep() -> None:
     library is another one, it is left as it is. Python looks for cyclic garbage less often: a trace
     makes millions of objects that are all in use, and a fifth of its time went there.
     """
-    gc.set_threshold(_ALLOCATED)
+    gc.set_threshold(_GC_THRESHOLD)
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(_CACHE.expanduser()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

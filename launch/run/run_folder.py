@@ -24,6 +24,7 @@ from envs.inputs import json_file
 from evaluation import shared_files
 
 _LAUNCHES = "launches.json"
+_SEED = "seed_"  # and its number: the folder of one of several seeds
 _PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "dm-launchpad-nightly", "dm-reverb",
     "tensorflow-cpu", "numpy",
@@ -133,10 +134,6 @@ class RunFolder:
     def exists(self) -> bool:
         """Returns whether there is a run in the folder; one that was removed is none."""
         return os.path.exists(self.config)  # Not of pathlib, which fails where a name is too long.
-
-    def has_checkpoints(self, kind: str) -> bool:
-        """Returns whether there are checkpoints of a kind, such as "best"."""
-        return any((self.path / "checkpoints" / kind).glob("[0-9]*"))
 
     def require_empty(self) -> None:
         """Raises a RunFolderError if there is a run in the folder."""
@@ -262,7 +259,7 @@ class RunFolder:
 
 def of_seed(root: pathlib.Path, seed: int) -> RunFolder:
     """Returns the folder of one of several seeds that are trained at once in `root`."""
-    return RunFolder(root / f"seed_{seed}")
+    return RunFolder(root / f"{_SEED}{seed}")
 
 
 def trained_in(root: str | os.PathLike) -> list[RunFolder]:
@@ -274,9 +271,10 @@ def trained_in(root: str | os.PathLike) -> list[RunFolder]:
     root = pathlib.Path(root)
     folders = [RunFolder(root)]
     if not folders[0].exists():
-        numbered = {int(p.name[5:]): p for p in root.glob("seed_*") if p.name[5:].isdecimal()}
-        seeds = [RunFolder(numbered[seed]) for seed in sorted(numbered)]
-        folders = [folder for folder in seeds if folder.exists()] or folders
+        numbers = (path.name.removeprefix(_SEED) for path in root.glob(f"{_SEED}*"))
+        seeds = sorted(int(number) for number in numbers if number.isdecimal())
+        there = (of_seed(root, seed) for seed in seeds)
+        folders = [folder for folder in there if folder.exists()] or folders
     first, *others = (folder.experiment() for folder in folders)
     for folder, experiment in zip(folders[1:], others):
         if dataclasses.replace(experiment, seed=first.seed) != first:

@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import types
 
 import jax
 import numpy as np
 import pytest
 from support import time_series_statistics
+from support.evaluation_flags import flags
 
 from agents import bundle as bundle_lib, networks
 from configs import registry
@@ -160,16 +160,6 @@ def test_seeds_of_different_runs_are_not_evaluated_together(tmp_path):
         run_folder.RunFolderError, match=r"options of seed_1 are not those of seed_0"
     ):
         run_folder.trained_in(tmp_path)
-
-
-def flags(**changes):
-    """The flags' defaults, but for `changes`."""
-    usual = dict(
-        controllers=None, scenarios=["normal"], level=["easy"], episodes=3, split="test", seed=0,
-        bound=True, case=None, fleet=None, layout=None, env=[], team=None, checkpoint=None,
-        out=None,
-    )  # fmt: skip
-    return types.SimpleNamespace(**{**usual, **changes})
 
 
 @pytest.mark.parametrize(
