@@ -3,8 +3,7 @@
 import dataclasses
 
 from actors.options import ActorOptions, EvaluatorOptions
-from agents.options import TeamOptions
-from configs.experiment import BY_GRADIENT, NORMAL_OPERATION, Experiment, RunOptions
+from configs.experiment import BY_GRADIENT, MYOPIC_TEAM, NORMAL_OPERATION, Experiment, RunOptions
 
 
 def experiment() -> Experiment:
@@ -21,9 +20,9 @@ def experiment() -> Experiment:
             case="case118",
             layout="full",
             scenarios="normal:easy=1,normal:hard=1,peak:hard=1,failure:hard=1,"
-            "intermittency:hard=2,cascade:hard=4,emergency:hard=2,weather:hard=2",
+            "intermittency:hard=2,cascade:hard=6,emergency:hard=2,weather:hard=3",
         ),
-        team=TeamOptions(effective_horizon=1.0, initial_std=0.05, policy_layers=(256, 256)),
+        team=dataclasses.replace(MYOPIC_TEAM, initial_std=0.05),
         actor=ActorOptions(batch=64, unroll_length=8),
         learner=dataclasses.replace(
             BY_GRADIENT,
@@ -33,5 +32,5 @@ def experiment() -> Experiment:
             reward_limit=20.0,
         ),
         evaluator=EvaluatorOptions(episodes=56, period_seconds=30.0),
-        run=RunOptions(steps=900_000),
+        run=RunOptions(steps=1_500_000),
     )

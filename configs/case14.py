@@ -3,19 +3,15 @@
 import dataclasses
 
 from actors.options import ActorOptions
-from agents.options import TeamOptions
-from configs.experiment import BY_GRADIENT, NORMAL_OPERATION, Experiment, RunOptions
+from configs.experiment import BY_GRADIENT, MYOPIC_TEAM, NORMAL_OPERATION, Experiment, RunOptions
 
 
 def experiment() -> Experiment:
-    """Returns the experiment.
-
-    What a redispatch, a set-point or a load that is moved earns, it earns within the step.
-    """
+    """Returns the experiment."""
     return Experiment(
         name="case14",
         env=dataclasses.replace(NORMAL_OPERATION, layout="full"),
-        team=TeamOptions(effective_horizon=1.0, initial_std=0.02, policy_layers=(256, 256)),
+        team=MYOPIC_TEAM,
         actor=ActorOptions(batch=64, unroll_length=8),
         learner=dataclasses.replace(BY_GRADIENT, learning_rate=1e-3, loading_margin=0.99),
         run=RunOptions(steps=600_000),
