@@ -1,5 +1,6 @@
 """One actor's work on the device: T steps of B grids in one compiled call."""
 
+import copy
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -59,6 +60,7 @@ class Unroller:
             )
         self.env, self.networks, self.length, self.batch = env, networks, length, batch
         self.window, self._updates, self._limited = window, updates, tuple(limited)
+        self._transition = env.transition
         self._fresh = jax.jit(self._fresh_days)
 
     def start(
@@ -112,13 +114,13 @@ class Unroller:
 
     def _step(self, bundle: bundle_lib.Bundle, days: Days, loop, key: chex.PRNGKey):
         """Returns the loop after a step, and what the unroll, the log and windows keep of it."""
-        env, networks, team = self.env, self.networks, self.networks.team
+        networks, team = self.networks, self.networks.team
         carry, truncation_observation = loop
         observation = carry.states.observation
         policy = networks.policy(bundle.params, bundle.statistics, observation)
         raw = networks.sample(key, policy)
         states = jax.vmap(
-            lambda state, action, index: env.transition(
+            lambda state, action, index: self._transition(
                 state, action, series_lib.PooledTimeSeries(days.series, index)
             )
         )(carry.states, distributions.squash(raw), carry.day)
@@ -177,12 +179,15 @@ class Unroller:
 
     def spec(self) -> schema.Spec:
         """Returns the shapes and types of an unroll, without computing one."""
+        still = copy.copy(self)
+        # A step's state is shaped like the one before, and seconds of tracing are left out.
+        still._transition = lambda state, action, series: state
 
         def trace(key):
             carry, days = self.init(key)
             bundle = bundle_lib.initial(self.networks, key)
             zero = jnp.int32(0)
-            return self.unroll(bundle, carry, days, schema.Origin(zero, zero, zero, zero))[1]
+            return still.unroll(bundle, carry, days, schema.Origin(zero, zero, zero, zero))[1]
 
         return jax.eval_shape(trace, jax.random.PRNGKey(0))
 

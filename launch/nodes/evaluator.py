@@ -11,6 +11,8 @@ from launch.nodes import shell
 from launch.run import metrics_log, parts, run_folder, storage
 from learner import checkpoint
 
+_PATIENCE_S = 0.5
+
 
 @storage.reported(checkpoint.CheckpointError)
 def evaluator_node(settings: shell.NodeSettings, server: lp.Address) -> None:
@@ -19,6 +21,15 @@ def evaluator_node(settings: shell.NodeSettings, server: lp.Address) -> None:
     experiment = settings.experiment
     folder = run_folder.RunFolder(settings.workdir)
     env, networks, _ = parts.build(experiment)
+    source = shell.variables(settings, server, networks, heartbeat.stopping)
+    # What it compiles is wanted later than what the first update waits for.
+    heartbeat.progress("waiting for the first update")
+    while not heartbeat.stopping() and source.newest(1, _PATIENCE_S) is None:
+        continue
+    if heartbeat.stopping():
+        shell.end(settings, heartbeat)
+        return
+    heartbeat.progress("compiling", limited=False)
     scorer = validation.Validation(env, networks, experiment.evaluator.episodes)
     baseline = scorer.score_doing_nothing(heartbeat.beat)
     checkpoints = checkpoint.Checkpoints(folder.path, "best")
@@ -36,7 +47,7 @@ def evaluator_node(settings: shell.NodeSettings, server: lp.Address) -> None:
         heartbeat.report({"version": version, **compared})
 
     evaluator.run(
-        shell.variables(settings, server, networks, heartbeat.stopping),
+        source,
         lambda bundle: scorer.score(bundle, heartbeat.beat),
         lambda bundle, scores: checkpoints.save(int(bundle.version), bundle, scores),
         record,
