@@ -13,6 +13,6 @@ def experiment() -> Experiment:
         env=dataclasses.replace(NORMAL_OPERATION, case="case118", layout="case118"),
         team=MYOPIC_TEAM,
         actor=ActorOptions(batch=64, unroll_length=8),
-        learner=dataclasses.replace(BY_GRADIENT, learning_rate=5e-4, loading_margin=0.99),
+        learner=dataclasses.replace(BY_GRADIENT, learning_rate=5e-4, loading_margin=0.995),
         run=RunOptions(steps=600_000),
     )
