@@ -22,7 +22,7 @@ def experiment() -> Experiment:
             scenarios="normal:easy=1,normal:hard=1,peak:hard=1,failure:hard=1,"
             "intermittency:hard=2,cascade:hard=6,emergency:hard=2,weather:hard=3",
         ),
-        team=dataclasses.replace(MYOPIC_TEAM, initial_std=0.05),
+        team=dataclasses.replace(MYOPIC_TEAM, initial_std=0.05, activation="silu"),
         actor=ActorOptions(batch=64, unroll_length=8),
         learner=dataclasses.replace(
             BY_GRADIENT,

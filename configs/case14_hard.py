@@ -3,7 +3,7 @@
 import dataclasses
 
 from configs import case118_hard
-from configs.experiment import Experiment
+from configs.experiment import Experiment, RunOptions
 
 
 def experiment() -> Experiment:
@@ -22,4 +22,6 @@ def experiment() -> Experiment:
             scenarios="normal:easy=1,normal:hard=1,peak:hard=1,failure:hard=2,"
             "intermittency:hard=4,cascade:hard=3,emergency:hard=1,weather:hard=3",
         ),
+        team=dataclasses.replace(base.team, activation="tanh"),
+        run=RunOptions(steps=900_000),
     )

@@ -22,11 +22,8 @@ NORMAL_OPERATION = EnvOptions(
     reward="savings", maintenance_per_day=0.0, branch_faults_per_day=0.0, gen_faults_per_day=0.0
 )
 
-# What a redispatch, a set-point or a load that is moved earns, it earns within the step. Where
-# limits bind, what is best is linear in loads: tanh units are less exact, and stay further away.
-MYOPIC_TEAM = TeamOptions(
-    effective_horizon=1.0, initial_std=0.02, policy_layers=(256, 256), activation="silu"
-)
+# What a redispatch, a set-point or a load that is moved earns, it earns within the step.
+MYOPIC_TEAM = TeamOptions(effective_horizon=1.0, initial_std=0.02, policy_layers=(256, 256))
 
 # Gradients of each step's reward through the power flow. Actions are dispersed only so far that
 # actors meet the states around those that the policy leads to.
