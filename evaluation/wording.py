@@ -9,7 +9,9 @@ from evaluation import summary as summary_lib
 from evaluation.scenarios import suite
 
 _ROUNDING = 1e-7  # what is smaller is that of single precision or of a solver
-_TITLES = {"acopf": "AC-OPF", "dcopf": "DC-OPF", "mpc": "MPC"}
+_TITLES = {
+    "acopf": "AC-OPF", "acopf_forecast": "AC-OPF, forecast", "dcopf": "DC-OPF", "mpc": "MPC",
+}  # fmt: skip
 _LONG, _LONGER = 1e5, 1e8  # from here on intervals are shortened, and means too
 _SCALES = (  # unit, its letter, digits, and the least that is written so, in units
     (1e9, "G", 2, 1), (1e6, "M", 1, 100), (1e6, "M", 2, 10), (1e3, "k", 0, 1000), (1e3, "k", 1, 0),

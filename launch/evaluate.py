@@ -45,8 +45,8 @@ flags.DEFINE_enum(
 flags.DEFINE_list(
     "controllers", None,
     "Who is evaluated, by name, or all: learned, do_nothing (always there), random, proportional, "
-    "merit_order, reconnect, expert, dcopf, mpc, acopf. Default: learned with --workdir, and all "
-    "baselines without.",
+    "merit_order, reconnect, expert, dcopf, mpc, acopf_forecast, acopf. Default: learned with "
+    "--workdir, and all baselines without.",
 )  # fmt: skip
 flags.DEFINE_list(
     "scenarios", ["normal"],

@@ -48,6 +48,7 @@ class FusedLoop:
         """
         self.unroller, self.learners = unroller, list(learners)
         self._several = len(self.learners) > 1
+        self._unroll = jax.jit(unroller.unroll)  # traced once for all actors
         devices = self.learners[0].devices
         run = self._updates
         if self._several:
@@ -112,7 +113,7 @@ class FusedLoop:
         """Returns the loop after an unroll of each actor and an update, metrics and summaries."""
         bundle, zero = ppo.bundle(loop.training), jnp.int32(0)
         origin = schema.Origin(zero, zero, zero, zero)
-        act = lambda *actor: self.unroller.unroll(bundle, *actor, origin)
+        act = lambda *actor: self._unroll(bundle, *actor, origin)
         # The barriers keep XLA from fusing over what is a process's end in the service, so that
         # both round alike.
         carry, unrolls = jax.lax.optimization_barrier(_each(act, loop.carry, loop.days))

@@ -107,9 +107,13 @@ class AnalyticGradient:
             after = restart.strong(after.replace(series=None, terms={}, metrics={}))
             return (after, going * discount * ~after.done), (going * (reward - over), going * over)
 
-        (state, going), (earned, over) = jax.lax.scan(
-            advance, (state, jnp.float32(1.0)), length=self.options.window
-        )
+        carry = (state, jnp.float32(1.0))
+        if self.options.window == 1:  # A loop would be traced three times, not once.
+            (state, going), (earned, over) = advance(carry, None)
+        else:
+            (state, going), (earned, over) = jax.lax.scan(
+                advance, carry, length=self.options.window
+            )
         if not discount:  # Then nobody looks at what comes after, and it need not be computed.
             return earned.sum(), over.sum()
         given = jax.lax.stop_gradient(params)

@@ -72,7 +72,7 @@ class Learner:
         self._known_from: int | None = None  # the first version that has observation statistics
         stream = jax.random.fold_in(jax.random.PRNGKey(seed), _STREAM)
         own = int(jax.random.randint(stream, (), 0, 2**31 - 1))
-        self.state = self._replicate(self.ppo.init(jax.random.PRNGKey(own)))
+        self.state = self._replicate(jax.jit(self.ppo.init)(jax.random.PRNGKey(own)))
 
     @property
     def steps(self) -> int:

@@ -76,6 +76,7 @@ class PPO:
         self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
             learning_rate=options.learning_rate
         )
+        self._updated = jax.jit(self._made)  # so that it is traced once
 
     def _make_optimiser(self, learning_rate) -> optax.GradientTransformation:
         one = lambda: optax.chain(
@@ -130,7 +131,7 @@ class PPO:
         body = lambda _, carry: fence(self._updated(*fence((carry[0], unroll))))
         return jax.lax.fori_loop(0, once, body, (state, blank))
 
-    def _updated(
+    def _made(
         self, state: TrainingState, unroll: schema.Unroll
     ) -> tuple[TrainingState, Mapping[str, chex.Array]]:
         options = self.options

@@ -18,6 +18,7 @@ from envs.time_series import series as series_lib
 
 # Left free for what else the step does: the change of losses, and what loads draw by then.
 _RATE_SHARE, _VOLTAGE_MARGIN_PU = 0.995, 5e-4
+_FORESEEN_SHARE = 0.99  # for what forecasts miss, too
 
 
 class _Site(NamedTuple):
@@ -31,6 +32,7 @@ class _Site(NamedTuple):
     plant_bus: np.ndarray
     fixed_setpoint: np.ndarray  # bool `[n_bus]`, a generator's bus whose set-point nobody moves
     load_share: float
+    rate_share: float = _RATE_SHARE  # of branches' limits that a step uses
 
 
 class Situation(NamedTuple):
@@ -58,10 +60,45 @@ def acopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
     every limit, it breaks them as cheaply as the environment's prices say. It solves in `count`
     processes; 0 for one a core.
     """
-    site = _site(env)
+    known = lambda state, series: series.at(state.t + 1)
+    return _controller(env, count, "acopf", "AC-OPF", controllers.NEXT_ROW, known, _RATE_SHARE)
+
+
+def acopf_forecast(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
+    """Returns what `acopf` is to who has to foresee the next step, as operators and policies have.
+
+    Loads and plants keep the share of the total that they have now, of the total that the forecast
+    says; what is out now is out. It asks for shares of what will be there, as DC-OPF does.
+    """
+    foreseen = lambda state, series: _foreseen(series.at(state.t))
+    return _controller(
+        env, count, "acopf_forecast", "AC-OPF, forecast", controllers.FORECASTS, foreseen,
+        _FORESEEN_SHARE,
+    )  # fmt: skip
+
+
+def _controller(
+    env: grid_env.GridEnv,
+    count: int,
+    name: str,
+    title: str,
+    knows: str,
+    row: Callable[[grid_env.State, series_lib.TimeSeries], series_lib.TimeSeries],
+    rate_share: float,
+) -> controllers.Controller:
+    """Returns the controller that takes `row` of state and time series for the next step."""
+    site = _site(env)._replace(rate_share=rate_share)
     pool = workers.Workers(_step_solver, site, count=count)
-    situation = jax.jit(jax.vmap(lambda state, series: _next(env, state, series)))
-    translate = jax.jit(jax.vmap(env.action_for))
+    situation = jax.jit(jax.vmap(lambda state, series: _next(env, state, row(state, series))))
+
+    @jax.jit
+    @jax.vmap
+    def translate(state, series, targets):
+        ahead = series.at(state.t + 1)
+        return env.action_for(state, series, targets._replace(
+            load_mw=targets.load_mw * ahead.load_p_mw,
+            renewable_mw=targets.renewable_mw * ahead.renewable_mw,
+        ))  # fmt: skip
 
     def act(state, series, memory):
         going = np.flatnonzero(~np.asarray(state.terminated))
@@ -75,8 +112,8 @@ def acopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
         return action, memory
 
     return controllers.Controller(
-        "acopf", "AC-OPF", controllers.NEXT_ROW,
-        lambda series, seed: [None] * len(series.day), act, traceable=False, close=pool.close,
+        name, title, knows, lambda series, seed: [None] * len(series.day), act, traceable=False,
+        close=pool.close,
     )  # fmt: skip
 
 
@@ -154,9 +191,9 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
     )  # fmt: skip
 
 
-def _next(env: grid_env.GridEnv, state: grid_env.State, series: series_lib.TimeSeries) -> Situation:
-    """Returns the situation of one grid in its next step."""
-    now, limits = series.at(state.t + 1), env.limits
+def _next(env: grid_env.GridEnv, state: grid_env.State, now: series_lib.TimeSeries) -> Situation:
+    """Returns the situation of one grid in its next step, of which `now` is the row."""
+    limits = env.limits
     idle = actions_lib.read(env.layout, env.site, jnp.zeros(env.layout.action_size))
     feasible = actions_lib.project(limits, idle, now, state)
     branch = switching.advance(
@@ -174,6 +211,18 @@ def _next(env: grid_env.GridEnv, state: grid_env.State, series: series_lib.TimeS
     )  # fmt: skip
 
 
+def _foreseen(now: series_lib.TimeSeries) -> series_lib.TimeSeries:
+    """Returns the row after `now` as it is foreseen."""
+    load, renewable = now.load_p_mw.sum(), now.renewable_mw.sum()
+    load_factor = jnp.where(load > 0, now.load_forecast_mw[0] / load, 1.0)
+    factor = jnp.where(renewable > 0, now.renewable_forecast_mw[0] / renewable, 1.0)
+    return now.replace(
+        load_p_mw=load_factor * now.load_p_mw,
+        load_q_mvar=load_factor * now.load_q_mvar,
+        renewable_mw=factor * now.renewable_mw,
+    )
+
+
 def _anywhere(env: grid_env.GridEnv, now: series_lib.TimeSeries) -> Situation:
     """Returns the situation of a row of a time series, where nothing before it matters."""
     limits = env.limits
@@ -188,19 +237,25 @@ def _anywhere(env: grid_env.GridEnv, now: series_lib.TimeSeries) -> Situation:
 
 
 def _targets(site: _Site, ahead: Situation, solutions: dict[int, acopf_problem.Solution]):
-    """Returns the targets of the solutions `[B, …]`; rows without one are left as they come."""
+    """Returns the targets of the solutions `[B, …]`; rows without one are left as they come.
+
+    Those of loads and plants are shares of what the next step has: it need not be as foreseen.
+    """
     shape = ahead.load_p_mw.shape[:1]
     unit = np.zeros((*shape, site.grid.n_gen))
-    # Of loads as they would be whole: relays hold off the same share of their target.
-    connected = np.asarray(ahead.connected)[:, None]
-    voltage, load = np.array(ahead.setpoint_pu), np.array(ahead.load_p_mw / connected)
-    renewable = np.array(ahead.available_mw)
+    voltage = np.array(ahead.setpoint_pu)
+    load, renewable = np.ones_like(ahead.load_p_mw), np.ones_like(ahead.available_mw)
     for i, solution in solutions.items():
         unit[i], voltage[i] = solution.p_mw, solution.vm_pu
-        load[i, site.movable] += solution.moved_mw / connected[i]
+        # Of loads as they are connected: relays hold off the same share of their target.
+        load[i, site.movable] += _share(solution.moved_mw, ahead.load_p_mw[i, site.movable])
         if site.curtailed:
-            renewable[i] -= solution.spilled_mw
+            renewable[i] -= _share(solution.spilled_mw, ahead.available_mw[i])
     return actions_lib.Targets(unit, voltage, load, renewable)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
 
 
 def _step_solver(site: _Site):
@@ -209,7 +264,7 @@ def _step_solver(site: _Site):
 
     def solve(problem):
         situation, warm = problem
-        return model.solve(_problem(site, situation, _RATE_SHARE, _VOLTAGE_MARGIN_PU), warm)
+        return model.solve(_problem(site, situation, site.rate_share, _VOLTAGE_MARGIN_PU), warm)
 
     return solve
 

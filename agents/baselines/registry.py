@@ -15,6 +15,7 @@ BASELINES: dict[str, Callable[[grid_env.GridEnv], controllers.Controller]] = {
     "expert": expert.expert,
     "dcopf": dc_controller.dcopf,
     "mpc": dc_controller.mpc,
+    "acopf_forecast": acopf.acopf_forecast,
     "acopf": acopf.acopf,
 }
 

@@ -29,6 +29,7 @@ _KNOWN = {
     "do_nothing": Look("#737b84", "#9da6af", _SQUARE),
     "learned": Look("#d0490a", "#ff8f4d", _DISC),
     "acopf": Look("#16191d", "#f2f4f6", _DIAMOND),
+    "acopf_forecast": Look("#6a3fb5", "#b79bf2", _DIAMOND),
     "mpc": Look("#0f63a8", "#5fb0f0", _UP),
     "dcopf": Look("#3d9bd3", "#a5d8f7", _DOWN),
     "merit_order": Look("#00805f", "#3fce9f", _BAR),

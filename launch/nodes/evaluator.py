@@ -22,7 +22,7 @@ def evaluator_node(settings: shell.NodeSettings, server: lp.Address) -> None:
     folder = run_folder.RunFolder(settings.workdir)
     env, networks, _ = parts.build(experiment)
     source = shell.variables(settings, server, networks, heartbeat.stopping)
-    # What it compiles is wanted later than what the first update waits for.
+    # Learning must not wait for what this process compiles.
     heartbeat.progress("waiting for the first update")
     while not heartbeat.stopping() and source.newest(1, _PATIENCE_S) is None:
         continue

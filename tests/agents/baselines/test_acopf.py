@@ -12,7 +12,7 @@ from envs import grid_env
 from envs.case import case_file, matpower, pglib
 from envs.options import EnvOptions
 from envs.powerflow import base_point, matrices
-from envs.step import reactive_power
+from envs.step import actions as actions_lib, reactive_power
 from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
 from evaluation import episodes, metrics
@@ -408,3 +408,35 @@ def test_no_load_is_cut_besides_relays_hold_off(full, days):
     for frequency in (state.frequency, shed):
         action, _ = controller.act(state.replace(frequency=frequency), series, [None])
         assert np.abs(action[0][full.layout.action["load"]]).max() < 1e-3
+
+
+def test_who_foresees_decides_by_the_forecast_and_not_by_what_comes(full, days):
+    series = jax.tree.map(jax.numpy.asarray, days)
+    state = jax.jit(jax.vmap(full.start))(series)
+    row = int(state.t[0]) + 1
+    surprise = series.replace(
+        load_p_mw=series.load_p_mw.at[:, row].multiply(1.02),
+        renewable_mw=series.renewable_mw.at[:, row].multiply(0.5),
+        branch_status=series.branch_status.at[:, row, 0].set(series_lib.FAULT),
+    )
+    foreseen = series.load_forecast_mw.at[:, row - 1, 0].multiply(1.02)
+    growth = series.replace(load_forecast_mw=foreseen)
+    knowing, foreseeing = acopf.acopf(full, count=1), acopf.acopf_forecast(full, count=1)
+    assert foreseeing.knows == controllers.FORECASTS
+
+    def decided(controller, series):
+        action, _ = controller.act(state, series, [None] * len(series.day))
+        return action
+
+    def dispatched(action, series, state):
+        requested = actions_lib.read(full.layout, full.site, action)
+        now = series.at(state.t + 1)
+        return actions_lib.project(full.limits, requested, now, state).gen_target_mw.sum()
+
+    at_once = decided(foreseeing, series)
+    np.testing.assert_allclose(decided(foreseeing, surprise), at_once, atol=1e-5)
+    assert (np.abs(decided(knowing, surprise) - decided(knowing, series)).max(1) > 0.01).all()
+    more = jax.vmap(dispatched)(decided(foreseeing, growth), series, state)
+    usual = jax.vmap(dispatched)(at_once, series, state)
+    expected = 0.02 / 1.02 * np.asarray(foreseen)[:, row - 1, 0]
+    np.testing.assert_allclose(more - usual, expected, rtol=0.15)  # and what more is lost

@@ -23,7 +23,7 @@ from evaluation import episodes
 STEPS = 12
 NAMES = [
     "do_nothing", "random", "proportional", "merit_order", "reconnect", "expert", "dcopf", "mpc",
-    "acopf",
+    "acopf_forecast", "acopf",
 ]  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
         assert action.shape == (STEPS, 1, narrow.layout.action_size), name
         assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
         # Those that look at the network keep the branch.
-        keeps = name in ("expert", "dcopf", "mpc", "acopf")
+        keeps = name in ("expert", "dcopf", "mpc", "acopf_forecast", "acopf")
         assert (played_day.outcomes.terms["trips"].sum() == 0) == keeps, name
 
 
