@@ -33,6 +33,20 @@ def test_the_first_update_only_looks_at_observations():
     assert max(jax.tree.leaves(moved)) > 0
 
 
+def test_an_update_is_traced_once(monkeypatch):
+    # Tracing an update with gradients through the power flow takes seconds, in every run.
+    traced, advantages = [], ppo.PPO._advantages
+    monkeypatch.setattr(
+        ppo.PPO, "_advantages", lambda *args: traced.append(1) or advantages(*args)
+    )
+    nets = task.networks()
+    algorithm = ppo.PPO(nets, options_lib.LearnerOptions())
+    state = algorithm.init(jax.random.PRNGKey(0))
+    unroll = task.unroll(nets, state, jax.random.PRNGKey(1))
+    task.mapped(algorithm, 1).lower(task.replicated(state, 1), task.split(unroll, 1))
+    assert len(traced) == 2  # for value targets, and in each pass
+
+
 def test_rewards_beyond_the_limit_count_as_the_limit():
     nets = task.networks()
     state = task.seen(ppo.PPO(nets, options_lib.LearnerOptions()).init(jax.random.PRNGKey(0)))
