@@ -72,7 +72,7 @@ def acopf_forecast(env: grid_env.GridEnv, count: int = 0) -> controllers.Control
     """
     foreseen = lambda state, series: _foreseen(series.at(state.t))
     return _controller(
-        env, count, "acopf_forecast", "AC-OPF, forecast", controllers.FORECASTS, foreseen,
+        env, count, "acopf_forecast", "AC-OPF fcst.", controllers.FORECASTS, foreseen,
         _FORESEEN_SHARE,
     )  # fmt: skip
 
