@@ -36,9 +36,7 @@ def test_the_first_update_only_looks_at_observations():
 def test_an_update_is_traced_once(monkeypatch):
     # Tracing an update with gradients through the power flow takes seconds, in every run.
     traced, advantages = [], ppo.PPO._advantages
-    monkeypatch.setattr(
-        ppo.PPO, "_advantages", lambda *args: traced.append(1) or advantages(*args)
-    )
+    monkeypatch.setattr(ppo.PPO, "_advantages", lambda *args: traced.append(1) or advantages(*args))
     nets = task.networks()
     algorithm = ppo.PPO(nets, options_lib.LearnerOptions())
     state = algorithm.init(jax.random.PRNGKey(0))
