@@ -36,8 +36,8 @@ _WORKDIR = flags.DEFINE_string(
 )
 _EXPERT = flags.DEFINE_string(
     "expert", "acopf",
-    "Who is imitated: do_nothing, random, proportional, merit_order, reconnect, expert, dcopf, mpc "
-    "or acopf.",
+    "Who is imitated: do_nothing, random, proportional, merit_order, reconnect, expert, dcopf, "
+    "mpc, acopf_forecast or acopf.",
 )  # fmt: skip
 _DAYS = command_line.define_number(
     "days", 64, "Days that are played in a round.", bounds.Range(2, 10_000)
