@@ -107,6 +107,12 @@ def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_le
     done = resume("both/seed_3", 5000)
     assert done.returncode == 0 and "seed_3" in done.stdout.splitlines()[-1], done.stderr
     done = resume("both", 6000)
+    assert done.returncode == 2
+    assert "options of seed_4 are not those of seed_3; give the folder of one" in done.stderr
+    config = (tmp_path / "both" / "seed_3" / "config.json").read_text()
+    other = config.replace('"seed": 3', '"seed": 4')
+    (tmp_path / "both" / "seed_4" / "config.json").write_text(other)
+    done = resume("both", 6000)
     assert done.returncode == 2 and "seed_3 at 20, seed_4 at 16" in done.stderr
 
 
