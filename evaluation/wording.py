@@ -10,7 +10,7 @@ from evaluation.scenarios import suite
 
 _ROUNDING = 1e-7  # what is smaller is that of single precision or of a solver
 _TITLES = {
-    "acopf": "AC-OPF", "acopf_forecast": "AC-OPF, forecast", "dcopf": "DC-OPF", "mpc": "MPC",
+    "acopf": "AC-OPF", "acopf_forecast": "AC-OPF fcst.", "dcopf": "DC-OPF", "mpc": "MPC",
 }  # fmt: skip
 _LONG, _LONGER = 1e5, 1e8  # from here on intervals are shortened, and means too
 _SCALES = (  # unit, its letter, digits, and the least that is written so, in units
