@@ -141,7 +141,8 @@ class Unroller:
         if self._limited:
             row["costs"] = jnp.stack([states.terms[name] for name in self._limited], -1)
         log = _log(states, done & carry.whole, episode_return)
-        bare = carry.states.replace(series=None, terms={}, metrics={})
+        # Its observation the unroll has anyway.
+        bare = carry.states.replace(series=None, terms={}, metrics={}, observation=None)
         before = (bare, carry.day) if self.window else None
         # Who is done starts the other of its two days.
         other = (carry.day + self.batch) % (2 * self.batch)
@@ -156,8 +157,9 @@ class Unroller:
     def _windows(self, first: Carry, days: Days, before) -> schema.Windows:
         """Returns the states that windows begin with, and the rows of the days of `first`."""
         states, day = jax.tree.map(lambda leaf: leaf[:: self.window], before)
-        # A step reads the row after it, and its observation those that are known ahead.
-        count = self.length + 1 + series_lib.LEAD_STEPS[-1]
+        # A step reads the row after it, and what it leads to shows those that are known ahead.
+        looked_at = self.window > 1 or self.networks.team.discounts.any()
+        count = self.length + 1 + (series_lib.LEAD_STEPS[-1] if looked_at else 0)
         rows = jnp.minimum(first.states.t + jnp.arange(count)[:, None], self.env.horizon)
         series = series_lib.PooledTimeSeries(days.series, first.day).at(rows)
         return schema.Windows(

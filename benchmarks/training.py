@@ -92,14 +92,21 @@ def _rows(path: pathlib.Path) -> list[dict]:
 
 
 def _summary(updates: list[dict], scores: list[dict], settings: Settings) -> dict:
-    """Returns rates between the first and the last update, means, and returns by the clock."""
-    first, last = updates[0], updates[-1]
+    """Returns rates, means, and returns by the clock.
+
+    Rates are from the second validation score on, when the evaluator too has compiled; where there
+    is none in time, from the first update on.
+    """
+    compiled = scores[1]["step"] if len(scores) > 1 else 0
+    first = next((u for u in updates[:-1] if u["step"] >= compiled), updates[0])
+    last = updates[-1]
     seconds = max(last["run/seconds"] - first["run/seconds"], 1e-9)
     at = lambda step: next((u["run/seconds"] for u in updates if u["step"] >= step), None)
     returns = [(at(row["step"]), row["evaluation/return"]) for row in scores]
     target = settings.target_return
     reached = [s for s, value in returns if target is not None and value >= target]
-    mean = lambda name: sum(u[name] for u in updates) / len(updates)
+    counted = [u for u in updates if u["step"] >= first["step"]]
+    mean = lambda name: sum(u[name] for u in counted) / len(counted)
     return {
         "steps_per_s": (last["step"] - first["step"]) / seconds,
         "updates_per_s": (last["run/updates"] - first["run/updates"]) / seconds,

@@ -46,6 +46,12 @@ class AnalyticGradient:
             margin = np.minimum(options.reactive_margin, 0.5 * (high - low))
             self._q_min, self._q_max = low + margin, high - margin
 
+    def windows(self, unroll: schema.Unroll) -> schema.Windows:
+        """Returns an unroll's windows with their states complete."""
+        observations = unroll.observations[:: self.options.window]
+        states = unroll.windows.states.replace(observation=observations)
+        return unroll.windows.replace(states=states)
+
     def loss(
         self,
         params: networks_lib.Params,
@@ -58,7 +64,7 @@ class AnalyticGradient:
         Args:
           params: of the team; the value function counts as given.
           fixed: statistics of observations and value targets, and prices of costs, if any.
-          windows: leaves `[W, B, …]`.
+          windows: leaves `[W, B, …]`, as `windows` returns them.
           chosen: `[N]` numbers of windows, w · B + b.
         """
         count, batch = windows.usable.shape

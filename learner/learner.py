@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,7 +82,7 @@ class Learner:
 
     def bundle(self) -> bundle_lib.Bundle:
         """Returns a copy, on the host, of what is published."""
-        return jax.tree.map(np.array, ppo.bundle(self._one()))
+        return _first(ppo.bundle(self.state))
 
     def advance(self, state: ppo.TrainingState, updates: int) -> int:
         """Takes the state after so many more updates, made elsewhere; as `bad_updates`."""
@@ -92,7 +93,7 @@ class Learner:
         """Takes policy, value function and statistics from elsewhere; all else stays fresh."""
         parts = ("params", "statistics", "value_statistics")
         taken = {name: getattr(bundle, name) for name in parts}
-        self.state = self._replicate(self._one().replace(**taken))
+        self.state = self._replicate(_first(self.state).replace(**taken))
 
     def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> list[str]:
         """Continues from the newest checkpoint that can be read; says which were set aside."""
@@ -217,27 +218,27 @@ class Learner:
 
     def bad_updates(self) -> int:
         """Returns how many updates were not finite; raises FloatingPointError if too many."""
-        bad = int(self._one().bad_updates)
+        bad = int(self.state.bad_updates[0])
         if bad >= _MAX_BAD_UPDATES:
             raise FloatingPointError(
                 f"{bad} updates were not finite; try a lower learner.learning_rate"
             )
         return bad
 
-    def _one(self) -> ppo.TrainingState:
-        """Returns one device's copy of the state."""
-        return jax.tree.map(lambda leaf: leaf[0], self.state)
-
     def _rest(self) -> dict[str, Any]:
         """Returns what of the state is not in the bundle."""
-        state = self._one()
         names = ["optimiser", "key", "bad_updates"]
         if self.options.limits:
             names.append("multipliers")
-        return {name: jax.tree.map(np.array, getattr(state, name)) for name in names}
+        return {name: _first(getattr(self.state, name)) for name in names}
 
     def _replicate(self, state: ppo.TrainingState) -> ppo.TrainingState:
         return jax.device_put_replicated(jax.tree.map(jnp.asarray, state), self.devices)
+
+
+def _first(replicated: chex.ArrayTree) -> chex.ArrayTree:
+    """Returns the first device's copy, on the host, without a computation for each leaf."""
+    return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0))[0], replicated)
 
 
 def mean_summaries(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:

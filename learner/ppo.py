@@ -76,7 +76,7 @@ class PPO:
         self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
             learning_rate=options.learning_rate
         )
-        self._updated = jax.jit(self._made)  # so that it is traced once
+        self._updated = jax.jit(self._update)  # so that it is traced once
 
     def _make_optimiser(self, learning_rate) -> optax.GradientTransformation:
         one = lambda: optax.chain(
@@ -131,7 +131,7 @@ class PPO:
         body = lambda _, carry: fence(self._updated(*fence((carry[0], unroll))))
         return jax.lax.fori_loop(0, once, body, (state, blank))
 
-    def _made(
+    def _update(
         self, state: TrainingState, unroll: schema.Unroll
     ) -> tuple[TrainingState, Mapping[str, chex.Array]]:
         options = self.options
@@ -243,30 +243,30 @@ class PPO:
             )  # fmt: skip
             flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
             order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
-        windows = None
+        windows = chosen = None
         if self._by_gradient:
+            windows = self._gradient.windows(unroll)
             k_windows = jax.random.fold_in(key, 1)
-            windows = jax.random.permutation(k_windows, unroll.windows.usable.size)
-            windows = windows.reshape(count, -1)
+            chosen = jax.random.permutation(k_windows, windows.usable.size).reshape(count, -1)
 
         def loss(params, part, chosen):
             total, metrics = self._losses(params, fixed, part) if self._by_values else (0.0, {})
             if self._by_gradient:
-                more, more_metrics = self._gradient.loss(params, fixed, unroll.windows, chosen)
+                more, more_metrics = self._gradient.loss(params, fixed, windows, chosen)
                 total, metrics = total + more, metrics | more_metrics
             return total, metrics
 
         def minibatch(carry, chosen):
             params, optimiser = carry
-            index, windows = chosen
+            index, of_windows = chosen
             part = jax.tree.map(lambda x: x[index], flat)
-            gradients, metrics = jax.grad(loss, has_aux=True)(params, part, windows)
+            gradients, metrics = jax.grad(loss, has_aux=True)(params, part, of_windows)
             gradients, metrics = jax.lax.pmean((gradients, metrics), AXIS)
             metrics["loss/gradient_norm"] = optax.global_norm(gradients)
             changes, optimiser = self._optimiser.update(gradients, optimiser, params)
             return (optax.apply_updates(params, changes), optimiser), metrics
 
-        return jax.lax.scan(minibatch, (params, optimiser), (order, windows))
+        return jax.lax.scan(minibatch, (params, optimiser), (order, chosen))
 
     def _steer(self, optimiser, divergence: chex.Array, version: chex.Array):
         """Returns the optimiser with the step size of the next update, steered or scheduled."""

@@ -1,5 +1,7 @@
 """The queue between actors and learner: one Reverb table, one item per unroll."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 
 import jax
@@ -11,6 +13,7 @@ from replay import schema
 
 TABLE = "unrolls"
 _FLUSH_MS = 500  # How long a writer waits for the queue before it looks whether to stop.
+_SIZE_S = 0.5  # How old the size of the queue may be that the log tells.
 
 
 def table(spec: schema.Spec, max_size: int) -> reverb.Table:
@@ -49,6 +52,7 @@ class Reader:
     def __init__(self, client: reverb.Client, spec: schema.Spec):
         self._client = client
         self._spec = spec
+        self._size, self._asked = 0, -math.inf
 
     def read(self) -> Iterator[schema.Unroll]:
         """Yields unrolls for ever, waiting while the queue is empty. Cannot be interrupted."""
@@ -59,5 +63,8 @@ class Reader:
             yield jax.tree.unflatten(jax.tree.structure(self._spec), sample.data)
 
     def size(self) -> int:
-        """Returns how many unrolls wait."""
-        return self._client.server_info()[TABLE].current_size
+        """Returns how many unrolls wait, or did half a second ago: to ask takes milliseconds."""
+        if time.monotonic() - self._asked > _SIZE_S:
+            self._size = self._client.server_info()[TABLE].current_size
+            self._asked = time.monotonic()
+        return self._size

@@ -22,7 +22,7 @@ class Origin:
 class Windows:
     """What it takes to step an unroll's grids again: a state every T / W steps, and days' rows."""
 
-    states: chex.ArrayTree  # `[W, B, …]` of the environment, with what its next step reads
+    states: chex.ArrayTree  # `[W, B, …]` of the environment, less what the unroll has of them
     usable: chex.Array  # bool `[W, B]`, whether the window begins in the day that the rows are of
     series: chex.ArrayTree  # `[rows, B, …]` of the environment's time series
     first_row: chex.Array  # int32 `[1, B]` that they begin with

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import controllers
-from agents.baselines import acopf_model, acopf_problem, workers
+from agents.baselines import acopf_model, acopf_problem, forecast, workers
 from envs import grid_env
-from envs.case import connectivity, grid as grid_lib
+from envs.case import connectivity, fleet as fleet_lib, grid as grid_lib
 from envs.step import actions as actions_lib, layout as layout_lib, reactive_power, switching
 from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
@@ -32,7 +32,8 @@ class _Site(NamedTuple):
     plant_bus: np.ndarray
     fixed_setpoint: np.ndarray  # bool `[n_bus]`, a generator's bus whose set-point nobody moves
     load_share: float
-    rate_share: float = _RATE_SHARE  # of branches' limits that a step uses
+    rate_share: float  # of branches' limits that is made use of
+    margin_pu: float  # within buses' voltage limits
 
 
 class Situation(NamedTuple):
@@ -60,17 +61,19 @@ def acopf(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
     every limit, it breaks them as cheaply as the environment's prices say. It solves in `count`
     processes; 0 for one a core.
     """
-    known = lambda state, series: series.at(state.t + 1)
+    known = jax.jit(jax.vmap(lambda state, series: series.at(state.t + 1)))
     return _controller(env, count, "acopf", "AC-OPF", controllers.NEXT_ROW, known, _RATE_SHARE)
 
 
 def acopf_forecast(env: grid_env.GridEnv, count: int = 0) -> controllers.Controller:
     """Returns what `acopf` is to who has to foresee the next step, as operators and policies have.
 
-    Loads and plants keep the share of the total that they have now, of the total that the forecast
-    says; what is out now is out. It asks for shares of what will be there, as DC-OPF does.
+    Loads and plants have the share of the forecast total that they have now; what is out now is
+    out, and announced maintenance is known. It asks for shares of what will be there, as DC-OPF.
     """
-    foreseen = lambda state, series: _foreseen(series.at(state.t))
+    present = jax.jit(jax.vmap(_announced))
+    plants = env.fleet.renewables
+    foreseen = lambda state, series: _foreseen(present(state, series), plants)
     return _controller(
         env, count, "acopf_forecast", "AC-OPF fcst.", controllers.FORECASTS, foreseen,
         _FORESEEN_SHARE,
@@ -83,13 +86,13 @@ def _controller(
     name: str,
     title: str,
     knows: str,
-    row: Callable[[grid_env.State, series_lib.TimeSeries], series_lib.TimeSeries],
+    rows: Callable[[grid_env.State, series_lib.TimeSeries], series_lib.TimeSeries],
     rate_share: float,
 ) -> controllers.Controller:
-    """Returns the controller that takes `row` of state and time series for the next step."""
-    site = _site(env)._replace(rate_share=rate_share)
+    """Returns the controller that takes `rows` of states and time series for the next step."""
+    site = _site(env, rate_share, _VOLTAGE_MARGIN_PU)
     pool = workers.Workers(_step_solver, site, count=count)
-    situation = jax.jit(jax.vmap(lambda state, series: _next(env, state, row(state, series))))
+    situations = jax.jit(jax.vmap(lambda state, row: _next(env, state, row)))
 
     @jax.jit
     @jax.vmap
@@ -102,7 +105,7 @@ def _controller(
 
     def act(state, series, memory):
         going = np.flatnonzero(~np.asarray(state.terminated))
-        ahead = jax.tree.map(np.asarray, situation(state, series))
+        ahead = jax.tree.map(np.asarray, situations(state, rows(state, series)))
         problems = [(jax.tree.map(lambda x, i=i: x[i], ahead), memory[i]) for i in going]
         solutions = dict(zip(going, pool.map(problems)))
         memory = [solutions[i].warm if i in solutions else None for i in range(len(memory))]
@@ -143,7 +146,7 @@ def bound(
     `series` has leaves `[B, rows, …]`; `progress` is called with the number of days just done; it
     solves in `count` processes, 0 for one a core.
     """
-    site = _site(env, every_control=True)
+    site = _site(env, 1.0, 0.0, every_control=True)
     pool = workers.Workers(_day_solver, site, count=count)
     free = jax.jit(jax.vmap(jax.vmap(lambda row: _anywhere(env, row))))
     days = len(series.day)
@@ -163,7 +166,9 @@ def bound(
     return Bound(env.dt_h * cost, env.dt_h * operating, optimal, seconds)
 
 
-def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
+def _site(
+    env: grid_env.GridEnv, rate_share: float, margin_pu: float, *, every_control: bool = False
+) -> _Site:
     grid, options, action = env.grid, env.options, env.layout.action
     movable, plants = env.site.controllable, env.fleet.renewables.bus
     # What a step's condensers draw follows from the step before, and is given to a controller.
@@ -187,7 +192,7 @@ def _site(env: grid_env.GridEnv, *, every_control: bool = False) -> _Site:
             reactive_power.CONDENSER_LOSS,
         ),
         movable, curtailed, plants, pv & ~np.isin(np.arange(grid.n_bus), moved),
-        options.load_control_share,
+        options.load_control_share, rate_share, margin_pu,
     )  # fmt: skip
 
 
@@ -211,16 +216,27 @@ def _next(env: grid_env.GridEnv, state: grid_env.State, now: series_lib.TimeSeri
     )  # fmt: skip
 
 
-def _foreseen(now: series_lib.TimeSeries) -> series_lib.TimeSeries:
-    """Returns the row after `now` as it is foreseen."""
-    load, renewable = now.load_p_mw.sum(), now.renewable_mw.sum()
-    load_factor = jnp.where(load > 0, now.load_forecast_mw[0] / load, 1.0)
-    factor = jnp.where(renewable > 0, now.renewable_forecast_mw[0] / renewable, 1.0)
-    return now.replace(
-        load_p_mw=load_factor * now.load_p_mw,
-        load_q_mvar=load_factor * now.load_q_mvar,
-        renewable_mw=factor * now.renewable_mw,
+def _announced(state: grid_env.State, series: series_lib.TimeSeries) -> series_lib.TimeSeries:
+    """Returns the row of one grid that there is now, with the next one's maintenance."""
+    now, ahead = series.at(state.t), series.at(state.t + 1).branch_status
+    status = jnp.where(
+        now.branch_status == series_lib.FAULT, now.branch_status, series_lib.IN_SERVICE
     )
+    maintained = ahead == series_lib.MAINTENANCE
+    return now.replace(branch_status=jnp.where(maintained, ahead, status))
+
+
+def _foreseen(now: series_lib.TimeSeries, plants: fleet_lib.Renewables) -> series_lib.TimeSeries:
+    """Returns the rows `[B, …]` after `now` as they are foreseen."""
+    now = jax.tree.map(np.asarray, now)
+    load, renewable = np.array(now.load_p_mw), np.array(now.renewable_mw)
+    for i in range(len(load)):
+        load[i] = forecast.shared(load[i], float(now.load_forecast_mw[i, 0]))
+        total = float(now.renewable_forecast_mw[i, 0])
+        renewable[i] = forecast.weather(renewable[i], total, plants.p_max_mw)
+    # Power factors stay.
+    change = np.divide(load, now.load_p_mw, out=np.ones_like(load), where=now.load_p_mw != 0)
+    return now.replace(load_p_mw=load, load_q_mvar=change * now.load_q_mvar, renewable_mw=renewable)
 
 
 def _anywhere(env: grid_env.GridEnv, now: series_lib.TimeSeries) -> Situation:
@@ -264,7 +280,7 @@ def _step_solver(site: _Site):
 
     def solve(problem):
         situation, warm = problem
-        return model.solve(_problem(site, situation, site.rate_share, _VOLTAGE_MARGIN_PU), warm)
+        return model.solve(_problem(site, situation), warm)
 
     return solve
 
@@ -277,7 +293,7 @@ def _day_solver(site: _Site):
         costs, operating, optimal, seconds, warm = [], [], [], [], None
         for index in range(len(situations.closed)):
             row = Situation(*(leaf[index] for leaf in situations))
-            problem = _problem(site, row, 1.0, 0.0)
+            problem = _problem(site, row)
             solution = model.cheapest(problem, warm)
             warm = solution.warm
             # What is cut off from every unit nobody can serve.
@@ -292,9 +308,7 @@ def _day_solver(site: _Site):
     return solve
 
 
-def _problem(
-    site: _Site, row: Situation, rate_share: float, margin: float
-) -> acopf_problem.Problem:
+def _problem(site: _Site, row: Situation) -> acopf_problem.Problem:
     """Returns the optimal power flow of a situation."""
     grid = site.grid
     gen, bus, n = grid.gen, grid.bus, grid.n_bus
@@ -305,7 +319,7 @@ def _problem(
     if not site.curtailed:
         fixed += np.bincount(site.plant_bus, row.available_mw, n)
     pv = np.isin(np.arange(n), gen.bus[on])
-    low, high = bus.vm_min_pu + margin, bus.vm_max_pu - margin
+    low, high = bus.vm_min_pu + site.margin_pu, bus.vm_max_pu - site.margin_pu
     moved = pv & ~site.fixed_setpoint
     low = np.where(moved, np.clip(row.vm_low_pu, bus.vm_min_pu, bus.vm_max_pu), low)
     high = np.where(moved, np.clip(row.vm_high_pu, bus.vm_min_pu, bus.vm_max_pu), high)
@@ -323,5 +337,5 @@ def _problem(
         vm_low_pu=low, vm_high_pu=high, pv=pv,
         closed=np.asarray(row.closed, float) * ends, energised=energised.astype(float),
         movable_p_mw=row.load_p_mw[site.movable], movable_q_mvar=row.load_q_mvar[site.movable],
-        movable_share=site.load_share, available_mw=available, rate_share=rate_share,
+        movable_share=site.load_share, available_mw=available, rate_share=site.rate_share,
     )  # fmt: skip

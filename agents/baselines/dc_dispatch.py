@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.baselines import dc_program
+from agents.baselines import dc_program, forecast
 from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.powerflow import ac_flow, dc_network
 from envs.step.options import StepOptions
 
 _OVER_MVA = 0.01  # beyond a limit, from where on it counts
-_ROUNDING = 1e-3  # by which a plant may pass its rating, as a share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +111,10 @@ class Dispatcher:
         lost = _lost_share(situation)
         periods, begin = [], 0
         for end in self._ends:
-            at = lambda forecast, end=end: float(np.interp(end, setting.leads, forecast))
-            load = _scaled(now, at(situation.load_forecast_mw)) * situation.connected
+            at = lambda totals, end=end: float(np.interp(end, setting.leads, totals))
+            load = forecast.shared(now, at(situation.load_forecast_mw)) * situation.connected
             plants = fleet.renewables
-            available = _weather(
+            available = forecast.weather(
                 situation.renewable_mw, at(situation.renewable_forecast_mw), plants.p_max_mw
             )
             closed = situation.closed[begin:end].all(0)
@@ -226,28 +225,6 @@ def _lost_share(situation: Situation) -> float:
     """Returns losses per load in the last step."""
     served = float(situation.load_p_mw.sum() * situation.connected)
     return max(float(situation.losses_mw), 0.0) / served if served > 1e-6 else 0.0
-
-
-def _scaled(now: np.ndarray, total: float) -> np.ndarray:
-    """Returns `now` times one factor so that it sums to `total`."""
-    present = now.sum()
-    return now * (total / present) if present > 1e-6 else now
-
-
-def _weather(now: np.ndarray, total: float, rated: np.ndarray) -> np.ndarray:
-    """Returns what plants can produce that can produce `total` and of which `now` is known.
-
-    Their shares stay, up to their ratings; where these are passed now, or by the total, they say
-    nothing of the day's plants. In a calm ratings are all there is to go by.
-    """
-    if now.sum() <= 1e-6:
-        return rated * (total / max(rated.sum(), 1e-6))
-    scaled = _scaled(now, total)
-    if (now > rated * (1.0 + _ROUNDING)).any() or total > rated.sum():
-        return scaled
-    within = np.minimum(scaled, rated)
-    room = rated - within
-    return within + room * np.clip((total - within.sum()) / max(room.sum(), 1e-6), 0.0, 1.0)
 
 
 def _not_zero(x):

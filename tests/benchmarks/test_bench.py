@@ -298,16 +298,23 @@ def test_mistakes_are_named_before_anything_is_measured(refusal, arguments, mess
 
 def test_training_is_told_from_its_metrics():
     updates = [
-        {"step": 100 * i, "run/updates": i, "run/seconds": 2.0 * i, "run/lag_mean": i % 2}
+        {
+            "step": 100 * i,
+            "run/updates": i,
+            "run/seconds": 4.0 * i - 2.0 * max(i - 6, 0),
+            "run/lag_mean": i % 2,
+        }
         for i in range(1, 12)
-    ]
+    ]  # until the second score at half the speed, as the evaluator compiles
     scores = [{"step": step, "evaluation/return": step / 10} for step in (100, 550, 1100)]
     settings = types.SimpleNamespace(target_return=50.0)
     row = training._summary(updates, scores, settings)
     assert row["steps_per_s"] == 50.0 and row["updates_per_s"] == 0.5
-    assert row["lag_mean"] == 6 / 11 and "queue_size" not in row
-    assert row["returns"] == [(2.0, 10.0), (12.0, 55.0), (22.0, 110.0)]
-    assert row["seconds_to_target"] == 12.0
+    assert row["lag_mean"] == 3 / 6 and "queue_size" not in row
+    assert row["returns"] == [(4.0, 10.0), (24.0, 55.0), (34.0, 110.0)]
+    assert row["seconds_to_target"] == 24.0
+    early = training._summary(updates, scores[:1], settings)
+    assert early["steps_per_s"] == pytest.approx(1000 / 30) and early["lag_mean"] == 6 / 11
     settings.target_return = 1000.0
     assert training._summary(updates, scores, settings)["seconds_to_target"] is None
 

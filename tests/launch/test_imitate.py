@@ -128,8 +128,8 @@ def test_a_run_begins_exactly_with_its_parent_also_when_resumed_before_a_checkpo
         bundle = learner.bundle()
         _same((bundle.params, bundle.statistics, bundle.value_statistics), parent)
         assert learner.version == bundle.version == 0
-        assert int(learner._one().optimiser.count) == 0
-    assert len({bytes(learner._one().key) for learner in learners}) == 2  # Seeds stay apart.
+        assert int(learner.state.optimiser.count[0]) == 0
+    assert len({bytes(learner.state.key[0]) for learner in learners}) == 2  # Seeds stay apart.
     told = json.loads((folders[0].path / "start.json").read_text())
     assert told["folder"] == str(imitated[0].path) and told["experiment"] == SMALL.name
     assert told["update"] == 0 and told["return"] == start.record["return"]

@@ -108,6 +108,9 @@ class _Distance:
     def __init__(self, networks):
         self._networks = networks
 
+    def windows(self, unroll):
+        return unroll.windows
+
     def loss(self, params, fixed, windows, chosen):
         seen = windows.states.reshape(-1, OBSERVED)[chosen]
         policy = self._networks.policy(params, fixed.statistics, seen)

@@ -88,7 +88,7 @@ def test_a_checkpoint_continues_where_it_was_left(tmp_path, env, networks):
     )  # fmt: skip
     fresh.restore(checkpoint.Checkpoints(tmp_path, "newest"), networks)
     assert fresh.version == UPDATES and fresh.steps == first.steps
-    jax.tree.map(np.testing.assert_array_equal, fresh._one(), first._one())
+    jax.tree.map(np.testing.assert_array_equal, fresh.state, first.state)
 
 
 def test_what_acted_before_observations_were_known_is_not_learned_from(tmp_path, env, networks):

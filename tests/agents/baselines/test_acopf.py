@@ -421,6 +421,8 @@ def test_who_foresees_decides_by_the_forecast_and_not_by_what_comes(full, days):
     )
     foreseen = series.load_forecast_mw.at[:, row - 1, 0].multiply(1.02)
     growth = series.replace(load_forecast_mw=foreseen)
+    status = series.branch_status.at[:, row, 0].set(series_lib.MAINTENANCE)
+    maintained = series.replace(branch_status=status)
     knowing, foreseeing = acopf.acopf(full, count=1), acopf.acopf_forecast(full, count=1)
     assert foreseeing.knows == controllers.FORECASTS
 
@@ -436,6 +438,7 @@ def test_who_foresees_decides_by_the_forecast_and_not_by_what_comes(full, days):
     at_once = decided(foreseeing, series)
     np.testing.assert_allclose(decided(foreseeing, surprise), at_once, atol=1e-5)
     assert (np.abs(decided(knowing, surprise) - decided(knowing, series)).max(1) > 0.01).all()
+    assert (np.abs(decided(foreseeing, maintained) - at_once).max(1) > 0.001).all()  # announced
     more = jax.vmap(dispatched)(decided(foreseeing, growth), series, state)
     usual = jax.vmap(dispatched)(at_once, series, state)
     expected = 0.02 / 1.02 * np.asarray(foreseen)[:, row - 1, 0]

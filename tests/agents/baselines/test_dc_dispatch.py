@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 
-from agents.baselines import dc_controller, dc_dispatch, dc_program, highs
+from agents.baselines import dc_controller, dc_dispatch, dc_program, forecast, highs
 from envs.case import case_file, fleet_file
 from envs.powerflow import ac_flow, base_point, dc_network
 from envs.step.options import StepOptions
@@ -367,7 +367,7 @@ def test_no_plant_is_ever_below_zero(case14):
     rated, rng = fleet.renewables.p_max_mw, np.random.default_rng(0)
     for _ in range(500):  # rounding decides the sign of what is left over
         now = rated * rng.uniform(0.0, 1.0, rated.size) * rng.integers(0, 2, rated.size)
-        available = dc_dispatch._weather(now, now.sum() * rng.uniform(0.0, 1.0), rated)
+        available = forecast.weather(now, now.sum() * rng.uniform(0.0, 1.0), rated)
         assert (available >= 0.0).all()
 
 
