@@ -8,6 +8,7 @@
     python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
     python -m launch.bench env --cases=case14 --peers=none --threads=2
     python -m launch.bench plot powerflow.json env.json --png=cost.png
+    python -m launch.bench plot runs/case14 runs/case118 --png=curves.png
 
 powerflow solves the same random problems (every load within ± 5 %) with our solvers, with
 lightsim2grid's fastest, and with pandapower, each started from the same solved base. env steps
@@ -18,7 +19,8 @@ train runs experiments (--cases) through the service, in its synchronous mode an
 steps a second, lag, where time goes, and the time to --target_return.
 acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
 with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page. plot draws what
-powerflow and env measured, from any number of their JSON files.
+powerflow and env measured, from any number of their JSON files; or of folders of runs, how fast
+they learned, with the spread of their seeds.
 
 Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
 every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
@@ -187,16 +189,50 @@ def _plot(files: list[str]) -> int:
     Raises:
       ValueError: there is nothing to draw, or nowhere to write it.
     """
-    from benchmarks import plot
-
     if not files:
-        raise ValueError("name the reports to draw, written by `python -m launch.bench --json`")
+        raise ValueError(
+            "name the reports to draw, written by `python -m launch.bench --json`, or folders of "
+            "runs"
+        )
     target = pathlib.Path(_PNG.value).absolute()
     if target.suffix != ".png" or not target.parent.is_dir():
         raise ValueError(f"--png={_PNG.value}: give a file that ends in .png, in a folder")
-    plot.draw([plot.read(file) for file in files]).savefig(target, dpi=130)
+    folders = [pathlib.Path(file).is_dir() for file in files]
+    if any(folders) and not all(folders):
+        file = files[folders.index(False)]
+        raise ValueError(f"{file}: is no folder of runs; draw reports and runs one after the other")
+    figure = _learning_curves(files) if all(folders) else _cost(files)
+    figure.savefig(target, dpi=130)
     sys.stdout.write(f"written to {_PNG.value}\n")
     return exit_codes.OK
+
+
+def _cost(files: list[str]):
+    from benchmarks import plot
+
+    return plot.draw([plot.read(file) for file in files])
+
+
+def _learning_curves(folders: list[str]):
+    """Returns the figure of the runs in `folders`, of one seed or several each."""
+    from benchmarks import learning_curves
+    from evaluation.report import curve
+    from launch.run import run_folder
+
+    experiments = {}
+    for folder in folders:
+        try:
+            runs = run_folder.trained_in(folder)
+        except run_folder.RunFolderError as error:
+            raise ValueError(str(error).replace("--workdir=", "")) from error
+        curves = [curve.read(run.path) for run in runs]
+        if None in curves:
+            raise ValueError(f"{runs[curves.index(None)].path}: has no evaluations to draw yet")
+        name = runs[0].experiment().name
+        if name in experiments:
+            raise ValueError(f"{folder}: {name} is there already; give one folder of each")
+        experiments[name] = curves
+    return learning_curves.draw(experiments)
 
 
 def _subject(name: str, python: pathlib.Path | None):

@@ -17,6 +17,7 @@ import rich.console
 from benchmarks import (
     acopf,
     contingency,
+    learning_curves,
     ours_contingency,
     ours_env,
     peer_process,
@@ -150,6 +151,34 @@ def test_a_picture_of_what_is_no_report_is_refused(tmp_path):
     file.write_text('{"benchmark": "speed"}')
     with pytest.raises(ValueError, match=r"other\.json: is no report"):
         plot.read(str(file))
+
+
+def test_a_picture_of_seeds_shows_their_median_and_spread():
+    curves = [
+        {"step": [100, 300], "return": [a, b], "do_nothing": [-90.0, -90.0]}
+        for a, b in ((1.0, 9.0), (4.0, 10.0), (6.0, 8.0))
+    ]
+    (axis,) = learning_curves.draw({"calm": curves}).axes
+    median, nothing = axis.lines
+    steps, below = median.get_data()
+    assert (steps[0], steps[-1]) == (100, 300) and set(nothing.get_ydata()) == {100.0}
+    np.testing.assert_allclose([below[0], below[-2], below[-1]], [6.0, 6.0, 1.0])
+    (band,) = axis.collections
+    assert band.get_paths()[0].get_extents().ymax == 9.0  # the worst, until it is scored again
+    assert "3 seeds: best 10.0" in axis.get_title()
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        (("configs/trained/case14", "cost.json"), "cost.json: is no folder of runs"),
+        (("configs",), "configs: no run here (no config.json)"),
+        (("configs/trained/case14",) * 2, "case14 is there already; give one folder of each"),
+    ],
+)
+def test_runs_that_cannot_be_drawn_are_named(refusal, files, message):
+    out, err = refusal("bench", "plot", *files)
+    assert message in err and out == ""
 
 
 @pytest.mark.parametrize("batch, count", [(1, 1), (6, 2), (7, 1)])
