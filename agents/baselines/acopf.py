@@ -231,7 +231,7 @@ def _foreseen(now: series_lib.TimeSeries, plants: fleet_lib.Renewables) -> serie
     now = jax.tree.map(np.asarray, now)
     load, renewable = np.array(now.load_p_mw), np.array(now.renewable_mw)
     for i in range(len(load)):
-        load[i] = forecast.shared(load[i], float(now.load_forecast_mw[i, 0]))
+        load[i] = forecast.scaled(load[i], float(now.load_forecast_mw[i, 0]))
         total = float(now.renewable_forecast_mw[i, 0])
         renewable[i] = forecast.weather(renewable[i], total, plants.p_max_mw)
     # Power factors stay.

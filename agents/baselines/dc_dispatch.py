@@ -112,7 +112,7 @@ class Dispatcher:
         periods, begin = [], 0
         for end in self._ends:
             at = lambda totals, end=end: float(np.interp(end, setting.leads, totals))
-            load = forecast.shared(now, at(situation.load_forecast_mw)) * situation.connected
+            load = forecast.scaled(now, at(situation.load_forecast_mw)) * situation.connected
             plants = fleet.renewables
             available = forecast.weather(
                 situation.renewable_mw, at(situation.renewable_forecast_mw), plants.p_max_mw

@@ -8,7 +8,7 @@ import numpy as np
 _ROUNDING = 1e-3  # by which a plant may pass its rating, as a share
 
 
-def shared(now_mw: np.ndarray, total_mw: float) -> np.ndarray:
+def scaled(now_mw: np.ndarray, total_mw: float) -> np.ndarray:
     """Returns `now_mw`, any shape, times one factor so that it sums to `total_mw`."""
     present = now_mw.sum()
     return now_mw * (total_mw / present) if present > 1e-6 else now_mw
@@ -22,9 +22,9 @@ def weather(now_mw: np.ndarray, total_mw: float, rated_mw: np.ndarray) -> np.nda
     """
     if now_mw.sum() <= 1e-6:
         return rated_mw * (total_mw / max(rated_mw.sum(), 1e-6))
-    scaled = shared(now_mw, total_mw)
+    by_total = scaled(now_mw, total_mw)
     if (now_mw > rated_mw * (1.0 + _ROUNDING)).any() or total_mw > rated_mw.sum():
-        return scaled
-    within = np.minimum(scaled, rated_mw)
+        return by_total
+    within = np.minimum(by_total, rated_mw)
     room = rated_mw - within
     return within + room * np.clip((total_mw - within.sum()) / max(room.sum(), 1e-6), 0.0, 1.0)

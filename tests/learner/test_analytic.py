@@ -47,11 +47,13 @@ def parts():
 
 
 def test_windows_begin_in_the_states_that_were_met(parts):
-    env, _, _, days, unrolls = parts
-    ended = False
+    env, networks, _, days, unrolls = parts
+    gradient, ended = analytic.AnalyticGradient(env, networks, OPTIONS), False
     for before, unroll in unrolls:
         windows = unroll.windows
         assert windows.states.observation is None  # The unroll has it.
+        whole = gradient.windows(unroll).states
+        np.testing.assert_array_equal(whole.observation, unroll.observations[::WINDOW])
         for grid in range(BATCH):
             pooled = series_lib.PooledTimeSeries(days.series, before.day[grid])
             part = series_lib.WindowedTimeSeries(
