@@ -208,6 +208,7 @@ def _plot(files: list[str]) -> int:
 
 
 def _cost(files: list[str]):
+    """Returns the figure of what bench files say a step costs."""
     from benchmarks import plot
 
     return plot.draw([plot.read(file) for file in files])

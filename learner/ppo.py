@@ -76,7 +76,7 @@ class PPO:
         self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
             learning_rate=options.learning_rate
         )
-        self._updated = jax.jit(self._update)  # so that it is traced once
+        self._traced = jax.jit(self._learned)  # so that it is traced once
 
     def _make_optimiser(self, learning_rate) -> optax.GradientTransformation:
         one = lambda: optax.chain(
@@ -124,14 +124,14 @@ class PPO:
         # program that it is part of.
         blank = jax.tree.map(
             lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-            jax.eval_shape(self._updated, state, unroll)[1],
+            jax.eval_shape(self._traced, state, unroll)[1],
         )
         fence = jax.lax.optimization_barrier
         once = jnp.where(state.version >= 0, 1, 0)  # always, as XLA does not know
-        body = lambda _, carry: fence(self._updated(*fence((carry[0], unroll))))
+        body = lambda _, carry: fence(self._traced(*fence((carry[0], unroll))))
         return jax.lax.fori_loop(0, once, body, (state, blank))
 
-    def _update(
+    def _learned(
         self, state: TrainingState, unroll: schema.Unroll
     ) -> tuple[TrainingState, Mapping[str, chex.Array]]:
         options = self.options
@@ -243,30 +243,30 @@ class PPO:
             )  # fmt: skip
             flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), batch)
             order = jax.random.permutation(key, flat.log_probs.shape[0]).reshape(count, -1)
-        windows = chosen = None
+        windows = window_order = None
         if self._by_gradient:
             windows = self._gradient.windows(unroll)
             k_windows = jax.random.fold_in(key, 1)
-            chosen = jax.random.permutation(k_windows, windows.usable.size).reshape(count, -1)
+            window_order = jax.random.permutation(k_windows, windows.usable.size).reshape(count, -1)
 
-        def loss(params, part, chosen):
+        def loss(params, part, of_windows):
             total, metrics = self._losses(params, fixed, part) if self._by_values else (0.0, {})
             if self._by_gradient:
-                more, more_metrics = self._gradient.loss(params, fixed, windows, chosen)
+                more, more_metrics = self._gradient.loss(params, fixed, windows, of_windows)
                 total, metrics = total + more, metrics | more_metrics
             return total, metrics
 
         def minibatch(carry, chosen):
             params, optimiser = carry
-            index, of_windows = chosen
-            part = jax.tree.map(lambda x: x[index], flat)
+            rows, of_windows = chosen
+            part = jax.tree.map(lambda x: x[rows], flat)
             gradients, metrics = jax.grad(loss, has_aux=True)(params, part, of_windows)
             gradients, metrics = jax.lax.pmean((gradients, metrics), AXIS)
             metrics["loss/gradient_norm"] = optax.global_norm(gradients)
             changes, optimiser = self._optimiser.update(gradients, optimiser, params)
             return (optax.apply_updates(params, changes), optimiser), metrics
 
-        return jax.lax.scan(minibatch, (params, optimiser), (order, chosen))
+        return jax.lax.scan(minibatch, (params, optimiser), (order, window_order))
 
     def _steer(self, optimiser, divergence: chex.Array, version: chex.Array):
         """Returns the optimiser with the step size of the next update, steered or scheduled."""

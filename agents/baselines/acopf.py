@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import controllers
-from agents.baselines import acopf_model, acopf_problem, forecast, workers
+from agents.baselines import acopf_model, acopf_problem, forecast, outlook, workers
 from envs import grid_env
 from envs.case import connectivity, fleet as fleet_lib, grid as grid_lib
 from envs.step import actions as actions_lib, layout as layout_lib, reactive_power, switching
@@ -218,12 +218,8 @@ def _next(env: grid_env.GridEnv, state: grid_env.State, now: series_lib.TimeSeri
 
 def _announced(state: grid_env.State, series: series_lib.TimeSeries) -> series_lib.TimeSeries:
     """Returns the row of one grid that there is now, with the next one's maintenance."""
-    now, ahead = series.at(state.t), series.at(state.t + 1).branch_status
-    status = jnp.where(
-        now.branch_status == series_lib.FAULT, now.branch_status, series_lib.IN_SERVICE
-    )
-    maintained = ahead == series_lib.MAINTENANCE
-    return now.replace(branch_status=jnp.where(maintained, ahead, status))
+    now, later = series.at(state.t), series.at(state.t + 1).branch_status
+    return now.replace(branch_status=outlook.foreseen(now.branch_status, later))
 
 
 def _foreseen(now: series_lib.TimeSeries, plants: fleet_lib.Renewables) -> series_lib.TimeSeries:

@@ -11,6 +11,16 @@ from envs.step import actions as actions_lib, switching
 from envs.time_series import series as series_lib
 
 
+def foreseen(status: chex.Array, later: chex.Array) -> chex.Array:
+    """Returns what is known now of the branch status `[…, n_branch]` that will be `later`.
+
+    Maintenance is announced, and so is when it ends; when a fault ends is not, and nor is when one
+    begins.
+    """
+    known = jnp.where(status == series_lib.FAULT, status, series_lib.IN_SERVICE)
+    return jnp.where(later == series_lib.MAINTENANCE, later, known)
+
+
 class Outlook:
     """Looks at batches of one environment."""
 
@@ -65,13 +75,12 @@ class Outlook:
     def _closed(self, state, series, status) -> chex.Array:
         """Returns which branches will be in service, bool `[steps, n_branch]`, as far as is known.
 
-        Maintenance is announced, and so is when it ends; when a fault ends is not, and nor is when
-        one begins. A branch that tripped closes when its cooldown is over, where it does by itself.
+        A branch that tripped closes when its cooldown is over, where it does by itself.
         """
         ahead = jnp.arange(1, self._steps + 1)
         rows = jnp.minimum(state.t + ahead, self._env.horizon)
-        maintenance = jax.vmap(series.at)(rows).branch_status == series_lib.MAINTENANCE
-        available = (status != series_lib.FAULT) & ~maintenance
+        later = jax.vmap(series.at)(rows).branch_status
+        available = foreseen(status, later) == series_lib.IN_SERVICE
         why = state.branch.why
         back = (why == switching.TRIPPED) & (state.branch.cooldown <= ahead[:, None])
         back &= self._env.options.protection.recloses
