@@ -9,11 +9,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from agents import bundle as bundle_lib, distributions, networks as networks_lib
+from agents import bundle as bundle_lib, distributions, networks as networks_lib, team as team_lib
 from envs import grid_env, restart
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
 from replay import schema
+from replay.schema import RETURNS
 
 
 @flax.struct.dataclass
@@ -60,7 +61,6 @@ class Unroller:
             )
         self.env, self.networks, self.length, self.batch = env, networks, length, batch
         self.window, self._updates, self._limited = window, updates, tuple(limited)
-        self._transition = env.transition
         self._fresh = jax.jit(self._fresh_days)
 
     def start(
@@ -107,7 +107,7 @@ class Unroller:
             **rows,
             bootstrap_observation=carry.states.observation,
             truncation_observation=truncation_observation,
-            summary=_summary(logs),
+            summary=_summary(logs, self.networks.team),
             origin=origin,
             windows=self._windows(first, days, before) if self.window else None,
         )
@@ -119,12 +119,12 @@ class Unroller:
         observation = carry.states.observation
         policy = networks.policy(bundle.params, bundle.statistics, observation)
         raw = networks.sample(key, policy)
-        states = jax.vmap(
+        states, earned = jax.vmap(
             lambda state, action, index: self._transition(
                 state, action, series_lib.PooledTimeSeries(days.series, index)
             )
         )(carry.states, distributions.squash(raw), carry.day)
-        rewards = jnp.broadcast_to(states.reward[:, None], (self.batch, team.size))
+        rewards = team.rewards(states.reward, earned)
         done, episode_return = states.done, carry.episode_return + rewards
 
         truncation_observation = jnp.where(
@@ -153,6 +153,11 @@ class Unroller:
             whole=jnp.where(done, days.starts.t[other] == 0, carry.whole),
         )
         return (carry, truncation_observation), (row, log, before)
+
+    def _transition(self, state: grid_env.State, action: chex.Array, series: series_lib.Series):
+        """Returns the state after a step of one grid, and what each bus has earned."""
+        after, detail = self.env.detailed(state, action, series)
+        return after, detail.earned
 
     def _windows(self, first: Carry, days: Days, before) -> schema.Windows:
         """Returns the states that windows begin with, and the rows of the days of `first`."""
@@ -183,7 +188,8 @@ class Unroller:
         """Returns the shapes and types of an unroll, without computing one."""
         still = copy.copy(self)
         # A step's state is shaped like the one before, and seconds of tracing are left out.
-        still._transition = lambda state, action, series: state
+        earned = jnp.zeros(self.env.grid.n_bus)
+        still._transition = lambda state, action, series: (state, earned)
 
         def trace(key):
             carry, days = self.init(key)
@@ -234,14 +240,16 @@ def _log(states: grid_env.State, reported: chex.Array, episode_return: chex.Arra
     }
 
 
-def _summary(logs: dict) -> dict[str, chex.Array]:
+def _summary(logs: dict, team: team_lib.Team) -> dict[str, chex.Array]:
     """Returns the unroll's scalars of the logs of its steps, every leaf `[T, …]`."""
+    returns = logs["episode_return"].sum(0)  # [A]
     return {
         **{f"terms/{name}": x.mean() for name, x in logs["terms"].items()},
         **{f"grid/{name}": x.mean() for name, x in logs["metrics"].items()},
         **{f"ended/{name}": x.sum() for name, x in logs["reasons"].items()},
         "episodes": logs["episodes"].sum().astype(jnp.float32),
-        "episode_return_sum": logs["episode_return"].sum(0).mean(),
+        RETURNS: returns.mean(),
+        **team.by_name({RETURNS: returns}),
     }
 
 

@@ -1,7 +1,6 @@
 """Networks of a team: for each agent a policy and a value function on what it observes."""
 
-import functools
-import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -11,13 +10,13 @@ import numpy as np
 
 from agents import (
     breakers as breakers_lib,
-    dense_networks,
     distributions,
-    graph_networks,
     grid_features,
+    groups,
     normaliser,
     options as options_lib,
     team as team_lib,
+    teams,
 )
 
 Params = Any
@@ -32,9 +31,10 @@ class Distribution(NamedTuple):
 
 
 class TeamNetworks:
-    """Pure functions of a team's parameters: `{"policy": {agent: …}, "value": {agent: …}}`.
+    """Pure functions of a team's parameters: `{"policy": {group: …}, "value": {group: …}}`.
 
-    Normals are of the controls but breakers, in the order of the action vector.
+    Agents that share parameters are a group; who shares none is one by himself. Normals are of the
+    controls but breakers, in the order of the action vector.
     """
 
     def __init__(
@@ -73,43 +73,33 @@ class TeamNetworks:
         self._places = np.argsort(np.concatenate([self._continuous, *operated]))
         self._samples_breakers = objective != "analytic"
         self._breakers_alone = objective == "both" and bool(operated)
-        if features:
-            self._policies = [
-                graph_networks.GraphPolicyNetwork(options, features, moved, own.action)
-                for moved, own in zip(controls, each)
-            ]
-            value = graph_networks.GraphValueNetwork(options, features, costs)
-        else:
-            self._policies = [
-                dense_networks.PolicyNetwork(options, moved.size, own.action.size)
-                for moved, own in zip(controls, each)
-            ]
-            value = dense_networks.ValueNetwork(options, costs)
-        self._value = value
+        self._policies = groups.policies(team, options, features, controls, each)
+        self._values = groups.values(team, options, features, costs)
+        self._seen = [agent.observation for agent in team.agents]
+        self._judged = [
+            agent.observation if agent.critic is None else agent.critic for agent in team.agents
+        ]
 
     def init(self, key: chex.PRNGKey) -> Params:
         """Returns fresh parameters."""
         keys = jax.random.split(key, 2 * self.team.size)
-        policy, value = {}, {}
-        seen = self._inputs(self.statistics(), jnp.zeros(self.team.observation_size))
-        for index, (agent, blank) in enumerate(zip(self.team.agents, seen)):
-            policy[agent.name] = self._policies[index].init(keys[2 * index], blank)["params"]
-            value[agent.name] = self._value.init(keys[2 * index + 1], blank)["params"]
-        return {"policy": policy, "value": value}
+        blank = self.statistics(), jnp.zeros(self.team.observation_size)
+        seen, judged = self._inputs(*blank, self._seen), self._inputs(*blank, self._judged)
+        return {
+            "policy": {g.name: g.init(keys[2 * g.members[0]], seen) for g in self._policies},
+            "value": {g.name: g.init(keys[2 * g.members[0] + 1], judged) for g in self._values},
+        }
 
     def policy(
         self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
     ) -> Distribution:
         """Returns the distribution of actions at observations `[..., observation_size]`."""
-        means, log_stds, operations = [], [], []
-        inputs = self._inputs(statistics, observation)
-        for index, (agent, x) in enumerate(zip(self.team.agents, inputs)):
-            own_params = {"params": params["policy"][agent.name]}
-            mean, log_std, logits = self._policies[index].apply(own_params, x)
-            means.append(mean)
-            log_stds.append(log_std)
-            if own := self._breakers.get(index):
-                operations.append(breakers_lib.operation(own, logits, observation))
+        inputs = self._inputs(statistics, observation, self._seen)
+        means, log_stds, logits = zip(*groups.each(self._policies, params["policy"], inputs))
+        operations = (
+            breakers_lib.operation(own, logits[index], observation)
+            for index, own in self._breakers.items()
+        )
         joined = (jnp.concatenate(parts, axis=-1)[..., self._order] for parts in (means, log_stds))
         return Distribution(*joined, tuple(operations))
 
@@ -120,27 +110,35 @@ class TeamNetworks:
 
         With costs that are `[..., (1 + costs) · A]`.
         """
-        inputs = self._inputs(statistics, observation)
-        values = [
-            self._value.apply({"params": params["value"][agent.name]}, x)
-            for agent, x in zip(self.team.agents, inputs)
-        ]
-        values = jnp.stack(values, axis=-1)
+        inputs = self._inputs(statistics, observation, self._judged)
+        values = jnp.stack(groups.each(self._values, params["value"], inputs), axis=-1)
         return values.reshape(*values.shape[:-2], self.n_values)
 
     def _inputs(
-        self, statistics: normaliser.ObservationStatistics, observation: chex.Array
+        self,
+        statistics: normaliser.ObservationStatistics,
+        observation: chex.Array,
+        entries: Sequence[np.ndarray],
     ) -> list:
-        """Returns what each agent's networks read of observations `[..., observation_size]`."""
+        """Returns what each network reads of observations `[..., observation_size]`."""
         if not self._features:
             x = normaliser.normalise(statistics, observation)
-            return [x[..., agent.observation] for agent in self.team.agents]
+            return [x[..., own] for own in entries]
         x = normaliser.normalise(self._features.pooling.per_entry(statistics), observation)
         every = np.arange(self.team.observation_size)
-        return [
-            self._features.tables(x, observation, np.isin(every, agent.observation))
-            for agent in self.team.agents
-        ]
+        return [self._features.tables(x, observation, np.isin(every, own)) for own in entries]
+
+    @property
+    def value_groups(self) -> dict[str, np.ndarray]:
+        """Which values each head's columns are: `[1 + costs]`, of several agents `[n, 1 + costs]`.
+
+        By the name of the head's parameters among those of value functions.
+        """
+        of = lambda members: np.array(members)[:, None] + self.team.size * np.arange(1 + self.costs)
+        return {
+            group.name: of(group.members) if len(group.members) > 1 else of(group.members)[0]
+            for group in self._values
+        }
 
     def statistics(self) -> normaliser.ObservationStatistics:
         """Returns statistics of observations before any."""
@@ -183,29 +181,25 @@ class TeamNetworks:
 
     def log_prob(self, distribution: Distribution, raw_action: chex.Array) -> chex.Array:
         """Returns each agent's log-probability `[..., A]` of actions."""
-        if self._breakers_alone:
-            total = jnp.zeros((*raw_action.shape[:-1], self.team.size), raw_action.dtype)
-        else:
-            normal = raw_action[..., self._continuous] if self._breakers else raw_action
-            per_entry = distributions.log_prob(normal, distribution.mean, distribution.log_std)
-            total = per_entry @ self.team.membership[self._continuous]
-        for (index, own), operation in zip(self._breakers.items(), distribution.operations):
-            chosen = breakers_lib.log_prob(operation, raw_action[..., own.action])
-            total = total.at[..., index].add(chosen)
-        return total
+        normal = raw_action[..., self._continuous] if self._breakers else raw_action
+        per_entry = distributions.log_prob(normal, distribution.mean, distribution.log_std)
+        per_entry = jnp.zeros_like(per_entry) if self._breakers_alone else per_entry
+        chosen = (
+            breakers_lib.log_prob(operation, raw_action[..., own.action])
+            for own, operation in zip(self._breakers.values(), distribution.operations)
+        )
+        return self._by_agent(per_entry, chosen)
 
     def entropy(self, distribution: Distribution) -> chex.Array:
-        """Returns the entropy `[...]` of actions, in nats."""
-        parts = [breakers_lib.entropy(operation) for operation in distribution.operations]
-        if not self._breakers_alone:
-            parts.append(distributions.entropy(distribution.log_std).sum(-1))
-        return functools.reduce(operator.add, parts)
+        """Returns the entropy of each agent's actions `[..., A]`, in nats."""
+        normal = distributions.entropy(distribution.log_std)
+        normal = jnp.zeros_like(normal) if self._breakers_alone else normal
+        return self._by_agent(normal, map(breakers_lib.entropy, distribution.operations))
 
     def kl(self, p: Distribution, q: Distribution) -> chex.Array:
-        """Returns KL(p ‖ q) `[...]` of two distributions at the same observations."""
-        parts = [*map(breakers_lib.kl, p.operations, q.operations)]
-        parts.append(distributions.kl(p.mean, p.log_std, q.mean, q.log_std).sum(-1))
-        return functools.reduce(operator.add, parts)
+        """Returns KL(p ‖ q) of each agent `[..., A]` at the same observations."""
+        normal = distributions.kl(p.mean, p.log_std, q.mean, q.log_std)
+        return self._by_agent(normal, map(breakers_lib.kl, p.operations, q.operations))
 
     def carried_out(
         self, action: chex.Array, observation: chex.Array
@@ -219,6 +213,13 @@ class TeamNetworks:
         ]
         return action[..., self._continuous], tuple(chosen)
 
+    def _by_agent(self, per_control: chex.Array, per_operation) -> chex.Array:
+        """Returns sums `[..., A]` over each agent's controls `[..., n]` and choice of a breaker."""
+        total = per_control @ self.team.membership[self._continuous]
+        for index, value in zip(self._breakers, per_operation):
+            total = total.at[..., index].add(value)
+        return total
+
     def _joined(self, normal: chex.Array, operated) -> chex.Array:
         if not self._breakers:
             return normal
@@ -230,4 +231,4 @@ def make(
 ) -> TeamNetworks:
     """Returns the networks of the team that `options` describe on an environment's layout."""
     features = grid_features.GridFeatures(layout) if options.encoder == "graph" else None
-    return TeamNetworks(team_lib.make(layout, options), options, costs, features, objective)
+    return TeamNetworks(teams.make(layout, options), options, costs, features, objective)

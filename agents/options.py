@@ -16,7 +16,16 @@ _WIDTH, _LAYERS = Range(1, 65_536), (128, 128)
 class TeamOptions(bounds.Options, prefix="team."):
     """Options of the team and its networks. The text beside each field is its help."""
 
-    kind: Annotated[str, "who shares the grid: centralised"] = "centralised"
+    kind: Annotated[
+        str,
+        "who shares the grid: centralised, one operator; mappo, an agent for each area, shared "
+        "parameters and a critic that sees the whole grid; ippo, the same with nothing in common",
+    ] = "centralised"
+    own_reward: Annotated[
+        float,
+        "weight of what an agent's own area earns in its reward; the rest is the whole grid's",
+        Range(0.0, 1.0),
+    ] = 0.0
     effective_horizon: Annotated[
         float,
         "steps an agent looks ahead; the discount is 1 - 1/effective_horizon, and 1 looks no "

@@ -25,6 +25,7 @@ from envs.schedule import day_ahead, schedule, secured
 from envs.step import (
     actions as actions_lib,
     dispatch,
+    earnings,
     frequency as frequency_lib,
     frequency_options,
     frequency_response,
@@ -107,6 +108,7 @@ class GridEnv:
         protected = functools.partial(solve_and_protect.operating_point, model, options.protection)
         self._operating_point = lanes.per_grid(protected, pull_back)
         self._frequency_response = frequency_response.FrequencyResponse(grid, fleet, options)
+        self._earnings = earnings.Earnings(grid, fleet, options)
         self._reward_terms = reward_terms.RewardTerms(grid, fleet, options)
         self._reward = rewards.REWARDS[options.reward]
         # By split; none where days are synthetic.
@@ -267,8 +269,13 @@ class GridEnv:
         )  # fmt: skip
         after = self._after(state, result, frequency)
         secure = self._security(solution, after)
-        detail = step_result.detail(grid, fleet, state, after, result, secure, request.other_mw)
-        return self._completed(after, result, secure, series), detail
+        completed = self._completed(after, result, secure, series)
+        by_element = self._reward_terms.by_element(after, result)
+        earned = self._earnings(by_element, completed.terminated, result)
+        detail = step_result.detail(
+            grid, fleet, state, after, result, secure, request.other_mw, earned
+        )
+        return completed, detail
 
     def _after(
         self, state: State, result: StepResult, frequency: frequency_lib.FrequencyState

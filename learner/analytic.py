@@ -86,10 +86,11 @@ class AnalyticGradient:
     def _window(self, params, fixed: losses.Fixed, state, series):
         """Returns what one window earns, in thousand $, and what of it is for limits that are near.
 
-        What costs are priced at is taken off. Actions are the policy's means, as it is served:
-        sampled ones would be judged by limits that only their noise breaks.
+        What costs are priced at is taken off; of a team it is the mean over its agents, at their
+        mean discount. Actions are the policy's means, as it is served: sampled ones would be judged
+        by limits that only their noise breaks.
         """
-        discount = float(self.networks.team.discounts[0])
+        discount = self.networks.team.discounts.mean()
         limit = self.options.reward_limit
 
         def advance(carry, _):
@@ -97,7 +98,9 @@ class AnalyticGradient:
             policy = self.networks.policy(params, fixed.statistics, state.observation)
             action = distributions.squash_to_minimise(self.networks.mode(policy))
             after, detail = self.env.detailed(state, action, series)
-            reward = _within(after.reward, limit, after.terminated)
+            # A team climbs together: what its agents earn in the mean.
+            reward = self.networks.team.rewards(after.reward, detail.earned).mean()
+            reward = _within(reward, limit, after.terminated)
             above = lambda rho: jnp.maximum(rho - self.options.loading_margin, 0.0)
             over = (self._margin_cost * above(detail.rho)).sum()
             if self.options.reactive_margin:
@@ -125,7 +128,7 @@ class AnalyticGradient:
         given = jax.lax.stop_gradient(params)
         values = self.networks.value(given, fixed.statistics, state.observation)
         values = popart.denormalise(fixed.value_statistics, values)
-        value, *costs = values[:: self.networks.team.size]
+        value, *costs = values.reshape(-1, self.networks.team.size).mean(-1)
         if self._limits:
             value -= fixed.prices @ jnp.stack(costs)
         return earned.sum() + going * value, over.sum()

@@ -13,7 +13,7 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, TypedDict
 
 import flax.serialization
@@ -298,6 +298,13 @@ class Checkpoints:
                 "switch, or of a version that moved breakers by normal distributions, which this "
                 "one does not read; train anew, or use the version that wrote it"
             )
+        had, have = (_policies(paths) for paths in (saved, expected))
+        if had != have:
+            raise CheckpointError(
+                f"{self.folder / str(version)}: is of another team: it has policies of "
+                f"{', '.join(had) or 'nobody'}, and this one has those of {', '.join(have)}; give "
+                "team.kind, case and fleet as the run had them"
+            )
         for path in sorted(saved.keys() | expected.keys()):
             if saved.get(path) != expected.get(path):
                 raise CheckpointError(
@@ -375,6 +382,12 @@ def _to_host(tree: Any) -> Any:
 def _by_path(tree: Any) -> dict[str, Any]:
     state = flax.serialization.to_state_dict(tree)
     return flax.traverse_util.flatten_dict(state, sep="/")
+
+
+def _policies(paths: Iterable[str]) -> list[str]:
+    """Returns whose policies there are among parameters."""
+    parts = (path.split("/") for path in paths)
+    return sorted({part[2] for part in parts if part[:2] == ["params", "policy"]})
 
 
 def _shape(shapes: Mapping[str, tuple], path: str) -> str:

@@ -244,9 +244,11 @@ def _first(replicated: chex.ArrayTree) -> chex.ArrayTree:
 def mean_summaries(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Returns the means over unrolls; returns of episodes are averaged over episodes."""
     means = {name: float(np.mean([s[name] for s in summaries])) for name in summaries[0]}
-    del means["episode_return_sum"]
+    sums = [name for name in means if name.endswith(schema.RETURNS)]
     means["episodes"] = sum(s["episodes"] for s in summaries)
-    if means["episodes"]:
-        total = sum(s["episode_return_sum"] for s in summaries)
-        means["episode_return"] = total / means["episodes"]
+    for name in sums:
+        del means[name]
+        if means["episodes"]:
+            total = sum(s[name] for s in summaries)
+            means[name.removesuffix("_sum")] = total / means["episodes"]
     return means

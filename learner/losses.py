@@ -65,24 +65,33 @@ class Losses:
             gain = surrogates.weighted(log_probs, batch.log_probs, advantages)
         else:
             gain = surrogates.clipped(ratio, advantages, options.clip)
+        gain = gain.mean(0)  # [A]
         surrogate = -gain.mean()
 
         predicted = self._networks.value(params, fixed.statistics, batch.observations)
         targets = popart.normalise(fixed.value_statistics, batch.targets)
-        value_loss = 0.5 * self._squared_errors(predicted, targets, batch.former_values).mean()
-        entropy = self._networks.entropy(policy).mean()
+        errors = self._squared_errors(predicted, targets, batch.former_values).mean(0)  # [V]
+        value_loss = 0.5 * errors.mean()
+        entropies = self._networks.entropy(policy).mean(0)  # [A]
+        entropy = entropies.sum()
         loss = _VALUE_COST * value_loss
         if options.objective != "analytic":
             loss = surrogate + loss - fixed.entropy_cost * entropy
+        clipped = (jnp.abs(bounded - 1.0) > options.clip).mean(0)
+        # Schulman's estimator of the divergence from the policy that acted, k3.
+        divergence = (ratio - 1.0 - log_ratio).mean(0)
         return loss, {
             "loss/total": loss,
             "loss/policy": surrogate,
             "loss/value": value_loss,
             "policy/entropy": entropy,
-            "policy/clip_share": (jnp.abs(bounded - 1.0) > options.clip).mean(),
-            # Schulman's estimator of the divergence from the policy that acted, k3.
-            "policy/kl_behaviour": (ratio - 1.0 - log_ratio).mean(),
-        }
+            "policy/clip_share": clipped.mean(),
+            "policy/kl_behaviour": divergence.mean(),
+            **self._networks.team.by_name({
+                "policy_loss": -gain, "value_loss": 0.5 * errors, "entropy": entropies,
+                "clip_share": clipped, "kl_behaviour": divergence,
+            }),
+        }  # fmt: skip
 
     def _squared_errors(self, predicted, targets, former) -> chex.Array:
         """Returns the squared error of each value, the larger of two where values are clipped.

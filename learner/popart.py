@@ -3,9 +3,12 @@
 V values: of each agent, and with limits of each cost and agent.
 """
 
-import chex
+from collections.abc import Mapping
 
-from agents import networks as networks_lib, normaliser, team as team_lib
+import chex
+import numpy as np
+
+from agents import networks as networks_lib, normaliser
 
 
 def denormalise(statistics: normaliser.ValueStatistics, normalised: chex.Array) -> chex.Array:
@@ -32,22 +35,25 @@ def update(
 
 def preserve(
     params: networks_lib.Params,
-    team: team_lib.Team,
+    groups: Mapping[str, np.ndarray],
     old: normaliser.ValueStatistics,
     new: normaliser.ValueStatistics,
 ) -> networks_lib.Params:
     """Returns parameters whose denormalised values are the same under `new` as under `old`.
 
-    The head w, b becomes w σ/σ', (σ b + μ − μ')/σ' (equation 9 of the paper).
+    The head w, b becomes w σ/σ', (σ b + μ − μ')/σ' (equation 9 of the paper). `groups` are those of
+    `networks.value_groups`.
     """
     value = dict(params["value"])
-    for index, agent in enumerate(team.agents):
-        own = slice(index, None, team.size)  # of reward and costs
+    for name, own in groups.items():
         scale = old.std[own] / new.std[own]
         shift = (old.mean[own] - new.mean[own]) / new.std[own]
-        head = value[agent.name]["head"]
-        value[agent.name] = {
-            **value[agent.name],
-            "head": {"kernel": head["kernel"] * scale, "bias": head["bias"] * scale + shift},
+        head = value[name]["head"]
+        value[name] = {
+            **value[name],
+            "head": {
+                "kernel": head["kernel"] * scale[..., None, :],
+                "bias": head["bias"] * scale + shift,
+            },
         }
     return {**params, "value": value}

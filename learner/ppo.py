@@ -167,7 +167,7 @@ class PPO:
 
         old = self.networks.policy(state.params, state.statistics, unroll.observations)
         new = self.networks.policy(new_params, state.statistics, unroll.observations)
-        divergence = jax.lax.pmean(self.networks.kl(old, new).mean(), AXIS)
+        divergence = jax.lax.pmean(self.networks.kl(old, new).sum(-1).mean(), AXIS)
         new_optimiser = self._steer(new_optimiser, divergence, state.version)
         metrics |= value_metrics | {
             "policy/kl": divergence,
@@ -213,7 +213,7 @@ class PPO:
             state.value_statistics, first, second, self.options.value_decay
         )
         params = popart.preserve(
-            state.params, self.networks.team, state.value_statistics, value_statistics
+            state.params, self.networks.value_groups, state.value_statistics, value_statistics
         )
         # 1 − Var(target − value) / Var(target), of the reward's values alone
         own = slice(self.networks.team.size)

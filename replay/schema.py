@@ -46,6 +46,8 @@ class Unroll:
     costs: chex.Array | None = None  # `[T, B, L]` limited reward terms, for a learner with limits
 
 
+# How the sums end, in the summary, of the returns of those episodes that it counts.
+RETURNS = "episode_return_sum"
 # What an unroll has of its end alone, without a time axis.
 AT_THE_END = ("bootstrap_observation", "truncation_observation")
 

@@ -36,50 +36,62 @@ class RewardTerms:
 
     def __call__(self, after: State, result: StepResult, secure: Security) -> dict[str, chex.Array]:
         """Returns the terms of a step, before any charge for its ending the episode."""
-        now, feasible, point = result.now, result.feasible, result.point
-        dt, above = self._dt_h, lambda x: jnp.maximum(x, 0.0)
-        unit_p = jnp.where(self._is_unit, after.gen_p_mw, 0.0)
-        gen_q, vm = result.gen_q_mvar, after.vm_pu
-        q_beyond = above(gen_q - self._q_max) + above(self._q_min - gen_q)
-        energised, converged = point.solution.energised, point.solution.converged
-        v_beyond = jnp.where(energised, above(self._vm_min - vm) + above(vm - self._vm_max), 0.0)
-        # Of what islands and balance serve, relays hold a share off; of the rest there is nothing
-        # to hold off. What feeds in where loads are is no load.
-        supplied = point.served * (1.0 - result.frequency.mean_shed_share)
-        unserved = (above(feasible.load_p_mw) * (1.0 - supplied)).sum()
-        overload = (above(result.rho - 1.0) * self._rate).sum()
-        angle = jnp.where(converged, point.beyond_angle_rad, 0.0)
+        point, dt, by_element = result.point, self._dt_h, self.by_element(after, result)
+        total = {name: values.sum() for name, (_, values) in by_element.items()}
+        angle = jnp.where(point.solution.converged, point.beyond_angle_rad, 0.0)
         outside_s = result.frequency.outside_s
-        powers = jnp.maximum(overload, q_beyond.sum()) / self._base_mva
-        broken = jnp.maximum(powers, jnp.maximum(v_beyond.sum(), angle)) > CLEAN_PU
+        powers = jnp.maximum(total["overload"], total["reactive_violation"]) / self._base_mva
+        broken = jnp.maximum(powers, jnp.maximum(total["voltage_violation"], angle)) > CLEAN_PU
         return {
-            "generation_cost": dt * self._generation_cost(unit_p),
-            "planned_cost": dt * self._generation_cost(now.plan_p_mw),
-            "load_control_cost": dt * self._load_control_price * feasible.moved_load_mw,
-            "energy_not_served": dt * unserved,
+            **{name: dt * value for name, value in total.items()},
             "surplus": dt * point.surplus_mw,
-            "curtailment": dt * (now.renewable_mw.sum() - point.renewable_mw.sum()),
-            "storage_throughput": dt * jnp.abs(feasible.storage_mw).sum(),
             "switching": result.switched.operations.astype(jnp.float32),
             "trips": point.tripped.sum().astype(jnp.float32),
-            "overload": dt * overload,
-            "voltage_violation": dt * v_beyond.sum(),
-            "reactive_violation": dt * q_beyond.sum(),
             "angle_violation": dt * angle,
             "frequency_excursion": outside_s / 3600.0,
             "steps_in_violation": (broken | (outside_s > 0)).astype(jnp.float32),
             "insecurity": dt * secure.insecure,
-            "reserve_shortfall": dt * self._reserve_shortfall(unit_p, after.gen_on),
+            "reserve_shortfall": dt * self._reserve_shortfall(
+                jnp.where(self._is_unit, after.gen_p_mw, 0.0), after.gen_on
+            ),
             "losses": dt * after.losses_mw,
-            "load": dt * now.load_p_mw.sum(),
-            "redispatch": dt * jnp.abs(unit_p - now.plan_p_mw).sum(),
-            "co2": dt * (self._co2 * above(unit_p)).sum(),
-        }
+        }  # fmt: skip
+
+    def by_element(self, after: State, result: StepResult) -> dict[str, tuple[str, chex.Array]]:
+        """Returns the terms that single elements have: their kind (`layout.ENDS`), and rates.
+
+        Rates are an hour's, `[n]` of that kind; their sum over elements, times the hours of a step,
+        is the term.
+        """
+        now, feasible, point = result.now, result.feasible, result.point
+        above = lambda x: jnp.maximum(x, 0.0)
+        unit_p = jnp.where(self._is_unit, after.gen_p_mw, 0.0)
+        gen_q, vm = result.gen_q_mvar, after.vm_pu
+        v_beyond = above(self._vm_min - vm) + above(vm - self._vm_max)
+        # Of what islands and balance serve, relays hold a share off; of the rest there is nothing
+        # to hold off. What feeds in where loads are is no load.
+        supplied = point.served * (1.0 - result.frequency.mean_shed_share)
+        return {
+            "generation_cost": ("gen", self._generation_cost(unit_p)),
+            "planned_cost": ("gen", self._generation_cost(now.plan_p_mw)),
+            "load_control_cost": (
+                "load", self._load_control_price * jnp.abs(feasible.load_p_mw - now.load_p_mw)
+            ),
+            "energy_not_served": ("load", above(feasible.load_p_mw) * (1.0 - supplied)),
+            "curtailment": ("renewable", now.renewable_mw - point.renewable_mw),
+            "storage_throughput": ("storage", jnp.abs(feasible.storage_mw)),
+            "overload": ("branch", above(result.rho - 1.0) * self._rate),
+            "voltage_violation": ("bus", jnp.where(point.solution.energised, v_beyond, 0.0)),
+            "reactive_violation": ("gen", above(gen_q - self._q_max) + above(self._q_min - gen_q)),
+            "load": ("load", now.load_p_mw),
+            "redispatch": ("gen", jnp.abs(unit_p - now.plan_p_mw)),
+            "co2": ("gen", self._co2 * above(unit_p)),
+        }  # fmt: skip
 
     def _generation_cost(self, p_mw: chex.Array) -> chex.Array:
-        """Returns the cost of producing `p_mw` `[n_gen]` in $/h."""
+        """Returns the cost of producing `p_mw` in $/h, `[n_gen]` each."""
         c2, c1, c0 = self._cost
-        return (c2 * p_mw * p_mw + c1 * p_mw + c0).sum()
+        return c2 * p_mw * p_mw + c1 * p_mw + c0
 
     def _reserve_shortfall(self, p_mw: chex.Array, gen_on: chex.Array) -> chex.Array:
         """Returns by how much the other units cannot replace the worst unit to lose, MW.

@@ -48,15 +48,17 @@ class Detail(NamedTuple):
     rho: chex.Array  # `[n_branch]` loading over limit
     after_outage_rho: chex.Array  # `[n_branch]` of `Security`; 0 where it is not assessed
     renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
+    earned: chex.Array  # `[n_bus]` thousand $, see `earnings`
 
 
 def detail(
     grid: Grid, fleet: Fleet, before: State, after: State, result: StepResult, secure: Security,
-    other_mw: chex.Array,
+    other_mw: chex.Array, earned: chex.Array,
 ) -> Detail:  # fmt: skip
     """Returns the injections of a step and what they led to.
 
-    `other_mw` `[n_bus]` is the power of batteries and condensers, as dispatched.
+    `other_mw` `[n_bus]` is the power of batteries and condensers, as dispatched; `earned` `[n_bus]`
+    is of `Earnings`.
     """
     point, feasible = result.point, result.feasible
     energised = point.solution.energised
@@ -77,4 +79,5 @@ def detail(
         rho=result.rho,
         after_outage_rho=secure.loading,
         renewable_mw=point.renewable_mw,
+        earned=earned,
     )

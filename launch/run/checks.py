@@ -4,7 +4,7 @@ import math
 
 from absl import logging
 
-from agents import team as team_lib
+from agents import teams
 from configs.experiment import Experiment
 from envs import grid_env
 from envs.time_series import recorded
@@ -16,7 +16,7 @@ def check_names(experiment: Experiment) -> None:
     """Raises ValueError or OSError where the experiment names what is not there."""
     environment = grid_env.check(experiment.env)
     recorded.require(environment.recorded, ("train", "validation"))
-    team_lib.make(environment.layout, experiment.team)
+    teams.make(environment.layout, experiment.team)
 
 
 def check_budget(folder: run_folder.RunFolder, experiment: Experiment) -> None:

@@ -23,8 +23,8 @@ from learner import checkpoint
 _KIND = "start"  # of checkpoint
 # What decides which observations and controls there are.
 _SITE = ("case", "fleet", "layout", "time_series")
-# Fields of a team that its networks can be used without: how far it looks, what it starts with.
-_FREE = ("effective_horizon", "initial_std", "initial_switching")
+# Fields of a team that its networks can be used without: what it is after, what it starts with.
+_FREE = ("effective_horizon", "own_reward", "initial_std", "initial_switching")
 
 
 class WarmStart(NamedTuple):

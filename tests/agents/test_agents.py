@@ -13,12 +13,13 @@ from agents import (
     networks as networks_lib,
     normaliser,
     team as team_lib,
+    teams,
 )
 from agents.options import TeamOptions
 
 
 def test_centralised_sees_and_moves_everything(env):
-    team = team_lib.make(env.layout, TeamOptions(effective_horizon=20.0))
+    team = teams.make(env.layout, TeamOptions(effective_horizon=20.0))
     assert team.size == 1 and team.discounts.tolist() == pytest.approx([0.95])
     assert team.membership.shape == (env.layout.action_size, 1) and np.all(team.membership == 1)
 
@@ -31,7 +32,7 @@ def test_a_team_moves_each_action_once():
 
 def test_an_unknown_team_suggests_the_nearest(env):
     with pytest.raises(ValueError, match="did you mean centralised"):
-        team_lib.make(env.layout, TeamOptions(kind="centralized"))
+        teams.make(env.layout, TeamOptions(kind="centralized"))
 
 
 def test_networks_keep_the_order_of_actions_when_agents_interleave():

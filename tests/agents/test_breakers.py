@@ -9,7 +9,14 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from agents import breakers, distributions, networks as networks_lib, normaliser, team as team_lib
+from agents import (
+    breakers,
+    distributions,
+    networks as networks_lib,
+    normaliser,
+    team as team_lib,
+    teams,
+)
 from agents.options import TeamOptions
 from envs.case import fleet_file
 from envs.step import layouts, switching
@@ -179,9 +186,9 @@ def test_the_objective_says_what_samples_are_of(key):
     np.testing.assert_allclose(
         made["both"][1][:, 0], breakers.log_prob(choice, made["both"][0][:, 1:5])
     )
-    np.testing.assert_allclose(made["both"][2], breakers.entropy(choice))
+    np.testing.assert_allclose(made["both"][2][..., 0], breakers.entropy(choice))
     normal = distributions.entropy(policy.log_std).sum(-1)
-    np.testing.assert_allclose(made["ppo"][2], normal + made["both"][2], rtol=1e-5)
+    np.testing.assert_allclose(made["ppo"][2][..., 0], normal + made["both"][2][..., 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("encoder", ["mlp", pytest.param("graph", marks=pytest.mark.slow)])
@@ -203,4 +210,4 @@ def test_breakers_that_nobody_sees_are_refused(case14):
     with pytest.raises(
         ValueError, match="action block switch and does not observe branch_cooldown"
     ):
-        team_lib.make(layouts.make(site, spec), TeamOptions())
+        teams.make(layouts.make(site, spec), TeamOptions())

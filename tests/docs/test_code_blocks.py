@@ -10,6 +10,7 @@ import pytest
 from support import documentation
 from support.documentation import ROOT
 
+from agents import teams
 from agents.baselines import registry
 from envs.step import layouts, observations, rewards
 from evaluation.scenarios import suite
@@ -26,6 +27,7 @@ REGISTRIES = (
     rewards.REWARDS,
     suite.SCENARIOS,
     registry.BASELINES,
+    teams.TEAMS,
 )
 
 

@@ -11,7 +11,7 @@ from support import local_queue
 from support.documentation import ROOT
 
 from actors import actor, unroll as unroll_lib
-from agents import bundle as bundle_lib, networks as networks_lib
+from agents import bundle as bundle_lib, networks as networks_lib, team as team_lib
 from agents.options import TeamOptions
 from configs import registry
 from envs.step import rewards
@@ -59,9 +59,14 @@ def _of_learner(folder, env):
         registry.load("case14").learner, objective="both", final_entropy_cost=0.5,
         limits=f"{LIMITED}=50",
     )  # fmt: skip
-    networks = networks_lib.make(
-        env.layout, TeamOptions(policy_layers=(16,), value_layers=(16,)), costs=1
+    sees, moves = np.arange(env.layout.observation_size), np.arange(env.layout.action_size)
+    agents = (
+        team_lib.Agent("NAME", sees, moves[:1], 5.0),
+        team_lib.Agent("other", sees, moves[1:], 5.0),
     )
+    team = team_lib.Team(agents, sees.size, moves.size)
+    layers = TeamOptions(policy_layers=(16,), value_layers=(16,))
+    networks = networks_lib.TeamNetworks(team, layers, costs=1)
     unroller = unroll_lib.Unroller(env, networks, 8, 4, options.window, limited=(LIMITED,))
     spec = unroller.spec()
     service = learner_lib.Learner(env, networks, options, spec, 1000, 0)
@@ -76,7 +81,8 @@ def _of_learner(folder, env):
         checkpoint.Checkpoints(folder, "newest"), lambda step, row: monitor.report(row), monitor,
         max_lag=8, max_seconds=300.0, checkpoint_seconds=1e9,
     )  # fmt: skip
-    return {name.replace(f"limits/{LIMITED}", "limits/NAME") for name in monitor.rows[0]}
+    names = {name.replace(f"limits/{LIMITED}", "limits/NAME") for name in monitor.rows[0]}
+    return {name for name in names if not name.startswith("agents/other/")}
 
 
 def _of_actor(networks):

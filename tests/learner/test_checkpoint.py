@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from agents import breakers, bundle as bundle_lib, networks as networks_lib, team as team_lib
+from agents import breakers, bundle as bundle_lib, networks as networks_lib, teams
 from agents.options import TeamOptions
 from envs import grid_env
 from envs.options import EnvOptions
@@ -226,9 +226,27 @@ def test_another_network_is_refused_by_what_differs(saved, env, change, part):
         checkpoint.Checkpoints(folder, "newest", create=False).read(other)
 
 
+def test_another_team_is_refused_by_name(tmp_path, key):
+    layout = grid_env.check(EnvOptions(case="case30", layout="operator")).layout
+    layers = TeamOptions(policy_layers=(4,), value_layers=(4,))
+    nets = {
+        kind: networks_lib.make(layout, dataclasses.replace(layers, kind=kind))
+        for kind in ("centralised", "mappo", "ippo")
+    }
+    checkpoint.Checkpoints(tmp_path, "newest").save(
+        7, bundle_lib.initial(nets["ippo"], key), RUN, wait=True
+    )
+    opened = checkpoint.Checkpoints(tmp_path, "newest", create=False)
+    assert opened.read(nets["ippo"]).version == 7
+    for kind, own in (("centralised", "operator"), ("mappo", "regions")):
+        message = f"newest/7: is of another team: .* of area_1, area_2, and this one .* of {own};"
+        with pytest.raises(checkpoint.CheckpointError, match=message):
+            opened.read(nets[kind])
+
+
 def test_a_policy_that_moved_breakers_by_normals_is_refused_by_what_it_lacks(tmp_path, key):
     layers = TeamOptions(policy_layers=(4,), value_layers=(4,))
-    team = team_lib.make(grid_env.check(EnvOptions(layout="full")).layout, layers)
+    team = teams.make(grid_env.check(EnvOptions(layout="full")).layout, layers)
     former = dataclasses.replace(team, breakers=breakers.NONE)  # all its actions are normal
     then, now = (networks_lib.TeamNetworks(each, layers) for each in (former, team))
     bundle = bundle_lib.initial(then, key)

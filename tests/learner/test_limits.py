@@ -127,7 +127,7 @@ def test_popart_changes_no_value_of_reward_or_cost():
     mean, spread = jnp.arange(6.0) * 10.0 - 7.0, jnp.arange(6.0) + 0.5
     new = popart.update(old, mean, mean**2 + spread**2, 0.9)
     value = lambda params, s: popart.denormalise(s, nets.value(params, state.statistics, seen))
-    moved = popart.preserve(params, nets.team, old, new)
+    moved = popart.preserve(params, nets.value_groups, old, new)
     np.testing.assert_allclose(value(params, old), value(moved, new), rtol=1e-3, atol=1e-3)
     assert len(set(np.asarray(new.std).tolist())) == 6
 
@@ -168,7 +168,7 @@ class _Env:
         after = state.replace(
             reward=-((action - 0.5) ** 2).sum(), terms={"overload": _overload(action)}
         )
-        return after, types.SimpleNamespace(rho=jnp.zeros(1))
+        return after, types.SimpleNamespace(rho=jnp.zeros(1), earned=jnp.zeros(1))
 
 
 def _windows(observations):

@@ -188,7 +188,7 @@ def test_popart_changes_no_value():
                         jnp.array([30.0, 10.0]), 0.9)  # fmt: skip
     new = popart.update(old, jnp.array([100.0, 2.0]), jnp.array([12_000.0, 5.0]), 0.9)
     before = popart.denormalise(old, nets.value(params, statistics, observations))
-    moved = popart.preserve(params, nets.team, old, new)
+    moved = popart.preserve(params, nets.value_groups, old, new)
     after = popart.denormalise(new, nets.value(moved, statistics, observations))
     np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-4)
     assert not np.allclose(new.std, old.std)
