@@ -34,6 +34,7 @@ class Carry:
     day: chex.Array  # `[B]` index into `Days`
     episode_return: chex.Array  # `[B, A]` so far
     whole: chex.Array  # bool `[B]`, whether the episode was seen from the start of its day
+    memory: chex.Array  # `[B, M]` of the team
 
 
 class Unroller:
@@ -82,7 +83,7 @@ class Unroller:
         begin = jnp.int32(version)  # typed as later ones are, so that one program draws all days
         now = self._fresh(k_now, rows, begin)
         later = self._fresh(k_next, jnp.zeros_like(rows), begin)
-        return _assemble(key, now, later, self.networks.team.size)
+        return _assemble(key, now, later, self.networks.team.size, self.networks.team.memory_size)
 
     def renew(self, version: chex.Numeric, carry: Carry, days: Days) -> tuple[Carry, Days]:
         """Returns `days` with every day that no grid is in replaced by a fresh one."""
@@ -96,7 +97,8 @@ class Unroller:
     ) -> tuple[Carry, schema.Unroll]:
         """Returns the next carry and T steps of experience."""
         keys = jax.random.split(carry.key, self.length + 1)
-        blank = jnp.zeros((self.batch, self.networks.team.observation_size))
+        team = self.networks.team
+        blank = jnp.zeros((self.batch, team.input_size))
         first = carry
         (carry, truncation_observation), (rows, logs, before) = jax.lax.scan(
             functools.partial(self._step, bundle, days),
@@ -105,9 +107,9 @@ class Unroller:
         )
         return carry, schema.Unroll(
             **rows,
-            bootstrap_observation=carry.states.observation,
+            bootstrap_observation=team.input(carry.states.observation, carry.memory),
             truncation_observation=truncation_observation,
-            summary=_summary(logs, self.networks.team),
+            summary=_summary(logs, team),
             origin=origin,
             windows=self._windows(first, days, before) if self.window else None,
         )
@@ -116,19 +118,22 @@ class Unroller:
         """Returns the loop after a step, and what the unroll, the log and windows keep of it."""
         networks, team = self.networks, self.networks.team
         carry, truncation_observation = loop
-        observation = carry.states.observation
+        observation = team.input(carry.states.observation, carry.memory)
         policy = networks.policy(bundle.params, bundle.statistics, observation)
         raw = networks.sample(key, policy)
         states, earned = jax.vmap(
             lambda state, action, index: self._transition(
                 state, action, series_lib.PooledTimeSeries(days.series, index)
             )
-        )(carry.states, distributions.squash(raw), carry.day)
+        )(carry.states, team.to_grid(distributions.squash(raw)), carry.day)
+        memory = team.remember(observation, raw)
         rewards = team.rewards(states.reward, earned)
         done, episode_return = states.done, carry.episode_return + rewards
 
         truncation_observation = jnp.where(
-            states.truncated[:, None], states.observation, truncation_observation
+            states.truncated[:, None],
+            team.input(states.observation, memory),
+            truncation_observation,
         )
         row = {
             "observations": observation,
@@ -151,6 +156,7 @@ class Unroller:
             day=jnp.where(done, other, carry.day),
             episode_return=jnp.where(done[:, None], 0.0, episode_return),
             whole=jnp.where(done, days.starts.t[other] == 0, carry.whole),
+            memory=jnp.where(done[:, None], 0.0, memory),
         )
         return (carry, truncation_observation), (row, log, before)
 
@@ -210,8 +216,10 @@ class Unroller:
         return restart.strong(Days(series, starts))
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _assemble(key: chex.PRNGKey, now: Days, later: Days, n_agents: int) -> tuple[Carry, Days]:
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _assemble(
+    key: chex.PRNGKey, now: Days, later: Days, n_agents: int, memory_size: int
+) -> tuple[Carry, Days]:
     batch = now.starts.t.shape[0]
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), now, later)
     carry = Carry(
@@ -220,6 +228,7 @@ def _assemble(key: chex.PRNGKey, now: Days, later: Days, n_agents: int) -> tuple
         day=jnp.arange(batch, dtype=jnp.int32),
         episode_return=jnp.zeros((batch, n_agents), jnp.float32),
         whole=now.starts.t == 0,
+        memory=jnp.zeros((batch, memory_size), jnp.float32),
     )
     return carry, both
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import chex
 import jax
@@ -61,17 +61,33 @@ def do_nothing(env: grid_env.GridEnv) -> Controller:
     return Controller("do_nothing", "do nothing", "nothing", stateless, per_grid(nothing))
 
 
+class Acting(NamedTuple):
+    """What a team that acts needs from step to step."""
+
+    bundle: bundle_lib.Bundle
+    memory: chex.Array  # `[B, M]` of the team
+
+
+def acting(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle, count: int) -> Acting:
+    """Returns the memory that a policy begins the days of `count` grids with."""
+    return Acting(bundle, jnp.zeros((count, networks.team.memory_size)))
+
+
 def learned(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle) -> Controller:
     """Returns the controller that takes a policy's most likely action.
 
-    The bundle is its memory, so that other parameters need no compilation.
+    The bundle is in its memory, so that other parameters need no compilation.
     """
+    team = networks.team
 
     def act(state, series, memory):
-        policy = networks.policy(memory.params, memory.statistics, state.observation)
-        return distributions.squash(networks.mode(policy)), memory
+        bundle, kept = memory
+        seen = team.input(state.observation, kept)
+        raw = networks.mode(networks.policy(bundle.params, bundle.statistics, seen))
+        return team.to_grid(distributions.squash(raw)), Acting(bundle, team.remember(seen, raw))
 
-    return Controller("learned", "learned", OBSERVATIONS, lambda days, seed: bundle, act)
+    start = lambda days, seed: acting(networks, bundle, len(days.day))
+    return Controller("learned", "learned", OBSERVATIONS, start, act)
 
 
 def weighted(controller: Controller, weight: float) -> Controller:

@@ -28,6 +28,9 @@ class Distribution(NamedTuple):
     mean: chex.Array
     log_std: chex.Array
     operations: tuple[breakers_lib.Operation, ...] = ()  # of agents that have breakers
+    # Who decides, bool `[..., A]`, and the controls of decisions that hold; none: all decide.
+    deciding: chex.Array | None = None
+    held: chex.Array | None = None
 
 
 class TeamNetworks:
@@ -75,16 +78,19 @@ class TeamNetworks:
         self._breakers_alone = objective == "both" and bool(operated)
         self._policies = groups.policies(team, options, features, controls, each)
         self._values = groups.values(team, options, features, costs)
-        self._seen = [agent.observation for agent in team.agents]
-        self._judged = [
-            agent.observation if agent.critic is None else agent.critic for agent in team.agents
-        ]
+        if features and team.memory_size:
+            raise ValueError(
+                f"team.encoder=graph: reads the grid alone, and agents of team.kind={options.kind} "
+                "hear one another or hold decisions; give team.encoder=mlp"
+            )
 
     def init(self, key: chex.PRNGKey) -> Params:
         """Returns fresh parameters."""
         keys = jax.random.split(key, 2 * self.team.size)
-        blank = self.statistics(), jnp.zeros(self.team.observation_size)
-        seen, judged = self._inputs(*blank, self._seen), self._inputs(*blank, self._judged)
+        blank = self.statistics(), jnp.zeros(self.team.input_size)
+        seen, judged = (
+            self._inputs(*blank, entries) for entries in (self.team.seen, self.team.judged)
+        )
         return {
             "policy": {g.name: g.init(keys[2 * g.members[0]], seen) for g in self._policies},
             "value": {g.name: g.init(keys[2 * g.members[0] + 1], judged) for g in self._values},
@@ -93,15 +99,18 @@ class TeamNetworks:
     def policy(
         self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
     ) -> Distribution:
-        """Returns the distribution of actions at observations `[..., observation_size]`."""
-        inputs = self._inputs(statistics, observation, self._seen)
+        """Returns the distribution of actions at inputs `[..., input_size]`, see `Team.input`."""
+        inputs = self._inputs(statistics, observation, self.team.seen)
         means, log_stds, logits = zip(*groups.each(self._policies, params["policy"], inputs))
         operations = (
             breakers_lib.operation(own, logits[index], observation)
             for index, own in self._breakers.items()
         )
         joined = (jnp.concatenate(parts, axis=-1)[..., self._order] for parts in (means, log_stds))
-        return Distribution(*joined, tuple(operations))
+        deciding, held = self.team.deciding(observation), None
+        if deciding is not None:
+            held = self.team.held(observation)[..., self._continuous]
+        return Distribution(*joined, tuple(operations), deciding, held)
 
     def value(
         self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
@@ -110,7 +119,7 @@ class TeamNetworks:
 
         With costs that are `[..., (1 + costs) · A]`.
         """
-        inputs = self._inputs(statistics, observation, self._judged)
+        inputs = self._inputs(statistics, observation, self.team.judged)
         values = jnp.stack(groups.each(self._values, params["value"], inputs), axis=-1)
         return values.reshape(*values.shape[:-2], self.n_values)
 
@@ -120,12 +129,12 @@ class TeamNetworks:
         observation: chex.Array,
         entries: Sequence[np.ndarray],
     ) -> list:
-        """Returns what each network reads of observations `[..., observation_size]`."""
+        """Returns what each network reads of inputs `[..., input_size]`."""
         if not self._features:
             x = normaliser.normalise(statistics, observation)
             return [x[..., own] for own in entries]
         x = normaliser.normalise(self._features.pooling.per_entry(statistics), observation)
-        every = np.arange(self.team.observation_size)
+        every = np.arange(self.team.input_size)
         return [self._features.tables(x, observation, np.isin(every, own)) for own in entries]
 
     @property
@@ -143,9 +152,7 @@ class TeamNetworks:
     def statistics(self) -> normaliser.ObservationStatistics:
         """Returns statistics of observations before any."""
         features = self._features
-        return normaliser.initial(
-            features.pooling.groups if features else self.team.observation_size
-        )
+        return normaliser.initial(features.pooling.groups if features else self.team.input_size)
 
     def observed(
         self,
@@ -164,11 +171,12 @@ class TeamNetworks:
         """How many values there are: of reward and costs, of each agent."""
         return self.team.size * (1 + self.costs)
 
-    # Actions here are before the squash, `[..., action_size]`.
+    # Actions here are before the squash, `[..., output_size]`. What holds has no probability.
 
     def sample(self, key: chex.PRNGKey, distribution: Distribution) -> chex.Array:
         """Returns actions at random."""
         normal = distributions.sample(key, distribution.mean, distribution.log_std)
+        normal = self._held_on(distribution, normal)
         if not self._samples_breakers:
             return self._joined(normal, map(breakers_lib.mode, distribution.operations))
         keys = (jax.random.fold_in(key, index) for index in self._breakers)
@@ -177,7 +185,7 @@ class TeamNetworks:
     def mode(self, distribution: Distribution) -> chex.Array:
         """Returns the most likely actions."""
         operated = map(breakers_lib.mode, distribution.operations)
-        return self._joined(distribution.mean, operated)
+        return self._joined(self._held_on(distribution, distribution.mean), operated)
 
     def log_prob(self, distribution: Distribution, raw_action: chex.Array) -> chex.Array:
         """Returns each agent's log-probability `[..., A]` of actions."""
@@ -188,18 +196,19 @@ class TeamNetworks:
             breakers_lib.log_prob(operation, raw_action[..., own.action])
             for own, operation in zip(self._breakers.values(), distribution.operations)
         )
-        return self._by_agent(per_entry, chosen)
+        return self._by_agent(distribution, per_entry, chosen)
 
     def entropy(self, distribution: Distribution) -> chex.Array:
         """Returns the entropy of each agent's actions `[..., A]`, in nats."""
         normal = distributions.entropy(distribution.log_std)
         normal = jnp.zeros_like(normal) if self._breakers_alone else normal
-        return self._by_agent(normal, map(breakers_lib.entropy, distribution.operations))
+        operated = map(breakers_lib.entropy, distribution.operations)
+        return self._by_agent(distribution, normal, operated)
 
     def kl(self, p: Distribution, q: Distribution) -> chex.Array:
         """Returns KL(p ‖ q) of each agent `[..., A]` at the same observations."""
         normal = distributions.kl(p.mean, p.log_std, q.mean, q.log_std)
-        return self._by_agent(normal, map(breakers_lib.kl, p.operations, q.operations))
+        return self._by_agent(p, normal, map(breakers_lib.kl, p.operations, q.operations))
 
     def carried_out(
         self, action: chex.Array, observation: chex.Array
@@ -213,12 +222,25 @@ class TeamNetworks:
         ]
         return action[..., self._continuous], tuple(chosen)
 
-    def _by_agent(self, per_control: chex.Array, per_operation) -> chex.Array:
-        """Returns sums `[..., A]` over each agent's controls `[..., n]` and choice of a breaker."""
+    def _held_on(self, distribution: Distribution, normal: chex.Array) -> chex.Array:
+        """Returns `normal` where it is decided, and what holds elsewhere."""
+        if distribution.deciding is None:
+            return normal
+        owner = self.team.membership[self._continuous].argmax(-1)
+        return jnp.where(distribution.deciding[..., owner], normal, distribution.held)
+
+    def _by_agent(
+        self, distribution: Distribution, per_control: chex.Array, per_operation
+    ) -> chex.Array:
+        """Returns sums `[..., A]` over each agent's controls `[..., n]` and choice of a breaker.
+
+        Of agents that do not decide nothing is counted.
+        """
         total = per_control @ self.team.membership[self._continuous]
         for index, value in zip(self._breakers, per_operation):
             total = total.at[..., index].add(value)
-        return total
+        deciding = distribution.deciding
+        return total if deciding is None else jnp.where(deciding, total, 0.0)
 
     def _joined(self, normal: chex.Array, operated) -> chex.Array:
         if not self._breakers:

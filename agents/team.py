@@ -1,10 +1,22 @@
-"""A team: the agents that share a grid, who sees which observations and moves which actions."""
+"""A team: the agents that share a grid, who sees which observations and moves which actions.
+
+A team may decide more than the grid is told: latent actions, such as directives, that agents hear
+in the step after. It keeps them from step to step, with decisions that hold for several steps and
+how long they have held. All of that is its memory `[M]`. What networks read is the observation of
+the environment followed by the memory: that tells all that decisions depend on.
+"""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
+import chex
+import jax.numpy as jnp
 import numpy as np
 
 from agents import breakers as breakers_lib
+
+_NOBODY = np.zeros(0, int)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,14 +24,16 @@ class Agent:
     """One member of a team."""
 
     name: str
-    observation: np.ndarray  # indices into the observation vector
-    action: np.ndarray  # indices into the action vector
+    observation: np.ndarray  # indices into the environment's observation vector
+    action: np.ndarray  # indices into the action vector, latent actions after the environment's
     effective_horizon: float  # steps it looks ahead, 1/(1 − γ)
     role: str = "operator"
     parameters: str = ""  # agents that name the same share them; none: its own
     critic: np.ndarray | None = None  # entries that its value function reads; none: those it sees
     buses: np.ndarray | None = None  # bool `[n_bus]`, whose earnings are its own; none: every one
     own_reward: float = 0.0  # weight of those in its reward, 0 to 1; the rest is the whole grid's
+    period: int = 1  # steps that a decision of it holds
+    hears: np.ndarray = dataclasses.field(default_factory=lambda: _NOBODY)  # latent actions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +41,13 @@ class Team:
     """Agents whose actions together are the grid's action vector, each entry moved by one."""
 
     agents: tuple[Agent, ...]
-    observation_size: int
-    action_size: int
+    observation_size: int  # of the environment
+    action_size: int  # of the environment
     breakers: breakers_lib.Breakers = breakers_lib.NONE  # among the actions
+    latents: int = 0  # actions beyond the environment's
+    # What of actions `[..., action_size + latents]` in [−1, 1] the environment gets; none: its own
+    # entries as they are.
+    compose: Callable[[chex.Array], chex.Array] | None = None
 
     def __post_init__(self):
         names = [agent.name for agent in self.agents]
@@ -39,20 +57,48 @@ class Team:
         for agent in self.agents:
             for entry in agent.action.tolist():
                 owners.setdefault(entry, []).append(agent.name)
-        missing = [entry for entry in range(self.action_size) if entry not in owners]
+        missing = [entry for entry in range(self.output_size) if entry not in owners]
         twice = {entry: who for entry, who in owners.items() if len(who) > 1}
-        if missing or twice or len(owners) > self.action_size:
+        if missing or twice or len(owners) > self.output_size:
             wrong = [f"{entry} is moved by {' and '.join(who)}" for entry, who in twice.items()]
             wrong += [f"{entry} by nobody" for entry in missing]
-            wrong += [f"there is no {e} ({owners[e][0]})" for e in owners if e >= self.action_size]
+            wrong += [f"there is no {e} ({owners[e][0]})" for e in owners if e >= self.output_size]
             raise ValueError(
-                f"a team must move each of {self.action_size} actions once: {'; '.join(wrong[:5])}"
+                f"a team must move each of {self.output_size} actions once: {'; '.join(wrong[:5])}"
             )
+        for agent in self.agents:
+            if agent.period < 1 or agent.effective_horizon < 1:
+                raise ValueError(
+                    f"{agent.name}: period={agent.period}, effective_horizon="
+                    f"{agent.effective_horizon}: both are steps, 1 or more"
+                )
+            if agent.period > 1 and self.breakers.among(agent.action).action.size:
+                raise ValueError(
+                    f"{agent.name}: period={agent.period}: who operates breakers decides in every "
+                    "step, as an operation that is held would be undone"
+                )
+            if (agent.hears < self.action_size).any() or (agent.hears >= self.output_size).any():
+                raise ValueError(
+                    f"{agent.name}: hears {agent.hears.tolist()}: must be latent actions, "
+                    f"{self.action_size} to {self.output_size - 1}"
+                )
+
+    # Sizes and who is where.
 
     @property
     def size(self) -> int:
         """Number of agents, A."""
         return len(self.agents)
+
+    @property
+    def output_size(self) -> int:
+        """How many entries there are to decide, latent ones among them."""
+        return self.action_size + self.latents
+
+    @property
+    def input_size(self) -> int:
+        """How many entries networks read from: observation and memory."""
+        return self.observation_size + self.memory_size
 
     @property
     def discounts(self) -> np.ndarray:
@@ -61,8 +107,8 @@ class Team:
 
     @property
     def membership(self) -> np.ndarray:
-        """Which agent moves which action, one-hot `[action_size, A]`."""
-        owner = np.zeros((self.action_size, self.size), np.float32)
+        """Which agent moves which action, one-hot `[output_size, A]`."""
+        owner = np.zeros((self.output_size, self.size), np.float32)
         for index, agent in enumerate(self.agents):
             owner[agent.action, index] = 1.0
         return owner
@@ -74,6 +120,89 @@ class Team:
         for index, agent in enumerate(self.agents):
             groups.setdefault(agent.parameters or agent.name, []).append(index)
         return {name: tuple(members) for name, members in groups.items()}
+
+    @functools.cached_property
+    def seen(self) -> list[np.ndarray]:
+        """Which entries of the input each agent's policy reads: also what it hears and holds."""
+        return [
+            np.concatenate([agent.observation, self._remembered(index)])
+            for index, agent in enumerate(self.agents)
+        ]
+
+    @functools.cached_property
+    def judged(self) -> list[np.ndarray]:
+        """Which entries of the input each agent's value function reads."""
+        memory = self.observation_size + np.arange(self.memory_size)
+        return [
+            seen if agent.critic is None else np.concatenate([agent.critic, memory])
+            for agent, seen in zip(self.agents, self.seen)
+        ]
+
+    # Memory: for each agent whose decisions hold, the steps since; and what is kept of actions.
+
+    @functools.cached_property
+    def _holding(self) -> np.ndarray:
+        """Numbers of the agents whose decisions hold for more than a step."""
+        return np.array([i for i, agent in enumerate(self.agents) if agent.period > 1], int)
+
+    @functools.cached_property
+    def _kept(self) -> np.ndarray:
+        """Entries of actions that are kept: latent ones, and those of decisions that hold."""
+        own = [self.agents[i].action for i in self._holding]
+        return np.unique(np.concatenate([np.arange(self.action_size, self.output_size), *own]))
+
+    @property
+    def memory_size(self) -> int:
+        """Length of the memory, M."""
+        return self._holding.size + self._kept.size
+
+    def _remembered(self, index: int) -> np.ndarray:
+        agent = self.agents[index]
+        entries = agent.hears
+        since = np.flatnonzero(self._holding == index)
+        if since.size:
+            entries = np.union1d(entries, agent.action)
+        kept = self._holding.size + np.searchsorted(self._kept, entries)
+        return self.observation_size + np.concatenate([since, kept]).astype(int)
+
+    def input(self, observation: chex.Array, memory: chex.Array) -> chex.Array:
+        """Returns what networks read, `[..., input_size]`."""
+        if not self.memory_size:
+            return observation
+        return jnp.concatenate([observation, memory], -1)
+
+    def deciding(self, seen: chex.Array) -> chex.Array | None:
+        """Returns who decides, bool `[..., A]`, by inputs `[..., input_size]`; none: all, always.
+
+        Of the others the last decision holds.
+        """
+        if not self._holding.size:
+            return None
+        since = seen[..., self.observation_size : self.observation_size + self._holding.size]
+        everybody = jnp.ones((*seen.shape[:-1], self.size), bool)
+        return everybody.at[..., self._holding].set(since < 0.5)
+
+    def held(self, seen: chex.Array) -> chex.Array:
+        """Returns the decisions before the squash that hold, `[..., output_size]`; others are 0."""
+        kept = seen[..., self.observation_size + self._holding.size :]
+        return jnp.zeros((*seen.shape[:-1], self.output_size)).at[..., self._kept].set(kept)
+
+    def remember(self, seen: chex.Array, raw_action: chex.Array) -> chex.Array:
+        """Returns the memory `[..., M]` after actions `[..., output_size]` before the squash."""
+        if not self.memory_size:
+            return jnp.zeros((*seen.shape[:-1], 0))
+        since = seen[..., self.observation_size : self.observation_size + self._holding.size]
+        periods = np.array([self.agents[i].period for i in self._holding], np.float32)
+        since = jnp.where(since + 1.5 > periods, 0.0, since + 1.0)
+        return jnp.concatenate([since, raw_action[..., self._kept]], -1)
+
+    def to_grid(self, action: chex.Array) -> chex.Array:
+        """Returns what the environment gets of actions `[..., output_size]` in [−1, 1]."""
+        if self.compose:
+            return self.compose(action)
+        return action[..., : self.action_size] if self.latents else action
+
+    # What agents earn, and what is told of them.
 
     def by_name(self, figures) -> dict:
         """Returns `agents/NAME/FIGURE` of figures `[A, …]` by name; of a single agent, nothing."""

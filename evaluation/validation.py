@@ -19,6 +19,7 @@ class Validation:
         self._env = env
         self._days = episodes.held_out(env, "validation", n_days, _SEED)
         self._player = episodes.Player(env)
+        self._networks, self._n_days = networks, n_days
         self._untrained = bundle_lib.initial(networks, jax.random.PRNGKey(0))
         # One program for what is learned and for doing nothing: its memory tells them apart.
         learned = controllers.learned(networks, self._untrained)
@@ -26,13 +27,16 @@ class Validation:
 
     def score(self, bundle: bundle_lib.Bundle, beat: Callable[[], None]) -> dict[str, float]:
         """Returns a policy's metrics, means over the days; calls `beat` while it plays."""
-        return self._means((bundle, np.float32(1.0)), beat)
+        return self._means(bundle, 1.0, beat)
 
     def score_doing_nothing(self, beat: Callable[[], None]) -> dict[str, float]:
         """Returns the same of a controller that does nothing."""
-        return self._means((self._untrained, np.float32(0.0)), beat)
+        return self._means(self._untrained, 0.0, beat)
 
-    def _means(self, memory: controllers.Memory, beat: Callable[[], None]) -> dict[str, float]:
+    def _means(
+        self, bundle: bundle_lib.Bundle, weight: float, beat: Callable[[], None]
+    ) -> dict[str, float]:
+        memory = controllers.acting(self._networks, bundle, self._n_days), np.float32(weight)
         played = self._player.play(
             self._controller, self._days, memory=memory, progress=lambda steps: beat()
         )

@@ -61,6 +61,12 @@ class Imitation:
         runtime.keep()
         self._folder, self._experiment, self._plan = folder, experiment, plan
         self._env, self._networks, self._unroller = parts.build(experiment)
+        if self._networks.team.memory_size:
+            raise ValueError(
+                f"team.kind={experiment.team.kind}: its agents hear one another or hold decisions, "
+                f"which {plan.expert} cannot show; imitate with a team that does not, such as "
+                "centralised"
+            )
         self._expert = registry.make(plan.expert, self._env)
         if plan.rounds > 1 and self._expert.assumes_control:
             raise ValueError(

@@ -12,7 +12,7 @@ def generalised_advantages(
     terminated: chex.Array,
     truncated: chex.Array,
     discounts: chex.Array,
-    gae_lambda: float,
+    gae_lambda: chex.Numeric,
     weights: chex.Array | None = None,
 ) -> chex.Array:
     """Returns generalised advantage estimates (Schulman et al. 2016, equation 16).
@@ -34,7 +34,7 @@ def generalised_advantages(
       terminated: bool `[T]`.
       truncated: bool `[T]`.
       discounts: γ of each agent `[A]`.
-      gae_lambda: λ.
+      gae_lambda: λ; or `[T, A]`, of `semi_markov`, what it is after each step.
       weights: of each decision `[T, A]`, or none.
 
     Returns:
@@ -47,14 +47,32 @@ def generalised_advantages(
     going = 1.0 - (terminated | truncated).astype(rewards.dtype)[:, None]
     deltas = rewards + discounts * continues * next_values - values
 
+    keeps = jnp.broadcast_to(gae_lambda, rewards.shape)
+
     def backward(later, step):
-        delta, going_on, weight = step
-        now = delta + discounts * gae_lambda * going_on * later
+        delta, going_on, weight, keep = step
+        now = delta + discounts * keep * going_on * later
         return now if weight is None else weight * now, now
 
-    steps = (deltas, going, weights)
+    steps = (deltas, going, weights, keeps)
     _, advantages = jax.lax.scan(backward, jnp.zeros_like(discounts), steps, reverse=True)
     return advantages
+
+
+def semi_markov(gae_lambda: float, deciding: chex.Array) -> chex.Array:
+    """Returns what λ is after each step `[T, …]`, where decisions hold for several steps.
+
+    Between two decisions nothing is decided, and what is earned there is all of the first one: only
+    where the next step decides is its value trusted by 1 − λ. So Â at a decision is that of the
+    semi-Markov process of decisions (Sutton, Precup and Singh 1999, section 1.3), with rewards and
+    discounts of the steps between summed up.
+
+    Args:
+      gae_lambda: λ.
+      deciding: bool `[T, …]`, at which steps is decided.
+    """
+    after = jnp.concatenate([deciding[1:], jnp.ones_like(deciding[:1])])
+    return jnp.where(after, gae_lambda, 1.0)
 
 
 def truncated_weights(log_ratios: chex.Array) -> chex.Array:

@@ -90,16 +90,17 @@ class AnalyticGradient:
         mean discount. Actions are the policy's means, as it is served: sampled ones would be judged
         by limits that only their noise breaks.
         """
-        discount = self.networks.team.discounts.mean()
+        team = self.networks.team
+        discount = team.discounts.mean()
         limit = self.options.reward_limit
 
         def advance(carry, _):
-            state, going = carry
-            policy = self.networks.policy(params, fixed.statistics, state.observation)
-            action = distributions.squash_to_minimise(self.networks.mode(policy))
+            state, seen, going = carry
+            raw = self.networks.mode(self.networks.policy(params, fixed.statistics, seen))
+            action = team.to_grid(distributions.squash_to_minimise(raw))
             after, detail = self.env.detailed(state, action, series)
             # A team climbs together: what its agents earn in the mean.
-            reward = self.networks.team.rewards(after.reward, detail.earned).mean()
+            reward = team.rewards(after.reward, detail.earned).mean()
             reward = _within(reward, limit, after.terminated)
             above = lambda rho: jnp.maximum(rho - self.options.loading_margin, 0.0)
             over = (self._margin_cost * above(detail.rho)).sum()
@@ -114,21 +115,23 @@ class AnalyticGradient:
                 costs = jnp.stack([after.terms[n] / most for n, most in self._limits.items()])
                 reward -= fixed.prices @ costs
             after = restart.strong(after.replace(series=None, terms={}, metrics={}))
-            return (after, going * discount * ~after.done), (going * (reward - over), going * over)
+            seen = team.input(after.observation, team.remember(seen, raw))
+            carry = (after, seen, going * discount * ~after.done)
+            return carry, (going * (reward - over), going * over)
 
-        carry = (state, jnp.float32(1.0))
+        carry = (state, state.observation, jnp.float32(1.0))
         if self.options.window == 1:  # A loop would be traced three times, not once.
-            (state, going), (earned, over) = advance(carry, None)
+            (_, seen, going), (earned, over) = advance(carry, None)
         else:
-            (state, going), (earned, over) = jax.lax.scan(
+            (_, seen, going), (earned, over) = jax.lax.scan(
                 advance, carry, length=self.options.window
             )
         if not discount:  # Then nobody looks at what comes after, and it need not be computed.
             return earned.sum(), over.sum()
         given = jax.lax.stop_gradient(params)
-        values = self.networks.value(given, fixed.statistics, state.observation)
+        values = self.networks.value(given, fixed.statistics, seen)
         values = popart.denormalise(fixed.value_statistics, values)
-        value, *costs = values.reshape(-1, self.networks.team.size).mean(-1)
+        value, *costs = values.reshape(-1, team.size).mean(-1)
         if self._limits:
             value -= fixed.prices @ jnp.stack(costs)
         return earned.sum() + going * value, over.sum()

@@ -312,12 +312,19 @@ class PPO:
             log_ratios = self._log_probs(params, statistics, unroll) - unroll.log_probs
             weights = advantages_lib.truncated_weights(log_ratios)
             weights = jnp.tile(weights, 1 + self.networks.costs)
+        keeps = self.options.gae_lambda
+        deciding = self.networks.team.deciding(unroll.observations)
+        if deciding is not None:
+            keeps = advantages_lib.semi_markov(keeps, deciding)
+            keeps = jnp.tile(keeps, 1 + self.networks.costs)
         over_grids = jax.vmap(
-            advantages_lib.generalised_advantages, (1, 1, 1, 1, 1, None, None, 1), out_axes=1
+            advantages_lib.generalised_advantages,
+            (1, 1, 1, 1, 1, None, None if deciding is None else 1, 1),
+            out_axes=1,
         )
         estimates = over_grids(
             rewards, values[:-1], next_values, unroll.terminated, unroll.truncated,
-            jnp.asarray(discounts), self.options.gae_lambda, weights,
+            jnp.asarray(discounts), keeps, weights,
         )  # fmt: skip
         corrections = estimates if weights is None else weights * estimates
         return estimates, corrections + values[:-1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors import unroll as unroll_lib
-from agents import bundle as bundle_lib, distributions, networks as networks_lib
+from agents import bundle as bundle_lib, distributions, networks as networks_lib, team as team_lib
 from agents.options import TeamOptions
 from envs import grid_env
 from envs.options import EnvOptions
@@ -18,11 +18,27 @@ LENGTH, BATCH = 6, 4
 LIMITED = ("reactive_violation", "overload")
 
 
-@pytest.fixture(scope="module")
-def short():
+def _directed(layout):
+    """Returns a team of two: decisions of the first hold for three steps, and are heard."""
+    sees, moves, size = layout.observation_size, layout.action_size, layout.action_size
+    director = team_lib.Agent(
+        "director", np.arange(4), np.array([0, size]), 5.0, critic=np.arange(sees), period=3
+    )
+    other = team_lib.Agent(
+        "other", np.arange(sees), np.arange(1, moves), 2.0, hears=np.array([size])
+    )
+    compose = lambda action: action[..., :size] * (1.0 - 0.3 * action[..., size:])
+    return team_lib.Team((director, other), sees, moves, latents=1, compose=compose)
+
+
+@pytest.fixture(scope="module", params=["one operator", "directed"])
+def short(request):
     """Days of eight steps, so that unrolls cross their ends."""
     env = grid_env.make(EnvOptions(horizon_steps=8))
-    nets = networks_lib.make(env.layout, TeamOptions(policy_layers=(8,), value_layers=(8,)))
+    layers = TeamOptions(policy_layers=(8,), value_layers=(8,))
+    nets = networks_lib.make(env.layout, layers)
+    if request.param == "directed":
+        nets = networks_lib.TeamNetworks(_directed(env.layout), layers)
     return unroll_lib.Unroller(env, nets, LENGTH, BATCH, limited=LIMITED)
 
 
@@ -65,13 +81,25 @@ def test_replaying_the_actions_gives_the_same_unroll(short, run):
         before = done[0][0]
         state = jax.tree.map(lambda x, g=grid: x[g], before.states)
         day = int(before.day[grid])
+        size, since, kept = short.env.layout.action_size, 0, np.zeros(2)
+        directed = short.networks.team.size == 2
+
+        def seen(observation, since, kept, directed=directed):
+            return np.append(observation, [since, *kept] if directed else [])
+
         for _, unroll, _ in done:
             truncated_at = None
             for t in range(LENGTH):
+                observed = seen(state.observation, since, kept)
                 np.testing.assert_allclose(
-                    unroll.observations[t, grid], state.observation, rtol=1e-4, atol=1e-3
+                    unroll.observations[t, grid], observed, rtol=1e-4, atol=1e-3
                 )
-                action = distributions.squash(unroll.raw_actions[t, grid])
+                raw = unroll.raw_actions[t, grid]
+                action = distributions.squash(raw)
+                if directed:
+                    assert since == 0 or np.array_equal(raw[np.array([0, size])], kept)
+                    action = action[:size] * (1.0 - 0.3 * action[size])
+                    since, kept = (since + 1) % 3, np.asarray(raw)[[0, size]]
                 state = step(state, action, jnp.int32(day))
                 np.testing.assert_allclose(unroll.rewards[t, grid, 0], state.reward, rtol=1e-4)
                 terms = [state.terms[name] for name in LIMITED]
@@ -79,11 +107,15 @@ def test_replaying_the_actions_gives_the_same_unroll(short, run):
                 assert bool(unroll.truncated[t, grid]) == bool(state.truncated)
                 assert bool(unroll.terminated[t, grid]) == bool(state.terminated)
                 if state.truncated:
-                    truncated_at = state.observation
+                    truncated_at = seen(state.observation, since, kept)
+                    since, kept = 0, np.zeros(2)
                     day = (day + BATCH) % (2 * BATCH)
                     state = jax.tree.map(lambda x, d=day: x[d], days.starts)
             np.testing.assert_allclose(
-                unroll.bootstrap_observation[grid], state.observation, rtol=1e-4, atol=1e-3
+                unroll.bootstrap_observation[grid],
+                seen(state.observation, since, kept),
+                rtol=1e-4,
+                atol=1e-3,
             )
             if truncated_at is not None:
                 np.testing.assert_allclose(
@@ -99,14 +131,17 @@ def test_log_probs_are_those_of_the_policy_that_acted(short, run):
     np.testing.assert_allclose(unroll.log_probs, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_only_whole_episodes_are_reported(run):
+def test_only_whole_episodes_are_reported(short, run):
     _, _, done = run
     # Grids start at rows 0, 2, 4, 6 of 8: whole days end after 8 and 16, 14, 12 and 10 steps.
     episodes = [float(unroll.summary["episodes"]) for _, unroll, _ in done]
     assert episodes == [0.0, 3.0, 2.0]
     total = sum(float(unroll.rewards.sum()) for _, unroll, _ in done)
     reported = sum(float(unroll.summary["episode_return_sum"]) for _, unroll, _ in done)
-    assert total < reported < 0
+    assert total < reported * short.networks.team.size < 0
+    for agent in ("director", "other") if short.networks.team.size == 2 else ():
+        name = f"agents/{agent}/episode_return_sum"
+        assert sum(float(unroll.summary[name]) for _, unroll, _ in done) == pytest.approx(reported)
 
 
 def test_renewing_replaces_only_days_that_no_grid_is_in(short, run):

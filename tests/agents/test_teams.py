@@ -1,5 +1,7 @@
 """Teams of several agents: who sees and moves what, who shares what, who earns what."""
 
+import dataclasses
+
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -161,3 +163,90 @@ def test_an_agent_earns_its_share_of_what_its_buses_and_the_grid_do():
     assert {name: float(x) for name, x in told.items()} == {
         "agents/selfish/episode_return": 1.0, "agents/mixed/episode_return": 9.0,
     }  # fmt: skip
+
+
+# Agents who decide for several steps, and one who is heard.
+
+
+def _held_team():
+    """Returns a team of one who moves entry 0 every third step, and one who hears a directive."""
+    slow = team_lib.Agent("slow", np.array([0]), np.array([0, 2]), 100.0, period=3)
+    quick = team_lib.Agent("quick", np.array([1]), np.array([1]), 1.0, hears=np.array([2]))
+    return team_lib.Team(
+        (slow, quick), 2, 2, latents=1, compose=lambda a: a[..., :2] * (1.0 - 0.5 * a[..., 2:])
+    )
+
+
+def test_a_decision_that_is_held_is_held(key):
+    team = _held_team()
+    nets = networks_lib.TeamNetworks(team, TeamOptions(**SMALL))
+    assert (team.input_size, team.output_size, team.memory_size) == (5, 3, 3)
+    bundle = bundle_lib.initial(nets, key)
+    memory, raws, told = jnp.zeros((4, 3)), [], []
+    for step in range(7):
+        k_see, k_act = jax.random.split(jax.random.fold_in(key, step))
+        seen = team.input(jax.random.normal(k_see, (4, 2)), memory)
+        policy = nets.policy(bundle.params, bundle.statistics, seen)
+        raw = nets.sample(k_act, policy)
+        deciding = np.array([step % 3 == 0, True])
+        np.testing.assert_array_equal(team.deciding(seen)[0], deciding)
+        for figure in (
+            nets.log_prob(policy, raw),
+            nets.entropy(policy),
+            nets.kl(policy, policy._replace(mean=policy.mean + 1.0)),
+        ):
+            np.testing.assert_array_equal(np.asarray(figure[0]) != 0, deciding)
+        mode = nets.mode(policy)
+        slow = np.array([0, 2])
+        if not deciding[0]:
+            np.testing.assert_array_equal(raw[:, slow], raws[-1][:, slow])
+            np.testing.assert_array_equal(mode[:, slow], raws[-1][:, slow])
+        elif raws:
+            assert (raw[:, slow] != raws[-1][:, slow]).all()
+        memory = team.remember(seen, raw)
+        raws.append(raw)
+        told.append(memory[0])
+    np.testing.assert_array_equal(np.array(told)[:, 0], [1, 2, 0, 1, 2, 0, 1])
+    np.testing.assert_array_equal(np.array(told)[:, 1:], np.array(raws)[:, 0, [0, 2]])
+    action = jnp.array([[0.5, -1.0, 1.0]])
+    np.testing.assert_allclose(team.to_grid(action), [[0.25, -0.5]])
+
+
+def test_a_directive_is_heard_a_step_later_and_what_nobody_tells_is_not(key):
+    nets = networks_lib.TeamNetworks(_held_team(), TeamOptions(**SMALL))
+    bundle = bundle_lib.initial(nets, key)
+    mean = lambda seen: nets.policy(bundle.params, bundle.statistics, seen).mean
+    slope = np.asarray(jax.jacobian(mean)(jnp.array([0.1, 0.2, 0.0, 0.3, 0.4])))
+    # Inputs: two observations, steps since the slow one decided, its action and its directive.
+    reads = slope != 0
+    np.testing.assert_array_equal(reads[0], [True, False, True, True, True])
+    np.testing.assert_array_equal(reads[1], [False, True, False, False, True])
+    judged = np.asarray(
+        jax.jacobian(lambda seen: nets.value(bundle.params, bundle.statistics, seen))(jnp.ones(5))
+    )
+    np.testing.assert_array_equal(judged != 0, reads[[0, 1]])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"period": 0}, "a: period=0, effective_horizon=5.0: both are steps"),
+        ({"effective_horizon": 0.0}, "a: period=1, effective_horizon=0.0: both are steps"),
+        ({"hears": np.array([0])}, r"a: hears \[0\]: must be latent actions, 1 to 1"),
+        ({"hears": np.array([2])}, r"a: hears \[2\]: must be latent actions, 1 to 1"),
+    ],
+)
+def test_an_agent_that_cannot_be_is_refused(change, message):
+    agent = {"effective_horizon": 5.0} | change
+    agent = team_lib.Agent("a", np.arange(1), np.arange(2), **agent)
+    with pytest.raises(ValueError, match=message):
+        team_lib.Team((agent,), 1, 1, latents=1)
+
+
+def test_who_operates_breakers_decides_in_every_step():
+    layout = _layout("case14")
+    team = teams.make(layout, TeamOptions())
+    (operator,) = team.agents
+    slow = dataclasses.replace(operator, period=12)
+    with pytest.raises(ValueError, match="operator: period=12: who operates breakers decides"):
+        dataclasses.replace(team, agents=(slow,))

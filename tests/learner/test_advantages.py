@@ -104,3 +104,40 @@ def test_worked_by_hand():
     )
     # δ1 = 2 + 0.5·4 − 1 = 3; δ0 = 1 + 0.5·1 − 0.5 = 1; Â0 = 1 + 0.25·3.
     np.testing.assert_allclose(estimates, [[1.75], [3.0]])
+
+
+@pytest.mark.parametrize("gae_lambda", [0.0, 0.9, 1.0])
+def test_where_decisions_hold_advantages_are_those_of_the_process_of_decisions(gae_lambda):
+    """Sums up what is earned between decisions, and estimates on decisions alone (brute force)."""
+    rewards, values, following, terminated, truncated, discounts = _episodes()
+    length, agents = rewards.shape
+    # Each agent decides every second, third and first step, anew at the start of an episode.
+    deciding = np.ones((length, agents), bool)
+    for a, period in enumerate((2, 3, 1)):
+        since = 0
+        for t in range(length):
+            deciding[t, a] = since % period == 0
+            since = 0 if terminated[t] or truncated[t] else since + 1
+    keeps = advantages.semi_markov(gae_lambda, jnp.asarray(deciding))
+    estimates = advantages.generalised_advantages(
+        rewards, values, following, terminated, truncated, discounts, keeps
+    )
+    for a in range(agents):
+        for first in np.flatnonzero(deciding[:, a]):
+            expected, weight, t = 0.0, 1.0, first
+            while True:  # decision by decision
+                delta, discount, start = 0.0, 1.0, t
+                while True:  # the steps that it holds for
+                    delta += discount * rewards[t, a]
+                    discount *= discounts[a]
+                    over = terminated[t] or truncated[t]
+                    if over or t + 1 == length or deciding[t + 1, a]:
+                        break
+                    t += 1
+                future = 0.0 if terminated[t] else discount * following[t, a]
+                expected += weight * (delta + future - values[start, a])
+                weight *= discount * gae_lambda
+                if over or t + 1 == length:
+                    break
+                t += 1
+            np.testing.assert_allclose(estimates[first, a], expected, rtol=1e-4, atol=1e-4)
