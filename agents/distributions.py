@@ -5,6 +5,7 @@ that learns, so its Jacobian cancels in every probability ratio and in the KL di
 log-probabilities here are those of the normal.
 """
 
+import functools
 import math
 
 import chex
@@ -41,6 +42,20 @@ def _back_from_limits(raw, slope):
 
 
 squash_to_minimise.defvjp(lambda raw: (squash(raw), raw), _back_from_limits)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def clip_to_minimise(value: chex.Array, low: float, high: float) -> chex.Array:
+    """Returns `value` within limits, with the projected gradient of `squash_to_minimise`."""
+    return jnp.clip(value, low, high)
+
+
+def _back_within(low, high, value, slope):
+    outward = ((value >= high) & (slope < 0.0)) | ((value <= low) & (slope > 0.0))
+    return (jnp.where(outward, 0.0, slope),)
+
+
+clip_to_minimise.defvjp(lambda value, low, high: (jnp.clip(value, low, high), value), _back_within)
 
 
 def sample(key: chex.PRNGKey, mean: chex.Array, log_std: chex.Array) -> chex.Array:

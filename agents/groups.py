@@ -1,12 +1,13 @@
 """Groups of agents with parameters in common, and the networks of each group."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import chex
 import numpy as np
 
 from agents import (
+    attention_networks,
     breakers as breakers_lib,
     dense_networks,
     graph_networks,
@@ -16,6 +17,8 @@ from agents import (
     team as team_lib,
 )
 
+TEAM = "team"  # name of the parameters of agents who attend to one another
+
 
 class Group(NamedTuple):
     """Agents and what their parameters make of what they read."""
@@ -23,7 +26,7 @@ class Group(NamedTuple):
     name: str  # of the parameters
     members: tuple[int, ...]  # numbers of agents
     make: Callable[[chex.PRNGKey, list], dict]  # parameters, by what the members read
-    run: Callable[[Any, list], list]  # what the network says for each member
+    run: Callable[..., list]  # what the network says for each member, by `{"params": …}` and inputs
 
     def init(self, key: chex.PRNGKey, inputs: Sequence):
         """Returns fresh parameters, by what all agents read."""
@@ -54,6 +57,13 @@ def policies(
     With `features` of the grid's elements they follow the grid, and shapes are the same for all.
     """
     made = []
+    if team.attends:
+        network = attention_networks.AttendingPolicyNetwork(
+            options, tuple(agent.name for agent in team.agents),
+            tuple(agent.role for agent in team.agents), tuple(moved.size for moved in controls),
+            tuple(own.action.size for own in operated),
+        )  # fmt: skip
+        return [Group(TEAM, tuple(range(team.size)), network.init, network.apply)]
     for name, members in team.groups.items():
         moved = [controls[i] for i in members]
         opened = [operated[i].action for i in members]
@@ -85,7 +95,8 @@ def values(
     Those that follow the grid are each agent's own, as PopArt rescales what they end in.
     """
     made = []
-    for name, members in team.groups.items():
+    together = {TEAM: tuple(range(team.size))} if team.attends else team.groups
+    for name, members in together.items():
         if features:
             network = graph_networks.GraphValueNetwork(options, features, costs)
             made += [_same(team.agents[i].name, (i,), [network]) for i in members]

@@ -40,3 +40,18 @@ def breakers(x, n_breakers: int, options: options_lib.TeamOptions):
 def values(x, costs: int):
     """Returns normalised values of reward and costs `[..., 1 + costs]`; PopArt rescales them."""
     return nn.Dense(1 + costs, kernel_init=nn.initializers.orthogonal(1.0), name="head")(x)
+
+
+class PolicyHeads(nn.Module):
+    """What an agent's actions are drawn from: normals before the squash, and a breaker."""
+
+    options: options_lib.TeamOptions
+    n_action: int  # but for breakers
+    n_breakers: int
+
+    @nn.compact
+    def __call__(self, x):
+        """Returns mean and log standard deviation, `[..., n_action]` each, and logits, or none."""
+        normal = gaussian(x, self.n_action, self.options)
+        logits = breakers(x, self.n_breakers, self.options) if self.n_breakers else None
+        return *normal, logits

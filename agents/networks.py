@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import (
+    attention_networks,
     breakers as breakers_lib,
     distributions,
     grid_features,
@@ -75,10 +76,15 @@ class TeamNetworks:
         self._continuous, self._order = np.sort(moved), np.argsort(moved)
         self._places = np.argsort(np.concatenate([self._continuous, *operated]))
         self._samples_breakers = objective != "analytic"
-        self._breakers_alone = objective == "both" and bool(operated)
+        # By `both`, samples teach what has no derivative: breakers, and decisions that hold, whose
+        # worth shows later. Where there is neither they teach everything, too.
+        held = np.isin(self._continuous, team.held_actions)
+        self._by_samples = np.ones(held.size, np.float32)
+        if objective == "both" and (operated or held.any()):
+            self._by_samples = held.astype(np.float32)
         self._policies = groups.policies(team, options, features, controls, each)
         self._values = groups.values(team, options, features, costs)
-        if features and team.memory_size:
+        if features and (team.memory_size or team.attends):
             raise ValueError(
                 f"team.encoder=graph: reads the grid alone, and agents of team.kind={options.kind} "
                 "hear one another or hold decisions; give team.encoder=mlp"
@@ -111,6 +117,20 @@ class TeamNetworks:
         if deciding is not None:
             held = self.team.held(observation)[..., self._continuous]
         return Distribution(*joined, tuple(operations), deciding, held)
+
+    def attention(
+        self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
+    ) -> chex.Array:
+        """Returns how much each agent heeds each, `[..., heads, A, A]`, at inputs; rows sum to 1.
+
+        Of teams that attend to one another alone.
+        """
+        (group,) = self._policies
+        inputs = self._inputs(statistics, observation, self.team.seen)
+        params = {"params": params["policy"][group.name]}
+        _, state = group.run(params, inputs, mutable="intermediates")
+        (weights,) = state["intermediates"]["attention"][attention_networks.WEIGHTS]
+        return weights
 
     def value(
         self, params: Params, statistics: normaliser.ObservationStatistics, observation: chex.Array
@@ -191,24 +211,32 @@ class TeamNetworks:
         """Returns each agent's log-probability `[..., A]` of actions."""
         normal = raw_action[..., self._continuous] if self._breakers else raw_action
         per_entry = distributions.log_prob(normal, distribution.mean, distribution.log_std)
-        per_entry = jnp.zeros_like(per_entry) if self._breakers_alone else per_entry
         chosen = (
             breakers_lib.log_prob(operation, raw_action[..., own.action])
             for own, operation in zip(self._breakers.values(), distribution.operations)
         )
-        return self._by_agent(distribution, per_entry, chosen)
+        return self._by_agent(distribution, self._by_samples * per_entry, chosen)
 
     def entropy(self, distribution: Distribution) -> chex.Array:
         """Returns the entropy of each agent's actions `[..., A]`, in nats."""
         normal = distributions.entropy(distribution.log_std)
-        normal = jnp.zeros_like(normal) if self._breakers_alone else normal
         operated = map(breakers_lib.entropy, distribution.operations)
-        return self._by_agent(distribution, normal, operated)
+        return self._by_agent(distribution, self._by_samples * normal, operated)
 
     def kl(self, p: Distribution, q: Distribution) -> chex.Array:
         """Returns KL(p ‖ q) of each agent `[..., A]` at the same observations."""
         normal = distributions.kl(p.mean, p.log_std, q.mean, q.log_std)
         return self._by_agent(p, normal, map(breakers_lib.kl, p.operations, q.operations))
+
+    def differentiated(self, raw_action: chex.Array) -> chex.Array:
+        """Returns actions with the derivatives that gradients through the environment go by.
+
+        What samples alone teach has none.
+        """
+        held = self.team.held_actions
+        if not held.size or self._by_samples.all():
+            return raw_action
+        return raw_action.at[..., held].set(jax.lax.stop_gradient(raw_action[..., held]))
 
     def carried_out(
         self, action: chex.Array, observation: chex.Array

@@ -19,8 +19,12 @@ class TeamOptions(bounds.Options, prefix="team."):
     kind: Annotated[
         str,
         "who shares the grid: centralised, one operator; mappo, an agent for each area, shared "
-        "parameters and a critic that sees the whole grid; ippo, the same with nothing in common",
+        "parameters and a critic that sees the whole grid; ippo, the same with nothing in common; "
+        "hierarchical, a strategic agent, one for each area, and a safety agent",
     ] = "centralised"
+    decision_steps: Annotated[
+        int, "steps that a decision of the strategic agent of a hierarchy holds", Range(1, 288)
+    ] = 12
     own_reward: Annotated[
         float,
         "weight of what an agent's own area earns in its reward; the rest is the whole grid's",

@@ -50,20 +50,6 @@ def _torso(options, widths: tuple[int, ...], agents: tuple[str, ...]) -> SharedT
     return SharedTorso(widths, options, agents, name=name)
 
 
-class _Heads(nn.Module):
-    """What actions are drawn from: normals before the squash, and a breaker."""
-
-    options: options_lib.TeamOptions
-    n_action: int
-    n_breakers: int
-
-    @nn.compact
-    def __call__(self, x):
-        normal = heads.gaussian(x, self.n_action, self.options)
-        logits = heads.breakers(x, self.n_breakers, self.options) if self.n_breakers else None
-        return *normal, logits
-
-
 class SharedPolicyNetwork(nn.Module):
     """As `dense_networks.PolicyNetwork`, of several agents."""
 
@@ -78,12 +64,12 @@ class SharedPolicyNetwork(nn.Module):
         x = _torso(self.options, self.options.policy_layers, self.agents)(inputs)
         sizes = list(zip(self.n_actions, self.n_breakers))
         if len({*sizes}) == 1:
-            mean, log_std, logits = _Heads(self.options, *sizes[0], name="heads")(x)
+            mean, log_std, logits = heads.PolicyHeads(self.options, *sizes[0], name="heads")(x)
             part = lambda leaf, i: None if leaf is None else leaf[..., i, :]
             return [tuple(part(leaf, i) for leaf in (mean, log_std, logits))
                     for i in range(len(sizes))]  # fmt: skip
         return [
-            _Heads(self.options, *size, name=f"heads_{name}")(x[..., i, :])
+            heads.PolicyHeads(self.options, *size, name=f"heads_{name}")(x[..., i, :])
             for i, (name, size) in enumerate(zip(self.agents, sizes))
         ]
 

@@ -8,13 +8,14 @@ the environment followed by the memory: that tells all that decisions depend on.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import chex
 import jax.numpy as jnp
 import numpy as np
 
 from agents import breakers as breakers_lib
+from envs.step.layout import Layout
 
 _NOBODY = np.zeros(0, int)
 
@@ -48,6 +49,7 @@ class Team:
     # What of actions `[..., action_size + latents]` in [−1, 1] the environment gets; none: its own
     # entries as they are.
     compose: Callable[[chex.Array], chex.Array] | None = None
+    attends: bool = False  # whether agents attend to one another before they decide
 
     def __post_init__(self):
         names = [agent.name for agent in self.agents]
@@ -145,11 +147,16 @@ class Team:
         """Numbers of the agents whose decisions hold for more than a step."""
         return np.array([i for i, agent in enumerate(self.agents) if agent.period > 1], int)
 
+    @property
+    def held_actions(self) -> np.ndarray:
+        """Entries of actions whose decisions hold for more than a step."""
+        return np.concatenate([_NOBODY, *(self.agents[i].action for i in self._holding)])
+
     @functools.cached_property
     def _kept(self) -> np.ndarray:
         """Entries of actions that are kept: latent ones, and those of decisions that hold."""
-        own = [self.agents[i].action for i in self._holding]
-        return np.unique(np.concatenate([np.arange(self.action_size, self.output_size), *own]))
+        latents = np.arange(self.action_size, self.output_size)
+        return np.union1d(latents, self.held_actions)
 
     @property
     def memory_size(self) -> int:
@@ -228,3 +235,9 @@ class Team:
         every = np.ones(earned_by_bus.shape[-1], bool)
         own = [every if agent.buses is None else agent.buses for agent in self.agents]
         return whole + earned_by_bus @ (np.stack(own, -1) * weight)
+
+
+def on(layout: Layout, agents: Sequence[Agent], **more) -> Team:
+    """Returns the team of `agents` on a layout, with the breakers there; `more` fields by name."""
+    breakers = breakers_lib.find(layout)
+    return Team(tuple(agents), layout.observation_size, layout.action_size, breakers, **more)

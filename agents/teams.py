@@ -4,22 +4,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agents import breakers as breakers_lib, options as options_lib, regions
-from agents.team import Agent, Team
+from agents import hierarchy, options as options_lib, regions, team as team_lib
+from agents.team import Team
 from envs.inputs import choices
 from envs.step.layout import Layout
 
 
-def centralised(layout: Layout, options: options_lib.TeamOptions) -> tuple[Agent, ...]:
+def centralised(layout: Layout, options: options_lib.TeamOptions) -> Team:
     """Returns the team of one: an operator who sees and moves everything."""
     sees, moves = np.arange(layout.observation_size), np.arange(layout.action_size)
-    return (Agent("operator", sees, moves, options.effective_horizon),)
+    operator = team_lib.Agent("operator", sees, moves, options.effective_horizon)
+    return team_lib.on(layout, [operator])
 
 
-TEAMS: dict[str, Callable[[Layout, options_lib.TeamOptions], tuple[Agent, ...]]] = {
+TEAMS: dict[str, Callable[[Layout, options_lib.TeamOptions], Team]] = {
     "centralised": centralised,
     "mappo": regions.mappo,
     "ippo": regions.ippo,
+    "hierarchical": hierarchy.hierarchical,
 }
 
 
@@ -31,6 +33,4 @@ def make(layout: Layout, options: options_lib.TeamOptions) -> Team:
         that nobody can tell from others.
     """
     choices.require("team.kind", options.kind, TEAMS)
-    agents = TEAMS[options.kind](layout, options)
-    breakers = breakers_lib.find(layout)
-    return Team(agents, layout.observation_size, layout.action_size, breakers)
+    return TEAMS[options.kind](layout, options)

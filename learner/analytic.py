@@ -86,21 +86,21 @@ class AnalyticGradient:
     def _window(self, params, fixed: losses.Fixed, state, series):
         """Returns what one window earns, in thousand $, and what of it is for limits that are near.
 
-        What costs are priced at is taken off; of a team it is the mean over its agents, at their
-        mean discount. Actions are the policy's means, as it is served: sampled ones would be judged
-        by limits that only their noise breaks.
+        What costs are priced at is taken off; of a team it is the mean over its agents. Actions are
+        the policy's means, as it is served: sampled ones would be judged by limits that only their
+        noise breaks.
         """
         team = self.networks.team
-        discount = team.discounts.mean()
+        discounts = team.discounts
         limit = self.options.reward_limit
 
         def advance(carry, _):
             state, seen, going = carry
             raw = self.networks.mode(self.networks.policy(params, fixed.statistics, seen))
+            raw = self.networks.differentiated(raw)
             action = team.to_grid(distributions.squash_to_minimise(raw))
             after, detail = self.env.detailed(state, action, series)
-            # A team climbs together: what its agents earn in the mean.
-            reward = team.rewards(after.reward, detail.earned).mean()
+            reward = team.rewards(after.reward, detail.earned)
             reward = _within(reward, limit, after.terminated)
             above = lambda rho: jnp.maximum(rho - self.options.loading_margin, 0.0)
             over = (self._margin_cost * above(detail.rho)).sum()
@@ -116,25 +116,25 @@ class AnalyticGradient:
                 reward -= fixed.prices @ costs
             after = restart.strong(after.replace(series=None, terms={}, metrics={}))
             seen = team.input(after.observation, team.remember(seen, raw))
-            carry = (after, seen, going * discount * ~after.done)
-            return carry, (going * (reward - over), going * over)
+            carry = (after, seen, going * discounts * ~after.done)
+            return carry, ((going * (reward - over)).mean(), going.mean() * over)
 
-        carry = (state, state.observation, jnp.float32(1.0))
+        carry = (state, state.observation, jnp.ones(team.size))
         if self.options.window == 1:  # A loop would be traced three times, not once.
             (_, seen, going), (earned, over) = advance(carry, None)
         else:
             (_, seen, going), (earned, over) = jax.lax.scan(
                 advance, carry, length=self.options.window
             )
-        if not discount:  # Then nobody looks at what comes after, and it need not be computed.
+        if not discounts.any():  # Nobody looks at what comes after: it need not be computed.
             return earned.sum(), over.sum()
         given = jax.lax.stop_gradient(params)
         values = self.networks.value(given, fixed.statistics, seen)
         values = popart.denormalise(fixed.value_statistics, values)
-        value, *costs = values.reshape(-1, team.size).mean(-1)
+        value, *costs = values.reshape(-1, team.size)
         if self._limits:
             value -= fixed.prices @ jnp.stack(costs)
-        return earned.sum() + going * value, over.sum()
+        return earned.sum() + (going * value).mean(), over.sum()
 
 
 def _within(value: chex.Array, limit: float, terminated: chex.Array) -> chex.Array:
