@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import controllers
+from agents.baselines import shield
 from envs import grid_env, restart
 from envs.time_series import series as series_lib
 
@@ -28,6 +29,7 @@ class EpisodeOutcomes(NamedTuple):
     frequency_hz: chex.Array  # at the end of the step
     shed_share: chex.Array  # of load that frequency relays hold off at its end
     overridden: chex.Array  # bool, whether projection changed the requested action
+    held_back: chex.Array  # bool, whether a shield did not let pass what the controller proposed
 
 
 class Recording(NamedTuple):
@@ -104,7 +106,9 @@ class Player:
                 continue
             watch(carry[0])
             action, memory = act(carry[0], days, memory)
-            carry, row = self._step(carry, jnp.asarray(action), days, start)
+            carry, row = self._step(
+                carry, jnp.asarray(action), _held_back(memory, carry[1]), days, start
+            )
             rows.append(jax.tree.map(np.asarray, row))
             progress(1)
         return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
@@ -117,7 +121,7 @@ class Player:
             self._acts[controller.act] = jax.jit(controller.act)
         return self._acts[controller.act]
 
-    def _advance(self, carry, action, days, start):
+    def _advance(self, carry, action, held_back, days, start):
         state, ended = carry
         # Where an episode has ended its beginning is stepped in its place, and forgotten: a grid
         # that has collapsed would take as long to solve as it can, and all others with it.
@@ -137,6 +141,7 @@ class Player:
             overridden=(cut > _CUT_MW)
             | (metrics["projected_voltage_pu"] > _CUT_PU)
             | (metrics["refused_switches"] > 0),
+            held_back=held_back,
         )
         recording = None
         if self._record:
@@ -146,6 +151,11 @@ class Player:
             )  # fmt: skip
         kept = jax.tree.map(functools.partial(_where, ended), state, after)
         return (restart.strong(kept), ended | after.terminated), Episodes(outcomes, recording)
+
+
+def _held_back(memory: controllers.Memory, like: chex.Array) -> chex.Array:
+    """Returns where a shield did so, bool `[B]`; nowhere without one."""
+    return memory.held_back if isinstance(memory, shield.Guarded) else jnp.zeros_like(like)
 
 
 def _where(ended, old, new):

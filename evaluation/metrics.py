@@ -51,6 +51,7 @@ METRICS: dict[str, Metric] = {
     "restored": Metric("restored in 2 h", "%", True, True),
     "co2": Metric("CO2", "t/day", False),
     "override": Metric("overridden", "% of steps", False),
+    "held_back": Metric("held back", "% of steps", False),
 }
 
 
@@ -127,6 +128,7 @@ def compute(outcomes: EpisodeOutcomes, env: grid_env.GridEnv) -> dict[str, np.nd
         "restored": 100.0 * (lasted <= _RESTORED_MINUTES),
         "co2": total["co2"] * per_day,
         "override": 100.0 * (np.asarray(outcomes.overridden) & counted).sum(0) / steps,
+        "held_back": 100.0 * (np.asarray(outcomes.held_back) & counted).sum(0) / steps,
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agents.baselines import shield
 from envs.step.termination import Reason
 from evaluation import summary as summary_lib
 from evaluation.scenarios import suite
@@ -36,7 +37,9 @@ MAIN = (
 
 def title(controller: str) -> str:
     """Returns what a reader calls a controller."""
-    return _TITLES.get(controller, controller.replace("_", " "))
+    name = controller.removesuffix(shield.SUFFIX)
+    titled = _TITLES.get(name, name.replace("_", " "))
+    return titled if name == controller else f"{titled}, shield"
 
 
 def scenario(name: str, level: str = "") -> str:

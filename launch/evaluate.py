@@ -76,6 +76,10 @@ flags.DEFINE_multi_string(
 )  # fmt: skip
 flags.DEFINE_string("team", None, "Team that the checkpoint is to be of.")
 flags.DEFINE_boolean(
+    "shield", False,
+    "Play every controller with a shield as well, which holds back what would overload a branch.",
+)  # fmt: skip
+flags.DEFINE_boolean(
     "bound", True,
     "Solve an AC optimal power flow for every five minutes, to tell the cost over it.",
 )  # fmt: skip

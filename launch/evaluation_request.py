@@ -11,7 +11,7 @@ import jax
 from absl.flags import FlagValues
 
 from agents import controllers, networks
-from agents.baselines import registry
+from agents.baselines import registry, shield
 from envs import grid_env
 from envs.case import digest
 from envs.inputs import choices
@@ -75,7 +75,12 @@ def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Reque
         of = f"of {runs[0].experiment().name} (update {wording.listed([*map(str, updates)])})"
         whose = "checkpoint" if len(runs) == 1 else f"checkpoints of {len(policies)} seeds"
         restored = f"the {which} {whose} {of}"
-    make = lambda name: learned[name] if name in learned else registry.make(name, env)
+
+    def make(name: str) -> controllers.Controller:
+        if name.endswith(shield.SUFFIX):
+            return shield.shielded(env, make(name.removesuffix(shield.SUFFIX)))
+        return learned[name] if name in learned else registry.make(name, env)
+
     return Request(env, plan, make, identity, restored, folder)
 
 
@@ -202,6 +207,8 @@ def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> run
     seeds = tuple(name for name in dict.fromkeys(names) if name in learned)
     seeds = seeds if len(seeds) > 1 else ()
     scenarios = suite.fitting(options) if ALL in flags.scenarios else flags.scenarios
+    if flags.shield:
+        names = [each for name in names for each in (name, name + shield.SUFFIX)]
     places = [(scenario, level) for level in flags.level for scenario in scenarios]
     return runner.Plan(
         tuple(dict.fromkeys(names)), tuple(dict.fromkeys(places)),

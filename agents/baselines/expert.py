@@ -11,6 +11,7 @@ from agents import controllers
 from agents.baselines import sensitivity
 from envs import grid_env
 from envs.step import actions as actions_lib
+from envs.time_series import series as series_lib
 
 _DANGER, _SAFE = 0.95, 0.90  # loadings: where the expert steps in, and what it relieves to
 _LAST_RESORT = 1.0  # the loading expected, units moved, from which wind, sun and loads move
@@ -49,6 +50,21 @@ def expert(env: grid_env.GridEnv) -> controllers.Controller:
     )
 
 
+def takeover(env: grid_env.GridEnv):
+    """Returns what the expert would do of one grid if it took over now, by state and time series.
+
+    What units produce beside the plan counts as what it has moved itself.
+    """
+    operator = _Operator(env)
+
+    def decide(state: grid_env.State, series: series_lib.TimeSeries) -> chex.Array:
+        flows = operator.meter(state.vm_pu, state.va_rad, state.branch.closed)
+        moved = operator.as_it_is(state, series)
+        return operator.act(state, series, operator.reconsider(state, series, moved, flows))[0]
+
+    return decide
+
+
 class _Shifts(NamedTuple):
     """Shifts by the expert, as injections `[n_device]` MW."""
 
@@ -83,6 +99,13 @@ class _Operator:
             np.full(fleet.n_renewable, "curtailment" in layout.action),
             np.isin(np.arange(grid.loads.size), env.site.controllable) & ("load" in layout.action),
         ])  # fmt: skip
+
+    def as_it_is(self, state, series) -> _Shifts:
+        """Returns the shifts of units from the plan that there are."""
+        plan, none = series.at(state.t + 1).plan_p_mw, jnp.zeros(self.bus.size)
+        moved = jnp.where(state.gen_on, state.gen_p_mw - plan, 0.0)
+        shift = none.at[: self._env.grid.n_gen].set(moved)
+        return _Shifts(jnp.where(self._is_unit & self._able, shift, 0.0), none)
 
     def reconsider(self, state, series, moved: _Shifts, flows: sensitivity.Flows) -> _Shifts:
         """Returns the new shifts: larger where branches are full in `flows`, smaller where not."""

@@ -136,6 +136,7 @@ def _outcomes(env, steps=6, batch=2, **changes):
         "terminated": np.zeros((steps, batch), bool), "reason": np.zeros((steps, batch), int),
         "frequency_hz": np.full((steps, batch), nominal),
         "overridden": np.zeros((steps, batch), bool),
+        "held_back": np.zeros((steps, batch), bool),
     }  # fmt: skip
     return EpisodeOutcomes(terms=terms, metrics=measured, **{**fields, **changes})
 
@@ -205,11 +206,14 @@ def test_storage_cycles_and_overrides(short):
     through[0] = 2.0 * energy  # once full and once empty
     overridden = np.zeros((6, 2), bool)
     overridden[:3] = True
-    measured = metrics.compute(
-        _outcomes(short, storage_throughput=through, overridden=overridden), short
+    held_back = np.arange(6)[:, None] == [4, 5]
+    outcomes = _outcomes(
+        short, storage_throughput=through, overridden=overridden, held_back=held_back
     )
+    measured = metrics.compute(outcomes, short)
     np.testing.assert_allclose(measured["storage_cycles"], 1.0)
     np.testing.assert_allclose(measured["override"], 50.0)
+    np.testing.assert_allclose(measured["held_back"], 100 / 6)
 
 
 def test_a_day_that_cannot_begin_is_an_error(short):
