@@ -74,7 +74,7 @@ def _decide(networks):
     @jax.jit
     def decide(bundle, observation):
         given = bundle.params, bundle.statistics, observation
-        mean, log_std, (operation,) = networks.policy(*given)
+        mean, log_std, (operation,), *_ = networks.policy(*given)
         return mean, log_std, operation.log_probs, networks.value(*given)
 
     return decide
@@ -166,7 +166,8 @@ def test_a_round_of_messages_equals_a_loop_over_closed_branches(networks, bundle
     hand = _by_hand(features, params["TanhGraphTorso"], jax.tree.map(np.asarray, tables))
     head = params["head"]
     expected = hand.mean(0) @ head["kernel"] + head["bias"]
-    value = jax.jit(networks._value.apply)({"params": params}, tables)
+    (group,) = networks._values
+    (value,) = jax.jit(group.apply)(params, [tables])
     np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-4)
 
 
