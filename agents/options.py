@@ -25,6 +25,12 @@ class TeamOptions(bounds.Options, prefix="team."):
     decision_steps: Annotated[
         int, "steps that a decision of the strategic agent of a hierarchy holds", Range(1, 288)
     ] = 12
+    by_role: Annotated[
+        str,
+        "how agents of a role learn, as multiples of the learner's options: learning_rate, and "
+        "weights of the policy, value and entropy in the loss, e.g. "
+        "strategic:learning_rate=0.5:entropy=2,safety:policy=4",
+    ] = ""
     own_reward: Annotated[
         float,
         "weight of what an agent's own area earns in its reward; the rest is the whole grid's",

@@ -21,6 +21,16 @@ _NOBODY = np.zeros(0, int)
 
 
 @dataclasses.dataclass(frozen=True)
+class Learning:
+    """How an agent learns, each a multiple of what the learner's options say."""
+
+    learning_rate: float = 1.0  # step size of its parameters
+    policy: float = 1.0  # weight of its policy's loss, by samples and by gradients
+    value: float = 1.0  # of its values'
+    entropy: float = 1.0  # of its entropy bonus
+
+
+@dataclasses.dataclass(frozen=True)
 class Agent:
     """One member of a team."""
 
@@ -35,6 +45,7 @@ class Agent:
     own_reward: float = 0.0  # weight of those in its reward, 0 to 1; the rest is the whole grid's
     period: int = 1  # steps that a decision of it holds
     hears: np.ndarray = dataclasses.field(default_factory=lambda: _NOBODY)  # latent actions
+    learning: Learning = Learning()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +117,10 @@ class Team:
     def discounts(self) -> np.ndarray:
         """Discount of each agent per step, `[A]`."""
         return np.array([1.0 - 1.0 / agent.effective_horizon for agent in self.agents], np.float32)
+
+    def weights(self, loss: str) -> np.ndarray:
+        """Returns each agent's weight in a loss, `policy`, `value` or `entropy`, `[A]`."""
+        return np.array([getattr(agent.learning, loss) for agent in self.agents], np.float32)
 
     @property
     def membership(self) -> np.ndarray:

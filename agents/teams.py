@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agents import hierarchy, options as options_lib, regions, team as team_lib
+from agents import hierarchy, options as options_lib, regions, roles, team as team_lib
 from agents.team import Team
 from envs.inputs import choices
 from envs.step.layout import Layout
@@ -29,8 +29,8 @@ def make(layout: Layout, options: options_lib.TeamOptions) -> Team:
     """Returns the team that `options` describe.
 
     Raises:
-      ValueError: for a kind of team that does not exist or that the grid cannot have, or breakers
-        that nobody can tell from others.
+      ValueError: for a kind of team that does not exist or that the grid cannot have, a role that
+        nobody has, or breakers that nobody can tell from others.
     """
     choices.require("team.kind", options.kind, TEAMS)
-    return TEAMS[options.kind](layout, options)
+    return roles.assign(TEAMS[options.kind](layout, options), options)

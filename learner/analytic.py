@@ -91,7 +91,7 @@ class AnalyticGradient:
         noise breaks.
         """
         team = self.networks.team
-        discounts = team.discounts
+        discounts, weights = team.discounts, team.weights("policy")
         limit = self.options.reward_limit
 
         def advance(carry, _):
@@ -117,7 +117,8 @@ class AnalyticGradient:
             after = restart.strong(after.replace(series=None, terms={}, metrics={}))
             seen = team.input(after.observation, team.remember(seen, raw))
             carry = (after, seen, going * discounts * ~after.done)
-            return carry, ((going * (reward - over)).mean(), going.mean() * over)
+            earned = (going * weights * (reward - over)).mean()
+            return carry, (earned, going.mean() * over)
 
         carry = (state, state.observation, jnp.ones(team.size))
         if self.options.window == 1:  # A loop would be traced three times, not once.
@@ -134,7 +135,7 @@ class AnalyticGradient:
         value, *costs = values.reshape(-1, team.size)
         if self._limits:
             value -= fixed.prices @ jnp.stack(costs)
-        return earned.sum() + (going * value).mean(), over.sum()
+        return earned.sum() + (going * weights * value).mean(), over.sum()
 
 
 def _within(value: chex.Array, limit: float, terminated: chex.Array) -> chex.Array:

@@ -3,6 +3,7 @@
 import chex
 import flax.struct
 import jax.numpy as jnp
+import numpy as np
 
 from agents import networks as networks_lib, normaliser
 from learner import limits, options as options_lib, popart, surrogates
@@ -66,14 +67,16 @@ class Losses:
         else:
             gain = surrogates.clipped(ratio, advantages, options.clip)
         gain = gain.mean(0)  # [A]
-        surrogate = -gain.mean()
+        team = self._networks.team
+        surrogate = -(team.weights("policy") * gain).mean()
 
         predicted = self._networks.value(params, fixed.statistics, batch.observations)
         targets = popart.normalise(fixed.value_statistics, batch.targets)
         errors = self._squared_errors(predicted, targets, batch.former_values).mean(0)  # [V]
-        value_loss = 0.5 * errors.mean()
+        value_weights = np.tile(team.weights("value"), 1 + self._networks.costs)
+        value_loss = 0.5 * (value_weights * errors).mean()
         entropies = self._networks.entropy(policy).mean(0)  # [A]
-        entropy = entropies.sum()
+        entropy = (team.weights("entropy") * entropies).sum()
         loss = _VALUE_COST * value_loss
         if options.objective != "analytic":
             loss = surrogate + loss - fixed.entropy_cost * entropy
@@ -87,7 +90,7 @@ class Losses:
             "policy/entropy": entropy,
             "policy/clip_share": clipped.mean(),
             "policy/kl_behaviour": divergence.mean(),
-            **self._networks.team.by_name({
+            **team.by_name({
                 "policy_loss": -gain, "value_loss": 0.5 * errors, "entropy": entropies,
                 "clip_share": clipped, "kl_behaviour": divergence,
             }),

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agents import bundle as bundle_lib, heads, networks as networks_lib, normaliser
+from agents import bundle as bundle_lib, heads, networks as networks_lib, normaliser, roles
 from learner import (
     advantages as advantages_lib,
     analytic,
@@ -264,6 +264,8 @@ class PPO:
             gradients, metrics = jax.lax.pmean((gradients, metrics), AXIS)
             metrics["loss/gradient_norm"] = optax.global_norm(gradients)
             changes, optimiser = self._optimiser.update(gradients, optimiser, params)
+            if (sizes := roles.step_sizes(self.networks.team, params)) is not None:
+                changes = jax.tree.map(jnp.multiply, changes, sizes)
             return (optax.apply_updates(params, changes), optimiser), metrics
 
         return jax.lax.scan(minibatch, (params, optimiser), (order, window_order))

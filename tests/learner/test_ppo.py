@@ -13,7 +13,8 @@ import pytest
 from support import one_step_task as task
 from support.one_step_task import OBSERVED, B, T
 
-from agents import normaliser
+from agents import networks as networks_lib, normaliser, team as team_lib
+from agents.options import TeamOptions
 from learner import options as options_lib, popart, ppo
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -245,3 +246,34 @@ def test_a_batch_that_does_not_divide_is_refused_with_what_would():
     with pytest.raises(ValueError, match="learner.minibatches=4 does not divide the 9 steps"):
         options_lib.check_batch(options, 3, 6)
     options_lib.check_batch(options, 8, 8)
+
+
+def test_losses_and_step_sizes_are_weighed_by_agent():
+    plain = task.networks(agents=2)
+    learning = (
+        team_lib.Learning(learning_rate=0.0, policy=3.0, entropy=2.0),
+        team_lib.Learning(value=0.5),
+    )
+    agents = tuple(
+        dataclasses.replace(agent, learning=own) for agent, own in zip(plain.team.agents, learning)
+    )
+    team = dataclasses.replace(plain.team, agents=agents)
+    nets = networks_lib.TeamNetworks(team, TeamOptions(policy_layers=(16,), value_layers=(16,)))
+    options = options_lib.LearnerOptions(epochs=1, minibatches=1, entropy_cost=0.1)
+    algorithm = ppo.PPO(nets, options)
+    state = task.seen(algorithm.init(jax.random.PRNGKey(0)))
+    unroll = task.unroll(nets, state, jax.random.PRNGKey(1))
+    after, metrics = task.mapped(algorithm, 1)(task.replicated(state, 1), task.split(unroll, 1))
+    of = lambda agent, name: float(metrics[f"agents/agent {agent}/{name}"][0])
+    policy = 0.5 * (3.0 * of(0, "policy_loss") + of(1, "policy_loss"))
+    value = 0.5 * (of(0, "value_loss") + 0.5 * of(1, "value_loss"))
+    entropy = 2.0 * of(0, "entropy") + of(1, "entropy")
+    expected = {
+        "loss/policy": policy, "loss/value": value, "policy/entropy": entropy,
+        "loss/total": policy + 0.5 * value - 0.1 * entropy,
+    }  # fmt: skip
+    for name, weighed in expected.items():
+        assert float(metrics[name][0]) == pytest.approx(weighed, rel=1e-4, abs=1e-6), name
+    moved = jax.tree.map(lambda a, b: float(np.abs(a[0] - b).max()), after.params, state.params)
+    assert max(jax.tree.leaves(moved["policy"]["agent 0"])) == 0.0
+    assert max(jax.tree.leaves(moved["policy"]["agent 1"])) > 0.0
