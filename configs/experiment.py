@@ -89,12 +89,14 @@ class Experiment(bounds.Options):
                 f"{self.learner.unrolls_per_update} a training batch has {steps} steps; it may "
                 f"have {_MOST_STEPS}"
             )
-        if self.learner.objective == "analytic" and self.team.effective_horizon == 1.0:
+        idle_values = self.team.effective_horizon == 1.0 or not self.learner.bootstrap
+        if self.learner.objective == "analytic" and idle_values:
             for name, idle in (("value_clip", 0.0), ("correction", "clip")):
                 if (value := getattr(self.learner, name)) != idle:
                     raise ValueError(
                         f"learner.{name}={value}: learner.objective=analytic learns no values with "
-                        f"team.effective_horizon=1; leave learner.{name}={idle}"
+                        "team.effective_horizon=1 or learner.bootstrap=false; leave "
+                        f"learner.{name}={idle}"
                     )
         learner_options.check_batch(self.learner, self.actor.unroll_length, self.actor.batch)
         if self.run.synchronous and self.learner.unrolls_per_update != self.actor.count:

@@ -47,7 +47,7 @@ class AnalyticGradient:
             self._q_min, self._q_max = low + margin, high - margin
 
     def windows(self, unroll: schema.Unroll) -> schema.Windows:
-        """Returns an unroll's windows with their states complete."""
+        """Returns an unroll's windows with their states, and as observations what networks read."""
         observations = unroll.observations[:: self.options.window]
         states = unroll.windows.states.replace(observation=observations)
         return unroll.windows.replace(states=states)
@@ -120,14 +120,16 @@ class AnalyticGradient:
             earned = (going * weights * (reward - over)).mean()
             return carry, (earned, going.mean() * over)
 
-        carry = (state, state.observation, jnp.ones(team.size))
+        seen = state.observation  # with the team's memory
+        state = state.replace(observation=seen[: team.observation_size])
+        carry = (state, seen, jnp.ones(team.size))
         if self.options.window == 1:  # A loop would be traced three times, not once.
             (_, seen, going), (earned, over) = advance(carry, None)
         else:
             (_, seen, going), (earned, over) = jax.lax.scan(
                 advance, carry, length=self.options.window
             )
-        if not discounts.any():  # Nobody looks at what comes after: it need not be computed.
+        if not (self.options.bootstrap and discounts.any()):  # What comes after need not be known.
             return earned.sum(), over.sum()
         given = jax.lax.stop_gradient(params)
         values = self.networks.value(given, fixed.statistics, seen)

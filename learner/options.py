@@ -31,6 +31,10 @@ class LearnerOptions(bounds.Options, prefix="learner."):
         "steps that analytic gradients look through before the value function; 0 for ppo",
         Range(0, 1440),
     ] = 0
+    bootstrap: Annotated[
+        bool,
+        "whether windows end in the value function; without it they look no further than their end",
+    ] = True
     loading_margin: Annotated[
         float, "loading of a branch from which analytic gradients price it", Range(0, 1000)
     ] = 0.93
@@ -130,6 +134,11 @@ class LearnerOptions(bounds.Options, prefix="learner."):
             raise ValueError(
                 f"learner.limits={counts[0]}: a count has no derivative to learn from; set "
                 "learner.objective=ppo or both"
+            )
+        if self.objective == "ppo" and not self.bootstrap:
+            raise ValueError(
+                "learner.bootstrap=false: learner.objective=ppo has no windows; leave "
+                "learner.bootstrap=true"
             )
         if (self.objective == "ppo") != (self.window == 0):
             raise ValueError(

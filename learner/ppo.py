@@ -72,7 +72,9 @@ class PPO:
         self._losses = losses.Losses(networks, options)
         self._by_gradient = options.objective in ("analytic", "both")
         # Gradients through the environment need values for what comes after a window alone.
-        self._by_values = options.objective != "analytic" or bool(networks.team.discounts.any())
+        self._by_values = options.objective != "analytic" or (
+            options.bootstrap and bool(networks.team.discounts.any())
+        )
         self._optimiser = optax.inject_hyperparams(self._make_optimiser)(
             learning_rate=options.learning_rate
         )

@@ -14,7 +14,7 @@ from agents.options import TeamOptions
 from envs import grid_env
 from envs.options import EnvOptions
 from envs.time_series import series as series_lib
-from learner import analytic, losses, options as options_lib, ppo
+from learner import analytic, losses, options as options_lib, popart, ppo
 from replay import schema
 
 LENGTH, BATCH, WINDOW = 8, 4, 4
@@ -166,6 +166,34 @@ def test_limits_that_are_near_are_priced_in_each_step(parts):
     assert float(metrics["analytic/margin"]) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
+def test_a_window_that_does_not_bootstrap_earns_the_discounted_rewards_of_its_steps(parts):
+    env, networks, bundle, _, unrolls = parts
+    options = dataclasses.replace(OPTIONS, loading_margin=1000.0)
+    windows, chosen, losses_by_choice = None, 2, []
+    for bootstrap in (False, True):
+        gradient = analytic.AnalyticGradient(
+            env, networks, dataclasses.replace(options, bootstrap=bootstrap)
+        )
+        windows = gradient.windows(unrolls[0][1])
+        fixed = losses.Fixed(bundle.statistics, bundle.value_statistics, 0.0)
+        loss, _ = jax.jit(gradient.loss)(bundle.params, fixed, windows, jnp.array([chosen]))
+        losses_by_choice.append(float(loss))
+    state = jax.tree.map(lambda leaf: leaf[0, chosen], windows.states)
+    series = series_lib.WindowedTimeSeries(
+        windows.series, jnp.int32(chosen), windows.first_row[0, chosen]
+    )
+    step, earned, (discount,) = jax.jit(env.transition), 0.0, networks.team.discounts
+    for row in range(WINDOW):
+        mean = networks.policy(bundle.params, bundle.statistics, state.observation).mean
+        state = step(state, distributions.squash(mean), series)
+        earned += discount**row * float(state.reward)
+    value = networks.value(bundle.params, bundle.statistics, state.observation)
+    after = discount**WINDOW * float(popart.denormalise(bundle.value_statistics, value)[0])
+    assert losses_by_choice[0] == pytest.approx(-earned / WINDOW, rel=1e-4)
+    assert losses_by_choice[1] == pytest.approx(-(earned + after) / WINDOW, rel=1e-4)
+
+
 class _Distance:
     """Stands in for gradients through the environment: windows are observations to act on."""
 
@@ -183,10 +211,12 @@ class _Distance:
         return loss, {"analytic/loss": loss}
 
 
-@pytest.mark.parametrize("horizon", [1.0, 10.0])
-def test_values_are_learned_where_something_comes_after_a_window(horizon):
+@pytest.mark.parametrize("horizon, bootstrap", [(1.0, True), (10.0, True), (10.0, False)])
+def test_values_are_learned_where_something_comes_after_a_window(horizon, bootstrap):
     networks = task.networks(horizon=horizon)
-    algorithm = ppo.PPO(networks, OPTIONS, _Distance(networks), updates=30)
+    options = dataclasses.replace(OPTIONS, bootstrap=bootstrap)
+    algorithm = ppo.PPO(networks, options, _Distance(networks), updates=30)
+    looks_beyond = horizon > 1 and bootstrap
     update = task.mapped(algorithm, 1)
     start = task.seen(algorithm.init(jax.random.PRNGKey(0)))
     unroll = task.unroll(networks, start, jax.random.PRNGKey(1))
@@ -198,9 +228,9 @@ def test_values_are_learned_where_something_comes_after_a_window(horizon):
         np.any(np.asarray(a[0]) != b)
         for a, b in zip(jax.tree.leaves(state.params[part]), jax.tree.leaves(start.params[part]))
     )
-    assert changed("policy") and changed("value") == (horizon > 1)
-    assert (float(state.value_statistics.weight[0]) > 0) == (horizon > 1)
-    assert any("value" in name for name in metrics) == (horizon > 1)
+    assert changed("policy") and changed("value") == looks_beyond
+    assert (float(state.value_statistics.weight[0]) > 0) == looks_beyond
+    assert any("value" in name for name in metrics) == looks_beyond
     # What windows have not seen must not get into the statistics of observations either.
     poisoned = share.replace(observations=share.observations.at[0, 1, 0, 0].set(jnp.nan))
     after, _ = update(state, poisoned)
@@ -214,6 +244,7 @@ def test_values_are_learned_where_something_comes_after_a_window(horizon):
         ({"objective": "analitic"}, "did you mean analytic?"),
         ({"window": 0}, "learner.window=0: with learner.objective=analytic it must be at least 1"),
         ({"objective": "ppo"}, "learner.window=4: with learner.objective=ppo it must be 0"),
+        ({"objective": "ppo", "window": 0, "bootstrap": False}, "learner.bootstrap=false: "),
         ({"target_kl": 0.01, "final_learning_rate": 0.1}, "set learner.target_kl=0"),
     ],
 )
