@@ -59,19 +59,8 @@ def _newest(folder):
             "--config.env.branch_faults_per_day=5",
             "--config.env.curriculum=branch_faults_per_day=0..1,protection.enabled=0..1",
         ),
-        (
-            "--config.team.kind=mappo",
-            "--config.env.case=case30",
-            "--config.team.own_reward=0.3",
-        ),
-        (
-            "--config.team.kind=ippo",
-            "--config.env.case=case30",
-            "--config.learner.objective=both",
-            "--config.learner.window=2",
-        ),
     ],
-    ids=["ppo", "both", "breakers", "choices", "mappo", "ippo"],
+    ids=["ppo", "both", "breakers", "choices"],
 )
 def test_it_learns_what_the_service_learns_in_synchronous_mode(objective, tmp_path):
     flags = (*SMALL, *objective)
