@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from agents import bundle as bundle_lib, distributions, networks as networks_lib, team as team_lib
 from envs import grid_env, restart
+from envs.step import earnings
 from envs.step.termination import Reason
 from envs.time_series import series as series_lib
 from replay import schema
@@ -161,7 +162,7 @@ class Unroller:
         return (carry, truncation_observation), (row, log, before)
 
     def _transition(self, state: grid_env.State, action: chex.Array, series: series_lib.Series):
-        """Returns the state after a step of one grid, and what each bus has earned."""
+        """Returns the state after a step of one grid, and what each bus has earned by term."""
         after, detail = self.env.detailed(state, action, series)
         return after, detail.earned
 
@@ -194,7 +195,7 @@ class Unroller:
         """Returns the shapes and types of an unroll, without computing one."""
         still = copy.copy(self)
         # A step's state is shaped like the one before, and seconds of tracing are left out.
-        earned = jnp.zeros(self.env.grid.n_bus)
+        earned = dict.fromkeys(earnings.TERMS, jnp.zeros(self.env.grid.n_bus))
         still._transition = lambda state, action, series: (state, earned)
 
         def trace(key):

@@ -78,8 +78,10 @@ def policies(
             made.append(_same(name, members, [network]))
         else:
             sizes = [tuple(part.size for part in parts) for parts in (moved, opened)]
-            names = tuple(team.agents[i].name for i in members)
-            network = shared_networks.SharedPolicyNetwork(options, names, *sizes)
+            agents = [team.agents[i] for i in members]
+            reads = _kinds(agents, [team.seen[i].size for i in members])
+            moves = _kinds(agents, list(zip(*sizes)))
+            network = shared_networks.SharedPolicyNetwork(options, reads, moves, *sizes)
             made.append(Group(name, members, network.init, network.apply))
     return made
 
@@ -107,10 +109,26 @@ def values(
             alike = first.critic is not None and all(
                 np.array_equal(first.critic, agent.critic) for agent in others
             )
-            names = tuple(team.agents[i].name for i in members)
-            network = shared_networks.SharedValueNetwork(options, names, costs, alike)
+            kinds = ("",) * len(members)
+            if not alike:
+                kinds = _kinds([first, *others], [team.judged[i].size for i in members])
+            network = shared_networks.SharedValueNetwork(options, kinds, costs, alike)
             made.append(Group(name, members, network.init, network.apply))
     return made
+
+
+def _kinds(agents: Sequence[team_lib.Agent], sizes: Sequence) -> tuple[str, ...]:
+    """Returns the kind of each agent, as its parameters are named: empty where all are of one.
+
+    Agents of equal entries are of one kind. Where entries are not told, all are if they have equal
+    `sizes`, and each is one of its own if not.
+    """
+    if all(agent.entries for agent in agents):
+        keys = [agent.entries for agent in agents]
+    else:
+        keys = sizes if len({*sizes}) == 1 else [agent.name for agent in agents]
+    first = {key: agent.name for key, agent in reversed(list(zip(keys, agents)))}
+    return tuple("" if len(first) == 1 else f"_{first[key]}" for key in keys)
 
 
 def _same(name: str, members: tuple[int, ...], networks: Sequence) -> Group:

@@ -8,6 +8,7 @@ from envs.inputs.bounds import Range
 
 ACTIVATIONS = ("tanh", "silu", "relu")
 ENCODERS = ("mlp", "graph")
+NODE_PARAMETERS = ("own", "type")
 
 _WIDTH, _LAYERS = Range(1, 65_536), (128, 128)
 
@@ -20,7 +21,8 @@ class TeamOptions(bounds.Options, prefix="team."):
         str,
         "who shares the grid: centralised, one operator; mappo, an agent for each area, shared "
         "parameters and a critic that sees the whole grid; ippo, the same with nothing in common; "
-        "hierarchical, a strategic agent, one for each area, and a safety agent",
+        "hierarchical, a strategic agent, one for each area, and a safety agent; nodes, an agent "
+        "for each bus where something can be moved",
     ] = "centralised"
     decision_steps: Annotated[
         int, "steps that a decision of the strategic agent of a hierarchy holds", Range(1, 288)
@@ -33,9 +35,13 @@ class TeamOptions(bounds.Options, prefix="team."):
     ] = ""
     own_reward: Annotated[
         float,
-        "weight of what an agent's own area earns in its reward; the rest is the whole grid's",
+        "weight of what an agent's own area or bus earns in its reward; the rest is the whole "
+        "grid's",
         Range(0.0, 1.0),
     ] = 0.0
+    node_parameters: Annotated[
+        str, "of the team nodes: own, each node has its own, or type, nodes of a type share theirs"
+    ] = "own"
     effective_horizon: Annotated[
         float,
         "steps an agent looks ahead; the discount is 1 - 1/effective_horizon, and 1 looks no "
@@ -68,6 +74,7 @@ class TeamOptions(bounds.Options, prefix="team."):
     ] = 0.01
 
     def check(self) -> None:
-        """Raises ValueError where there is no such encoder or activation."""
+        """Raises ValueError where there is no such encoder, activation or way to share."""
         choices.require("team.encoder", self.encoder, ENCODERS)
+        choices.require("team.node_parameters", self.node_parameters, NODE_PARAMETERS)
         choices.require("team.activation", self.activation, ACTIVATIONS)

@@ -1,9 +1,13 @@
 """Networks of agents that share parameters, as far as the same shapes can be theirs.
 
-Agents that observe and move equally many entries share everything, and an embedding tells them
-apart (Terry et al. 2020, Parameter Sharing for Multiagent Deep Reinforcement Learning). Of others,
-each has a first layer and heads of its own, and the layers between are shared.
+Agents that are alike, as they observe and move the same kinds of entries, share everything, and an
+embedding tells them apart (Terry et al. 2020, Parameter Sharing for Multiagent Deep Reinforcement
+Learning). Those of another kind have a first layer and heads of their own, and the layers between
+are shared.
 """
+
+import operator
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -17,23 +21,18 @@ class SharedTorso(nn.Module):
 
     widths: tuple[int, ...]
     options: options_lib.TeamOptions
-    agents: tuple[str, ...]
+    kinds: tuple[str, ...]  # of each agent: those of one kind have equally many inputs
 
     @nn.compact
     def __call__(self, inputs):
         """Returns features `[..., A, widths[-1]]` of each agent's inputs, `[..., n]` each."""
         first, *others = self.widths
         start = nn.initializers.orthogonal(2**0.5)
-        if len({x.shape[-1] for x in inputs}) == 1:
+        layer = lambda name: nn.Dense(first, kernel_init=start, name=name)
+        x = jnp.stack(_by_kind(self.kinds, lambda kind: layer(f"in{kind}"), inputs), -2)
+        if len({*self.kinds}) < len(self.kinds) or len(self.kinds) == 1:
             tell_apart = nn.initializers.normal(1.0)
-            embedding = self.param("embedding", tell_apart, (len(inputs), first))
-            x = nn.Dense(first, kernel_init=start, name="in")(jnp.stack(inputs, -2)) + embedding
-        else:
-            parts = [
-                nn.Dense(first, kernel_init=start, name=f"in_{name}")(x)
-                for name, x in zip(self.agents, inputs)
-            ]
-            x = jnp.stack(parts, -2)
+            x += self.param("embedding", tell_apart, (len(inputs), first))
         x = self._activated(x)
         for number, width in enumerate(others, 1):
             x = self._activated(nn.Dense(width, kernel_init=start, name=f"layer_{number}")(x))
@@ -44,34 +43,39 @@ class SharedTorso(nn.Module):
         return getattr(nn, self.options.activation)(x)
 
 
-def _torso(options, widths: tuple[int, ...], agents: tuple[str, ...]) -> SharedTorso:
+def _by_kind(kinds: tuple[str, ...], make: Callable[[str], nn.Module], inputs: Sequence) -> list:
+    """Returns for each agent what the module of its kind makes of its inputs `[..., n]`."""
+    made = [None] * len(kinds)
+    for kind in dict.fromkeys(kinds):
+        members = [i for i, other in enumerate(kinds) if other == kind]
+        together = make(kind)(jnp.stack([inputs[i] for i in members], -2))
+        for place, i in enumerate(members):
+            made[i] = jax.tree.map(operator.itemgetter((..., place, slice(None))), together)
+    return made
+
+
+def _torso(options, widths: tuple[int, ...], kinds: tuple[str, ...]) -> SharedTorso:
     # Named by its activation, as no shape tells that of a checkpoint.
     name = f"Shared{options.activation.capitalize()}Torso"
-    return SharedTorso(widths, options, agents, name=name)
+    return SharedTorso(widths, options, kinds, name=name)
 
 
 class SharedPolicyNetwork(nn.Module):
     """As `dense_networks.PolicyNetwork`, of several agents."""
 
     options: options_lib.TeamOptions
-    agents: tuple[str, ...]
+    reads: tuple[str, ...]  # kind of each agent, of what it observes
+    moves: tuple[str, ...]  # and of what it moves
     n_actions: tuple[int, ...]  # of each, but for breakers
     n_breakers: tuple[int, ...]
 
     @nn.compact
     def __call__(self, inputs):
         """Returns each agent's mean and log standard deviation `[..., n_action]`, and logits."""
-        x = _torso(self.options, self.options.policy_layers, self.agents)(inputs)
-        sizes = list(zip(self.n_actions, self.n_breakers))
-        if len({*sizes}) == 1:
-            mean, log_std, logits = heads.PolicyHeads(self.options, *sizes[0], name="heads")(x)
-            part = lambda leaf, i: None if leaf is None else leaf[..., i, :]
-            return [tuple(part(leaf, i) for leaf in (mean, log_std, logits))
-                    for i in range(len(sizes))]  # fmt: skip
-        return [
-            heads.PolicyHeads(self.options, *size, name=f"heads_{name}")(x[..., i, :])
-            for i, (name, size) in enumerate(zip(self.agents, sizes))
-        ]
+        x = _torso(self.options, self.options.policy_layers, self.reads)(inputs)
+        sizes = dict(zip(self.moves, zip(self.n_actions, self.n_breakers)))
+        head = lambda kind: heads.PolicyHeads(self.options, *sizes[kind], name=f"heads{kind}")
+        return _by_kind(self.moves, head, [x[..., i, :] for i in range(len(self.moves))])
 
 
 class SharedValueNetwork(nn.Module):
@@ -81,7 +85,7 @@ class SharedValueNetwork(nn.Module):
     """
 
     options: options_lib.TeamOptions
-    agents: tuple[str, ...]
+    kinds: tuple[str, ...]  # of each agent: those of one kind read the same kinds of entries
     costs: int
     alike: bool  # whether all read the same: their features then are
 
@@ -89,10 +93,11 @@ class SharedValueNetwork(nn.Module):
     def __call__(self, inputs):
         """Returns each agent's values of reward and costs, `[..., 1 + costs]` each."""
         read = inputs[:1] if self.alike else inputs
-        x = _torso(self.options, self.options.value_layers, self.agents[: len(read)])(read)
-        x = jnp.broadcast_to(x, (*x.shape[:-2], len(self.agents), x.shape[-1]))
-        values = _ValueHeads(len(self.agents), 1 + self.costs, name="head")(x)
-        return [values[..., i, :] for i in range(len(self.agents))]
+        agents = len(self.kinds)
+        x = _torso(self.options, self.options.value_layers, self.kinds[: len(read)])(read)
+        x = jnp.broadcast_to(x, (*x.shape[:-2], agents, x.shape[-1]))
+        values = _ValueHeads(agents, 1 + self.costs, name="head")(x)
+        return [values[..., i, :] for i in range(agents)]
 
 
 class _ValueHeads(nn.Module):

@@ -8,13 +8,14 @@ the environment followed by the memory: that tells all that decisions depend on.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import chex
 import jax.numpy as jnp
 import numpy as np
 
 from agents import breakers as breakers_lib
+from envs.step import earnings
 from envs.step.layout import Layout
 
 _NOBODY = np.zeros(0, int)
@@ -43,9 +44,13 @@ class Agent:
     critic: np.ndarray | None = None  # entries that its value function reads; none: those it sees
     buses: np.ndarray | None = None  # bool `[n_bus]`, whose earnings are its own; none: every one
     own_reward: float = 0.0  # weight of those in its reward, 0 to 1; the rest is the whole grid's
+    own_terms: tuple[str, ...] = earnings.SAVINGS  # of `earnings.TERMS`, what those are made of
     period: int = 1  # steps that a decision of it holds
     hears: np.ndarray = dataclasses.field(default_factory=lambda: _NOBODY)  # latent actions
     learning: Learning = Learning()
+    # What its entries are, in order. Agents of equal ones share first and last layers, too, with
+    # the parameters that they share; none: only where all of those have equally many entries.
+    entries: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +89,11 @@ class Team:
                 raise ValueError(
                     f"{agent.name}: period={agent.period}, effective_horizon="
                     f"{agent.effective_horizon}: both are steps, 1 or more"
+                )
+            if unknown := [name for name in agent.own_terms if name not in earnings.TERMS]:
+                raise ValueError(
+                    f"{agent.name}: own_terms has {unknown[0]}: must be of "
+                    f"{', '.join(earnings.TERMS)}"
                 )
             if agent.period > 1 and self.breakers.among(agent.action).action.size:
                 raise ValueError(
@@ -236,20 +246,29 @@ class Team:
             for name, values in figures.items()
         }
 
-    def rewards(self, reward, earned_by_bus):
+    def rewards(self, reward: chex.Array, earned: Mapping[str, chex.Array]) -> chex.Array:
         """Returns the reward of each agent, `[..., A]`.
 
         Args:
           reward: of the whole grid `[...]`.
-          earned_by_bus: `[..., n_bus]` of what is at each bus, in the same unit.
+          earned: `[..., n_bus]` of what is at each bus, by term, in the same unit.
         """
         weight = np.array([agent.own_reward for agent in self.agents], np.float32)
         whole = (1.0 - weight) * reward[..., None]
         if not weight.any():
             return whole
-        every = np.ones(earned_by_bus.shape[-1], bool)
-        own = [every if agent.buses is None else agent.buses for agent in self.agents]
-        return whole + earned_by_bus @ (np.stack(own, -1) * weight)
+        total = whole
+        for name, values in earned.items():
+            every = np.ones(values.shape[-1], bool)
+            share = [
+                agent.own_reward
+                * (every if agent.buses is None else agent.buses)
+                * (name in agent.own_terms)
+                for agent in self.agents
+            ]
+            if np.any(share):
+                total += values @ np.stack(share, -1).astype(np.float32)
+        return total
 
 
 def on(layout: Layout, agents: Sequence[Agent], **more) -> Team:

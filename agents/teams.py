@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agents import hierarchy, options as options_lib, regions, roles, team as team_lib
+from agents import hierarchy, nodes, options as options_lib, regions, roles, team as team_lib
 from agents.team import Team
 from envs.inputs import choices
 from envs.step.layout import Layout
@@ -22,6 +22,7 @@ TEAMS: dict[str, Callable[[Layout, options_lib.TeamOptions], Team]] = {
     "mappo": regions.mappo,
     "ippo": regions.ippo,
     "hierarchical": hierarchy.hierarchical,
+    "nodes": nodes.nodes,
 }
 
 

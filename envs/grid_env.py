@@ -42,6 +42,7 @@ from envs.step import (
     step_result,
     storage,
     switching,
+    tariff,
     termination,
 )
 from envs.step.layout import Layout, Site
@@ -337,6 +338,7 @@ def check(options: EnvOptions) -> Specification:
     choices.require("env.schedule", options.schedule, schedule.SCHEDULES)
     choices.require("env.reward", options.reward, rewards.REWARDS)
     choices.require("env.frequency", options.frequency, frequency_options.PRESETS)
+    choices.require("env.tariff", options.tariff, tariff.PRESETS)
     choices.require("env.layout", options.layout, layouts.LAYOUTS)
     grid = case_file.load(options.case)
     name = options.fleet

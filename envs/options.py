@@ -29,7 +29,9 @@ class EnvOptions(StepOptions):
         "economic"
     )
     layout: Annotated[
-        str, "set of observations and controls: operator, full, voltages, case118 or case118_full"
+        str,
+        "set of observations and controls: operator, full, nodes, voltages, case118 or "
+        "case118_full",
     ] = "operator"
 
 

@@ -42,7 +42,7 @@ class Recording(NamedTuple):
     trip_round: chex.Array
     why: chex.Array  # of branches, see `envs.step.switching`
     available: chex.Array  # bool, branches that the time series leaves in service
-    detail: grid_env.Detail
+    detail: grid_env.Detail  # but for what buses have earned
 
 
 class Episodes(NamedTuple):
@@ -147,7 +147,7 @@ class Player:
         if self._record:
             recording = Recording(
                 action, after.vm_pu, after.va_rad, after.energy_mwh, after.trip_round,
-                after.branch.why, after.branch.available, detail,
+                after.branch.why, after.branch.available, detail._replace(earned={}),
             )  # fmt: skip
         kept = jax.tree.map(functools.partial(_where, ended), state, after)
         return (restart.strong(kept), ended | after.terminated), Episodes(outcomes, recording)

@@ -85,6 +85,12 @@ class Prosumers:
     renewable: np.ndarray  # index into the renewables, −1 for none
     storage: np.ndarray  # index into the storage, −1 for none
 
+    def loads(self, grid: Grid) -> np.ndarray:
+        """Returns which load each of them is, indices into the loads of `grid`."""
+        row = np.full(grid.n_bus, -1)
+        row[grid.loads] = np.arange(grid.loads.size)
+        return row[self.bus]
+
 
 @dataclasses.dataclass(frozen=True)
 class Fleet:
@@ -107,6 +113,11 @@ class Fleet:
     def n_storage(self) -> int:
         """Number of batteries."""
         return len(self.storage.bus)
+
+    @property
+    def n_prosumer(self) -> int:
+        """Number of loads that own a plant or a battery."""
+        return len(self.prosumers.bus)
 
 
 def plain(grid: Grid) -> Fleet:

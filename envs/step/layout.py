@@ -70,6 +70,7 @@ class PerElement(NamedTuple):
 per_bus, per_gen, per_load = PerElement("bus"), PerElement("gen"), PerElement("load")
 per_unit = PerElement("gen", lambda site: site.grid.units)
 per_controllable = PerElement("load", lambda site: site.controllable)
+per_prosumer = PerElement("load", lambda site: site.fleet.prosumers.loads(site.grid))
 per_renewable, per_storage = PerElement("renewable"), PerElement("storage")
 per_branch = PerElement("branch")
 

@@ -7,7 +7,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from envs.step import frequency_options, layout
+from envs.step import frequency_options, layout, prosumers, tariff
 from envs.step.layout import Site
 from envs.step.options import StepOptions
 from envs.step.security import Security
@@ -27,6 +27,8 @@ class View(NamedTuple):
     hour_ahead: series_lib.TimeSeries  # the row whose maintenance is known
     nominal_hz: float
     day_share: chex.Array  # time of day, 0 to 1
+    row: Callable[[int], series_lib.TimeSeries]  # the row so many steps ahead; prices are known
+    options: StepOptions
 
 
 def view(
@@ -41,8 +43,9 @@ def view(
     nominal_hz = frequency_options.PRESETS[options.frequency].nominal_hz
     day_share = after.t * (options.step_minutes / MINUTES_PER_DAY)
     return View(
-        after, result, secure, row(1), row(series_lib.LEAD_STEPS[-1]), nominal_hz, day_share
-    )
+        after, result, secure, row(1), row(series_lib.LEAD_STEPS[-1]), nominal_hz, day_share,
+        row, options,
+    )  # fmt: skip
 
 
 class Block(NamedTuple):
@@ -85,6 +88,27 @@ def _per_lead(site: Site) -> list[str]:
     return [f"{steps} steps ahead" for steps in series_lib.LEAD_STEPS]
 
 
+def _now_and_ahead(site: Site) -> list[str]:
+    return ["now", *_per_lead(site)]
+
+
+def _price(which: str) -> Callable[[Site, View], chex.Array]:
+    """Returns what reads one of `tariff.Prices`, now and in LEAD_STEPS."""
+
+    def read(site: Site, v: View) -> chex.Array:
+        market = tariff.Market(site.grid, v.options)
+        steps = (0, *series_lib.LEAD_STEPS)
+        return jnp.stack([getattr(market(v.row(n), v.state.t + n), which) for n in steps])
+
+    return read
+
+
+def _prosumer_p(site: Site, v: View) -> chex.Array:
+    """Returns what each prosumer's connection draws; below zero where it feeds in."""
+    net = prosumers.Connections(site.grid, site.fleet).net_mw(v.result)
+    return net[site.fleet.prosumers.loads(site.grid)]
+
+
 def _angles(site: Site, v: View) -> chex.Array:
     """Returns angles against their mean: the reference bus is a convention, not an observation."""
     va_rad, solution = v.state.va_rad, v.result.point.solution
@@ -120,6 +144,10 @@ BLOCKS: dict[str, Block] = {
         layout.per_controllable, lambda site, v: v.result.now.load_p_mw[site.controllable],
         lambda site: _nominal_load(site)[site.controllable],
     ),
+    "prosumer_p": Block(
+        layout.per_prosumer, _prosumer_p,
+        lambda site: _nominal_load(site)[site.fleet.prosumers.loads(site.grid)],
+    ),
     "renewable_p": Block(
         layout.per_renewable, lambda site, v: v.result.now.renewable_mw,
         lambda site: site.fleet.renewables.p_max_mw,
@@ -147,6 +175,8 @@ BLOCKS: dict[str, Block] = {
         _per_lead, lambda site, v: v.result.now.renewable_forecast_mw,
         lambda site: site.fleet.renewables.p_max_mw.sum(),
     ),
+    "wholesale_price": Block(_now_and_ahead, _price("wholesale")),
+    "retail_price": Block(_now_and_ahead, _price("retail")),
     "frequency": Block(
         lambda site: ["system"], lambda site, v: v.nominal_hz + v.state.frequency.deviation_hz
     ),

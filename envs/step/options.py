@@ -72,6 +72,9 @@ class StepOptions(TimeSeriesOptions):
     frequency: Annotated[
         str, "frequency and its relays as in: north_america (60 Hz) or europe (50 Hz)"
     ] = "north_america"
+    tariff: Annotated[
+        str, "what loads and prosumers pay and earn for electricity: time_of_use or flat"
+    ] = "time_of_use"
     protection: ProtectionOptions = ProtectionOptions()
 
     def check(self) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from envs.case.fleet import Fleet
 from envs.case.grid import Grid
+from envs.step import payments
 from envs.step.options import StepOptions
 from envs.step.security import Security
 from envs.step.state import State
@@ -33,6 +34,7 @@ class RewardTerms:
         self._base_mva = grid.base_mva
         self._capacity = as_float(gen.capacity_mw)
         self._reserve_ramp = as_float(RESERVE_MINUTES * fleet.units.ramp_mw_per_min)
+        self._payments = payments.Payments(grid, fleet, options)
 
     def __call__(self, after: State, result: StepResult, secure: Security) -> dict[str, chex.Array]:
         """Returns the terms of a step, before any charge for its ending the episode."""
@@ -86,6 +88,7 @@ class RewardTerms:
             "load": ("load", now.load_p_mw),
             "redispatch": ("gen", jnp.abs(unit_p - now.plan_p_mw)),
             "co2": ("gen", self._co2 * above(unit_p)),
+            **self._payments(after.t, unit_p, result),
         }  # fmt: skip
 
     def _generation_cost(self, p_mw: chex.Array) -> chex.Array:

@@ -33,6 +33,12 @@ TERM_UNITS = {
     "load": "MWh",  # before any control
     "redispatch": "MWh",  # moved away from the plan, units summed
     "co2": "t",
+    # Payments between those who are connected, no part of the operating cost; see `payments`.
+    "wholesale_revenue": "$",  # of units, plants and batteries with a connection of their own
+    "retail_bill": "$",  # of loads, less what their connections earn by feeding in
+    "prosumer_bill": "$",  # of these the prosumers'
+    "prosumer_import": "MWh",  # that prosumers draw of the grid
+    "prosumer_export": "MWh",  # that they feed in
 }
 
 Terms = Mapping[str, chex.Array]

@@ -34,6 +34,15 @@ class StepResult(NamedTuple):
     rho: chex.Array  # `[n_branch]` loading over limit
 
 
+def served_load_mw(result: StepResult) -> chex.Array:
+    """Returns what is served of each load, MW `[n_load]`.
+
+    Of what islands and balance serve, relays hold a share off.
+    """
+    supplied = result.point.served * (1.0 - result.frequency.mean_shed_share)
+    return result.feasible.load_p_mw * supplied
+
+
 class Detail(NamedTuple):
     """What a step was made of beyond the state it led to, physical units, unbatched."""
 
@@ -48,17 +57,17 @@ class Detail(NamedTuple):
     rho: chex.Array  # `[n_branch]` loading over limit
     after_outage_rho: chex.Array  # `[n_branch]` of `Security`; 0 where it is not assessed
     renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
-    earned: chex.Array  # `[n_bus]` thousand $, see `earnings`
+    earned: dict[str, chex.Array]  # by term `[n_bus]` thousand $, see `earnings`
 
 
 def detail(
     grid: Grid, fleet: Fleet, before: State, after: State, result: StepResult, secure: Security,
-    other_mw: chex.Array, earned: chex.Array,
+    other_mw: chex.Array, earned: dict[str, chex.Array],
 ) -> Detail:  # fmt: skip
     """Returns the injections of a step and what they led to.
 
-    `other_mw` `[n_bus]` is the power of batteries and condensers, as dispatched; `earned` `[n_bus]`
-    is of `Earnings`.
+    `other_mw` `[n_bus]` is the power of batteries and condensers, as dispatched; `earned` is of
+    `Earnings`.
     """
     point, feasible = result.point, result.feasible
     energised = point.solution.energised
