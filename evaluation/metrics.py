@@ -50,6 +50,9 @@ METRICS: dict[str, Metric] = {
     "restored_after": Metric("longest emergency", "min", False, True),
     "restored": Metric("restored in 2 h", "%", True, True),
     "co2": Metric("CO2", "t/day", False),
+    "prosumer_bill": Metric("prosumers' bill", "$/day", False),
+    "prosumer_import": Metric("drawn by prosumers", "MWh/day", False),
+    "prosumer_export": Metric("fed in by prosumers", "MWh/day", True),
     "override": Metric("overridden", "% of steps", False),
     "held_back": Metric("held back", "% of steps", False),
 }
@@ -127,6 +130,11 @@ def compute(outcomes: EpisodeOutcomes, env: grid_env.GridEnv) -> dict[str, np.nd
         "restored_after": lasted,
         "restored": 100.0 * (lasted <= _RESTORED_MINUTES),
         "co2": total["co2"] * per_day,
+        # Of a grid without prosumers nothing is told.
+        **{
+            name: total[name] * per_day if env.fleet.n_prosumer else np.full(steps.size, np.nan)
+            for name in ("prosumer_bill", "prosumer_import", "prosumer_export")
+        },
         "override": 100.0 * (np.asarray(outcomes.overridden) & counted).sum(0) / steps,
         "held_back": 100.0 * (np.asarray(outcomes.held_back) & counted).sum(0) / steps,
     }  # fmt: skip

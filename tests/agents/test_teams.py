@@ -156,13 +156,20 @@ def test_an_agent_earns_its_share_of_what_its_buses_and_the_grid_do():
         ])
     )  # fmt: skip
     team = team_lib.Team(agents, 1, 2)
-    earned = jnp.array([[1.0, 2.0, 4.0], [0.0, -1.0, 0.0]])
+    earned = {
+        "generation_cost": jnp.array([[1.0, 0.0, 4.0], [-5.0, -1.0, 2.0]]),
+        "overload": jnp.array([[0.0, 2.0, 0.0], [5.0, 0.0, -2.0]]),
+        "retail_bill": jnp.array([[9.0, 9.0, 9.0], [9.0, 9.0, 9.0]]),  # no part of `savings`
+    }
     rewards = team.rewards(jnp.array([10.0, 20.0]), earned)
     np.testing.assert_allclose(rewards, [[1.0, 7.5 + 1.5], [0.0, 15.0 - 0.25]])
     told = team.by_name({"episode_return": rewards[0]})
     assert {name: float(x) for name, x in told.items()} == {
         "agents/selfish/episode_return": 1.0, "agents/mixed/episode_return": 9.0,
     }  # fmt: skip
+    tight = dataclasses.replace(agents[0], own_terms=("generation_cost", "retail_bill"))
+    rewards = team_lib.Team((tight, agents[1]), 1, 2).rewards(jnp.array([10.0, 20.0]), earned)
+    np.testing.assert_allclose(rewards, [[10.0, 9.0], [4.0, 14.75]])
 
 
 # Agents who decide for several steps, and one who is heard.
@@ -233,6 +240,7 @@ def test_a_directive_is_heard_a_step_later_and_what_nobody_tells_is_not(key):
         ({"period": 0}, "a: period=0, effective_horizon=5.0: both are steps"),
         ({"effective_horizon": 0.0}, "a: period=1, effective_horizon=0.0: both are steps"),
         ({"hears": np.array([0])}, r"a: hears \[0\]: must be latent actions, 1 to 1"),
+        ({"own_terms": ("fuel",)}, "a: own_terms has fuel: must be of generation_cost, "),
         ({"hears": np.array([2])}, r"a: hears \[2\]: must be latent actions, 1 to 1"),
     ],
 )

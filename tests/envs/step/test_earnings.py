@@ -1,4 +1,4 @@
-"""What buses earn: together it is the reward, less what has no place."""
+"""What buses earn: by term it is the grid's, together the reward, less what has no place."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ import pytest
 
 from envs import grid_env
 from envs.options import EnvOptions
+from envs.step import earnings
 
 PLACELESS = {  # prices in $ of terms that belong to no bus
     "surplus": "surplus_price", "switching": "switching_price", "angle_violation": "angle_price",
@@ -37,8 +38,14 @@ def test_buses_together_earn_the_reward_but_for_what_has_no_place(spread, ends, 
     going, reward, terms, earned, ended = jax.tree.map(np.asarray, play(jax.random.split(key, 16)))
     placeless = sum(getattr(options, price) * terms[name] for name, price in PLACELESS.items())
     expected = (reward + 1e-3 * placeless)[going]
-    np.testing.assert_allclose(earned.sum(-1)[going], expected, rtol=2e-4, atol=2e-4)
-    assert (earned[going].std(0) > 0).any() and bool((ended & going).any()) == ends
+    savings = sum(earned[name] for name in earnings.SAVINGS)
+    np.testing.assert_allclose(savings.sum(-1)[going], expected, rtol=2e-4, atol=2e-4)
+    for name, price in earnings.TERMS.items():
+        whole = 1e-3 * price(options) * terms[name]
+        np.testing.assert_allclose(
+            earned[name].sum(-1)[going], whole[going], rtol=2e-4, atol=2e-4, err_msg=name
+        )
+    assert (savings[going].std(0) > 0).any() and bool((ended & going).any()) == ends
 
 
 def test_what_is_unserved_at_a_bus_is_charged_there(key):
@@ -48,8 +55,11 @@ def test_what_is_unserved_at_a_bus_is_charged_there(key):
     nothing = jnp.zeros(env.layout.action_size)
     load = env.layout.action["load"].start
     moved = nothing.at[load].set(-1.0)  # the first load, lowered
-    details = [env.detailed(state, action, series)[1] for action in (nothing, moved)]
-    change = np.asarray(details[1].earned - details[0].earned)
+    idle, lowered = (
+        sum(env.detailed(state, action, series)[1].earned[name] for name in earnings.SAVINGS)
+        for action in (nothing, moved)
+    )
+    change = np.asarray(lowered - idle)
     bus = env.grid.loads[env.site.controllable[0]]
     units = env.grid.gen.bus
     elsewhere = np.setdiff1d(np.arange(env.grid.n_bus), [*units, bus])

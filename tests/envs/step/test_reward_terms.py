@@ -23,10 +23,14 @@ def _in_violation(grid, **change):
         "outside_s": none,
     } | change
     p, load = jnp.asarray(0.5 * grid.gen.p_max_mw), jnp.asarray(grid.bus.load_p_mw[grid.loads])
-    after = record(gen_p_mw=p, gen_on=jnp.ones(grid.n_gen, bool), vm_pu=of["vm_pu"], losses_mw=none)
+    after = record(
+        gen_p_mw=p, gen_on=jnp.ones(grid.n_gen, bool), vm_pu=of["vm_pu"], losses_mw=none, t=0
+    )
     solution = record(energised=jnp.ones(grid.n_bus, bool), converged=jnp.asarray(True))
     result = record(
-        now=record(plan_p_mw=p, renewable_mw=jnp.zeros(1), load_p_mw=load),
+        now=record(
+            plan_p_mw=p, renewable_mw=jnp.zeros(1), load_p_mw=load, day_ahead_load_mw=load.sum()
+        ),
         feasible=record(load_p_mw=load, moved_load_mw=none, storage_mw=jnp.zeros(1)),
         switched=record(operations=jnp.int32(0)),
         point=record(
