@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from agents import controllers
+from envs.case import fleet as fleet_lib
 from envs.step.termination import Reason
 from evaluation import episodes, l2rpn, metrics
 from evaluation.episodes import EpisodeOutcomes
@@ -161,6 +162,23 @@ def test_cost_counts_generation_and_load_control_per_day_played(short):
         _outcomes(short, generation_cost=cost, load_control_cost=cost, counted=counted), short
     )
     np.testing.assert_allclose(measured["cost"], [120.0, 120.0])
+
+
+def test_prosumers_are_told_of_per_day_played_where_there_are_some(short, env):
+    counted = np.ones((6, 2), bool)
+    counted[3:, 1] = False
+    names = ("prosumer_bill", "prosumer_import", "prosumer_export")
+    terms = {name: np.full((6, 2), size) for name, size in zip(names, (-2.0, 3.0, 5.0))}
+    outcomes = _outcomes(short, counted=counted, **terms)
+    measured = metrics.compute(outcomes, short)
+    for name, size in zip(names, (-12.0, 18.0, 30.0)):
+        np.testing.assert_allclose(measured[name], [size, size])
+
+    class Without(short):
+        fleet = fleet_lib.plain(env.grid)
+
+    measured = metrics.compute(outcomes, Without)
+    assert all(np.isnan(measured[name]).all() for name in names)
 
 
 def test_a_step_is_feasible_only_where_every_limit_is_kept(short):
