@@ -27,7 +27,7 @@ class View(NamedTuple):
     hour_ahead: series_lib.TimeSeries  # the row whose maintenance is known
     nominal_hz: float
     day_share: chex.Array  # time of day, 0 to 1
-    row: Callable[[int], series_lib.TimeSeries]  # the row so many steps ahead; prices are known
+    row: Callable[[int], series_lib.TimeSeries]  # so many steps ahead, of which prices are known
     options: StepOptions
 
 
