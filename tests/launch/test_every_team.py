@@ -31,6 +31,13 @@ HOW = {
     "mappo": ("--config=case14_ppo", "--config.env.case=case30", "--config.team.own_reward=0.3"),
     "ippo": (*REGIONS, *BOTH, "--config.team.effective_horizon=5"),
     "hierarchical": (*REGIONS, *BOTH, "--config.team.decision_steps=5"),
+    "nodes": (
+        "--config=case14_nodes",
+        *BOTH,
+        "--config.team.effective_horizon=5",
+        "--config.team.node_parameters=type",
+        "--config.team.own_reward=0.3",
+    ),
 }
 
 
