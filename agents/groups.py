@@ -120,8 +120,8 @@ def values(
 def _kinds(agents: Sequence[team_lib.Agent], sizes: Sequence) -> tuple[str, ...]:
     """Returns the kind of each agent, as its parameters are named: empty where all are of one.
 
-    Agents of equal entries and `sizes` are of one kind. Where entries are not told, all are if they have equal
-    sizes, and each is one of its own if not.
+    Agents of equal entries and sizes are of one kind. Where entries are not told, all are if they
+    have equal `sizes`, and each is one of its own if not.
     """
     if all(agent.entries for agent in agents):
         keys = [(agent.entries, size) for agent, size in zip(agents, sizes)]
