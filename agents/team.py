@@ -254,10 +254,9 @@ class Team:
           earned: `[..., n_bus]` of what is at each bus, by term, in the same unit.
         """
         weight = np.array([agent.own_reward for agent in self.agents], np.float32)
-        whole = (1.0 - weight) * reward[..., None]
+        rewards = (1.0 - weight) * reward[..., None]
         if not weight.any():
-            return whole
-        total = whole
+            return rewards
         for name, values in earned.items():
             every = np.ones(values.shape[-1], bool)
             share = [
@@ -267,8 +266,8 @@ class Team:
                 for agent in self.agents
             ]
             if np.any(share):
-                total += values @ np.stack(share, -1).astype(np.float32)
-        return total
+                rewards += values @ np.stack(share, -1).astype(np.float32)
+        return rewards
 
 
 def on(layout: Layout, agents: Sequence[Agent], **more) -> Team:
