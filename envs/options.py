@@ -30,8 +30,8 @@ class EnvOptions(StepOptions):
     )
     layout: Annotated[
         str,
-        "set of observations and controls: operator, full, nodes, voltages, case118 or "
-        "case118_full",
+        "set of observations and controls: operator, full, voltages, case118, "
+        "case118_full or nodes",
     ] = "operator"
 
 

@@ -69,15 +69,6 @@ LAYOUTS: dict[str, Spec] = {
          "forecast", "renewable_forecast", "frequency", "clock"),
         ("generator", "load", "curtailment", "storage", "unit_voltage", "switch"),
     ),
-    # What each node of a grid sees of itself, and what electricity costs; every control but
-    # breakers.
-    "nodes": Spec(
-        ("bus_vm", "bus_va", "bus_p", "bus_q", "unit_p", "gen_q", "load_p", "prosumer_p",
-         "renewable_p", "storage_energy", "branch_rho", "branch_closed", "branch_maintenance",
-         "unit_plan", "forecast", "renewable_forecast", "wholesale_price", "retail_price",
-         "frequency", "clock"),
-        ("generator", "load", "curtailment", "storage", "unit_voltage"),
-    ),
     # The network state alone.
     "voltages": Spec(
         ("bus_vm", "bus_va", "bus_p", "bus_q", "unit_p", "load_p"), ("generator", "load")
@@ -96,6 +87,15 @@ LAYOUTS: dict[str, Spec] = {
          "renewable_forecast", "clock"),
         ("generator", "load", "curtailment", "storage", "unit_voltage", "switch"),
         largest_loads=91,
+    ),
+    # What each node of a grid sees of itself, and what electricity costs; every control but
+    # breakers.
+    "nodes": Spec(
+        ("bus_vm", "bus_va", "bus_p", "bus_q", "unit_p", "gen_q", "load_p", "prosumer_p",
+         "renewable_p", "storage_energy", "branch_rho", "branch_closed", "branch_maintenance",
+         "unit_plan", "forecast", "renewable_forecast", "wholesale_price", "retail_price",
+         "frequency", "clock"),
+        ("generator", "load", "curtailment", "storage", "unit_voltage"),
     ),
 }  # fmt: skip
 
