@@ -32,9 +32,8 @@ HOW = {
     "ippo": (*REGIONS, *BOTH, "--config.team.effective_horizon=5"),
     "hierarchical": (*REGIONS, *BOTH, "--config.team.decision_steps=5"),
     "nodes": (
-        "--config=case14_nodes",
-        *BOTH,
-        "--config.team.effective_horizon=5",
+        "--config=case14_ppo",
+        "--config.env.layout=nodes",
         "--config.team.node_parameters=type",
         "--config.team.own_reward=0.3",
     ),
