@@ -6,6 +6,10 @@ Gradients go through messages, so that agents learn what to tell (Das et al. 201
 Multi-Agent Communication).
 """
 
+import contextlib
+from collections.abc import Callable
+
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -75,3 +79,16 @@ class Attention(nn.Module):
         self.sow("intermediates", WEIGHTS, weights)
         read = jnp.einsum("...hij,...jhd->...ihd", weights, value)
         return nn.Dense(WIDTH, name="out")(read.reshape(tokens.shape))
+
+
+@contextlib.contextmanager
+def reading(change: Callable[[chex.Array], chex.Array]):
+    """Has agents read what `change` makes of their messages `[..., A, WIDTH]`, where it is open."""
+
+    def intercept(call, arguments, keywords, context):
+        said = call(*arguments, **keywords)
+        attended = isinstance(context.module, Attention) and context.method_name == "__call__"
+        return change(said) if attended else said
+
+    with nn.intercept_methods(intercept):
+        yield

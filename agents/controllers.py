@@ -8,7 +8,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from agents import bundle as bundle_lib, distributions, networks as networks_lib
+from agents import (
+    bundle as bundle_lib,
+    distributions,
+    inspection,
+    networks as networks_lib,
+    team as team_lib,
+)
 from envs import grid_env
 from envs.time_series import series as series_lib
 
@@ -38,6 +44,9 @@ class Controller(Generic[Memory]):
     # Whether its memory takes for granted that its decisions were carried out: such a one cannot be
     # asked what it would do while another decides.
     assumes_control: bool = False
+    team: team_lib.Team | None = None  # who decides, where it is a team
+    # What its decisions are made of, of states and the memory that they are made with: for reports.
+    inspect: Callable[[grid_env.State, Memory], inspection.Inspection] | None = None
 
 
 def per_grid(decide: Callable[[grid_env.State, series_lib.TimeSeries], chex.Array]) -> Act[Memory]:
@@ -80,14 +89,21 @@ def learned(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle) -> C
     """
     team = networks.team
 
+    def decide(state, memory):
+        seen = team.input(state.observation, memory.memory)
+        policy = networks.policy(memory.bundle.params, memory.bundle.statistics, seen)
+        return seen, networks.mode(policy)
+
     def act(state, series, memory):
-        bundle, kept = memory
-        seen = team.input(state.observation, kept)
-        raw = networks.mode(networks.policy(bundle.params, bundle.statistics, seen))
-        return team.to_grid(distributions.squash(raw)), Acting(bundle, team.remember(seen, raw))
+        seen, raw = decide(state, memory)
+        kept = Acting(memory.bundle, team.remember(seen, raw))
+        return team.to_grid(distributions.squash(raw)), kept
+
+    def inspect(state, memory):
+        return inspection.inspect(networks, memory.bundle, *decide(state, memory))
 
     start = lambda days, seed: acting(networks, bundle, len(days.day))
-    return Controller("learned", "learned", OBSERVATIONS, start, act)
+    return Controller("learned", "learned", OBSERVATIONS, start, act, team=team, inspect=inspect)
 
 
 def weighted(controller: Controller, weight: float) -> Controller:
@@ -102,4 +118,4 @@ def weighted(controller: Controller, weight: float) -> Controller:
         return weight * action, (inner, weight)
 
     start = lambda days, seed: (controller.start(days, seed), jnp.float32(weight))
-    return dataclasses.replace(controller, start=start, act=act)
+    return dataclasses.replace(controller, start=start, act=act, inspect=None)

@@ -55,5 +55,5 @@ def hierarchical(layout: Layout, options: options_lib.TeamOptions) -> Team:
 
     return team_lib.on(
         layout, [strategic, *members, safety], latents=len(directed) + n, compose=compose,
-        attends=True,
+        attends=True, safety=team_lib.Safety(held_back, tuple(area.name for area in areas)),
     )  # fmt: skip

@@ -9,6 +9,7 @@ the environment followed by the memory: that tells all that decisions depend on.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import chex
 import jax.numpy as jnp
@@ -53,6 +54,13 @@ class Agent:
     entries: tuple[str, ...] = ()
 
 
+class Safety(NamedTuple):
+    """Latent actions that hold back a share of what agents request: 0 and below none, 1 all."""
+
+    entries: np.ndarray  # of the latent actions, `[R]`
+    agents: tuple[str, ...]  # whose requests, by name, R
+
+
 @dataclasses.dataclass(frozen=True)
 class Team:
     """Agents whose actions together are the grid's action vector, each entry moved by one."""
@@ -66,6 +74,7 @@ class Team:
     # entries as they are.
     compose: Callable[[chex.Array], chex.Array] | None = None
     attends: bool = False  # whether agents attend to one another before they decide
+    safety: Safety | None = None  # which latent actions hold back what others request
 
     def __post_init__(self):
         names = [agent.name for agent in self.agents]
@@ -233,6 +242,13 @@ class Team:
         if self.compose:
             return self.compose(action)
         return action[..., : self.action_size] if self.latents else action
+
+    def share_held_back(self, action: chex.Array) -> chex.Array | None:
+        """Returns which share of whose request is held back, `[..., R]`; none: of nobody's, ever.
+
+        Of actions `[..., output_size]` in [−1, 1], in the order of `safety.agents`.
+        """
+        return None if self.safety is None else jnp.clip(action[..., self.safety.entries], 0.0, 1.0)
 
     # What agents earn, and what is told of them.
 

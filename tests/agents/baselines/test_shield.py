@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agents import controllers
-from agents.baselines import registry, shield
+from agents.baselines import look_ahead, registry, shield
 from envs import grid_env
 from envs.options import EnvOptions
 from evaluation import episodes, metrics
@@ -51,7 +51,7 @@ def _looked_at(env, state, days, action):
     """Returns the loadings that the action leads to without protection, as it is foreseen."""
     off = dataclasses.replace(env.options.protection, enabled=False)
     calm = grid_env.make(dataclasses.replace(env.options, protection=off))
-    rows = jax.vmap(shield._foresee)(state, days)
+    rows = jax.vmap(look_ahead.foresee)(state, days)
     step = jax.jit(jax.vmap(lambda s, a, r: calm.detailed(s, a, r)))
     after, detail = step(state, action, rows)
     return np.asarray(detail.rho).max(1), np.asarray(after.terminated)
@@ -71,7 +71,7 @@ def test_safe_actions_pass_and_unsafe_ones_give_way_to_safe_ones(env, days, key)
     rho, ended = _looked_at(env, state, days, proposal)
     unsafe = (rho > 1.0001) | ended
     assert unsafe.tolist() == [False, False, True, True]
-    np.testing.assert_array_equal(memory.held_back, unsafe)
+    np.testing.assert_array_equal(memory.last.share > 0, unsafe)
     np.testing.assert_array_equal(action[:2], proposal[:2])
     after, ended_after = _looked_at(env, state, days, action)
     assert (after <= 1.0001).all() and not ended_after.any()
@@ -87,7 +87,7 @@ def test_it_foresees_totals_and_announced_outages_and_nothing_else(env, days):
     state = jax.jit(jax.vmap(env.start))(days)
     ahead = jax.vmap(lambda s, d: d.at(s.t + 1))(state, days)
     now = jax.vmap(lambda s, d: d.at(s.t))(state, days)
-    rows = jax.vmap(shield._foresee)(state, days)
+    rows = jax.vmap(look_ahead.foresee)(state, days)
     row = rows.at(jnp.int32(7))
     np.testing.assert_allclose(row.load_p_mw.sum(1), now.load_forecast_mw[:, 0], rtol=1e-5)
     share = lambda x: x / x.sum(1, keepdims=True)
@@ -98,6 +98,6 @@ def test_it_foresees_totals_and_announced_outages_and_nothing_else(env, days):
         branch_status=days.branch_status.at[:, 1:, 0].set(2).at[:, 1:, 1].set(1),
         gen_status=days.gen_status.at[:, :1, 0].set(2),
     )
-    row = jax.vmap(shield._foresee)(state, faults).row
+    row = jax.vmap(look_ahead.foresee)(state, faults).row
     assert (np.asarray(row.branch_status[:, :2]) == [0, 1]).all()  # a fault to come, maintenance
     assert (np.asarray(row.gen_status[:, 0]) == 2).all()  # a fault that there is
