@@ -19,6 +19,7 @@ from agents import breakers as breakers_lib
 from envs.step import earnings
 from envs.step.layout import Layout
 
+LEAST_HELD_BACK = 0.05  # share of a request from which holding it back is an override
 _NOBODY = np.zeros(0, int)
 
 

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import controllers
+from agents import controllers, inspection
 from agents.baselines import shield
 from envs import grid_env, restart
 from envs.time_series import series as series_lib
+from evaluation import overrides as overrides_lib
 
 _CUT_MW, _CUT_PU = 1e-2, 1e-4  # what projection cuts below these is rounding
 
@@ -29,7 +30,9 @@ class EpisodeOutcomes(NamedTuple):
     frequency_hz: chex.Array  # at the end of the step
     shed_share: chex.Array  # of load that frequency relays hold off at its end
     overridden: chex.Array  # bool, whether projection changed the requested action
-    held_back: chex.Array  # bool, whether a shield did not let pass what the controller proposed
+    held_back: chex.Array  # bool, whether a shield or a safety agent held something back
+    foreseen: chex.Array  # 1 where what it held back would have broken a limit; NaN: not looked at
+    averted: chex.Array  # 1 where what was done instead keeps that limit; NaN: not looked at
 
 
 class Recording(NamedTuple):
@@ -43,6 +46,8 @@ class Recording(NamedTuple):
     why: chex.Array  # of branches, see `envs.step.switching`
     available: chex.Array  # bool, branches that the time series leaves in service
     detail: grid_env.Detail  # but for what buses have earned
+    inspection: inspection.Inspection | None  # of a team's decisions
+    overrides: Mapping[str, overrides_lib.Override]  # by who held back
 
 
 class Episodes(NamedTuple):
@@ -66,7 +71,8 @@ class Player:
         self._env, self._record = env, record
         self._start = jax.jit(jax.vmap(lambda series: restart.strong(env.start(series))))
         self._step = jax.jit(self._advance)
-        self._acts: dict[controllers.Act, controllers.Act] = {}  # compiled
+        self._compiled: dict[Callable, Callable] = {}
+        self._reasons: overrides_lib.Reasons | None = None  # made when somebody holds back
 
     def play(
         self,
@@ -92,7 +98,9 @@ class Player:
             they begin, so that nobody has to decide in them.
         """
         days = jax.tree.map(jnp.asarray, days)
-        act = self.compiled(controller)
+        act, inspect = self.compiled(controller), None
+        if self._record and controller.inspect:
+            inspect = self._once(controller.inspect)
         state = self._start(days)
         if active is not None:
             state = state.replace(terminated=state.terminated | ~jnp.asarray(active))
@@ -105,23 +113,39 @@ class Player:
                 progress(1)
                 continue
             watch(carry[0])
+            shown = inspect and inspect(carry[0], memory)
             action, memory = act(carry[0], days, memory)
-            carry, row = self._step(
-                carry, jnp.asarray(action), _held_back(memory, carry[1]), days, start
-            )
+            action = jnp.asarray(action)
+            held_back = self._overrides(carry[0], days, memory, shown, action)
+            carry, row = self._step(carry, action, shown, held_back, days, start)
             rows.append(jax.tree.map(np.asarray, row))
             progress(1)
         return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
 
     def compiled(self, controller: controllers.Controller) -> controllers.Act:
         """Returns the controller's `act`, compiled where it can be."""
-        if not controller.traceable:
-            return controller.act
-        if controller.act not in self._acts:
-            self._acts[controller.act] = jax.jit(controller.act)
-        return self._acts[controller.act]
+        return self._once(controller.act) if controller.traceable else controller.act
 
-    def _advance(self, carry, action, held_back, days, start):
+    def _once(self, function: Callable) -> Callable:
+        """Returns a function compiled, the same for the same function."""
+        if function not in self._compiled:
+            self._compiled[function] = jax.jit(function)
+        return self._compiled[function]
+
+    def _overrides(self, state, days, memory, shown, action) -> dict[str, overrides_lib.Override]:
+        """Returns what was held back in a step, by who did so; nothing of who never does."""
+        held_back = {}
+        if isinstance(memory, shield.Guarded):
+            held_back[overrides_lib.SHIELD] = overrides_lib.of_shield(memory)
+        if shown is None or shown.held_back is None:
+            return held_back
+        override = overrides_lib.Override(shown.held_back)
+        if shown.unheld is not None:
+            self._reasons = self._reasons or overrides_lib.Reasons(self._env)
+            override = self._reasons(state, days, shown.unheld, action, shown.held_back)
+        return {**held_back, overrides_lib.SAFETY: override}
+
+    def _advance(self, carry, action, shown, overrides, days, start):
         state, ended = carry
         # Where an episode has ended its beginning is stepped in its place, and forgotten: a grid
         # that has collapsed would take as long to solve as it can, and all others with it.
@@ -141,21 +165,31 @@ class Player:
             overridden=(cut > _CUT_MW)
             | (metrics["projected_voltage_pu"] > _CUT_PU)
             | (metrics["refused_switches"] > 0),
-            held_back=held_back,
+            **_held_back(overrides, ended),
         )
         recording = None
         if self._record:
             recording = Recording(
                 action, after.vm_pu, after.va_rad, after.energy_mwh, after.trip_round,
-                after.branch.why, after.branch.available, detail._replace(earned={}),
+                after.branch.why, after.branch.available, detail, shown, overrides,
             )  # fmt: skip
         kept = jax.tree.map(functools.partial(_where, ended), state, after)
         return (restart.strong(kept), ended | after.terminated), Episodes(outcomes, recording)
 
 
-def _held_back(memory: controllers.Memory, like: chex.Array) -> chex.Array:
-    """Returns where a shield did so, bool `[B]`; nowhere without one."""
-    return memory.held_back if isinstance(memory, shield.Guarded) else jnp.zeros_like(like)
+def _held_back(overrides: Mapping[str, overrides_lib.Override], like: chex.Array) -> dict:
+    """Returns the outcomes `[B]` of a step that are of overrides; none is held back without any."""
+    held_back = jnp.zeros_like(like)
+    foreseen = averted = jnp.zeros(like.shape)
+    for override in overrides.values():
+        held_back |= override.held
+        if override.limit is None:
+            foreseen = averted = jnp.full(like.shape, jnp.nan)
+            continue
+        broken = override.limit > 0
+        foreseen = jnp.maximum(foreseen, broken)
+        averted = jnp.maximum(averted, broken & (override.taken <= 0))
+    return {"held_back": held_back, "foreseen": foreseen, "averted": averted}
 
 
 def _where(ended, old, new):

@@ -55,6 +55,8 @@ METRICS: dict[str, Metric] = {
     "prosumer_export": Metric("fed in by prosumers", "MWh/day", True),
     "override": Metric("overridden", "% of steps", False),
     "held_back": Metric("held back", "% of steps", False),
+    "foreseen": Metric("held back, foreseen", "% of steps", False),
+    "averted": Metric("held back, averted", "% of steps", True),
 }
 
 
@@ -137,6 +139,8 @@ def compute(outcomes: EpisodeOutcomes, env: grid_env.GridEnv) -> dict[str, np.nd
         },
         "override": 100.0 * (np.asarray(outcomes.overridden) & counted).sum(0) / steps,
         "held_back": 100.0 * (np.asarray(outcomes.held_back) & counted).sum(0) / steps,
+        "foreseen": 100.0 * exact(outcomes.foreseen).sum(0) / steps,
+        "averted": 100.0 * exact(outcomes.averted).sum(0) / steps,
     }  # fmt: skip
 
 

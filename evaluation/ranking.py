@@ -3,7 +3,7 @@
 import numpy as np
 
 from agents import controllers as controllers_lib
-from evaluation import results, runner, summary as summary_lib
+from evaluation import alterations, results, runner, summary as summary_lib
 
 
 def knows_future(summary: summary_lib.Summary, controller: str) -> bool:
@@ -33,8 +33,8 @@ def best(
 ) -> str | None:
     """Returns who is better than every other, or none where that cannot be told.
 
-    A controller that knows the future neither wins nor keeps another from it. The scenario may be
-    `summary.ALL`.
+    A controller that knows the future, and an ablation, neither wins nor keeps another from it. The
+    scenario may be `summary.ALL`.
     """
     places = [
         (name, at) for name, at in summary["scenarios"]
@@ -44,7 +44,8 @@ def best(
     for controller in summary["controllers"]:
         tasks = [results.Task(*place, controller) for place in places]
         known = summary_lib.strata(tasks, samples, {metric, "survival"})
-        if metric in known and not knows_future(summary, controller):
+        competes = not (knows_future(summary, controller) or alterations.is_ablation(controller))
+        if metric in known and competes:
             strata[controller] = known
     if len(strata) < 2:
         return None

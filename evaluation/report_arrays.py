@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from agents.team import Team
 from envs import grid_env
 from envs.step import rewards
 from envs.time_series import series as series_lib
+from evaluation import team_arrays
 from evaluation.episodes import Episodes
 
 VOLTAGE_QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)  # of energised buses and episodes that go on
@@ -18,6 +20,7 @@ def extract(
     env: grid_env.GridEnv,
     first: int,
     which: int | None = None,
+    team: Team | None = None,
 ) -> dict[str, np.ndarray]:
     """Returns the arrays that a report draws.
 
@@ -33,6 +36,8 @@ def extract(
     included), `reason` and `counted` `[T]`. `episode` is the number of its day and `worst_step` the
     step in which its most loaded branch was most loaded. For other simulators: `bus_p_mw`,
     `bus_q_mvar`, `va_rad`, `setpoint_pu` and `pv` `[T, n_bus]`.
+
+    Of who is a `team`, and of what was held back, also what `evaluation/team_arrays.py` says.
 
     Episodes come with their recording, days `[B, rows, …]` with the number of the `first`. `which`
     is the episode of the batch to take in place of the worst.
@@ -54,6 +59,10 @@ def extract(
     one = lambda x: np.asarray(x)[:, chosen]
     series = lambda leaf: np.asarray(leaf)[chosen, 1:]
     terms = {name: np.asarray(value) for name, value in outcomes.terms.items()}
+    plan = series(days.plan_p_mw)
+    beside = team_arrays.held_back(recording.overrides, counted, team, first, chosen)
+    if team is not None:
+        beside |= team_arrays.extract(episodes, env, team, hour, chosen, plan)
     return {
         "vm_quantiles": quantiles(vm, VOLTAGE_QUANTILES),
         "rho_quantiles": quantiles(
@@ -80,7 +89,7 @@ def extract(
         "why": one(recording.why),
         "gen_on": series(days.gen_status) == series_lib.IN_SERVICE,
         "gen_p_mw": one(recording.detail.gen_p_mw),
-        "plan_p_mw": series(days.plan_p_mw),
+        "plan_p_mw": plan,
         "action": one(recording.action),
         "energy_mwh": one(recording.energy_mwh),
         "frequency_hz": one(outcomes.frequency_hz),
@@ -90,6 +99,7 @@ def extract(
         "available_mw": series(days.renewable_mw).sum(1),
         "renewable_mw": one(recording.detail.renewable_mw).sum(1),
         "cost": one(rewards.operating_cost(terms, env.options)),
+        **beside,
     }
 
 

@@ -134,7 +134,12 @@ class Runner:
                         continue
                     advance = lambda n, t=task: progress(t, n)
                     played = self._play(task, days, first, active, advance)
-                    yield task, report_arrays.extract(played, mine, self._env, first, day - first)
+                    team = self._controller(task.controller).team
+                    which = day - first
+                    yield (
+                        task,
+                        report_arrays.extract(played, mine, self._env, first, which, team),
+                    )
         finally:
             self._close()
 
@@ -200,7 +205,9 @@ class Runner:
             act = player.compiled(controller)
             timed = latency.measure(controller, act, recorder.states, mine, self._plan.seed)
             report["latency"] = timed and timed._asdict()
-        self._folder.save(task, first, report, report_arrays.extract(played, mine, env, first))
+        team = self._controller(task.controller).team
+        arrays = report_arrays.extract(played, mine, env, first, team=team)
+        self._folder.save(task, first, report, arrays)
 
     def _play(self, task, days, first: int, active: np.ndarray, progress, watch=lambda state: None):
         """Returns the episodes of the batch from day `first` on; only the active are played.

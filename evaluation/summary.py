@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation import intervals, l2rpn, metrics, results, runner
+from evaluation import alterations, intervals, l2rpn, metrics, results, runner
 
 _NOTHING = 1e-4  # of a mean: a difference that nobody would act on
 # Days below which a percentile bootstrap is too narrow to call anything better: of two equal
@@ -100,9 +100,10 @@ def summarise(samples: Samples, notes: Mapping, plan: runner.Plan) -> Summary:
 
     `rows` has one entry for each scenario, level and controller, and one for all scenarios of a
     level together (`scenario` "all"); each metric comes with `mean`, `low`, `high`, `iqm`,
-    `iqm_low`, `iqm_high`, and paired differences to do-nothing and to AC-OPF where it was
-    evaluated, with a verdict. `seeds` has, of the same places, `intervals.between_seeds` of every
-    metric where several seeds of a training were evaluated.
+    `iqm_low`, `iqm_high`, and paired differences, with a verdict, to do-nothing, to AC-OPF and, of
+    a controller with a shield or an ablation, to the one without, where these were evaluated.
+    `seeds` has, of the same places, `intervals.between_seeds` of every metric where several seeds
+    of a training were evaluated.
     """
     rows = []
     names = list(dict.fromkeys([runner.NOTHING, *plan.controllers]))
@@ -158,8 +159,16 @@ def _between_seeds(place, samples: Samples, plan: runner.Plan) -> dict[str, Any]
     }  # fmt: skip
 
 
+def compared_with(controller: str) -> list[str]:
+    """Returns the controllers that one is compared with, where they play."""
+    others = (*COMPARED, alterations.unaltered(controller))
+    return [other for other in others if other and other != controller]
+
+
 def is_learned(controller: str) -> bool:
     """Returns whether this is what a run has learned, or what one of several seeds has."""
+    if alterations.unaltered(controller):
+        return False
     return controller == "learned" or controller.startswith("seed_")
 
 
@@ -231,9 +240,9 @@ def write_csv(path: pathlib.Path, samples: Samples) -> None:
 def _row(scenario, level, name, tasks: Sequence[results.Task], samples, plan, notes):
     mine = strata(tasks, samples)
     entries = {metric: intervals.describe(values, plan.seed) for metric, values in mine.items()}
-    for other in COMPARED:
+    for other in compared_with(name):
         rivals = [task._replace(controller=other) for task in tasks]
-        if other != name and all(rival in samples for rival in rivals):
+        if all(rival in samples for rival in rivals):
             differing = differences(mine, strata(rivals, samples), plan.seed)
             for metric, difference in differing.items():
                 entries[metric][f"less_{other}"] = difference

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agents import ablations
 from agents.baselines import shield
 from envs.step.termination import Reason
 from evaluation import summary as summary_lib
@@ -37,9 +38,13 @@ MAIN = (
 
 def title(controller: str) -> str:
     """Returns what a reader calls a controller."""
-    name = controller.removesuffix(shield.SUFFIX)
-    titled = _TITLES.get(name, name.replace("_", " "))
-    return titled if name == controller else f"{titled}, shield"
+    shielded = controller.endswith(shield.SUFFIX)
+    base, ablation = ablations.split(controller.removesuffix(shield.SUFFIX))
+    titled = _TITLES.get(base, base.replace("_", " "))
+    if ablation:  # Short, as columns are; of several seeds it has to say whose.
+        without = ablations.title(ablation)
+        titled = without if base == "learned" else f"{titled} {without}"
+    return f"{titled}, shield" if shielded else titled
 
 
 def scenario(name: str, level: str = "") -> str:

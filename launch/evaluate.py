@@ -3,16 +3,17 @@
     python -m launch.evaluate --workdir=runs/case14-20261121-100000
     python -m launch.evaluate --workdir=FOLDER --controllers=learned,merit_order,acopf
     python -m launch.evaluate --workdir=FOLDER_OF_SEEDS
+    python -m launch.evaluate --workdir=FOLDER --ablations=all --shield
     python -m launch.evaluate --case=case118 --controllers=all --scenarios=all --level=easy,hard
     python -m launch.evaluate --compare FOLDER_A FOLDER_B
     python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower --replay_day=17
     python -m launch.evaluate --case=case14 --env=protection.recloses=false --env=horizon_steps=144
 
-Writes a folder: `report.html` (one page that needs no network), `summary.json`, `episodes.csv`, and
-the results of every 25 days, so that an interrupted evaluation goes on where it was. Doing nothing
-is always there to compare with, and so is, unless --bound=false, the least that AC optimal power
-flow says each day costs. A run may still be going on; its policy is restored in this process,
-whatever devices it was trained on.
+Writes a folder: `report.html` (one page that needs no network), `summary.json`, `episodes.csv`,
+`overrides.csv` where somebody held something back, and the results of every 25 days, so that an
+interrupted evaluation goes on where it was. Doing nothing is always there to compare with, and so
+is, unless --bound=false, the least that AC optimal power flow says each day costs. A run may still
+be going on; its policy is restored in this process, whatever devices it was trained on.
 """
 
 import contextlib
@@ -78,6 +79,12 @@ flags.DEFINE_string("team", None, "Team that the checkpoint is to be of.")
 flags.DEFINE_boolean(
     "shield", False,
     "Play every controller with a shield as well, which holds back what would overload a branch.",
+)  # fmt: skip
+flags.DEFINE_list(
+    "ablations", None,
+    "Play what was learned without what its team is coordinated by as well, by name, or all: "
+    "no-messages, shuffled-messages, no-directives, no-safety, random-mates (each agent among "
+    "team-mates that act at random), credit (each agent does nothing, one at a time).",
 )  # fmt: skip
 flags.DEFINE_boolean(
     "bound", True,
@@ -154,7 +161,7 @@ def main(argv: list[str]) -> int:
 
 def _evaluate(console, folder, request, runs) -> int:
     """Plays what is left of a request, writes the results, and returns the exit code."""
-    from evaluation import runner, summary, tables, wording
+    from evaluation import override_lines, runner, summary, tables, wording
     from evaluation.report import page
 
     env, plan, make = request.env, request.plan, request.make
@@ -166,7 +173,7 @@ def _evaluate(console, folder, request, runs) -> int:
             f"error: {task}: {error}; it is left out of the report, and the same command tries it "
             "again\n"
         )
-    plan = _with_earlier(plan, work, {task.controller for task in failed})
+    plan = _with_earlier(request, work, {task.controller for task in failed})
     samples, notes = summary.collect(folder, plan, env.grid.n_bus)
     content = summary.summarise(samples, notes, plan)
     knows = {name: make(name).knows for name in content["controllers"]}
@@ -178,6 +185,9 @@ def _evaluate(console, folder, request, runs) -> int:
         return page.write(folder, content, plan, env, played)
 
     summary.write_csv(folder.path / "episodes.csv", samples)
+    batches = plan.batches(env.grid.n_bus)
+    lines = folder.path / override_lines.NAME
+    override_lines.write_csv(lines, folder, plan.played_tasks(), batches, env.grid)
     report = write()
     if _REPLAY.value:
         content["replay"] = _replay(console, folder, plan, request)
@@ -200,12 +210,13 @@ def _evaluate(console, folder, request, runs) -> int:
     return exit_codes.FAILED if failed else exit_codes.OK
 
 
-def _with_earlier(plan, work, failed: set[str]):
+def _with_earlier(request, work, failed: set[str]):
     """Returns the plan without what failed, and with what was evaluated on the same days before."""
     from agents.baselines import registry
     from evaluation import runner
 
-    others = [n for n in registry.BASELINES if n not in (*plan.controllers, runner.NOTHING)]
+    plan, known = request.plan, (*registry.BASELINES, *request.ablations)
+    others = [n for n in known if n not in (*plan.controllers, runner.NOTHING)]
     played = [name for name in plan.controllers if name not in failed]
     seeds = tuple(name for name in plan.seeds if name not in failed)
     return dataclasses.replace(

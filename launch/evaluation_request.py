@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from absl.flags import FlagValues
 
-from agents import controllers, networks
+from agents import ablations, controllers, networks
 from agents.baselines import registry, shield
 from envs import grid_env
 from envs.case import digest
@@ -18,7 +18,7 @@ from envs.inputs import choices
 from envs.options import EnvOptions
 from evaluation import runner, wording
 from evaluation.scenarios import suite
-from launch import option_fields
+from launch import ablation_flags, option_fields
 from launch.run import parts, run_folder
 from learner import checkpoint
 
@@ -35,6 +35,7 @@ class Request:
     identity: dict[str, Any]  # what results depend on
     restored: str | None  # which policy, in words
     folder: pathlib.Path  # where results go
+    ablations: tuple[str, ...]  # by name, all that `make` knows of what is learned
 
 
 def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Request:
@@ -63,11 +64,19 @@ def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Reque
     if env.recorded_days is not None:
         identity["time_series"] = digest.hexdigest(env.recorded_days)
     learned, policies, which = {}, {}, _which(flags, runs)
+    ablated: dict[str, controllers.Controller] = {}
     names = {_name(run, runs): run for run in runs}
     if names.keys() & {*plan.controllers}:  # of one seed as well: a folder is of all of them
         for name, run in names.items():
-            nets = parts.networks(run.experiment(), env)
-            learned[name], policies[name] = _learned(run, nets, which)
+            experiment = run.experiment()
+            nets = parts.networks(experiment, env)
+            without = ablation_flags.names(flags.ablations, nets.team, experiment.team.kind)
+            bundle, policies[name] = _learned(run, nets, which)
+            learned[name] = controllers.learned(nets, bundle)
+            ablated |= ablation_flags.ablated(name, nets, bundle)
+            if name in plan.controllers:
+                more = [ablations.controller_name(name, ablation) for ablation in without]
+                plan = dataclasses.replace(plan, controllers=(*plan.controllers, *more))
     restored, folder = None, pathlib.Path(flags.out or _folder(flags, runs, env, policies, which))
     if policies:
         identity["policy"] = policies if len(runs) > 1 else policies[LEARNED]
@@ -79,9 +88,10 @@ def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Reque
     def make(name: str) -> controllers.Controller:
         if name.endswith(shield.SUFFIX):
             return shield.shielded(env, make(name.removesuffix(shield.SUFFIX)))
-        return learned[name] if name in learned else registry.make(name, env)
+        known = {**learned, **ablated}
+        return known[name] if name in known else registry.make(name, env)
 
-    return Request(env, plan, make, identity, restored, folder)
+    return Request(env, plan, make, identity, restored, folder, tuple(ablated))
 
 
 def _which(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> str:
@@ -105,7 +115,7 @@ def _name(run: run_folder.RunFolder, runs: Sequence[run_folder.RunFolder]) -> st
 
 
 def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str):
-    """Returns the controller of a checkpoint, and what tells it from others."""
+    """Returns the bundle of a checkpoint, and what tells it from others."""
     checkpoints = checkpoint.Checkpoints(run.path, which, create=False)
     restored = checkpoints.read(nets)
     bundle = jax.tree.map(jax.numpy.asarray, restored.bundle)
@@ -114,7 +124,7 @@ def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str)
         "update": restored.version,
         "parameters": digest.hexdigest(bundle),
     }
-    return controllers.learned(nets, bundle), policy
+    return bundle, policy
 
 
 def _environment(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> EnvOptions:
@@ -128,10 +138,13 @@ def _without_run(flags: FlagValues) -> EnvOptions:
     for flag, remedy in (
         ("team", "it is the team of a checkpoint"),
         ("checkpoint", "it says which of a run's checkpoints"),
+        ("ablations", "they are of the team that a run has trained"),
     ):
         if getattr(flags, flag) is not None:
+            given = getattr(flags, flag)
+            given = ",".join(given) if isinstance(given, list) else given
             raise ValueError(
-                f"--{flag}={getattr(flags, flag)}: {remedy}, so it needs --workdir, the folder "
+                f"--{flag}={given}: {remedy}, so it needs --workdir, the folder "
                 "of a run; give that, or leave it out"
             )
     fields = option_fields.assigned("--env", flags.env, EnvOptions)
@@ -192,6 +205,7 @@ def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> run
         ("controllers", list(dict.fromkeys([LEARNED, *learned, *baselines]))),
         ("scenarios", suite.SCENARIOS),
         ("level", suite.LEVELS),
+        ("ablations", ablations.KINDS),
     ):
         if getattr(flags, flag) == []:
             raise ValueError(f"--{flag}=: names none; give one or more of {', '.join(known)}")
@@ -204,6 +218,11 @@ def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> run
     if LEARNED in names and not learned:
         raise ValueError("--controllers=learned: needs --workdir, the folder of a run")
     names = [each for name in names for each in (learned if name == LEARNED else [name])]
+    if flags.ablations and not {*names} & {*learned}:
+        raise ValueError(
+            f"--ablations={','.join(flags.ablations)}: they are compared with what was learned; "
+            f"add {LEARNED} to --controllers, or leave --ablations out"
+        )
     seeds = tuple(name for name in dict.fromkeys(names) if name in learned)
     seeds = seeds if len(seeds) > 1 else ()
     scenarios = suite.fitting(options) if ALL in flags.scenarios else flags.scenarios

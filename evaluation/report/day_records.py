@@ -15,6 +15,7 @@ class DayRecords(NamedTuple):
     worst: dict[str, np.ndarray]  # of the worst one
     batches: int  # that it was made of
     unread: int  # batches that could not be read
+    team: dict[str, np.ndarray] | None = None  # of all days, see `evaluation/team_arrays.py`
 
     @property
     def steps(self) -> int:
@@ -46,7 +47,8 @@ def read(
         return None
     worst = results.worst([arrays for arrays, _ in readable])
     unread = len(batch_arrays) - len(readable)
-    return DayRecords(_merged(readable, dt_h), worst, len(readable), unread)
+    team = _team(readable, dt_h) if all("agents" in arrays for arrays, _ in readable) else None
+    return DayRecords(_merged(readable, dt_h), worst, len(readable), unread, team)
 
 
 def _merged(
@@ -55,8 +57,7 @@ def _merged(
     counts = np.array([count for _, count in readable], float)
     stack = {name: np.stack([arrays[name] for arrays, _ in readable]) for name in _DAYS}
     going = stack["going"] * counts[:, None]  # [batch, T]
-    hour = (np.arange(going.shape[1]) * dt_h).astype(int) % report_arrays.HOURS
-    played = np.stack([going[:, hour == h].sum(1) for h in range(report_arrays.HOURS)], 1)
+    played = _played(going, dt_h)
     return {
         "vm_quantiles": _quantiles(stack["vm_quantiles"], going, report_arrays.VOLTAGE_QUANTILES),
         "rho_quantiles": _quantiles(stack["rho_quantiles"], going, report_arrays.LOADING_QUANTILES),
@@ -64,6 +65,28 @@ def _merged(
         "going": going.sum(0) / counts.sum(),
         "action_size": _weighted(stack["action_size"], played[:, :, None]),
     }
+
+
+def _team(
+    readable: Sequence[tuple[dict[str, np.ndarray], int]], dt_h: float
+) -> dict[str, np.ndarray]:
+    """Returns what there is of a team, all batches in one."""
+    first = readable[0][0]
+    team = {name: first[name] for name in ("agents", "credits") if name in first}
+    for name in ("agent_return", "area_return"):
+        team[name] = np.concatenate([arrays[name] for arrays, _ in readable])
+    if "attention" in first:
+        going = np.stack([arrays["going"] * count for arrays, count in readable])
+        attention = np.stack([arrays["attention"] for arrays, _ in readable])
+        played = _played(going, dt_h)[:, : attention.shape[1]]
+        team["attention"] = _weighted(attention, played[:, :, None, None, None])
+    return team
+
+
+def _played(going: np.ndarray, dt_h: float) -> np.ndarray:
+    """Returns how many steps of days were played in each hour of `going` `[batch, T]` days."""
+    hour = (np.arange(going.shape[1]) * dt_h).astype(int) % report_arrays.HOURS
+    return np.stack([going[:, hour == h].sum(1) for h in range(report_arrays.HOURS)], 1)
 
 
 _DAYS = ("vm_quantiles", "rho_quantiles", "frequency_low", "going", "action_size")

@@ -7,6 +7,7 @@ import numpy as np
 
 from envs.case import grid as grid_lib
 from envs.step import switching
+from evaluation import element_names
 
 # In service; out of service by the time series, by protection, by the controller.
 CLOSED, OUTAGE, TRIPPED, OPENED = range(4)
@@ -46,23 +47,6 @@ def service(arrays: Mapping[str, np.ndarray], step: int) -> np.ndarray:
     return np.select([~available, tripped, opened], [OUTAGE, TRIPPED, OPENED], CLOSED)
 
 
-def branch_name(grid: grid_lib.Grid, branch: int) -> str:
-    """Returns a branch by the numbers of its buses, with its place among parallel ones."""
-    ends = np.sort(np.stack([grid.branch.from_bus, grid.branch.to_bus]), 0)
-    first, second = grid.branch.from_bus[branch], grid.branch.to_bus[branch]
-    text = f"{grid.bus.id[first]}–{grid.bus.id[second]}"
-    return text + _place(np.flatnonzero((ends == ends[:, [branch]]).all(0)), branch)
-
-
-def unit_name(grid: grid_lib.Grid, gen: int) -> str:
-    """Returns a generator by its bus, with its place among those there."""
-    kinds = np.where(grid.gen.is_unit, "unit", "condenser")
-    kinds = np.where(grid.gen.is_dispatchable_load, "dispatchable load", kinds)
-    alike = (grid.gen.bus == grid.gen.bus[gen]) & (kinds == kinds[gen])
-    text = f"{kinds[gen]} at bus {grid.bus.id[grid.gen.bus[gen]]}"
-    return text + _place(np.flatnonzero(alike), gen)
-
-
 def clock(step: int, dt_h: float) -> str:
     """Returns the time at the end of a step, as a clock shows it."""
     minutes = round((step + 1) * dt_h * 60)
@@ -73,13 +57,13 @@ def _units(arrays, grid: grid_lib.Grid, step: int) -> Iterator[Event]:
     on, was = arrays["gen_on"][step], _before(arrays["gen_on"], step)
     for gen in np.flatnonzero(was & ~on):
         produced = f"{arrays['gen_p_mw'][step - 1][gen]:.0f} MW" if step else ""
-        yield Event(step, unit_name(grid, gen), _outage(step), 0, produced)
+        yield Event(step, element_names.unit(grid, gen), _outage(step), 0, produced)
     for gen in np.flatnonzero(~was & on):
-        yield Event(step, unit_name(grid, gen), "returned to service")
+        yield Event(step, element_names.unit(grid, gen), "returned to service")
 
 
 def _branches(arrays, grid: grid_lib.Grid, step: int, recloses: bool) -> Iterator[Event]:
-    name = lambda branch: f"branch {branch_name(grid, branch)}"
+    name = lambda branch: f"branch {element_names.branch(grid, branch)}"
     available, was_available = arrays["available"][step], _before(arrays["available"], step)
     why = arrays["why"][step]
     was = arrays["why"][step - 1] if step else np.full_like(why, switching.CLOSED)
@@ -123,7 +107,3 @@ def _before(flags: np.ndarray, step: int) -> np.ndarray:
 
 def _loading(arrays, step: int, branch: int) -> str:
     return f"{100 * arrays['rho'][step - 1][branch]:.0f} %" if step else ""
-
-
-def _place(alike: np.ndarray, one: int) -> str:
-    return f" ({alike.tolist().index(one) + 1} of {alike.size})" if alike.size > 1 else ""

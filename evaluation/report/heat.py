@@ -7,19 +7,13 @@ import numpy as np
 
 from envs import grid_env
 from evaluation import report_arrays
-from evaluation.report import svg
+from evaluation.report import colour_scale, svg
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 124.0, 464.0, 6.0, 44.0
 _NAMED = 60  # controls up to which each has its name
 # Heights of a row, of a heading, and of a block without names.
 _ROW, _HEADING, _TALLEST = 12.0, 17.0, 90.0
 _LINES = 60  # of a block; of more controls neighbours share a line
-# Cividis (Nuñez, Anderton and Renslow, PLoS ONE 13, 2018): to be told apart without seeing red and
-# green, too. More levels would be told apart by nobody, and take room.
-_COLOURS = (
-    "#00224d", "#11356f", "#3a486b", "#575d6d", "#6f7073", "#898678", "#a59b73",
-    "#c3b368", "#e1cc54", "#fde737",
-)  # fmt: skip
 _TITLES = {
     "generator": "generators", "load": "loads", "curtailment": "curtailment",
     "storage": "batteries", "unit_voltage": "unit voltages", "switch": "switches",
@@ -53,7 +47,8 @@ def controls(days: Mapping[str, np.ndarray], env: grid_env.GridEnv) -> markupsaf
             canvas.text(_LEFT, y + 12, heading, "heading")
         y += _HEADING if named else 4.0
         width = (_RIGHT - _LEFT) * len(size) / hours
-        _cells(canvas, (_LEFT, y, width, height), _lines(size[:, cut].T) / most)
+        shares = _lines(size[:, cut].T) / most
+        colour_scale.cells(canvas, (_LEFT, y, width, height), shares)
         if named:
             for row, words in enumerate(layout.action_names[cut]):
                 text = words.split(": ")[-1]
@@ -64,7 +59,7 @@ def controls(days: Mapping[str, np.ndarray], env: grid_env.GridEnv) -> markupsaf
     step = 4 if hours > 8 else 1
     ticks = [(h, f"{h} h" if h + step > hours else str(h)) for h in range(0, hours + 1, step)]
     svg.across(canvas, svg.Axis(0.0, hours, _LEFT, _RIGHT), y, ticks)
-    _scale(canvas, y + 26, most)
+    colour_scale.legend(canvas, _LEFT + 60.0, y + 26, "0 %", f"{100 * most:.3g} % of full control")
     return canvas.markup()
 
 
@@ -76,16 +71,3 @@ def _lines(size: np.ndarray) -> np.ndarray:
     """Returns rows of controls, the largest of neighbours where there are more than can be seen."""
     share = int(np.ceil(len(size) / _LINES))
     return np.maximum.reduceat(size, np.arange(0, len(size), share), axis=0)
-
-
-def _scale(canvas: svg.Canvas, y: float, most: float) -> None:
-    left, right = _LEFT + 60.0, _LEFT + 180.0
-    _cells(canvas, (left, y, right - left, 9.0), np.linspace(0.0, 1.0, len(_COLOURS))[None])
-    canvas.text(left - 5, y + 9, "0 %", "", "end")
-    canvas.text(right + 5, y + 9, f"{100 * most:.3g} % of full control")
-
-
-def _cells(canvas: svg.Canvas, box: tuple[float, float, float, float], shares: np.ndarray) -> None:
-    """Fills a box with the colours of shares in 0 to 1 `[rows, columns]`."""
-    highest = len(_COLOURS) - 1
-    canvas.cells(box, np.clip(np.round(highest * shares), 0, highest).astype(int), _COLOURS)

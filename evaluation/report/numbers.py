@@ -89,7 +89,7 @@ def everything(summary: summary_lib.Summary, name: str, level: str, controller: 
     """Returns every metric of a controller in a scenario: mean, IQM, differences."""
     row = wording.row(summary, name, level, controller)
     others = [name for name in summary["controllers"] if name != controller]
-    references = [name for name in summary_lib.COMPARED if name in others]
+    references = [name for name in summary_lib.compared_with(controller) if name in others]
     columns = [("mean", ""), ("interquartile mean", "")]
     columns += [(f"less {wording.title(other)}", "paired") for other in references]
     rows = []

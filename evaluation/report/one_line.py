@@ -7,6 +7,7 @@ import markupsafe
 import numpy as np
 
 from envs.case import grid as grid_lib
+from evaluation import element_names
 from evaluation.report import events, svg
 
 _WIDTH, _HEIGHT, _EDGE = 760.0, 500.0, 34.0
@@ -75,7 +76,7 @@ def diagram(
 def extremes(grid: grid_lib.Grid, arrays: Mapping[str, np.ndarray], step: int) -> Iterator[str]:
     """Returns, in words, the most loaded branch and the lowest and highest voltage of a step."""
     rho, vm, energised = arrays["rho"][step], arrays["vm_pu"][step], arrays["energised"][step]
-    most = events.branch_name(grid, int(rho.argmax()))
+    most = element_names.branch(grid, int(rho.argmax()))
     yield f"most loaded branch {most} at {100 * rho.max():.0f} %"
     if energised.any():
         low = int(np.where(energised, vm, np.inf).argmin())
@@ -83,7 +84,7 @@ def extremes(grid: grid_lib.Grid, arrays: Mapping[str, np.ndarray], step: int) -
         yield f"lowest voltage {vm[low]:.3f} pu at bus {grid.bus.id[low]}"
         yield f"highest {vm[high]:.3f} pu at bus {grid.bus.id[high]}"
     for gen in np.flatnonzero(~arrays["gen_on"][step]):
-        yield f"{events.unit_name(grid, int(gen))} out of service"
+        yield f"{element_names.unit(grid, int(gen))} out of service"
     if not energised.all():
         yield f"{int((~energised).sum())} buses de-energised"
 
@@ -161,7 +162,7 @@ def _labels(canvas: svg.Canvas, scene: _Scene) -> None:
             labels.append((at[bus], f"{number}{vm[bus]:.3f} pu", "call"))
     if not scene.numbered:
         for branch in np.flatnonzero(scene.why != events.CLOSED)[:_OUT]:
-            name = events.branch_name(grid, int(branch))
+            name = element_names.branch(grid, int(branch))
             labels.append((scene.middle(branch), name, "call out"))
     rings = [at[number] for number in called]
     canvas.shape("".join(_ring(x, y, scene.radius + 3.5) for x, y in rings), "ring")

@@ -51,12 +51,19 @@ def _seeds(names: Sequence[str]) -> dict[str, Look]:
     return {name: learned._replace(mark=marks[i % len(marks)]) for i, name in enumerate(names)}
 
 
+def _spare(number: int) -> Look:
+    """Returns a look that none of the known has; of more than there are colours, other marks."""
+    look, turn = _SPARE[number % len(_SPARE)], number // len(_SPARE)
+    marks = [look.mark, *(other.mark for other in _KNOWN.values() if other.mark != look.mark)]
+    return look._replace(mark=marks[turn % len(marks)])
+
+
 def looks(controllers: Sequence[str]) -> dict[str, Look]:
     """Returns the look of each controller; the known ones have the same on every page."""
     seeds = [name for name in controllers if summary.is_learned(name) and name not in _KNOWN]
     looks_of = {**_KNOWN, **_seeds(seeds)}
     spare = [name for name in controllers if name not in looks_of]
-    chosen = [looks_of.get(name) or _SPARE[spare.index(name) % len(_SPARE)] for name in controllers]
+    chosen = [looks_of.get(name) or _spare(spare.index(name)) for name in controllers]
     return {
         name: look._replace(variable=f"--c{number}")
         for number, (name, look) in enumerate(zip(controllers, chosen))

@@ -114,6 +114,12 @@ class Canvas:
             f'<text x="{_n(x)}" y="{_n(y)}"{styled}{anchored}>{markupsafe.escape(words)}</text>'
         )
 
+    def text_upwards(self, x: float, y: float, words: str, name: str = "") -> None:
+        """Writes words from the bottom to the top, so that they end at a point."""
+        self._parts.append(f'<g transform="translate({_n(x)} {_n(y)}) rotate(-90)">')
+        self.text(0.0, 0.0, words, name, "end")
+        self._parts.append("</g>")
+
     def shape(self, path: str, name: str, style: str = "") -> None:
         """Draws an SVG path as it is, unless it is empty."""
         styled = f' style="{style}"' if style else ""

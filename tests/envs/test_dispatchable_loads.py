@@ -17,7 +17,7 @@ from envs.schedule import day_ahead, schedule, secured
 from envs.step import actions as actions_lib
 from envs.step.options import StepOptions
 from envs.time_series import series as series_lib
-from evaluation.report import events
+from evaluation import element_names
 
 LOAD = 2  # the generator of case14 that is turned into a dispatchable load, at bus 3
 LEAST, DRAWN, BENEFIT = -40.0, -25.0, 15.0  # MW, MW and $/MWh, between the costs of both units
@@ -76,7 +76,7 @@ def test_a_generator_that_can_only_draw_is_a_unit_without_capacity(grid, case14)
     np.testing.assert_array_equal(grid.capacity_mw, case14.capacity_mw)
     assert grid.gen.scheduled_load_mw.tolist() == [0, 0, DRAWN, 0, 0]
     assert grid.gen.cost_c1[LOAD] == BENEFIT
-    assert events.unit_name(grid, LOAD) == "dispatchable load at bus 3"
+    assert element_names.unit(grid, LOAD) == "dispatchable load at bus 3"
 
 
 def test_no_shipped_case_has_one():

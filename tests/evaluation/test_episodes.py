@@ -137,7 +137,7 @@ def _outcomes(env, steps=6, batch=2, **changes):
         "terminated": np.zeros((steps, batch), bool), "reason": np.zeros((steps, batch), int),
         "frequency_hz": np.full((steps, batch), nominal),
         "overridden": np.zeros((steps, batch), bool),
-        "held_back": np.zeros((steps, batch), bool),
+        "held_back": np.zeros((steps, batch), bool), "foreseen": zero(), "averted": zero(),
     }  # fmt: skip
     return EpisodeOutcomes(terms=terms, metrics=measured, **{**fields, **changes})
 

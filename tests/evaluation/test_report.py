@@ -20,6 +20,7 @@ from envs.options import EnvOptions
 from envs.step import switching
 from envs.step.termination import Reason
 from evaluation import (
+    element_names,
     episodes,
     l2rpn,
     metrics,
@@ -445,7 +446,7 @@ def test_events_come_in_order_with_the_loading_before(env):
     arrays["available"][6:, 3] = True
     arrays["shed_share"][3:5], arrays["shed_share"][5] = 0.1, 0.04
     arrays["gen_on"][7:] = True
-    branch, unit = lambda b: f"branch {events.branch_name(grid, b)}", events.unit_name(grid, 1)
+    branch, unit = lambda b: f"branch {element_names.branch(grid, b)}", element_names.unit(grid, 1)
     loading = lambda b: f"{100 * arrays['rho'][1, b]:.0f} %"
     trace = events.episode_events(arrays, grid)
     assert [tuple(event) for event in trace] == [
@@ -477,9 +478,9 @@ def test_events_come_in_order_with_the_loading_before(env):
 
 def test_parts_of_a_grid_are_told_apart_by_name(env, case118):
     grid = env.grid
-    assert events.unit_name(grid, 1) == "unit at bus 2"
-    assert events.unit_name(grid, 2) == "condenser at bus 3"
-    parallel = [events.branch_name(case118, b) for b in range(case118.n_branch)]
+    assert element_names.unit(grid, 1) == "unit at bus 2"
+    assert element_names.unit(grid, 2) == "condenser at bus 3"
+    parallel = [element_names.branch(case118, b) for b in range(case118.n_branch)]
     assert len(set(parallel)) == case118.n_branch and "42–49 (2 of 2)" in parallel
 
 
