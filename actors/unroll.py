@@ -122,11 +122,12 @@ class Unroller:
         observation = team.input(carry.states.observation, carry.memory)
         policy = networks.policy(bundle.params, bundle.statistics, observation)
         raw = networks.sample(key, policy)
+        action = distributions.squash(raw)
         states, earned = jax.vmap(
             lambda state, action, index: self._transition(
                 state, action, series_lib.PooledTimeSeries(days.series, index)
             )
-        )(carry.states, team.to_grid(distributions.squash(raw)), carry.day)
+        )(carry.states, team.to_grid(action), carry.day)
         memory = team.remember(observation, raw)
         rewards = team.rewards(states.reward, earned)
         done, episode_return = states.done, carry.episode_return + rewards
@@ -147,6 +148,7 @@ class Unroller:
         if self._limited:
             row["costs"] = jnp.stack([states.terms[name] for name in self._limited], -1)
         log = _log(states, done & carry.whole, episode_return)
+        log["held_back"] = team.held_back(action)
         # Its observation the unroll has anyway.
         bare = carry.states.replace(series=None, terms={}, metrics={}, observation=None)
         before = (bare, carry.day) if self.window else None
@@ -257,6 +259,7 @@ def _summary(logs: dict, team: team_lib.Team) -> dict[str, chex.Array]:
         **{f"terms/{name}": x.mean() for name, x in logs["terms"].items()},
         **{f"grid/{name}": x.mean() for name, x in logs["metrics"].items()},
         **{f"ended/{name}": x.sum() for name, x in logs["reasons"].items()},
+        **{name: x.mean() for name, x in logs["held_back"].items()},
         "episodes": logs["episodes"].sum().astype(jnp.float32),
         RETURNS: returns.mean(),
         **team.by_name({RETURNS: returns}),

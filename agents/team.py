@@ -263,6 +263,21 @@ class Team:
             for name, values in figures.items()
         }
 
+    def held_back(self, action: chex.Array) -> dict[str, chex.Array]:
+        """Returns `agents/NAME/…` of whose requests are held back, of actions `[B, output_size]`.
+
+        The mean share, and the share of grids in which it is an override.
+        """
+        shares = self.share_held_back(action)
+        if shares is None:
+            return {}
+        figures = {}
+        for index, name in enumerate(self.safety.agents):
+            own = shares[..., index]
+            figures[f"agents/{name}/held_back"] = own.mean()
+            figures[f"agents/{name}/overridden"] = (own > LEAST_HELD_BACK).mean()
+        return figures
+
     def rewards(self, reward: chex.Array, earned: Mapping[str, chex.Array]) -> chex.Array:
         """Returns the reward of each agent, `[..., A]`.
 

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from agents.baselines import look_ahead, shield
+from agents.team import LEAST_HELD_BACK
 from envs import grid_env
 from envs.time_series import series as series_lib
 
-LEAST = 0.05  # share above which what is held back is an override
+LEAST = LEAST_HELD_BACK
 SAFETY, SHIELD = "safety", "shield"  # who holds back
 WHOLE = "grid"  # whose request a shield holds back
 

@@ -59,8 +59,8 @@ def held_back(
     """Returns what was held back: of the batch a line for each override, of an episode all of it.
 
     The lines are columns `override_…` of `override_lines.rows`. Of the `chosen` episode, by who
-    held back: `BY_share` `[T, R]` and the fields of `overrides.Override`, `BY_limit` and so on `[T]`;
-    `regions` `[R]` names those of the safety agent.
+    held back: `BY_share` `[T, R]` and the other fields of `overrides.Override`, `BY_limit` and so
+    on, `[T]`; `regions` `[R]` names those of the safety agent.
     """
     regions = team.safety.agents if team is not None and team.safety else ()
     arrays = {"regions": np.array(regions)} if regions else {}

@@ -62,9 +62,10 @@ def _of_learner(folder, env):
     sees, moves = np.arange(env.layout.observation_size), np.arange(env.layout.action_size)
     agents = (
         team_lib.Agent("NAME", sees, moves[:1], 5.0),
-        team_lib.Agent("other", sees, moves[1:], 5.0),
+        team_lib.Agent("other", sees, np.append(moves[1:], moves.size), 5.0),
     )
-    team = team_lib.Team(agents, sees.size, moves.size)
+    safety = team_lib.Safety(moves[-1:] + 1, ("NAME",))
+    team = team_lib.Team(agents, sees.size, moves.size, latents=1, safety=safety)
     layers = TeamOptions(policy_layers=(16,), value_layers=(16,))
     networks = networks_lib.TeamNetworks(team, layers, costs=1)
     unroller = unroll_lib.Unroller(env, networks, 8, 4, options.window, limited=(LIMITED,))
