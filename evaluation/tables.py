@@ -7,10 +7,11 @@ import rich.box
 import rich.markup
 import rich.table
 
-from evaluation import metrics, runner, summary as summary_lib, wording
+from evaluation import alterations, metrics, runner, summary as summary_lib, wording
 
 _COLOURS = {"better": "green", "worse": "red", "same": "dim"}
 _NAME_WIDTH = 13  # of a controller; longer names are cut
+_CHANGE_WIDTH = 17  # of one with a change
 _HEADINGS = {
     "survival": "surv.\n%", "total_cost": "cost\n$/day", summary_lib.GAP: "over\nOPF %",
     "energy_not_served": "ENS\nMWh", "overload": "overl.\nMVAh", "feasible": "feas.\n%",
@@ -20,6 +21,11 @@ _MEANING = (
     "surv. part of the day survived; cost with every price; over OPF: that cost over AC-OPF's "
     "bound; ENS energy not served; feas. and N-1: feasible and secure steps; p50 of a decision. "
     "Green is better than doing nothing, red worse (95 %, from 10 days on)."
+)
+_CHANGED = (
+    "Paired differences to the same controller without the change; green better, red worse (95 %). "
+    "held: part of steps in which something was held back; seen: of these, where the request would "
+    "have broken a limit that was foreseen. What an agent's absence (no …) costs is its credit."
 )
 _SEEDS = " Their sd: the standard deviation of the means of single seeds."
 
@@ -40,9 +46,14 @@ def summary_tables(summary: summary_lib.Summary) -> list[rich.table.Table]:
         }
         titles = (wording.title(runner.NOTHING), wording.title(others[0]), "difference, paired")
         return [_pair(wording.scenario(name, level), titles, nothing, other, differences)]
-    tables = [_place(summary, *place) for place in wording.scenario_levels(summary)]
+    places = wording.scenario_levels(summary)
+    tables = [_place(summary, *place) for place in places]
     tables[-1].caption = _MEANING + (_SEEDS if summary["seeds"] else "")
-    return tables
+    altered = alterations.among(summary["controllers"])
+    changed = [_altered(summary, *place, altered) for place in places if altered]
+    if changed:
+        changed[-1].caption = _CHANGED
+    return tables + changed
 
 
 def notes(summary: summary_lib.Summary) -> list[str]:
@@ -126,6 +137,25 @@ def _place(summary: summary_lib.Summary, name: str, level: str) -> rich.table.Ta
                 entries = [place["metrics"].get(metric) for metric in columns]
                 values = ["–" if e is None else wording.compact(e[which]) for e in entries]
                 out.add_row(title, *values, *([""] if timed else []))
+    return out
+
+
+def _altered(
+    summary: summary_lib.Summary, name: str, level: str, altered: Mapping[str, str]
+) -> rich.table.Table:
+    """Returns what shields and ablations change, with how often they hold back and how fast."""
+    headings = ["return", *(_HEADINGS[metric] for metric in alterations.TOLD[1:])]
+    title = f"{wording.scenario(name, level)}: with a change, less without"
+    out = _table(title, [*headings, "held\n%", "seen\n%", "p50\nms"], _CHANGE_WIDTH)
+    for controller, base in altered.items():
+        row = wording.row(summary, name, level, controller)
+        entries = [row["metrics"].get(m, {}).get(f"less_{base}") for m in alterations.TOLD]
+        cells = [_coloured(entry, signed=True) for entry in entries]
+        held, latency = row["metrics"].get("held_back"), row.get("latency")
+        rest = held and held["mean"], alterations.foreseen_share(row["metrics"])
+        cells += ["–" if value is None else wording.compact(value) for value in rest]
+        cells.append(wording.compact(latency["p50_ms"]) if latency else "–")
+        out.add_row(rich.markup.escape(wording.title(controller)), *cells)
     return out
 
 

@@ -60,10 +60,15 @@ def held_back(
 
     The lines are columns `override_…` of `override_lines.rows`. Of the `chosen` episode, by who
     held back: `BY_share` `[T, R]` and the other fields of `overrides.Override`, `BY_limit` and so
-    on, `[T]`; `regions` `[R]` names those of the safety agent.
+    on, `[T]`; `regions` `[R]` names those of the safety agent, whose buses are `region_buses`
+    `[R, n_bus]`.
     """
     regions = team.safety.agents if team is not None and team.safety else ()
-    arrays = {"regions": np.array(regions)} if regions else {}
+    arrays = {}
+    if regions:
+        buses = {agent.name: agent.buses for agent in team.agents}
+        region_buses = np.stack([buses[name] for name in regions])
+        arrays = {"regions": np.array(regions), "region_buses": region_buses}
     lines = override_lines.rows(overrides_of, counted, regions, first)
     arrays |= {f"override_{name}": column for name, column in lines.items()}
     for by, override in overrides_of.items():

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation import ranking, runner, summary as summary_lib, wording
+from evaluation import alterations, ranking, runner, summary as summary_lib, wording
 
 _MARKS = {"better": "▲", "worse": "▼", "same": "=", "unequal": "◦"}
 
@@ -83,6 +83,27 @@ def matrix(summary: summary_lib.Summary, name: str, level: str) -> Table:
         rows.append(("days ended early", share, [Cell(str(count)) for count in ended]))
     note = f"Zero for everybody: {wording.listed(idle)}." if idle else ""
     return Table(wording.scenario(name, level), columns, rows, note)
+
+
+def altered(summary: summary_lib.Summary, name: str, level: str) -> Table | None:
+    """Returns what shields and ablations change: differences to the same controller without.
+
+    None where there are none.
+    """
+    columns = [(_heading(metric)[0], f"{_heading(metric)[1]}") for metric in alterations.TOLD]
+    columns += [("held back", "% of steps"), ("limit foreseen", "% of these"), ("p50", "ms")]
+    rows = []
+    for controller, base in alterations.among(summary["controllers"]).items():
+        row = wording.row(summary, name, level, controller)
+        metrics = row["metrics"]
+        known = lambda metric, m=metrics, b=base: m.get(metric, {}).get(f"less_{b}")
+        cells = [cell(known(metric), "+") for metric in alterations.TOLD]
+        cells.append(cell(metrics.get("held_back")))
+        share = alterations.foreseen_share(metrics)
+        cells.append(_NONE if share is None else Cell(wording.number(share)))
+        cells.append(_decision(summary, controller))
+        rows.append((f"{wording.title(controller)}, less {wording.title(base)}", "", cells))
+    return Table(wording.scenario(name, level), columns, rows) if rows else None
 
 
 def everything(summary: summary_lib.Summary, name: str, level: str, controller: str) -> Table:

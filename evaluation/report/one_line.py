@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.case import grid as grid_lib
 from evaluation import element_names
-from evaluation.report import events, svg
+from evaluation.report import events, held_back, svg
 
 _WIDTH, _HEIGHT, _EDGE = 760.0, 500.0, 34.0
 LOADINGS = (0.5, 0.8, 1.0, 1.2)  # of the limit, where the colour changes
@@ -49,9 +49,16 @@ class _Scene(NamedTuple):
 
 
 def diagram(
-    grid: grid_lib.Grid, positions: np.ndarray, arrays: Mapping[str, np.ndarray], step: int
+    grid: grid_lib.Grid,
+    positions: np.ndarray,
+    arrays: Mapping[str, np.ndarray],
+    step: int,
+    marks: held_back.Marks | None = None,
 ) -> markupsafe.Markup:
-    """Returns the diagram of a step of `report_arrays.extract`, with buses at `[n_bus, 2]`."""
+    """Returns the diagram of a step of `report_arrays.extract`, with buses at `[n_bus, 2]`.
+
+    `marks` are of what was held back.
+    """
     canvas = svg.Canvas(_WIDTH, _HEIGHT, f"One-line diagram of {grid.name}")
     at = _EDGE + 0.5 * (positions + 1.0) * (np.array([_WIDTH, _HEIGHT]) - 2.0 * _EDGE)
     ends = _ends(grid, at)
@@ -60,6 +67,8 @@ def diagram(
     branch = grid.branch
     cut_off = ~(energised[branch.from_bus] & energised[branch.to_bus])
     closed = why == events.CLOSED
+    if marks:
+        canvas.rules(ends[marks.branches], "foreseen")
     canvas.rules(ends[closed & cut_off], "deenergised")
     level = np.digitize(rho, LOADINGS)
     for number in range(len(LOADINGS) + 1):
@@ -68,8 +77,13 @@ def diagram(
     for reason, name in _CLASSES.items():
         canvas.rules(ends[why == reason], name)
         _marks(canvas, ends[why == reason], name, scene.radius)
+    if marks:
+        canvas.dots(at[marks.buses], f"bus {_SIZES[scene.radius]} held")
     _buses(canvas, scene)
-    _labels(canvas, scene)
+    if marks:
+        rings = "".join(_ring(*at[bus], scene.radius + 6.5) for bus in marks.at_buses)
+        canvas.shape(rings, "ring foreseen")
+    _labels(canvas, scene, marks.words if marks else {})
     return canvas.markup()
 
 
@@ -144,12 +158,13 @@ def _ring(x: float, y: float, r: float) -> str:
     return f"M{x - r:.1f} {y:.1f}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0"
 
 
-def _labels(canvas: svg.Canvas, scene: _Scene) -> None:
+def _labels(canvas: svg.Canvas, scene: _Scene, foreseen: Mapping[int, str]) -> None:
     """Labels the most loaded branches, extreme voltages and outages, where there is room."""
     grid, at, vm, rho = scene.grid, scene.at, scene.vm_pu, scene.rho
     placed = [tuple(point) for point in at] if scene.numbered else []
     labels: list[tuple[np.ndarray, str, str]] = []
     called: list[int] = []
+    labels += [(scene.middle(branch), words, "call") for branch, words in foreseen.items()]
     for branch in np.argsort(-rho)[:_MOST_LOADED]:
         if rho[branch] >= _WORTH:
             labels.append((scene.middle(branch), f"{100 * rho[branch]:.0f} %", "call"))

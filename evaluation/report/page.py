@@ -9,7 +9,7 @@ import jinja2
 from envs import grid_env
 from envs.step import termination
 from evaluation import ranking, results, runner, summary as summary_lib, wording
-from evaluation.report import curve, figures, forest, numbers, palette, positions, sections
+from evaluation.report import curve, figure, figures, forest, numbers, palette, positions, sections
 
 _NAME, _NAMED = "report.html", 4  # of the page; controllers that its title has by name
 _MORE_FACTS = ("policy", "commit", "platform")  # as the manifest has them
@@ -56,6 +56,7 @@ def write(
         chosen=chosen,
         overviews=_overviews(summary, samples),
         plots=list(_plots(summary, looks)),
+        altered=_altered(summary),
         scenarios=scenarios,
         bound=_bound(summary),
         replay=_replay(summary),
@@ -128,6 +129,13 @@ def _overviews(summary: summary_lib.Summary, samples: summary_lib.Samples) -> li
     return tables
 
 
+def _altered(summary: summary_lib.Summary) -> list[numbers.Table]:
+    """Returns what shields and ablations change in each scenario, and in all of a level."""
+    places = wording.scenario_levels(summary)
+    tables = [numbers.altered(summary, *place) for place in places]
+    return [table for table in tables if table is not None]
+
+
 def _plots(summary: summary_lib.Summary, looks: Mapping[str, palette.Look]):
     """Returns cost and survival by scenario, one pair of each level."""
     bounded = any(summary_lib.GAP in row["metrics"] for row in summary["rows"])
@@ -137,7 +145,7 @@ def _plots(summary: summary_lib.Summary, looks: Mapping[str, palette.Look]):
             drawn = forest.plot(summary, places, metric, looks)
             if drawn is not None:
                 kind = summary_lib.METRICS[metric]
-                yield sections.Figure(
+                yield figure.Figure(
                     f"{kind.title[0].upper()}{kind.title[1:]}, {kind.unit}; {level} days",
                     "mean and its 95 % interval", drawn,
                 )  # fmt: skip
@@ -172,10 +180,10 @@ def _replay(summary: summary_lib.Summary) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def _learned(run_paths: Sequence[pathlib.Path]) -> sections.Figure | None:
+def _learned(run_paths: Sequence[pathlib.Path]) -> figure.Figure | None:
     curves = [points for points in map(curve.read, run_paths) if points is not None]
     if not curves:
         return None
     note = "mean over them, at every evaluation while it learned"
     note += f"; each of {len(curves)} seeds" if len(curves) > 1 else ""
-    return sections.Figure("Return on validation days", note, figures.learning(curves))
+    return figure.Figure("Return on validation days", note, figures.learning(curves))

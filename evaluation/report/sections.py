@@ -3,24 +3,24 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import markupsafe
 import numpy as np
 
 from envs import grid_env
 from envs.step.termination import Reason
 from evaluation import results, summary as summary_lib, wording
-from evaluation.report import day_records, events, figures, heat, numbers, one_line
+from evaluation.report import (
+    day_records,
+    events,
+    figure,
+    figures,
+    heat,
+    held_back,
+    numbers,
+    one_line,
+    team_sections,
+)
 
 _MOST_EVENTS = 40  # of a day that are listed
-
-
-class Figure(NamedTuple):
-    """A picture and what to know of it."""
-
-    title: str
-    note: str
-    svg: markupsafe.Markup
-    diagram: bool = False  # of the grid: has a legend, and scrolls rather than become too small
 
 
 class Part(NamedTuple):
@@ -31,9 +31,11 @@ class Part(NamedTuple):
     ended: str  # how many days ended early and why, empty where none did
     metrics: numbers.Table
     said: str  # what the figures below are of, or why there are none
-    days: Sequence[Figure] = ()
+    days: Sequence[figure.Figure] = ()
+    team: Sequence[figure.Figure] = ()
+    held_back: str = ""  # how often, and whether a limit was foreseen
     worst: str = ""  # which day it is, and how it ended
-    worst_day: Sequence[Figure] = ()
+    worst_day: Sequence[figure.Figure] = ()
     trace: Sequence[tuple[str, str, str, str, str]] = ()  # time, where, what, round, before
     trace_note: str = ""
 
@@ -57,7 +59,8 @@ def part(
     trace, note = _trace(records, env)
     return Part(
         task.controller, _headline(row["metrics"]), ended, table, _said(records, summary),
-        list(_days(records, env)), _worst(records, summary, env),
+        list(_days(records, env)), list(team_sections.figures(records, summary, task, env)),
+        team_sections.held_back(row["metrics"]), _worst(records, summary, env),
         list(_worst_day(records, env, positions)), trace, note,
     )  # fmt: skip
 
@@ -76,19 +79,19 @@ def _said(records: day_records.DayRecords, summary: summary_lib.Summary) -> str:
     return ", ".join(said)
 
 
-def _days(records: day_records.DayRecords, env: grid_env.GridEnv) -> Iterator[Figure]:
+def _days(records: day_records.DayRecords, env: grid_env.GridEnv) -> Iterator[figure.Figure]:
     bus = env.grid.bus
     alike = np.ptp(bus.vm_min_pu) == np.ptp(bus.vm_max_pu) == 0
     differ = "" if alike else "; limits differ by bus, the widest are drawn"
-    yield Figure(
+    yield figure.Figure(
         "Voltages, pu", f"all energised buses, the middle 90 %, and the median{differ}",
         figures.voltage(records, env),
     )  # fmt: skip
-    yield Figure(
+    yield figure.Figure(
         "Branch loading, % of limit", "from the median to 95 % of branches, and to the most loaded",
         figures.loading(records, env),
     )  # fmt: skip
-    yield Figure(
+    yield figure.Figure(
         "Frequency, Hz",
         "the worst day: end of each step and, thin, its lowest; dotted: the lowest of all days",
         figures.frequency(records, env),
@@ -96,7 +99,7 @@ def _days(records: day_records.DayRecords, env: grid_env.GridEnv) -> Iterator[Fi
     moved = heat.controls(records.days, env)
     if moved is not None:
         note = "mean size of each by hour of the day; of very many, neighbours share a line"
-        yield Figure("Controls", note, moved)
+        yield figure.Figure("Controls", note, moved)
 
 
 def _worst(
@@ -113,37 +116,52 @@ def _worst(
 
 def _worst_day(
     records: day_records.DayRecords, env: grid_env.GridEnv, positions: np.ndarray
-) -> Iterator[Figure]:  # fmt: skip
+) -> Iterator[figure.Figure]:  # fmt: skip
     if records.steps == 0:
         return  # It ended at once, there is no state to show.
     step = min(int(records.worst["worst_step"]), records.steps - 1)
     words = "; ".join(one_line.extremes(env.grid, records.worst, step))
-    yield Figure(
+    yield figure.Figure(
         f"The grid at {events.clock(step, env.dt_h)}, when its most loaded branch was most loaded",
-        words,
-        one_line.diagram(env.grid, positions, records.worst, step), diagram=True,
+        words, _diagram(records, env, positions, step), diagram=True,
+        marked=held_back.any_at(records.worst, step),
     )  # fmt: skip
+    most = held_back.strongest(records.worst, records.steps)
+    if most is not None and not held_back.any_at(records.worst, step):
+        held = held_back.words(records.worst, env.grid, most)
+        said = "; ".join(f"{where}: {what}" for where, what in held)
+        yield figure.Figure(
+            f"The grid at {events.clock(most, env.dt_h)}, when most was held back", said,
+            _diagram(records, env, positions, most), diagram=True, marked=True,
+        )  # fmt: skip
     count = len(figures.departed(records, env.grid))
     few = len(env.grid.units) > count
     which = f"the {count} that left it most" if few else "all of them"
-    yield Figure(
+    yield figure.Figure(
         "Units against their plan, MW", f"{which}, between Pmin and Pmax; dashed: the plan",
         figures.generation(records, env),
     )  # fmt: skip
     sources = "units; dashed: load before shedding; thin: load after it"
     if env.fleet.n_renewable:
         sources += "; wind and sun below, shaded where spilled"
-    yield Figure("Balance, MW", sources, figures.balance(records, env))
+    yield figure.Figure("Balance, MW", sources, figures.balance(records, env))
     stored = figures.storage(records, env)
     if stored is not None:
-        yield Figure("Energy in batteries, MWh", "all together", stored)
-    yield Figure("Cost, $/h", "every price included", figures.cost(records, env))
+        yield figure.Figure("Energy in batteries, MWh", "all together", stored)
+    yield figure.Figure("Cost, $/h", "every price included", figures.cost(records, env))
+
+
+def _diagram(records, env: grid_env.GridEnv, positions: np.ndarray, step: int):
+    marks = held_back.marks(records.worst, env, step)
+    return one_line.diagram(env.grid, positions, records.worst, step, marks)
 
 
 def _trace(records: day_records.DayRecords, env: grid_env.GridEnv):
     """Returns the rows of the table of events, and what was left out of it."""
     recloses = env.options.protection.recloses
     trace = events.episode_events(records.worst, env.grid, recloses=recloses)
+    trace += held_back.episode_events(records.worst, env.grid, env.dt_h)
+    trace.sort(key=lambda event: event.step)
     rows = [
         (
             events.clock(event.step, env.dt_h), event.where, event.what, str(event.round or ""),
