@@ -54,7 +54,7 @@ def _seeds(names: Sequence[str]) -> dict[str, Look]:
 def _spare(number: int) -> Look:
     """Returns a look that none of the known has; of more than there are colours, other marks."""
     look, turn = _SPARE[number % len(_SPARE)], number // len(_SPARE)
-    marks = [look.mark, *(other.mark for other in _KNOWN.values() if other.mark != look.mark)]
+    marks = [*dict.fromkeys([look.mark, *(other.mark for other in _KNOWN.values())])]
     return look._replace(mark=marks[turn % len(marks)])
 
 

@@ -33,6 +33,7 @@ from evaluation import (
     wording,
 )
 from evaluation.report import (
+    colour_scale,
     compare,
     curve,
     day_records,
@@ -366,7 +367,7 @@ def test_the_most_moved_control_has_the_last_colour(env):
     arrays["action_size"][:] = 0.0
     arrays["action_size"][6, 2] = 0.4
     text = heat.controls(arrays, env)
-    assert f'stroke="{heat._COLOURS[-1]}" d="M6 2h1"' in text
+    assert f'stroke="{colour_scale.COLOURS[-1]}" d="M6 2h1"' in text
     assert "40 % of full control" in text
 
 
