@@ -111,7 +111,7 @@ def chosen(team: Team, kinds: tuple[str, ...]) -> dict[str, Change]:
     for kind in kinds:
         if not there[kind]:
             known = ", ".join(name for name in KINDS if there[name]) or "none"
-            raise ValueError(f"{kind}: {_missing(kind)}; of this team there is {known}")
+            raise ValueError(f"{kind}: {_missing(kind)}; it has {known}")
     by_change: dict[Change, str] = {}
     for kind in kinds:
         for name, change in there[kind].items():
@@ -121,10 +121,11 @@ def chosen(team: Team, kinds: tuple[str, ...]) -> dict[str, Change]:
 
 def _missing(kind: str) -> str:
     if kind in (MESSAGES, SHUFFLED):
-        return "its agents do not attend to one another"
+        return "the team's agents do not attend to one another"
     return {
-        DIRECTIVES: "its agents hear no directives", SAFETY: "it has no safety agent",
-    }.get(kind, "it has one agent")  # fmt: skip
+        DIRECTIVES: "the team's agents hear no directives",
+        SAFETY: "the team has no safety agent",
+    }.get(kind, "the team has one agent")  # fmt: skip
 
 
 class Ablations:

@@ -25,8 +25,8 @@ def names(flag: Sequence[str] | None, team: Team, kind: str) -> list[str]:
         return list(ablations.chosen(team, tuple(kinds or ablations.KINDS)))
     except ValueError as error:
         raise ValueError(
-            f"--ablations={','.join(flag)}: of the checkpoint's team, {kind}, there is no {error}; "
-            "give that, or leave --ablations out"
+            f"--ablations={','.join(flag)}: the checkpoint is of a team {kind}; {error}; give what "
+            "it has, or leave --ablations out"
         ) from error
 
 

@@ -97,9 +97,11 @@ def test_a_team_has_the_ablations_of_what_it_has(layout):
 
 def test_what_a_team_does_not_have_is_refused(layout):
     team = _team("mappo")[0].team
-    with pytest.raises(ValueError, match="no-messages: its agents do not attend .* random-mates, "):
+    with pytest.raises(
+        ValueError, match="no-messages: the team's agents do not .* has random-mates"
+    ):
         ablations.chosen(team, ("credit", "no-messages"))
-    with pytest.raises(ValueError, match="credit: it has one agent; of this team there is none"):
+    with pytest.raises(ValueError, match="credit: the team has one agent; it has none"):
         ablations.chosen(_team("centralised")[0].team, ("credit",))
 
 

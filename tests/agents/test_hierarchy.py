@@ -131,3 +131,16 @@ def test_samples_teach_what_holds_and_gradients_the_rest(nets, layout, key):
 def test_a_graph_of_the_grid_has_no_place_for_messages(layout):
     with pytest.raises(ValueError, match="team.encoder=graph: .* agents of team.kind=hierarchical"):
         networks_lib.make(layout, TeamOptions(kind="hierarchical", encoder="graph"))
+
+
+def test_what_is_held_back_is_told_of_each_area(layout):
+    team = teams.make(layout, TeamOptions(kind="hierarchical"))
+    first, second = team.safety.entries
+    action = np.zeros((4, team.output_size), np.float32)
+    action[:, first], action[:, second] = [0.5, -0.5, 0.04, 1.0], -1.0
+    told = {name: float(value) for name, value in team.held_back(jnp.asarray(action)).items()}
+    assert told == pytest.approx({
+        "agents/area_1/held_back": 1.54 / 4, "agents/area_1/overridden": 0.5,
+        "agents/area_2/held_back": 0.0, "agents/area_2/overridden": 0.0,
+    })  # fmt: skip
+    assert not teams.make(layout, TeamOptions(kind="ippo")).held_back(jnp.asarray(action))

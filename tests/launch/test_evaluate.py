@@ -50,14 +50,18 @@ def stub(folder, name, text):
     return str(folder)
 
 
-def untrained(folder, seed=0, update=7):
+def untrained(folder, seed=0, update=7, kind="centralised", case="case14"):
     """Makes a run of two-hour days whose policy was never trained, and returns its path."""
     text = registry.to_json(registry.load("case14_ppo"))
     text = text.replace('"horizon_steps": 288', '"horizon_steps": 24')
     experiment = registry.build(
         json.loads(text.replace('"unroll_length": 32', '"unroll_length": 8'))
     )
-    folder.create(dataclasses.replace(experiment, seed=seed))
+    experiment = dataclasses.replace(
+        experiment, seed=seed, team=dataclasses.replace(experiment.team, kind=kind),
+        env=dataclasses.replace(experiment.env, case=case),
+    )  # fmt: skip
+    folder.create(experiment)
     env = grid_env.make(experiment.env)
     nets = networks.make(env.layout, experiment.team)
     bundle = bundle_lib.initial(nets, jax.random.PRNGKey(seed))
@@ -173,6 +177,12 @@ def test_seeds_of_different_runs_are_not_evaluated_together(tmp_path):
         ({"scenarios": ["peek"]}, "did you mean peak?"),
         ({"level": ["harder"]}, "did you mean hard?"),
         ({"env": ["horizon_steps=48"]}, "is its own; leave --env out"),
+        (
+            {"ablations": ["no-messages"]},
+            "is of a team centralised; no-messages: the team's agents do not attend to one another; "
+            "it has none; give what it has, or leave --ablations out",
+        ),
+        ({"ablations": ["credits"]}, "did you mean credit?"),
     ],
 )
 def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
@@ -183,6 +193,27 @@ def test_what_cannot_be_is_refused_with_both_names(run, changes, message):
         )
     assert message in str(refused.value)
     assert (value if isinstance(value, str) else value[0]) in str(refused.value)
+
+
+def test_ablations_are_played_beside_what_was_learned(tmp_path):
+    run = untrained(run_folder.RunFolder(tmp_path / "pair"), kind="ippo", case="case30")
+    names = lambda **changes: (
+        evaluation_request.from_flags(
+            flags(bound=False, **changes), [run_folder.RunFolder(run)]
+        ).plan.controllers
+    )
+    credit = ("learned-no-area_1", "learned-no-area_2")
+    assert names(ablations=["credit"]) == ("learned", *credit)
+    mates = ("learned-only-area_1", "learned-only-area_2")
+    assert names(ablations=["all"], controllers=["learned", "expert"]) == (
+        "learned", "expert", *mates, *credit,
+    )  # fmt: skip
+    shielded = names(ablations=["credit"], shield=True)
+    assert shielded == ("learned", "learned+shield", *credit)
+    with pytest.raises(ValueError, match="--ablations=credit: they are compared with what was lea"):
+        names(ablations=["credit"], controllers=["expert"])
+    with pytest.raises(ValueError, match="no-safety: the team has no safety agent; it has random-"):
+        names(ablations=["credit", "no-safety"])
 
 
 def test_where_only_the_best_is_kept_it_is_evaluated(run):
@@ -203,6 +234,10 @@ def test_where_only_the_best_is_kept_it_is_evaluated(run):
         ({"level": ["all"]}, "--level='all': it must be one of easy, hard"),
         ({"team": "centralised"}, "--team=centralised: it is the team of a checkpoint, so it need"),
         ({"checkpoint": "newest"}, "--checkpoint=newest: it says which of a run's checkpoints, so"),
+        (
+            {"ablations": ["all"]},
+            "--ablations=all: they are of the team that a run has trained, so",
+        ),
         ({"env": ["protection.recloze=no"]}, "did you mean protection.recloses?"),
         ({"env": ["horizon_steps=0"]}, "--env=horizon_steps=0: must be a whole number from 1 to"),
         ({"env": ["time_series=nowhere"]}, "--env=time_series=nowhere: no such folder; it must be"),
