@@ -179,8 +179,8 @@ def test_seeds_of_different_runs_are_not_evaluated_together(tmp_path):
         ({"env": ["horizon_steps=48"]}, "is its own; leave --env out"),
         (
             {"ablations": ["no-messages"]},
-            "is of a team centralised; no-messages: the team's agents do not attend to one another; "
-            "it has none; give what it has, or leave --ablations out",
+            "is of a team centralised; no-messages: the team's agents do not attend to one "
+            "another; it has none; give what it has, or leave --ablations out",
         ),
         ({"ablations": ["credits"]}, "did you mean credit?"),
     ],
