@@ -68,7 +68,7 @@ def marks(worst: Mapping[str, np.ndarray], env: grid_env.GridEnv, step: int) -> 
         held = share[step] > overrides.LEAST
         if by == overrides.SAFETY:
             buses |= worst["region_buses"][held].any(0)
-        limit, element = (int(worst.get(f"{by}_{n}", _NONE)[step]) for n in ("limit", "element"))
+        limit, element = _found(worst, by, step)
         if limit == Limit.OVERLOAD:
             branches.append(element)
             said[element] = f"would be {100 * (1 + worst[f'{by}_size'][step]):.0f} %"
@@ -90,7 +90,11 @@ def episode_events(
     return [_event(worst, grid, stretch, dt_h) for stretch in stretches[:_MOST]]
 
 
-_NONE = np.zeros(1 << 16, int)  # of who did not look ahead: no limit in any step
+def _found(worst, by: str, step: int) -> tuple[int, int]:
+    """Returns which limit of which element was foreseen in a step; of who did not look, none."""
+    if f"{by}_limit" not in worst:
+        return int(Limit.NONE), 0
+    return int(worst[f"{by}_limit"][step]), int(worst[f"{by}_element"][step])
 
 
 def _shares(worst) -> Iterator[tuple[str, list[str], np.ndarray]]:
@@ -107,7 +111,7 @@ def _stretches(worst, by: str, names, share: np.ndarray, steps: int) -> Iterator
         held = share[:steps, region] > overrides.LEAST
         edges = np.flatnonzero(np.diff(np.concatenate([[0], held.astype(np.int8), [0]])))
         for first, end in zip(edges[::2], edges[1::2]):
-            limits = worst.get(f"{by}_limit", _NONE)[first:end]
+            limits = np.array([_found(worst, by, step)[0] for step in range(first, end)])
             grave = np.where(limits > 0, limits, len(Limit))
             order = np.lexsort((-share[first:end, region], grave))
             yield _Stretch(
@@ -127,7 +131,7 @@ def _event(worst, grid, stretch: _Stretch, dt_h: float) -> events.Event:
 
 def _reason(worst, grid: grid_lib.Grid, by: str, step: int) -> str:
     """Returns which limit what was requested would have broken in a step, in words."""
-    limit, element = (int(worst.get(f"{by}_{name}", _NONE)[step]) for name in ("limit", "element"))
+    limit, element = _found(worst, by, step)
     if limit == Limit.NONE:
         return "no limit foreseen"
     size = float(worst[f"{by}_size"][step])
