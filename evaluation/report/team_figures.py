@@ -11,7 +11,8 @@ from evaluation.report import colour_scale, day_records, svg
 
 _LEFT, _RIGHT, _TOP = 124.0, 464.0, 6.0
 _ROW, _HEADING, _GAP = 13.0, 18.0, 5.0
-_AREA, _BAR = 70.0, 13.0  # heights of an area's panel, and of a bar
+_AREA, _BAR = 66.0, 13.0  # heights of an area's panel, and of a bar
+_BETWEEN = 16.0  # panels
 _ACROSS = 4  # heads side by side
 
 
@@ -51,7 +52,7 @@ def attention_by_head(attention: np.ndarray, agents: Sequence[str]) -> markupsaf
     most = max(float(heads.max(initial=0.0)), 1e-9)
     down = -(-len(heads) // _ACROSS)
     side = (_RIGHT - _LEFT - (_ACROSS - 1) * 10.0) / _ACROSS
-    names = 74.0  # below, written upwards
+    names = 60.0  # below, written upwards
     height = _TOP + down * (side + _HEADING + 6.0)
     canvas = svg.Canvas(svg.WIDTH, height + names + 24, "Attention among agents, by head")
     for head, weights in enumerate(heads):
@@ -82,7 +83,7 @@ def directives(records: day_records.DayRecords, env: grid_env.GridEnv) -> markup
     regions = worst["regions"].tolist() if "regions" in worst else []
     moved = worst["area_redispatch_mw"][:steps]
     reach = max(float(np.abs(moved).max(initial=0.0)), 1.0)
-    bottom = _TOP + _HEADING + len(areas) * (_AREA + 8.0)
+    bottom = _TOP + _HEADING + len(areas) * (_AREA + _BETWEEN)
     canvas = svg.Canvas(svg.WIDTH, bottom + 26, "Directives beside redispatch, by area")
     span = 0.0, env.horizon * env.dt_h
     x_told, x_done = svg.Axis(*span, 78.0, 256.0), svg.Axis(*span, 300.0, _RIGHT)
@@ -90,7 +91,7 @@ def directives(records: day_records.DayRecords, env: grid_env.GridEnv) -> markup
     canvas.text(x_told.start, _TOP + 10, "directive, −1 to 1", "heading")
     canvas.text(x_done.start, _TOP + 10, "MW beyond the plan", "heading")
     for row, area in enumerate(areas):
-        floor = _TOP + _HEADING + row * (_AREA + 8.0) + _AREA
+        floor = _TOP + _HEADING + row * (_AREA + _BETWEEN) + _AREA
         told, done = (
             svg.Axis(-1, 1, floor, floor - _AREA),
             svg.Axis(-reach, reach, floor, floor - _AREA),
@@ -114,7 +115,7 @@ def directives(records: day_records.DayRecords, env: grid_env.GridEnv) -> markup
             canvas.text(middle, floor - 0.5 * _AREA - 4, "hears none", "small", "middle")
         canvas.line(x_done(hours), done(moved[:, row]), "middle")
     for x in (x_told, x_done):
-        _hours(canvas, x, bottom - 6, span[1], most=4)
+        _hours(canvas, x, bottom - _BETWEEN + 3, span[1], most=4)
     return canvas.markup()
 
 
@@ -133,10 +134,10 @@ def returns(
     own, area = team["agent_return"].mean(0), team["area_return"].mean(0)
     panel = 150.0 if credits else 250.0
     x = _around(np.concatenate([own, area]), 92.0, 92.0 + panel)
-    canvas.text(x.start, _TOP + 10, "its reward; below, lighter, its area", "heading")
+    canvas.text(x.start, _TOP + 10, "reward and, lighter, area", "heading")
     if credits:
         ends = [value for entry in credits.values() for value in entry.values()]
-        y = _around(np.array(ends), 330.0, 430.0)
+        y = _around(np.array(ends), 330.0, 430.0, bent=True)
         canvas.text(y.start, _TOP + 10, "credit", "heading")
     for row, name in enumerate(agents):
         top = _TOP + _HEADING + row * tall + 3
@@ -158,11 +159,16 @@ def returns(
     return canvas.markup()
 
 
-def _around(values: np.ndarray, start: float, stop: float) -> svg.Axis:
-    """Returns an axis from `start` to `stop` with zero and all known values on it."""
+def _around(values: np.ndarray, start: float, stop: float, *, bent: bool = False) -> svg.Axis:
+    """Returns an axis from `start` to `stop` with zero and all known values on it.
+
+    It may be `bent` where a few are much larger than the others.
+    """
     known = values[np.isfinite(values)]
     low, high = min(0.0, float(known.min(initial=0.0))), max(0.0, float(known.max(initial=0.0)))
-    return svg.Axis(low, high if high > low else low + 1.0, start, stop)
+    size = np.abs(known[known != 0])
+    bent = bent and size.size > 0 and float(size.max()) > 20.0 * float(np.median(size))
+    return svg.Axis(low, high if high > low else low + 1.0, start, stop, bent)
 
 
 def _bar(canvas: svg.Canvas, x: svg.Axis, top: float, value: float, shade: str) -> None:
