@@ -13,6 +13,7 @@ from evaluation.report import events
 
 _WHO = {overrides.SAFETY: "the safety agent", overrides.SHIELD: "the shield"}
 _MOST = 12  # stretches that are listed: those in which most was held back
+_PAUSE = 3  # steps in a row in which nothing is held back and a stretch goes on
 
 
 class Marks(NamedTuple):
@@ -25,12 +26,13 @@ class Marks(NamedTuple):
 
 
 class _Stretch(NamedTuple):
-    """Steps in a row in which something of one region was held back."""
+    """Steps in which something of one region was held back, with short pauses."""
 
     by: str
     where: str
     first: int
     last: int
+    count: int  # of the steps, without pauses
     share: float  # the largest
     step: int  # in which the gravest limit was foreseen, else the largest share was held back
 
@@ -79,15 +81,16 @@ def marks(worst: Mapping[str, np.ndarray], env: grid_env.GridEnv, step: int) -> 
 
 def episode_events(
     worst: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: float
-) -> list[events.Event]:
+) -> tuple[list[events.Event], int]:
     """Returns an event for each stretch of steps in which something of a region was held back.
 
-    Of many those in which most was.
+    Of many those in which most was, and how many are left out.
     """
     steps = int(worst["counted"].sum())
     stretches = [s for row in _shares(worst) for s in _stretches(worst, *row, steps)]
-    stretches.sort(key=lambda s: -s.share)
-    return [_event(worst, grid, stretch, dt_h) for stretch in stretches[:_MOST]]
+    stretches.sort(key=lambda s: -s.share * s.count)
+    shown = [_event(worst, grid, stretch, dt_h) for stretch in stretches[:_MOST]]
+    return shown, len(stretches) - len(shown)
 
 
 def _found(worst, by: str, step: int) -> tuple[int, int]:
@@ -108,22 +111,24 @@ def _shares(worst) -> Iterator[tuple[str, list[str], np.ndarray]]:
 
 def _stretches(worst, by: str, names, share: np.ndarray, steps: int) -> Iterator[_Stretch]:
     for region, name in enumerate(names):
-        held = share[:steps, region] > overrides.LEAST
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], held.astype(np.int8), [0]])))
-        for first, end in zip(edges[::2], edges[1::2]):
-            limits = np.array([_found(worst, by, step)[0] for step in range(first, end)])
+        held = np.flatnonzero(share[:steps, region] > overrides.LEAST)
+        for mine in np.split(held, np.flatnonzero(np.diff(held) > 1 + _PAUSE) + 1):
+            if not mine.size:
+                continue
+            limits = np.array([_found(worst, by, step)[0] for step in mine])
             grave = np.where(limits > 0, limits, len(Limit))
-            order = np.lexsort((-share[first:end, region], grave))
+            order = np.lexsort((-share[mine, region], grave))
             yield _Stretch(
-                by, name, int(first), int(end) - 1, float(share[first:end, region].max()),
-                int(first + order[0]),
+                by, name, int(mine[0]), int(mine[-1]), mine.size, float(share[mine, region].max()),
+                int(mine[order[0]]),
             )  # fmt: skip
 
 
 def _event(worst, grid, stretch: _Stretch, dt_h: float) -> events.Event:
-    until = ""
-    if stretch.last > stretch.first:
-        until = f" until {events.clock(stretch.last, dt_h)}, at most"
+    until, length = "", stretch.last - stretch.first + 1
+    if length > 1:
+        some = f" in {stretch.count} of {length} steps" if stretch.count < length else ""
+        until = f"{some} until {events.clock(stretch.last, dt_h)}, at most"
     reason = _reason(worst, grid, stretch.by, stretch.step)
     what = f"held back by {_WHO[stretch.by]}{until} {100 * stretch.share:.0f} %: {reason}"
     return events.Event(stretch.first, stretch.where, what)

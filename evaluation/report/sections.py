@@ -160,7 +160,8 @@ def _trace(records: day_records.DayRecords, env: grid_env.GridEnv):
     """Returns the rows of the table of events, and what was left out of it."""
     recloses = env.options.protection.recloses
     trace = events.episode_events(records.worst, env.grid, recloses=recloses)
-    trace += held_back.episode_events(records.worst, env.grid, env.dt_h)
+    held, unlisted = held_back.episode_events(records.worst, env.grid, env.dt_h)
+    trace += held
     trace.sort(key=lambda event: event.step)
     rows = [
         (
@@ -169,7 +170,7 @@ def _trace(records: day_records.DayRecords, env: grid_env.GridEnv):
         )
         for event in trace[:_MOST_EVENTS]
     ]  # fmt: skip
-    left = len(trace) - len(rows)
+    left = len(trace) - len(rows) + unlisted
     note = f"and {left} more" if left > 0 else ""
     if not trace:
         note = "Nothing was taken out, tripped, switched or shed."

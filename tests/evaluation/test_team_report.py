@@ -117,25 +117,32 @@ def test_returns_have_a_bar_of_their_own_and_of_the_area():
 
 
 def test_what_was_held_back_is_an_event_for_each_stretch_with_its_reason(env):
-    worst = _worst(env, [3, 4, 5, 20])
+    worst = _worst(env, [3, 4, 5, 20, 23])
     worst["safety_limit"][5], worst["safety_limit"][20] = Limit.COLLAPSE, Limit.NONE
     worst["safety_element"][5] = Reason.DIVERGED
-    trace = sorted(held_back.episode_events(worst, env.grid, env.dt_h), key=lambda e: e.step)
+    worst["safety_limit"][23] = Limit.NONE
+    trace, left = held_back.episode_events(worst, env.grid, env.dt_h)
+    assert left == 0
     assert [(event.step, event.where) for event in trace] == [(3, "area_2"), (20, "area_2")]
     assert trace[0].what == (
         "held back by the safety agent until 00:30, at most 50 %: the day would have ended "
         "(diverged)"
     )
-    assert trace[1].what == "held back by the safety agent 50 %: no limit foreseen"
+    assert trace[1].what == (
+        "held back by the safety agent in 2 of 4 steps until 02:00, at most 50 %: no limit foreseen"
+    )
     shielded = {
         **{name: values for name, values in worst.items() if not name.startswith("safety")},
         "shield_share": worst["safety_share"][:, 1:],
         **{f"shield_{name}": worst[f"safety_{name}"] for name in ("limit", "element", "size")},
     }
-    named = held_back.episode_events(shielded, env.grid, env.dt_h)
+    named, _ = held_back.episode_events(shielded, env.grid, env.dt_h)
     assert {event.where for event in named} == {"grid"}
     assert all("held back by the shield" in event.what for event in named)
-    assert held_back.episode_events(_worst(env), env.grid, env.dt_h) == []
+    assert held_back.episode_events(_worst(env), env.grid, env.dt_h) == ([], 0)
+    often = _worst(env, range(0, 200, 10))
+    assert len(held_back.episode_events(often, env.grid, env.dt_h)[0]) == 12
+    assert held_back.episode_events(often, env.grid, env.dt_h)[1] == 8
 
 
 def test_the_reason_says_which_element_and_by_how_much(env):
