@@ -275,7 +275,7 @@ class Team:
         for index, name in enumerate(self.safety.agents):
             own = shares[..., index]
             figures[f"agents/{name}/held_back"] = own.mean()
-            figures[f"agents/{name}/overridden"] = (own > LEAST_HELD_BACK).mean()
+            figures[f"agents/{name}/overrides"] = (own > LEAST_HELD_BACK).mean()
         return figures
 
     def rewards(self, reward: chex.Array, earned: Mapping[str, chex.Array]) -> chex.Array:

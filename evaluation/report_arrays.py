@@ -60,7 +60,7 @@ def extract(
     series = lambda leaf: np.asarray(leaf)[chosen, 1:]
     terms = {name: np.asarray(value) for name, value in outcomes.terms.items()}
     plan = series(days.plan_p_mw)
-    beside = team_arrays.held_back(recording.overrides, counted, team, first, chosen)
+    beside = team_arrays.held_back(recording.overrides, counted, env, team, first, chosen)
     if team is not None:
         beside |= team_arrays.extract(episodes, env, team, hour, chosen, plan)
     return {

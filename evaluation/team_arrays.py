@@ -53,8 +53,8 @@ def extract(
 
 
 def held_back(
-    overrides_of: Mapping[str, overrides.Override], counted: np.ndarray, team: Team | None,
-    first: int, chosen: int,
+    overrides_of: Mapping[str, overrides.Override], counted: np.ndarray, env: grid_env.GridEnv,
+    team: Team | None, first: int, chosen: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Returns what was held back: of the batch a line for each override, of an episode all of it.
 
@@ -66,8 +66,9 @@ def held_back(
     regions = team.safety.agents if team is not None and team.safety else ()
     arrays = {}
     if regions:
+        nowhere = np.zeros(env.grid.n_bus, bool)
         buses = {agent.name: agent.buses for agent in team.agents}
-        region_buses = np.stack([buses[name] for name in regions])
+        region_buses = np.stack([nowhere if buses[n] is None else buses[n] for n in regions])
         arrays = {"regions": np.array(regions), "region_buses": region_buses}
     lines = override_lines.rows(overrides_of, counted, regions, first)
     arrays |= {f"override_{name}": column for name, column in lines.items()}

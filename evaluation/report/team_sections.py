@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from agents import ablations
 from envs import grid_env
 from evaluation import alterations, results, summary as summary_lib, wording
 from evaluation.report import day_records, figure, team_figures
+
+_MOST = 12  # agents that pictures have room for
 
 
 def figures(
@@ -18,7 +22,7 @@ def figures(
     if team is None or len(team["agents"]) < 2 or alterations.is_ablation(task.controller):
         return
     agents = team["agents"].tolist()
-    if "attention" in team:
+    if "attention" in team and len(agents) <= _MOST:
         yield figure.Figure(
             "Attention", "how much of its message each agent has from each, mean over all days "
             "and heads", team_figures.attention_by_hour(team["attention"], agents),
@@ -34,9 +38,22 @@ def figures(
         )
     measured = credits(team, summary, task)
     note = "a day, mean: its own reward, and below what the buses of its area earn"
+    if len(agents) > _MOST:
+        team = _largest(team)
+        note = f"of the {_MOST} agents whose areas earn or lose most {note}"
     if measured:
         note += "; credit: what the team loses where it does nothing, with its 95 % interval"
     yield figure.Figure("Return of each agent", note, team_figures.returns(team, measured))
+
+
+def _largest(team: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns what there is of those agents whose areas earn or lose most."""
+    size = np.abs(np.nan_to_num(team["area_return"].mean(0), nan=np.inf))
+    kept = np.sort(np.argsort(-size, kind="stable")[:_MOST])
+    return {
+        "agents": team["agents"][kept], "agent_return": team["agent_return"][:, kept],
+        "area_return": team["area_return"][:, kept],
+    }  # fmt: skip
 
 
 def credits(

@@ -140,7 +140,7 @@ def test_what_is_held_back_is_told_of_each_area(layout):
     action[:, first], action[:, second] = [0.5, -0.5, 0.04, 1.0], -1.0
     told = {name: float(value) for name, value in team.held_back(jnp.asarray(action)).items()}
     assert told == pytest.approx({
-        "agents/area_1/held_back": 1.54 / 4, "agents/area_1/overridden": 0.5,
-        "agents/area_2/held_back": 0.0, "agents/area_2/overridden": 0.0,
+        "agents/area_1/held_back": 1.54 / 4, "agents/area_1/overrides": 0.5,
+        "agents/area_2/held_back": 0.0, "agents/area_2/overrides": 0.0,
     })  # fmt: skip
     assert not teams.make(layout, TeamOptions(kind="ippo")).held_back(jnp.asarray(action))

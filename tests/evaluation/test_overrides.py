@@ -129,7 +129,7 @@ def test_there_is_a_line_for_each_step_and_region(env, days, played, team, tmp_p
 def test_nobody_who_never_holds_back_has_lines(env, tmp_path):
     folder, task = results.Folder(tmp_path), results.Task("peak", "hard", "plain")
     folder.save(task, 0, {"metrics": {"return": [0.0]}}, team_arrays.held_back(
-        {}, np.ones((4, 1), bool), None, 0, 0
+        {}, np.ones((4, 1), bool), env, None, 0, 0
     ))  # fmt: skip
     path = tmp_path / override_lines.NAME
     assert not override_lines.write_csv(path, folder, [task], [(0, 1)], env.grid)

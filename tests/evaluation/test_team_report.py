@@ -240,6 +240,22 @@ def test_credit_is_what_is_lost_without_an_agent():
         assert entry["low"] < entry["mean"] < entry["high"]
 
 
+def test_of_many_agents_those_are_drawn_whose_areas_earn_or_lose_most():
+    earned = np.arange(-10.0, 10.0)[None]
+    team = {
+        "agents": np.array([f"bus_{n}" for n in range(20)]), "agent_return": earned,
+        "area_return": earned,
+    }  # fmt: skip
+    content, task = _summary(("learned",)), results.Task(*NORMAL, "learned")
+    records = day_records.DayRecords({}, {"counted": np.ones(3), "reason": np.zeros(3)}, 1, 0, team)
+    (drawn,) = team_sections.figures(records, content, task, None)
+    assert "of the 12 agents" in drawn.note
+    shown = set(map(int, re.findall(r">bus_(\d+)<", drawn.svg)))
+    assert shown == {*range(7), *range(15, 20)}
+    assert not list(team_sections.figures(records, content, task._replace(
+        controller="learned-no-bus_3"), None))  # fmt: skip
+
+
 def test_the_page_says_in_how_many_overrides_a_limit_was_foreseen():
     entry = lambda mean: {"mean": mean}
     metrics = {"held_back": entry(20.0), "foreseen": entry(5.0), "averted": entry(2.0)}
