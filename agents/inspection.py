@@ -1,5 +1,6 @@
 """What a report shows of a team's decisions: attention, directives, and what is held back."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import chex
@@ -46,3 +47,26 @@ def inspect(
         team.share_held_back(action),
         unheld(team, action) if team.safety else None,
     )
+
+
+class Earned(NamedTuple):
+    """What the agents of a team earn in a step, `[…, A]`, thousand $ with the shipped rewards."""
+
+    reward: chex.Array  # its own
+    area: chex.Array  # what its buses earn of the terms that are its own; NaN of who has no buses
+
+
+def earned(team: team_lib.Team, reward: chex.Array, by_bus: Mapping[str, chex.Array]) -> Earned:
+    """Returns what each agent earns where the whole grid's reward is `reward` `[…]`.
+
+    `by_bus` `[…, n_bus]` is what each bus earns, by term, see `Detail.earned`.
+    """
+    reward = np.asarray(reward)
+    by_bus = {name: np.asarray(values) for name, values in by_bus.items()}
+    area = np.full((*reward.shape, team.size), np.nan)
+    for index, agent in enumerate(team.agents):
+        if agent.buses is not None:
+            terms = [values @ agent.buses for name, values in by_bus.items()
+                     if name in agent.own_terms]  # fmt: skip
+            area[..., index] = np.sum(terms, 0)
+    return Earned(np.asarray(team.rewards(reward, by_bus)), area)

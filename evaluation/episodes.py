@@ -48,6 +48,7 @@ class Recording(NamedTuple):
     detail: grid_env.Detail  # but for what buses have earned
     inspection: inspection.Inspection | None  # of a team's decisions
     overrides: Mapping[str, overrides_lib.Override]  # by who held back
+    earned: inspection.Earned | None = None  # by the agents of a team
 
 
 class Episodes(NamedTuple):
@@ -118,7 +119,7 @@ class Player:
             action = jnp.asarray(action)
             held_back = self._overrides(carry[0], days, memory, shown, action)
             carry, row = self._step(carry, action, shown, held_back, days, start)
-            rows.append(jax.tree.map(np.asarray, row))
+            rows.append(jax.tree.map(np.asarray, self._told(row, controller)))
             progress(1)
         return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
 
@@ -131,6 +132,17 @@ class Player:
         if function not in self._compiled:
             self._compiled[function] = jax.jit(function)
         return self._compiled[function]
+
+    def _told(self, row: Episodes, controller: controllers.Controller) -> Episodes:
+        """Returns a step with what agents have earned, in place of what buses have."""
+        recording = row.recording
+        if recording is None:
+            return row
+        detail, earned = recording.detail, None
+        if controller.team is not None:
+            earned = inspection.earned(controller.team, row.outcomes.reward, detail.earned)
+        detail = detail._replace(earned={})
+        return row._replace(recording=recording._replace(detail=detail, earned=earned))
 
     def _overrides(self, state, days, memory, shown, action) -> dict[str, overrides_lib.Override]:
         """Returns what was held back in a step, by who did so; nothing of who never does."""

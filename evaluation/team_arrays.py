@@ -19,7 +19,7 @@ def extract(
 
     `agents` and `credits` `[A]` are names, of agents and of the ablations in which each does
     nothing. Of the batch: `agent_return` and `area_return` `[B, A]`, thousand $ with the shipped
-    rewards: each agent's reward, and what the buses of its area earn (NaN of who has none);
+    rewards: each agent's reward, and what its own buses earn (NaN of who has none);
     `attention` `[hours, heads, A, A]`, mean by hour of the day. Of the `chosen` episode:
     `areas` `[n]`, names of agents with an area, and `area_redispatch_mw` `[T, n]`, what units there
     produce beyond their plan; `directives` `[T, D]`, of the agents `directed` `[D]`; what is not
@@ -30,15 +30,11 @@ def extract(
     """
     outcomes, recording = episodes
     counted = np.asarray(outcomes.counted)
-    earned = np.asarray(recording.detail.earned, np.float64)
-    rewards = np.asarray(team.rewards(np.asarray(outcomes.reward), earned))
-    areas = [(agent, agent.buses) for agent in team.agents]
-    own = [np.nan * counted if buses is None else earned @ buses for _, buses in areas]
-    summed = lambda x: np.where(counted[..., None], x, 0.0).sum(0)
+    summed = lambda x: np.where(counted[..., None], np.asarray(x, np.float64), 0.0).sum(0)
     arrays = {
         "agents": np.array([agent.name for agent in team.agents]),
-        "agent_return": summed(rewards),
-        "area_return": summed(np.stack(own, -1)),
+        "agent_return": summed(recording.earned.reward),
+        "area_return": summed(recording.earned.area),
         **_redispatch(recording.detail.gen_p_mw[:, chosen] - plan_p_mw, env, team),
     }
     if team.size > 1:

@@ -155,8 +155,13 @@ def test_teams_are_told_by_their_own_arrays(env, days, played):
     state = jax.jit(jax.vmap(env.start))(days)
     shown = learned.inspect(state, learned.start(days, 0))
     attention = np.broadcast_to(shown.attention, (4, *shown.attention.shape))
+    by_bus = {
+        "generation_cost": np.random.default_rng(0).normal(size=(4, GRIDS, env.grid.n_bus)),
+        "retail_bill": np.full((4, GRIDS, env.grid.n_bus), 9.0),  # of no region
+    }
+    earned = inspection.earned(nets.team, played.outcomes.reward, by_bus)
     told = played._replace(recording=played.recording._replace(
-        inspection=inspection.Inspection(attention, np.zeros((4, GRIDS, 1)))
+        inspection=inspection.Inspection(attention, np.zeros((4, GRIDS, 1))), earned=earned
     ))  # fmt: skip
     hours = np.array([0, 0, 1, 1])
     plan = np.zeros((4, env.grid.n_gen))
@@ -168,6 +173,9 @@ def test_teams_are_told_by_their_own_arrays(env, days, played):
     counted = played.outcomes.counted
     whole = (played.outcomes.reward * counted).sum(0)
     np.testing.assert_allclose(arrays["agent_return"][:, 0], whole, rtol=1e-4)
+    inside = nets.team.agents[1].buses
+    area = (by_bus["generation_cost"][..., inside].sum(-1) * counted).sum(0)
+    np.testing.assert_allclose(arrays["area_return"][:, 1], area, rtol=1e-4)
     half = 0.5 * (whole + arrays["area_return"][:, 1])
     np.testing.assert_allclose(arrays["agent_return"][:, 1], half, rtol=1e-4)
     assert np.isnan(arrays["area_return"][:, [0, 3]]).all()
