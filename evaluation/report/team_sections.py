@@ -62,8 +62,10 @@ def credits(
     """Returns by agent its credit, `mean`, `low` and `high`, of those that were measured."""
     measured = {}
     for agent, name in zip(team["agents"].tolist(), team.get("credits", [])):
-        without = ablations.controller_name(task.controller, str(name))
-        if without in summary["controllers"]:
+        # Where both were requested only one of two that are the same was played.
+        named = [ablations.controller_name(task.controller, n) for n in (str(name), f"no-{agent}")]
+        without = next((each for each in named if each in summary["controllers"]), None)
+        if without:
             row = wording.row(summary, task.scenario, task.level, without)["metrics"]["return"]
             less = row[f"less_{task.controller}"]
             measured[agent] = {

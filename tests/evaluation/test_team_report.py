@@ -238,6 +238,10 @@ def test_credit_is_what_is_lost_without_an_agent():
     for entry in measured.values():
         assert entry["mean"] == pytest.approx(1.0, abs=0.01)
         assert entry["low"] < entry["mean"] < entry["high"]
+    content = _summary(("learned", "learned-no-strategic"))  # credit alone was requested
+    assert [*team_sections.credits(team, content, results.Task(*NORMAL, "learned"))] == [
+        "strategic"
+    ]
 
 
 def test_of_many_agents_those_are_drawn_whose_areas_earn_or_lose_most():
