@@ -45,6 +45,7 @@ format: $(VENV)/.tools
 cases: $(VENV)/.tools
 	$(PY) -m envs.case.convert --all
 	$(PY) -m envs.case.place_fleet
+	$(PY) -m envs.case.place_microgrids
 
 peers: $(PEERS)/.peers
 

@@ -93,6 +93,15 @@ class Prosumers:
 
 
 @dataclasses.dataclass(frozen=True)
+class Microgrids:
+    """Areas that one branch couples to the rest of the grid, every array `[n_microgrid]`."""
+
+    name: np.ndarray  # text
+    area: np.ndarray  # number of the area that its buses are
+    coupling: np.ndarray  # index into the branch table: without it the area is an island
+
+
+@dataclasses.dataclass(frozen=True)
 class Fleet:
     """Assets placed on one grid."""
 
@@ -103,6 +112,7 @@ class Fleet:
     storage: Storage
     prosumers: Prosumers
     source: str = ""  # where the data comes from, and what is assumed
+    microgrids: Microgrids | None = None  # none: the grid has none
 
     @property
     def n_renewable(self) -> int:
@@ -118,6 +128,12 @@ class Fleet:
     def n_prosumer(self) -> int:
         """Number of loads that own a plant or a battery."""
         return len(self.prosumers.bus)
+
+    @property
+    def couplings(self) -> np.ndarray:
+        """Indices of the branches that couple microgrids, int32 `[n_microgrid]`."""
+        none = np.zeros(0, np.int32)
+        return none if self.microgrids is None else self.microgrids.coupling
 
 
 def plain(grid: Grid) -> Fleet:

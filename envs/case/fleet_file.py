@@ -17,12 +17,15 @@ from envs.inputs.bounds import Range
 SHIPPED = pathlib.Path(__file__).parent / "fleets"
 PLAIN = "plain"
 
-_TABLES = ("name", "source", "areas", "units", "renewables", "storage", "prosumers")
+_TABLES = (
+    "name", "source", "areas", "units", "renewables", "storage", "prosumers", "microgrids",
+)  # fmt: skip
 _UNIT_NUMBERS = ("ramp_mw_per_min", "rating_mva", "inertia_s", "droop", "co2_t_per_mwh")
 _UNIT_TEXT = {"bus", "kind"}
 _RENEWABLE = ("bus", "kind", "p_max_mw")
 _STORAGE = ("bus", "p_max_mw", "energy_mwh", "charge_efficiency", "discharge_efficiency")
 _PROSUMER = ("bus", "renewable", "storage")
+_MICROGRID = ("name", "area", "from_bus", "to_bus")
 _LEAST_DROOP = 1e-3  # 0.1 %; a governor any stiffer would be unstable
 _SIZE = Range(0, 1e6, above=True)  # MW or MWh of one plant
 _SHARE = Range(0, 1, above=True)
@@ -67,15 +70,16 @@ def read_json(path: pathlib.Path, grid: Grid) -> fleet_lib.Fleet:
       FleetError: the fleet is unsound, or not one of this grid.
     """
     reader = _FleetReader(path, grid)
-    renewables, storage = reader.renewables(), reader.storage()
+    renewables, storage, area = reader.renewables(), reader.storage(), reader.areas()
     return fleet_lib.Fleet(
         name=reader.text("name"),
-        area=reader.areas(),
+        area=area,
         units=reader.units(),
         renewables=renewables,
         storage=storage,
         prosumers=reader.prosumers(renewables, storage),
         source=reader.text("source", ""),
+        microgrids=reader.microgrids(area),
     )
 
 
@@ -88,12 +92,12 @@ class _FleetReader(columns.Reader):
         self.position = {int(number): index for index, number in enumerate(grid.bus.id)}
         self.known(None, self.data, _TABLES)
 
-    def buses(self, table: str, numbers: list) -> np.ndarray:
+    def buses(self, table: str, numbers: list, name: str = "bus") -> np.ndarray:
         """Returns the indices of buses given by number, int32."""
-        for row, number in enumerate(self.numbers(table, "bus", numbers, whole=True)):
+        for row, number in enumerate(self.numbers(table, name, numbers, whole=True)):
             if int(number) not in self.position:
                 raise self.refuse(
-                    table, row, f"bus is {number}, which is no bus of {self.grid.name}"
+                    table, row, f"{name} is {number}, which is no bus of {self.grid.name}"
                 )
         return np.array([self.position[number] for number in numbers], np.int32)
 
@@ -199,6 +203,33 @@ class _FleetReader(columns.Reader):
         for row in np.flatnonzero((owned["renewable"] < 0) & (owned["storage"] < 0))[:1]:
             raise self.refuse("prosumers", row, "it owns neither a plant nor a battery")
         return fleet_lib.Prosumers(bus=bus, **owned)
+
+    def microgrids(self, area: np.ndarray) -> fleet_lib.Microgrids | None:
+        """Returns the microgrids: areas `[n_bus]` that hang on one branch; none without a table."""
+        if "microgrids" not in self.data:
+            return None
+        table, grid = self.table("microgrids", _MICROGRID), self.grid
+        numbers = self.numbers("microgrids", "area", table["area"], whole=True)
+        ends = [self.buses("microgrids", table[name], name) for name in ("from_bus", "to_bus")]
+        couplings = []
+        for row, (name, number, one, other) in enumerate(zip(table["name"], numbers, *ends)):
+            refuse = lambda why, row=row: self.refuse("microgrids", row, why)
+            if not isinstance(name, str) or not name or name in table["name"][:row]:
+                raise refuse(f"name is {name!r}, it must be text, and another for each microgrid")
+            if not (area == number).any() or number in numbers[:row]:
+                raise refuse(f"area is {number}, it must be one of the areas, and another each")
+            inside = area == number
+            leads_out = inside[grid.branch.from_bus] != inside[grid.branch.to_bus]
+            pair = np.sort([grid.branch.from_bus, grid.branch.to_bus], axis=0)
+            (named,) = np.nonzero((pair == np.sort([one, other])[:, None]).all(0))
+            if named.size != 1 or not np.array_equal(named, np.flatnonzero(leads_out)):
+                raise refuse(
+                    f"{table['from_bus'][row]}-{table['to_bus'][row]} must be the one branch that "
+                    f"leads out of area {number}, which has {leads_out.sum()} such branches"
+                )
+            couplings += named.tolist()
+        names = np.array(table["name"], str)
+        return fleet_lib.Microgrids(names, numbers, np.array(couplings, np.int32))
 
     def _owned(self, name: str, rows: list, bus: np.ndarray, asset_bus: np.ndarray) -> np.ndarray:
         """Returns which row of an asset's table each prosumer owns, from 0, −1 for none."""
