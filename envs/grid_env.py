@@ -46,6 +46,7 @@ from envs.step import (
     termination,
 )
 from envs.step.layout import Layout, Site
+from envs.step.options import ALL_ISLANDS, ISLANDS
 from envs.step.state import State
 from envs.step.step_result import Detail, StepResult
 from envs.step.termination import Reason
@@ -101,7 +102,10 @@ class GridEnv:
         assessed |= options.insecurity_price > 0 or options.confirmed_outages > 0
         assessed |= options.reward in rewards.ASSESSING
         net = _network(grid, fleet, options)
-        model = solve_and_protect.grid_model(grid, fleet, net, options.tolerance_pu, flows=assessed)
+        model = solve_and_protect.grid_model(
+            grid, fleet, net, options.tolerance_pu, flows=assessed,
+            every_island=options.islands == ALL_ISLANDS,
+        )  # fmt: skip
         self._assess = security.Assessor(grid, model, options) if assessed else None
         pull_back = functools.partial(solve_and_protect.pull_back, model)
         unprotected = functools.partial(solve_and_protect.unprotected, model)
@@ -313,7 +317,7 @@ class GridEnv:
     def _completed(self, after: State, result: StepResult, secure, series) -> State:
         """Returns the state with reward terms, ending and observation of its step."""
         terms = self._reward_terms(after, result, secure)
-        reason = termination.reason(terms, result, self.dt_h)
+        reason = termination.reason(terms, result, self.dt_h, self.options.blackout_share)
         terminated = reason != Reason.NONE
         terms = termination.charged(terms, terminated, result)
         view = observations.view(after, result, secure, series, self.options)
@@ -337,6 +341,7 @@ def check(options: EnvOptions) -> Specification:
     """
     choices.require("env.schedule", options.schedule, schedule.SCHEDULES)
     choices.require("env.reward", options.reward, rewards.REWARDS)
+    choices.require("env.islands", options.islands, ISLANDS)
     choices.require("env.frequency", options.frequency, frequency_options.PRESETS)
     choices.require("env.tariff", options.tariff, tariff.PRESETS)
     choices.require("env.layout", options.layout, layouts.LAYOUTS)

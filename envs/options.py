@@ -14,7 +14,6 @@ CONSTANTS = {
     "switch_cooldown_steps": 3,
     "voltage_swing": 0.02,
     "condenser_loss": 0.015,
-    "blackout_share": 0.3,
     "restoration_hours": 4.0,
     "protection.reclose_steps": 12,
     "protection.max_rounds": 8,

@@ -17,7 +17,10 @@ _TANGENT = (1.0, 0.33333144, 0.13339072, 0.053391859, 0.02449155, 0.0030309258, 
 
 
 class Voltages(NamedTuple):
-    """Deviations from the base point, `[n_bus, batch]`, and what the slack took, `[batch]` pu."""
+    """Deviations from the base point, `[n_bus, batch]`, and what the slack took, pu.
+
+    The slack is `[batch]`, or that of each bus's island `[n_bus, batch]`.
+    """
 
     vm: chex.Array
     va: chex.Array

@@ -28,11 +28,11 @@ def solve(
         left = (net.shunt_g + vm).at[f].add(flow).at[t].add(-flow)
         return (left - problem.p - x.slack * problem.participation) * problem.energised
 
-    x = Voltages(vm + 1.0 - net.vm_base, vm, vm[0])
+    x = Voltages(vm + 1.0 - net.vm_base, vm, vm[0] if problem.root is None else vm)
     # B′ of the fast decoupled method leaves the taps out, which repeating makes up for.
     for _ in range(_REPEATS):
         dp = residual(x)
-        total = dp.sum(0)
+        total = iteration.over_island(dp, problem.root)
         step = net.decoupled.angle @ (dp - problem.participation * total)
         step = fast_decoupled.corrected(changes.angle, step)
         x = x._replace(va=x.va - step, slack=x.slack + total)

@@ -61,7 +61,7 @@ def correction(
 
     def correct_angles(x, dp):
         # Without losses the slack moves by the sum of mismatches, and the rest sums to zero.
-        total = dp.sum(0)
+        total = iteration.over_island(dp, problem.root)
         rhs = (dp - problem.participation * total) / (net.vm_base + x.vm)
         step = matrices.angle @ rhs
         if changes is not None:

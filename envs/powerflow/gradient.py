@@ -15,7 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from envs.powerflow import iteration, lanes, newton, request as request_lib, solve
+from envs.powerflow import islands, iteration, lanes, newton, request as request_lib, solve
 from envs.powerflow.balance import Voltages
 from envs.powerflow.network import Network
 from envs.powerflow.request import Request, Solution
@@ -57,22 +57,27 @@ def solver(net: Network, **options) -> Callable[[Request], Solution]:
 
     def backward(args, solution, cotangent):
         (request,) = args
-        return jax.vjp(lambda request: at_solution(net, request, solution), request)[1](cotangent)
+        solved = lambda request: at_solution(
+            net, request, solution, every_island=solver_options.every_island
+        )
+        return jax.vjp(solved, request)[1](cotangent)
 
     return lanes.per_grid(lambda request: solve.solve_batch(net, request, solver_options), backward)
 
 
-def at_solution(net: Network, request: Request, solution: Solution) -> Solution:
+def at_solution(
+    net: Network, request: Request, solution: Solution, *, every_island: bool = False
+) -> Solution:
     """Returns `solution`, which is that of `request`, with its derivative; leaves `[…, batch]`.
 
-    Fields of `solution` that are None stay so.
+    Fields of `solution` that are None stay so. `every_island` as in `solve.SolverOptions`.
     """
 
     def backward(kept, cotangent):
         request, solution = kept
         slopes = {name: getattr(cotangent, name) for name in OUTPUTS}
         slopes = {name: slope for name, slope in slopes.items() if slope is not None}
-        of_inputs = _pull_back(net, request, solution, slopes)
+        of_inputs = _pull_back(_Equations(net, request, solution, every_island), request, slopes)
         return jax.tree.map(jnp.zeros_like, request)._replace(**of_inputs), None
 
     known = jax.custom_vjp(lambda request, solution: solution)
@@ -81,13 +86,11 @@ def at_solution(net: Network, request: Request, solution: Solution) -> Solution:
 
 
 def _pull_back(
-    net: Network, request: Request, solution: Solution, of_outputs: dict[str, chex.Array]
+    at: "_Equations", request: Request, of_outputs: dict[str, chex.Array]
 ) -> dict[str, chex.Array]:
     """Returns the cotangents of INPUTS from those of OUTPUTS."""
     # Where there is no solution there is no derivative, and nothing that is not finite.
-    solved = solution.converged
-    of_outputs = {name: jnp.where(solved, slope, 0.0) for name, slope in of_outputs.items()}
-    at = _Equations(net, request, solution)
+    of_outputs = {name: jnp.where(at.solved, slope, 0.0) for name, slope in of_outputs.items()}
     inputs = {name: getattr(request, name) for name in INPUTS}
     outputs = lambda unknown, inputs: at.outputs(unknown, inputs, of_outputs)
     _, by_output = jax.vjp(outputs, at.unknown, inputs)
@@ -106,14 +109,20 @@ class _Equations:
     magnitudes, with the slack in the place of the angle that is kept.
     """
 
-    def __init__(self, net: Network, request: Request, solution: Solution):
-        self.net = net
+    def __init__(self, net: Network, request: Request, solution: Solution, every_island: bool):
+        self.net, self.solved = net, solution.converged
         column = lambda leaf: leaf[net.order].astype(net.dtype)
         self.energised, self.pv = column(solution.energised), column(request.pv)
         self.capacity = column(request.capacity)
         fixed = self.energised * solution.converged  # the others are left at the base point
-        zero = jnp.zeros_like(fixed[0])
-        slack = zero if solution.slack_pu is None else solution.slack_pu.astype(net.dtype)
+        self.root, slack = None, jnp.zeros_like(fixed if every_island else fixed[0])
+        if every_island:
+            load, closed = column(request.load_pu), request.closed.astype(net.dtype)
+            split = islands.find(net, closed, self.capacity, load, every_island=True)
+            self.root = split.root(net)
+        if solution.slack_pu is not None:
+            slack = solution.slack_pu.astype(net.dtype)
+            slack = slack[net.order] if every_island else slack
         self.base = Voltages(
             jnp.where(fixed > 0, column(solution.vm_pu) - net.vm_base, 0.0),
             jnp.where(fixed > 0, column(solution.va_rad) - net.va_base, 0.0),
@@ -130,16 +139,18 @@ class _Equations:
         """Returns the problem for INPUTS."""
         net = self.net
         column = lambda name: inputs[name][net.order].astype(net.dtype)
-        share = iteration.energised_shares(column("participation"), self.capacity, self.energised)
+        share = iteration.energised_shares(
+            column("participation"), self.capacity, self.energised, self.root
+        )
         return iteration.Problem(
             column("p_pu"), column("q_pu"), share, closed=inputs["closed"].astype(net.dtype),
-            pv_to_pq=1.0 - self.pv[net.n_pq :], energised=self.energised,
+            pv_to_pq=1.0 - self.pv[net.n_pq :], energised=self.energised, root=self.root,
         )  # fmt: skip
 
     def voltages(self, unknown: chex.Array) -> Voltages:
         """Returns the voltages that an unknown stands for."""
         angle, vm = jnp.split(unknown, 2)
-        slack = jnp.where(self.anchor, angle, 0.0).sum(0)
+        slack = newton.slack_among(angle, self.anchor, self.root)
         return Voltages(vm, jnp.where(self.anchor, self.base.va, angle), slack)
 
     def residual(self, unknown: chex.Array, inputs: dict[str, chex.Array]) -> chex.Array:
@@ -158,7 +169,7 @@ class _Equations:
         net, problem = self.net, self.problem(inputs)
         last = iteration.evaluate(net, problem, self.voltages(unknown))
         none = jnp.zeros(unknown.shape[1], jnp.int32)
-        result = request_lib.MethodResult(last, self.energised > 0, none, none > 0)
+        result = request_lib.MethodResult(last, self.energised > 0, none, none > 0, self.root)
         solution = request_lib.in_case_order(net, result, net.tolerance_pu)
         return {name: getattr(solution, name) for name in names}
 

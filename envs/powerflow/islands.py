@@ -11,17 +11,34 @@ from envs.powerflow.network import Network
 
 
 class Islands(NamedTuple):
-    """The parts that a network falls into."""
+    """The parts that a network falls into, in the solvers' order of buses."""
 
     label: chex.Array  # int32 `[n_bus, batch]` lowest bus of the island that a bus is on
-    energised: chex.Array  # bool `[n_bus, batch]`, true on the island that serves most load
+    # bool `[n_bus, batch]`, true on the island that serves most load, or on all that have units
+    energised: chex.Array
+
+    def root(self, net: Network) -> chex.Array:
+        """Returns the bus of each bus's island whose angle is kept, int32 `[n_bus, batch]`.
+
+        The reference bus on its own island, elsewhere the lowest.
+        """
+        here = self.label == self.label[net.reference]
+        return jnp.where(here, net.reference, self.label).astype(jnp.int32)
 
 
-def find(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array) -> Islands:
+def find(
+    net: Network,
+    closed: chex.Array,
+    capacity: chex.Array,
+    load: chex.Array,
+    *,
+    every_island: bool = False,
+) -> Islands:
     """Returns the islands, of which the one that serves most load is energised.
 
     An island serves its load as far as the Pmax of its units goes. Of those that serve as much it
-    is the one with most Pmax, and none is energised where no unit is in service.
+    is the one with most Pmax, and none is energised where no unit is in service. With
+    `every_island` each that has a unit in service is energised.
 
     `closed` `[n_branch, batch]` is 1 for a branch in service, else 0. `capacity` and `load`
     `[n_bus, batch]`, in one unit, are the Pmax of the units in service and what loads draw.
@@ -30,7 +47,9 @@ def find(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Arra
     whole = Islands(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
     whole = whole._replace(energised=whole.energised & (capacity.sum(0) > 0))
     return jax.lax.cond(
-        _may_split(net, closed).any(), lambda: _search(net, closed, capacity, load), lambda: whole
+        _may_split(net, closed).any(),
+        lambda: _search(net, closed, capacity, load, every_island),
+        lambda: whole,
     )
 
 
@@ -43,7 +62,9 @@ def _may_split(net: Network, closed: chex.Array) -> chex.Array:
     return (count[connectivity.BRIDGE] > 0) | (count > 1).any(0) | (count.sum(0) > 2)
 
 
-def _search(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array) -> Islands:
+def _search(
+    net: Network, closed: chex.Array, capacity: chex.Array, load: chex.Array, every_island: bool
+) -> Islands:
     """Returns the islands by spreading the lowest bus along closed branches."""
     n, batch = net.n_bus, closed.shape[1]
     f, t = net.branch.from_bus, net.branch.to_bus
@@ -61,6 +82,8 @@ def _search(net: Network, closed: chex.Array, capacity: chex.Array, load: chex.A
     at = (label, jnp.broadcast_to(jnp.arange(batch), (n, batch)))
     total = lambda values: jnp.zeros((n, batch), values.dtype).at[at].add(values)
     capacity = total(capacity)
+    if every_island:
+        return Islands(label, jnp.take_along_axis(capacity, label, 0) > 0)
     served = jnp.clip(total(load), 0.0, capacity)
     main = jnp.where(served == served.max(0), capacity, -1.0).argmax(0)
     return Islands(label, (label == main) & (capacity.max(0) > 0))

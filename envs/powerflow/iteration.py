@@ -20,19 +20,37 @@ class Problem(NamedTuple):
     participation: chex.Array  # `[n_bus, batch]` shares of the slack, summing to one
     closed: chex.Array | None = None  # `[n_branch, batch]` 1 in service, 0 not
     pv_to_pq: chex.Array | None = None  # `[n_pv, batch]` 1 for PV buses turned PQ
-    energised: chex.Array | None = None  # `[n_bus, batch]` 1 on the island that is solved, 0 off it
+    energised: chex.Array | None = None  # `[n_bus, batch]` 1 on what is solved, 0 off it
+    # int `[n_bus, batch]` of `Islands.root`, where each island has a slack of its own, to which its
+    # participation sums to one; none where there is one slack.
+    root: chex.Array | None = None
+
+
+def over_island(values: chex.Array, root: chex.Array | None) -> chex.Array:
+    """Returns the sum of `values` `[n_bus, batch]` over each bus's island, `[n_bus, batch]`.
+
+    Where there is one slack, and no `root`, that of all buses, `[batch]`.
+    """
+    if root is None:
+        return values.sum(0)
+    at = (root, jnp.broadcast_to(jnp.arange(root.shape[1]), root.shape))
+    return jnp.take_along_axis(jnp.zeros_like(values).at[at].add(values), root, 0)
 
 
 def energised_shares(
-    participation: chex.Array, capacity: chex.Array, energised: chex.Array
+    participation: chex.Array,
+    capacity: chex.Array,
+    energised: chex.Array,
+    root: chex.Array | None = None,
 ) -> chex.Array:
     """Returns the shares of the slack on what is energised, summing to one, all `[n_bus, batch]`.
 
-    Where no participating unit is left energised, those with capacity take part.
+    With `root` those of each island sum to one. Where no participating unit is left energised,
+    those with capacity take part.
     """
     share = participation * energised
-    share = jnp.where(share.sum(0) > 0, share, capacity * energised)
-    return share / jnp.maximum(share.sum(0), 1e-9)
+    share = jnp.where(over_island(share, root) > 0, share, capacity * energised)
+    return share / jnp.maximum(over_island(share, root), 1e-9)
 
 
 class Iterate(NamedTuple):
@@ -51,6 +69,7 @@ class MethodResult(NamedTuple):
     energised: chex.Array  # bool `[n_bus, batch]`
     iterations: chex.Array
     fell_back: chex.Array  # bool
+    root: chex.Array | None = None  # of the problem
 
 
 Correct = Callable[[Voltages, chex.Array, chex.Array], Voltages]
@@ -68,10 +87,12 @@ def mismatch(net: Network, problem: Problem, x: Voltages, at: Balance):
     return dp * problem.energised, dq * problem.energised
 
 
-def first_iterate(net: Network, vm: chex.Array, va: chex.Array) -> Voltages:
+def first_iterate(
+    net: Network, vm: chex.Array, va: chex.Array, *, every_island: bool = False
+) -> Voltages:
     """Returns the first iterate from deviations `[n_bus, batch]`."""
     low = jnp.zeros_like(vm) if net.compensated else None
-    return Voltages(vm, va, jnp.zeros_like(vm[0]), low, low)
+    return Voltages(vm, va, jnp.zeros_like(vm if every_island else vm[0]), low, low)
 
 
 def in_service(net: Network, problem: Problem) -> chex.Array | None:
@@ -136,5 +157,6 @@ def iterate(
         good = good & energised.any(0)
     worst = jnp.where(good, last.worst, jnp.inf)
     return MethodResult(
-        last._replace(worst=worst), energised, iterations, jnp.full(worst.shape, False)
-    )
+        last._replace(worst=worst), energised, iterations, jnp.full(worst.shape, False),
+        problem.root,
+    )  # fmt: skip

@@ -30,7 +30,7 @@ def correction(net: Network, problem: iteration.Problem) -> iteration.Correct:
         step = -jnp.linalg.solve(matrix, residual)[..., 0].T
         angle = step[:n]
         kept = anchor(net, problem, x)
-        slack = jnp.where(kept, angle, 0.0).sum(0)
+        slack = slack_among(angle, kept, problem.root)
         angle = jnp.where(kept, 0.0, angle)
         return x.moved(step[n:], angle, slack)
 
@@ -41,7 +41,8 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     """Returns d(ΔP, ΔQ) / d(angles, magnitudes), `[batch, 2 n_bus, 2 n_bus]`.
 
     The angle of the reference bus (or of the first energised bus where that one is not) stands for
-    the slack. Rows of PV magnitudes, and of de-energised buses, fix their unknown.
+    the slack; where each island has one, an angle of each does. Rows of PV magnitudes, and of
+    de-energised buses, fix their unknown.
     """
     n, batch, branch = net.n_bus, x.vm.shape[1], net.branch
     f, t = branch.from_bus, branch.to_bus
@@ -82,7 +83,11 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     kept = anchor(net, problem, x).T  # [batch, n]
     slack_column = jnp.concatenate([-problem.participation, jnp.zeros_like(vm)]).T
     is_slack = jnp.concatenate([kept, jnp.zeros_like(kept)], axis=1)
-    matrix = jnp.where(is_slack[:, None, :], slack_column[:, :, None], matrix)
+    slack_columns = slack_column[:, :, None]
+    if problem.root is not None:  # each moves the units of its own island
+        own = problem.root.T[:, :, None] == np.arange(n)
+        slack_columns = slack_columns * jnp.pad(own, ((0, 0), (0, n), (0, n)))
+    matrix = jnp.where(is_slack[:, None, :], slack_columns, matrix)
     solved = jnp.ones_like(vm) if problem.energised is None else problem.energised
     pv_to_pq = 0.0 if problem.pv_to_pq is None else problem.pv_to_pq
     of_pv = jnp.broadcast_to(pv_to_pq, (n - net.n_pq, batch))
@@ -91,12 +96,26 @@ def jacobian(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Arra
     return jnp.where(keep[:, :, None], matrix, jnp.eye(size, dtype=vm.dtype))
 
 
+def slack_among(angle: chex.Array, kept: chex.Array, root: chex.Array | None) -> chex.Array:
+    """Returns the slack, `[batch]` or `[n_bus, batch]`, of unknowns `[n_bus, batch]`.
+
+    It stands in the place of the angles that are `kept`; `root` as in `iteration.Problem`.
+    """
+    slack = jnp.where(kept, angle, 0.0)
+    return slack.sum(0) if root is None else jnp.take_along_axis(slack, root, 0)
+
+
 def anchor(net: Network, problem: iteration.Problem, x: Voltages) -> chex.Array:
-    """Returns which bus's angle is kept, bool `[n_bus, batch]`: one energised bus, or none."""
+    """Returns which bus's angle is kept, bool `[n_bus, batch]`.
+
+    That is one energised bus, or none; where each island has a slack of its own, one of each.
+    """
     rows = jnp.arange(net.n_bus)[:, None]
     is_reference = rows == net.reference
     if problem.energised is None:
         return jnp.broadcast_to(is_reference, x.va.shape)
     energised = problem.energised > 0
+    if problem.root is not None:
+        return energised & (rows == problem.root)
     first = energised.argmax(0)
     return energised & (rows == jnp.where(energised[net.reference], net.reference, first))

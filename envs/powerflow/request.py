@@ -48,8 +48,10 @@ class Solution(NamedTuple):
     p_to_pu: chex.Array
     q_to_pu: chex.Array
     rho: chex.Array  # `[n_branch]` apparent power of the more loaded end over the limit
-    slack_pu: chex.Array  # total imbalance that the participating units took
-    energised: chex.Array  # bool `[n_bus]`, on the island that was solved
+    # Total imbalance that the participating units took; `[n_bus]` with `every_island`, that of the
+    # bus's island.
+    slack_pu: chex.Array
+    energised: chex.Array  # bool `[n_bus]`, on what was solved
     converged: chex.Array  # bool
     mismatch_pu: chex.Array  # largest absolute power mismatch left; infinite beyond a quarter turn
     iterations: chex.Array  # of the method that solved it
@@ -80,7 +82,9 @@ class OrderedRequest(NamedTuple):
     islands: Islands | None  # where known
 
 
-def in_solver_order(net: Network, request: Request, islands: Islands | None) -> OrderedRequest:
+def in_solver_order(
+    net: Network, request: Request, islands: Islands | None, *, every_island: bool = False
+) -> OrderedRequest:
     """Returns `request` in the solvers' order."""
     chex.assert_equal_shape([leaf for name, leaf in request._asdict().items()
                              if name != "closed" and leaf is not None])  # fmt: skip
@@ -103,6 +107,7 @@ def in_solver_order(net: Network, request: Request, islands: Islands | None) -> 
         net,
         jnp.concatenate([vm[:n_pq], vm_pv]) - net.vm_base,
         va - va[net.reference] - net.va_base + net.va_base[net.reference],
+        every_island=every_island,
     )
     changed = (closed < 0.5).any(0) | (pv_to_pq > 0.5).any(0)
     return OrderedRequest(p, q, share, closed, pv_to_pq, capacity, load, start, changed, islands)
@@ -113,7 +118,10 @@ def in_case_order(net: Network, result: MethodResult, tolerance_pu: float) -> So
     x, powers, at, worst = result.last
     va = net.va_base + x.va
     # Angles count from the reference bus; where it is de-energised, from the base point's.
-    va = va - jnp.where(result.energised[net.reference], va[net.reference], 0.0)
+    if result.root is None:
+        va = va - jnp.where(result.energised[net.reference], va[net.reference], 0.0)
+    else:
+        va = va - jnp.take_along_axis(va, result.root, 0)
     at_bus = lambda leaf: jnp.where(result.energised, leaf, 0.0)[net.position]
     return Solution(
         vm_pu=at_bus(net.vm_base + x.vm),
@@ -125,7 +133,7 @@ def in_case_order(net: Network, result: MethodResult, tolerance_pu: float) -> So
         p_to_pu=powers.p_to,
         q_to_pu=powers.q_to,
         rho=balance.loading(net, powers),
-        slack_pu=x.slack,
+        slack_pu=x.slack if result.root is None else at_bus(x.slack),
         energised=result.energised[net.position],
         converged=worst <= tolerance_pu,
         mismatch_pu=worst,

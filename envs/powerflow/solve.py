@@ -36,6 +36,9 @@ class SolverOptions:
     # PV buses turned PQ that a grid may have before it takes Newton, by default all: fewer, at
     # least one, cost less.
     pv_to_pq_slots: int | None = None
+    # Whether every island that has a unit in service stays energised, with a slack and an angle of
+    # reference of its own; else that which serves most load.
+    every_island: bool = False
 
     def __post_init__(self):
         if self.method not in METHODS:
@@ -77,10 +80,10 @@ def solve_batch(
     options = dataclasses.replace(options, tolerance_pu=tolerance)
     if options.reactive_limits:
         return _within_reactive_limits(net, request, options, known)
-    ordered = in_solver_order(net, request, known.islands)
+    ordered = in_solver_order(net, request, known.islands, every_island=options.every_island)
     if options.method == "dc":
         tolerance = max(net.tolerance_pu, _DC_ROUNDING * net.rounding_pu)
-        return in_case_order(net, _by_dc(net, ordered), tolerance)
+        return in_case_order(net, _by_dc(net, ordered, options), tolerance)
     if options.method == "newton":
         result = _by_newton(net, ordered, options)
     elif known.intact is False:
@@ -123,17 +126,18 @@ def base_request(net: Network, p_pu, q_pu, **changes) -> Request:
 # One function for each method.
 
 
-def _by_dc(net: Network, ordered: OrderedRequest) -> MethodResult:
-    problem, split = _problem(net, ordered)
+def _by_dc(net: Network, ordered: OrderedRequest, options: SolverOptions) -> MethodResult:
+    problem, split = _problem(net, ordered, options)
     changes, enough = fast_decoupled.network_changes(net, ordered.closed, ordered.pv_to_pq, split)
     last = dc.solve(net, problem, changes)
     worst = jnp.where(enough & split.energised.any(0), last.worst, jnp.inf)
     once = jnp.ones_like(worst, jnp.int32)
-    return MethodResult(last._replace(worst=worst), split.energised, once, jnp.zeros_like(enough))
+    last, never = last._replace(worst=worst), jnp.zeros_like(enough)
+    return MethodResult(last, split.energised, once, never, problem.root)
 
 
 def _by_newton(net: Network, ordered: OrderedRequest, options: SolverOptions) -> MethodResult:
-    problem, _ = _problem(net, ordered)
+    problem, _ = _problem(net, ordered, options)
     correct = newton.correction(net, problem)
     return _iterate(net, problem, ordered, correct, options, newton.MAX_ITERATIONS)
 
@@ -147,6 +151,9 @@ def _by_constant_matrices(
     """
     method = chord if options.method == "chord" else fast_decoupled
     problem = iteration.Problem(ordered.p, ordered.q, ordered.participation)
+    if options.every_island:
+        root = jnp.full(ordered.p.shape, net.reference, jnp.int32)
+        problem = problem._replace(root=root)
     changed = ordered.changed
     correct = method.correction(net, problem)
     result = _iterate(net, problem, ordered, correct, options, method.MAX_ITERATIONS, ~changed)
@@ -161,7 +168,7 @@ def _by_constant_matrices(
 
 def _with_outages(net: Network, ordered: OrderedRequest, options: SolverOptions) -> MethodResult:
     """Solves grids in any state by the fast decoupled method."""
-    problem, split = _problem(net, ordered)
+    problem, split = _problem(net, ordered, options)
     changes, enough = fast_decoupled.network_changes(
         net, ordered.closed, ordered.pv_to_pq, split, options.pv_to_pq_slots
     )
@@ -178,7 +185,9 @@ def _fall_back(
     def solve(ordered):
         # What defeated the method may be a bad start.
         vm_pv, zero = ordered.start.vm[net.n_pq :], jnp.zeros_like(ordered.start.va)
-        cold = iteration.first_iterate(net, jnp.concatenate([zero[: net.n_pq], vm_pv]), zero)
+        cold = iteration.first_iterate(
+            net, jnp.concatenate([zero[: net.n_pq], vm_pv]), zero, every_island=options.every_island
+        )
         answer = _by_newton(net, ordered._replace(start=cold), own_limit)
         return answer._replace(fell_back=jnp.full(answer.last.worst.shape, True))
 
@@ -206,15 +215,18 @@ def _within_reactive_limits(
 # What the methods share.
 
 
-def _problem(net: Network, ordered: OrderedRequest):
-    """Returns the `iteration.Problem` on the energised island, and the `islands.Islands`."""
+def _problem(net: Network, ordered: OrderedRequest, options: SolverOptions):
+    """Returns the `iteration.Problem` on what is energised, and the `islands.Islands`."""
     split = ordered.islands
     if split is None:
-        split = islands.find(net, ordered.closed, ordered.capacity, ordered.load)
+        split = islands.find(
+            net, ordered.closed, ordered.capacity, ordered.load, every_island=options.every_island
+        )
     energised = split.energised.astype(net.dtype)
-    share = iteration.energised_shares(ordered.participation, ordered.capacity, energised)
+    root = split.root(net) if options.every_island else None
+    share = iteration.energised_shares(ordered.participation, ordered.capacity, energised, root)
     problem = iteration.Problem(
-        ordered.p, ordered.q, share, ordered.closed, ordered.pv_to_pq, energised
+        ordered.p, ordered.q, share, ordered.closed, ordered.pv_to_pq, energised, root
     )
     return problem, split
 

@@ -8,6 +8,8 @@ from envs.inputs.bounds import Range
 from envs.time_series import curriculum
 from envs.time_series.options import TimeSeriesOptions
 
+# Which islands stay energised.
+ISLANDS = LARGEST_ISLAND, ALL_ISLANDS = ("largest", "all")
 _Price = Annotated[float, Range(0, 1e9)]
 _InsideOne = Annotated[float, Range(0, 1, above=True, below=True)]
 
@@ -41,6 +43,16 @@ class StepOptions(TimeSeriesOptions):
         _InsideOne,
         "largest mismatch of the power flow, pu of the base MVA; more where single precision asks",
     ] = 1e-4
+    islands: Annotated[
+        str,
+        "which islands stay energised where the grid is divided: largest, the one that serves most "
+        "load, or all that have a unit in service, each with a balance of its own",
+    ] = LARGEST_ISLAND
+    blackout_share: Annotated[
+        float,
+        "share of load that a step may leave unserved before the episode ends",
+        Range(0, 1, above=True),
+    ] = 0.30
     voltage_ramp: Annotated[_InsideOne, "how far a set-point may move in a step, pu"] = 0.005
     load_control_price: Annotated[_Price, "paid for each MWh of load moved, $/MWh"] = 60.0
     curtailment_price: Annotated[_Price, "paid for wind and sun not used, $/MWh"] = 20.0

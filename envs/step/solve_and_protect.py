@@ -13,7 +13,7 @@ import numpy as np
 
 from envs.case.fleet import Fleet
 from envs.case.grid import Grid
-from envs.powerflow import gradient, islands, lanes, solve as powerflow
+from envs.powerflow import gradient, islands, iteration, lanes, solve as powerflow
 from envs.powerflow.network import Network
 from envs.schedule import sharing
 from envs.step.dispatch import DispatchRequest
@@ -37,7 +37,7 @@ class OperatingPoint(NamedTuple):
     solution: powerflow.Solution
     gen_p_mw: chex.Array  # `[n_gen]` units' power, zero for condensers
     renewable_mw: chex.Array  # `[n_renewable]` that reached the grid
-    served: chex.Array  # `[n_load]` share of each load that is served, zero off the live island
+    served: chex.Array  # `[n_load]` share of each load that is served, zero off live islands
     surplus_mw: chex.Array  # `[]` power that units were forced down beyond their ramps
     spilled_mw: chex.Array  # `[]` wind and sun that the balance had no room for
     beyond_angle_rad: chex.Array  # `[]` outside limits of branches' angles, summed
@@ -70,13 +70,25 @@ class GridModel(NamedTuple):
     angle_max_rad: chex.Array  # `[n_branch, 1]`
     tolerance_pu: float
     flows: bool  # whether the powers of branches are needed, beyond their loading
+    # Buses of units, where each island that has one in service is live; none where one island is.
+    live_from: np.ndarray | None
     load_weight: chex.Array | None  # `[n_gen, 1]` sizes of dispatchable loads; none: there are none
 
 
 def grid_model(
-    grid: Grid, fleet: Fleet, net: Network, tolerance_pu: float, *, flows: bool = False
+    grid: Grid,
+    fleet: Fleet,
+    net: Network,
+    tolerance_pu: float,
+    *,
+    flows: bool = False,
+    every_island: bool = False,
 ) -> GridModel:
-    """Returns the model of `grid`; `flows` says whether the powers of branches are needed."""
+    """Returns the model of `grid`; `flows` says whether the powers of branches are needed.
+
+    With `every_island` each island that has a unit in service is live, else the one that serves
+    most load.
+    """
     column = lambda x: jnp.asarray(x[:, None], net.dtype)
     p_max, draws = grid.gen.capacity_mw, grid.gen.is_dispatchable_load
     branch = grid.branch
@@ -85,6 +97,7 @@ def grid_model(
         column(p_max / p_max.sum()), column(grid.gen.p_min_mw), column(p_max),
         branch.from_bus, branch.to_bus, column(branch.angle_min_rad), column(branch.angle_max_rad),
         max(tolerance_pu, net.tolerance_pu), flows,
+        np.unique(grid.gen.bus[p_max > 0]) if every_island else None,
         column(np.where(draws, -grid.gen.p_min_mw, 0.0)) if draws.any() else None,
     )  # fmt: skip
 
@@ -146,7 +159,7 @@ class _Balance(NamedTuple):
     renewable_mw: chex.Array  # `[n_renewable]`
     other_mw: chex.Array  # `[n_bus]`
     gen_on: chex.Array  # `[n_gen]` 1 in service on an energised bus
-    served: chex.Array  # `[]` share of load on energised buses
+    served: chex.Array  # `[]` share of load on energised buses; `[n_load]` of several islands
     surplus_mw: chex.Array
     spilled_mw: chex.Array
 
@@ -193,23 +206,56 @@ def _slack_weight(model: GridModel, balance: _Balance) -> chex.Array:
     return weight / jnp.maximum(weight.sum(0), 1e-9)
 
 
+def _shared(
+    model: GridModel, request: DispatchRequest, energised: chex.Array, root: chex.Array | None
+) -> tuple[_Balance, chex.Array]:
+    """Returns the balance, and each unit's share of the change of losses on its island.
+
+    Where several islands are live each is balanced by itself; the losses that are expected are
+    theirs in proportion to load.
+    """
+    if root is None:
+        balance = _balance(model, request, energised)
+        weight = _slack_weight(model, balance)
+        if model.live_from is not None:
+            balance = balance._replace(served=balance.served + jnp.zeros_like(request.load_p_mw))
+        return balance, weight
+    of = root[model.live_from]  # an island for each bus of units, and of equal ones the first
+    repeats = (of[:, None] == of[None]) & np.tri(len(of), k=-1, dtype=bool)[..., None]
+    inside = (root == of[:, None]) & ~repeats.any(1)[:, None]  # [n_live_from, n_bus, lanes]
+    parts = energised * inside.astype(energised.dtype)
+    loads = (request.load_p_mw * parts[:, model.load_bus]).sum(1)
+    losses = request.losses_mw * loads / jnp.maximum(loads.sum(0), 1e-6)
+
+    def of_island(part, losses_mw):
+        balance = _balance(model, request._replace(losses_mw=losses_mw), part)
+        # Where no load is, all of it is served; it must not count as served by each island.
+        served = balance.served * part[model.load_bus]
+        return balance._replace(served=served), _slack_weight(model, balance)
+
+    total = lambda leaf: leaf.sum(0)
+    return jax.tree.map(total, jax.vmap(of_island)(parts, losses))
+
+
 def _solve(model: GridModel, request: DispatchRequest, *, intact: bool) -> OperatingPoint:
-    """Balances the island that lives and solves its power flow.
+    """Balances what lives and solves its power flow.
 
     Where the network is promised to be intact and is not, the result is marked as unconverged.
     """
     net = model.net
     topology = powerflow.KnownTopology(intact)
     energised = jnp.ones((net.n_bus, request.closed.shape[1]), net.dtype)
+    root = None
     if not intact:
-        capacity, load = _capacity_and_load(model, request)
-        split = islands.find(net, request.closed, capacity[net.order], load[net.order])
+        split = _islands(model, request)
         topology = powerflow.KnownTopology(intact, split)
         energised = split.energised[net.position].astype(net.dtype)
-    balanced = _balanced(model, request, energised)
+        root = _root(model, split)
+    balanced = _balanced(model, request, energised, root)
     options = powerflow.SolverOptions(
-        tolerance_pu=model.tolerance_pu, fallback=not intact, pv_to_pq_slots=_PV_TO_PQ_SLOTS
-    )
+        tolerance_pu=model.tolerance_pu, fallback=not intact, pv_to_pq_slots=_PV_TO_PQ_SLOTS,
+        every_island=model.live_from is not None,
+    )  # fmt: skip
     solution = powerflow.solve_batch(net, balanced.power_flow, options, topology)
     return _point(model, request, balanced, solution)
 
@@ -229,13 +275,43 @@ def pull_back(
 
     def solved(request: DispatchRequest) -> OperatingPoint:
         solution, request = point.solution, request._replace(closed=point.closed)
-        balanced = _balanced(model, request, solution.energised.astype(model.net.dtype))
-        slack_mw = (point.gen_p_mw - balanced.balance.gen_p_mw).sum(0)
+        several = model.live_from is not None
+        root = _root(model, _islands(model, request)) if several else None
+        balanced = _balanced(model, request, solution.energised.astype(model.net.dtype), root)
+        slack_mw = point.gen_p_mw - balanced.balance.gen_p_mw
+        if several:
+            blank = jnp.zeros_like(balanced.power_flow.p_pu)
+            slack_mw = iteration.over_island(blank.at[model.gen_bus].add(slack_mw), root)
+        else:
+            slack_mw = slack_mw.sum(0)
         solution = solution._replace(slack_pu=slack_mw / model.base_mva)
-        solution = gradient.at_solution(model.net, balanced.power_flow, solution)
+        solution = gradient.at_solution(
+            model.net, balanced.power_flow, solution, every_island=several
+        )
         return _point(model, request, balanced, solution)
 
     return jax.vjp(solved, *args)[1](cotangent)
+
+
+def _islands(model: GridModel, request: DispatchRequest) -> islands.Islands:
+    """Returns the islands that `request` leaves."""
+    net = model.net
+    capacity, load = _capacity_and_load(model, request)
+    return islands.find(
+        net, request.closed, capacity[net.order], load[net.order],
+        every_island=model.live_from is not None,
+    )  # fmt: skip
+
+
+def _root(model: GridModel, split: islands.Islands) -> chex.Array | None:
+    """Returns a bus that is the same all over each island, int `[n_bus, lanes]`, case order.
+
+    None where one island is live.
+    """
+    if model.live_from is None:
+        return None
+    root = split.root(model.net)
+    return jnp.asarray(model.net.order)[root][model.net.position]
 
 
 def _capacity_and_load(model: GridModel, request: DispatchRequest) -> tuple[chex.Array, chex.Array]:
@@ -253,14 +329,18 @@ class _Balanced(NamedTuple):
     power_flow: powerflow.Request
 
 
-def _balanced(model: GridModel, request: DispatchRequest, energised: chex.Array) -> _Balanced:
-    """Returns the balance of the energised island, float `[n_bus, lanes]`, and its power flow."""
+def _balanced(
+    model: GridModel, request: DispatchRequest, energised: chex.Array, root: chex.Array | None
+) -> _Balanced:
+    """Returns the balance of what is energised, float `[n_bus, lanes]`, and its power flow.
+
+    With `root` `[n_bus, lanes]` that is of each island by itself.
+    """
     net, base = model.net, model.base_mva
     blank = jnp.zeros((net.n_bus, request.closed.shape[1]), net.dtype)
     to_bus = lambda bus, values: blank.at[bus].add(values)
     capacity, load = _capacity_and_load(model, request)
-    balance = _balance(model, request, energised)
-    weight = _slack_weight(model, balance)
+    balance, weight = _shared(model, request, energised, root)
     p = to_bus(model.gen_bus, balance.gen_p_mw) + balance.other_mw
     p = p.at[model.renewable_bus].add(balance.renewable_mw)
     p = p.at[model.load_bus].add(-balance.load_p_mw)
@@ -290,6 +370,7 @@ def _point(
     balance, weight = balanced.balance, balanced.weight
     in_service = solution.energised.astype(model.net.dtype)
     slack = jnp.where(solution.converged, solution.slack_pu * model.base_mva, 0.0)
+    slack = slack if model.live_from is None else slack[model.gen_bus]
     gen_p = balance.gen_p_mw + slack * weight
     angle = solution.va_rad[model.from_bus] - solution.va_rad[model.to_bus]
     beyond = jnp.maximum(model.angle_min_rad - angle, 0.0)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from envs.step.step_result import StepResult
 
-BLACKOUT_SHARE = 0.30  # of load unserved in a step, beyond which the episode ends; a choice
 RESTORATION_HOURS = 4.0  # of all load lost when an episode ends early; a choice
 
 
@@ -23,10 +22,15 @@ class Reason(enum.IntEnum):
     ISLANDING = 5  # load or frequency was lost mostly by what was cut off from the grid
 
 
-def reason(terms: Mapping[str, chex.Array], result: StepResult, dt_h: float) -> chex.Array:
-    """Returns why the episode ends (`Reason`), the most telling reason first."""
+def reason(
+    terms: Mapping[str, chex.Array], result: StepResult, dt_h: float, blackout_share: float
+) -> chex.Array:
+    """Returns why the episode ends (`Reason`), the most telling reason first.
+
+    It ends where more than the share `blackout_share` of the load of a step is not served.
+    """
     point, cut_off, not_served = result.point, result.cut_off, terms["energy_not_served"]
-    lost = not_served > BLACKOUT_SHARE * terms["load"]
+    lost = not_served > blackout_share * terms["load"]
     mostly_cut_off = dt_h * (cut_off.load_mw + cut_off.generation_mw) > 0.5 * not_served
     chosen = jnp.where(mostly_cut_off, Reason.ISLANDING, Reason.LOAD_LOST)
     chosen = jnp.where(lost, chosen, Reason.NONE)

@@ -31,7 +31,6 @@ def test_what_were_options_are_the_constants_of_today():
         "switch_cooldown_steps": switching.COOLDOWN_STEPS,
         "voltage_swing": actions.VOLTAGE_SWING_PU,
         "condenser_loss": reactive_power.CONDENSER_LOSS,
-        "blackout_share": termination.BLACKOUT_SHARE,
         "restoration_hours": termination.RESTORATION_HOURS,
         "protection.reclose_steps": switching.RECLOSE_STEPS,
         "protection.max_rounds": solve_and_protect.MAX_ROUNDS,

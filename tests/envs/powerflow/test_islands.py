@@ -136,12 +136,11 @@ def held():
         def run(*args):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(PRESETS, "held", frequency)
-                patch.setattr(termination, "BLACKOUT_SHARE", 1.0)
                 return function(*args)
 
         return run
 
-    env = patched(grid_env.make)(EnvOptions(frequency="held"))
+    env = patched(grid_env.make)(EnvOptions(frequency="held", blackout_share=1.0))
     start, detailed = jax.vmap(env.start, (None, 0)), jax.vmap(env.detailed)
     return env, jax.jit(patched(start)), jax.jit(patched(detailed))
 
