@@ -1,8 +1,8 @@
 """Breakers: in each step an agent operates one of those it has, or none: a masked categorical.
 
 The environment moves one breaker a step. To operate one is to open it where it is closed and to
-close it where it is open; the choice is written into the action block `switch` as the one request
-in it, and that is what the environment does. Left out of the choice are breakers that cool down.
+close it where it is open; the choice is written into the action block `switch`, or `coupling`, as
+the one request in it, and that is what the environment does. Left out of the choice are breakers that cool down.
 What the time series has out, or takes out now, is not observed: to operate that has no effect.
 """
 
@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs.step import layouts
 from envs.step.layout import Layout
 from envs.step.switching import REQUEST
 
-BLOCK, _SEEN = "switch", ("branch_closed", "branch_cooldown")
+BLOCKS, _SEEN = ("switch", "coupling"), ("branch_closed", "branch_cooldown")
 _FULL = 2.0  # before the squash: a request of 1 after it
 _NEVER = -1e9  # log-probability of what is left out; e to its power is zero
 
@@ -50,16 +51,19 @@ def find(layout: Layout) -> Breakers:
     Raises:
       ValueError: it does not show which are closed and which cool down.
     """
-    moved = layout.action.get(BLOCK, slice(0, 0))
-    if moved.stop == moved.start:
+    indices = lambda part: np.arange(part.start, part.stop)
+    blocks = [name for name in BLOCKS if name in layout.action]
+    moved = np.concatenate([NONE.action, *(indices(layout.action[name]) for name in blocks)])
+    if not moved.size:
         return NONE
     if missing := [name for name in _SEEN if name not in layout.observation]:
         raise ValueError(
-            f"the layout has the action block {BLOCK} and does not observe {', '.join(missing)}, "
+            f"the layout has the action block {blocks[0]} and does not observe {', '.join(missing)}, "
             "which tell a policy what it may operate; add them in envs/step/layouts.py"
         )
-    indices = lambda part: np.arange(part.start, part.stop)
-    return Breakers(indices(moved), *(indices(layout.observation[name]) for name in _SEEN))
+    rows = [layouts.ACTIONS[name].elements.rows(layout.site) for name in blocks]
+    seen = (indices(layout.observation[name])[np.concatenate(rows)] for name in _SEEN)
+    return Breakers(moved, *seen)
 
 
 def operation(breakers: Breakers, logits: chex.Array, observation: chex.Array) -> Operation:

@@ -9,6 +9,7 @@ from envs.inputs.bounds import Range
 ACTIVATIONS = ("tanh", "silu", "relu")
 ENCODERS = ("mlp", "graph")
 NODE_PARAMETERS = ("own", "type")
+CONTROLS = DISTRIBUTED, CENTRAL = ("distributed", "central")
 
 _WIDTH, _LAYERS = Range(1, 65_536), (128, 128)
 
@@ -22,8 +23,19 @@ class TeamOptions(bounds.Options, prefix="team."):
         "who shares the grid: centralised, one operator; mappo, an agent for each area, shared "
         "parameters and a critic that sees the whole grid; ippo, the same with nothing in common; "
         "hierarchical, a strategic agent, one for each area, and a safety agent; nodes, an agent "
-        "for each bus where something can be moved",
+        "for each bus where something can be moved; microgrids, an agent for each microgrid and "
+        "one for the rest",
     ] = "centralised"
+    microgrid_control: Annotated[
+        str,
+        "who operates microgrids: distributed, an agent for each and one for the rest, or central, "
+        "one agent for all",
+    ] = DISTRIBUTED
+    microgrids: Annotated[
+        str,
+        "microgrids that have an agent of their own, as MG1,MG3; the others are the rest's; none: "
+        "all of the fleet's",
+    ] = ""
     decision_steps: Annotated[
         int, "steps that a decision of the strategic agent of a hierarchy holds", Range(1, 288)
     ] = 12
@@ -78,3 +90,4 @@ class TeamOptions(bounds.Options, prefix="team."):
         choices.require("team.encoder", self.encoder, ENCODERS)
         choices.require("team.node_parameters", self.node_parameters, NODE_PARAMETERS)
         choices.require("team.activation", self.activation, ACTIVATIONS)
+        choices.require("team.microgrid_control", self.microgrid_control, CONTROLS)

@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agents import hierarchy, nodes, options as options_lib, regions, roles, team as team_lib
+from agents import (
+    hierarchy,
+    microgrids,
+    nodes,
+    options as options_lib,
+    regions,
+    roles,
+    team as team_lib,
+)
 from agents.team import Team
 from envs.inputs import choices
 from envs.step.layout import Layout
@@ -23,6 +31,7 @@ TEAMS: dict[str, Callable[[Layout, options_lib.TeamOptions], Team]] = {
     "ippo": regions.ippo,
     "hierarchical": hierarchy.hierarchical,
     "nodes": nodes.nodes,
+    "microgrids": microgrids.microgrids,
 }
 
 

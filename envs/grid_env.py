@@ -81,7 +81,7 @@ class GridEnv:
       curtailment: share of a plant's available power given up, from none (0) to all (−1).
       storage: a battery's power, from charging (−1) to discharging (1) at its rating.
       unit_voltage: a unit's voltage set-point, as a condenser's.
-      switch: below −0.5 opens a branch, above 0.5 closes one that the controller
+      switch, coupling: of any branch, or of one that couples a microgrid: below −0.5 opens a branch, above 0.5 closes one that the controller
         opened, or that tripped and does not close by itself.
     Sensors: the blocks of `layouts.LAYOUTS[options.layout]`.
     Objective: `rewards.REWARDS[options.reward]`.

@@ -29,8 +29,8 @@ class EnvOptions(StepOptions):
     )
     layout: Annotated[
         str,
-        "set of observations and controls: operator, full, voltages, case118, "
-        "case118_full or nodes",
+        "set of observations and controls: operator, full, voltages, case118, case118_full, nodes "
+        "or microgrids",
     ] = "operator"
 
 

@@ -108,13 +108,16 @@ def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
     voltage = voltage.at[grid.units].add(part("unit_voltage", grid.units.size))
     moved = part("load", site.controllable.size)
     load = jnp.zeros(grid.loads.size).at[site.controllable].set(moved)
+    switch = part("switch", grid.n_branch)
+    if "coupling" in layout.action:
+        switch = switch.at[fleet.couplings].add(part("coupling", fleet.couplings.size))
     return RequestedAction(
         unit_power=jnp.where(is_unit, generator, 0.0),
         voltage=voltage,
         load=load,
         curtailment=part("curtailment", fleet.n_renewable),
         storage=part("storage", fleet.n_storage),
-        switch=part("switch", grid.n_branch),
+        switch=switch,
     )
 
 
@@ -138,13 +141,15 @@ def write(
         first = np.isin(np.arange(grid.n_gen), able[np.unique(grid.gen.bus[able], True)[1]])
         voltage = jnp.where(first, share[grid.gen.bus], 0.0)
     is_unit = jnp.asarray(grid.gen.is_unit)
+    switch = jnp.zeros(grid.n_branch) if targets.switch is None else targets.switch
     parts = {
         "generator": jnp.where(is_unit, unit, voltage),
         "unit_voltage": voltage[grid.units],
         "load": jnp.zeros(site.controllable.size),
         "curtailment": jnp.zeros(fleet.n_renewable),
         "storage": jnp.zeros(fleet.n_storage),
-        "switch": jnp.zeros(grid.n_branch) if targets.switch is None else targets.switch,
+        "switch": switch,
+        "coupling": switch[fleet.couplings],
     }
     if targets.load_mw is not None:
         moved = _change(targets.load_mw, now.load_p_mw)

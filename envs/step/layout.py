@@ -73,6 +73,7 @@ per_controllable = PerElement("load", lambda site: site.controllable)
 per_prosumer = PerElement("load", lambda site: site.fleet.prosumers.loads(site.grid))
 per_renewable, per_storage = PerElement("renewable"), PerElement("storage")
 per_branch = PerElement("branch")
+per_coupling = PerElement("branch", lambda site: site.fleet.couplings)
 
 
 def voltage_controls(layout: Layout, grid: Grid) -> np.ndarray:

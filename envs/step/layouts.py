@@ -53,6 +53,7 @@ ACTIONS: dict[str, Control] = {
     "storage": Control(layout.per_storage, ("storage",)),
     "unit_voltage": Control(layout.per_unit, ("unit voltage",)),
     "switch": Control(layout.per_branch, ("switch",)),
+    "coupling": Control(layout.per_coupling, ("coupling",)),
 }  # fmt: skip
 
 LAYOUTS: dict[str, Spec] = {
@@ -97,6 +98,14 @@ LAYOUTS: dict[str, Spec] = {
          "frequency", "clock"),
         ("generator", "load", "curtailment", "storage", "unit_voltage"),
     ),
+    # What `full` has, on a grid with microgrids, of whose branches only those that couple one can
+    # be switched.
+    "microgrids": Spec(
+        ("bus_vm", "bus_va", "unit_p", "gen_q", "load_p", "renewable_p", "storage_energy",
+         "branch_rho", "branch_closed", "branch_cooldown", "branch_maintenance", "unit_plan",
+         "forecast", "renewable_forecast", "frequency", "clock"),
+        ("generator", "load", "curtailment", "storage", "unit_voltage", "coupling"),
+    ),
 }  # fmt: skip
 
 
@@ -104,8 +113,14 @@ def site(grid: Grid, fleet: Fleet, spec: Spec) -> Site:
     """Returns the place that `spec` is laid out for.
 
     Raises:
-      ValueError: the grid has fewer loads than the layout controls.
+      ValueError: the grid has fewer loads than the layout controls, or no microgrids to couple.
     """
+    if "coupling" in spec.action and not fleet.couplings.size:
+        raise ValueError(
+            f"the layout switches what couples microgrids, and {grid.name} with the fleet "
+            f"{fleet.name} has none; give a fleet with the table microgrids (docs/fleets.md), "
+            "env.case=ieee13_mg, or env.layout=full, which fits any grid"
+        )
     demand = grid.bus.load_p_mw[grid.loads]
     able = np.flatnonzero(demand > 0)
     if spec.largest_loads is not None:
