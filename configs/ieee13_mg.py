@@ -18,8 +18,8 @@ def experiment() -> Experiment:
             NORMAL_OPERATION, case="ieee13_mg", layout="microgrids", islands="all",
             blackout_share=1.0,
         ),
-        team=dataclasses.replace(MYOPIC_TEAM, kind="microgrids"),
+        team=dataclasses.replace(MYOPIC_TEAM, kind="microgrids", initial_switching=0.002),
         actor=ActorOptions(batch=64, unroll_length=8),
         learner=dataclasses.replace(BY_GRADIENT, learning_rate=1e-3, loading_margin=0.99),
-        run=RunOptions(steps=400_000),
+        run=RunOptions(steps=200_000),
     )  # fmt: skip

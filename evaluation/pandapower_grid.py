@@ -21,7 +21,8 @@ class Solution:
     vm: np.ndarray = None  # [n_bus]
     va: np.ndarray = None  # [n_bus] rad
     flows: np.ndarray = None  # [n_branch, 4] P, Q at the from and at the to end, MW and MVAr
-    slack_mw: float = None  # what the reference unit produces
+    slack_mw: float = None  # what the reference unit produces, or all that balance
+    slack_at_mw: np.ndarray = None  # [n_bus] the same where it stands
     gen_q: np.ndarray = None  # [n_bus] MVAr of the generators at each PV bus
 
 
@@ -46,8 +47,8 @@ class Oracle:
         """Solves for net injections `[n_bus]` pu with the branches `out` out of service.
 
         Generators at the buses `pv_to_pq` are out as well. With `dc` the power flow is the DC one.
-        `slack` is the bus that balances the grid, usually the reference bus; another must have a
-        generator.
+        `slack` is the bus that balances the grid, usually the reference bus, or one for each island
+        that is to be solved; another must have a generator.
         """
         net, grid, base = self.net, self.grid, self.grid.base_mva
         setpoint = base_point.voltage_setpoints(grid) if vm_setpoint is None else vm_setpoint
@@ -56,13 +57,14 @@ class Oracle:
         for table in (net.gen, net.sgen):
             table["p_mw"] = 0.0
         net.sgen["q_mvar"] = 0.0
-        elsewhere = slack is not None and slack != grid.reference_bus
+        slacks = np.atleast_1d(grid.reference_bus if slack is None else slack)
+        elsewhere = grid.reference_bus not in slacks
         net.gen["in_service"] = ~net.gen.bus.isin(pv_to_pq)
         net.gen.loc[self._stand_in, "in_service"] &= elsewhere
         net.gen["vm_pu"] = setpoint[net.gen.bus.to_numpy()]
         net.ext_grid["vm_pu"] = setpoint[net.ext_grid.bus.to_numpy()]
         net.ext_grid["in_service"] = not elsewhere
-        net.gen["slack"] = elsewhere & (net.gen.bus == slack)
+        net.gen["slack"] = net.gen.bus.isin(slacks) & net.gen.in_service
         for kind in ("line", "trafo", "impedance"):
             net[kind]["in_service"] = True
         for branch in out:
@@ -80,15 +82,18 @@ class Oracle:
             pp.runpp(net, numba=False, trafo_model="pi", calculate_voltage_angles=True, **settings)
         except pp.LoadflowNotConverged:
             return Solution(False)
-        gen_q = np.zeros(grid.n_bus)
+        gen_q, slack_p = np.zeros(grid.n_bus), np.zeros(grid.n_bus)
         for table, result in ((net.gen, net.res_gen), (net.ext_grid, net.res_ext_grid)):
-            np.add.at(gen_q, table.bus.to_numpy(), np.nan_to_num(result.q_mvar.to_numpy()))
+            bus, balances = table.bus.to_numpy(), table.get("slack", True)
+            np.add.at(gen_q, bus, np.nan_to_num(result.q_mvar.to_numpy()))
+            np.add.at(slack_p, bus, np.nan_to_num((result.p_mw * balances).to_numpy()))
         return Solution(
             True,
             net.res_bus.vm_pu.to_numpy(),
             np.deg2rad(net.res_bus.va_degree.to_numpy()),
             self._flows(),
-            float((net.res_gen.p_mw[net.gen.slack] if elsewhere else net.res_ext_grid.p_mw).sum()),
+            float(slack_p.sum()),
+            slack_p,
             gen_q,
         )
 

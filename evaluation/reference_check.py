@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from envs.case import grid as grid_lib
+from envs.case import connectivity, grid as grid_lib
 from evaluation import results, runner
 
 if TYPE_CHECKING:
@@ -102,10 +102,14 @@ def _step(reference, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: f
     """Returns the differences of one operating point, or none without a reference solution."""
     energised, pv = row["energised"].astype(bool), row["pv"].astype(bool)
     gen = grid.gen
-    # The largest unit that runs takes what is left over; by how much says how losses differ.
+    # The largest unit that runs takes what is left over, on each island that is energised; by how
+    # much says how losses differ.
     running = np.where(energised[gen.bus] & pv[gen.bus] & gen.is_unit, row["gen_p_mw"], -np.inf)
-    slack_gen = int(running.argmax())
-    slack = int(gen.bus[slack_gen])
+    island = connectivity.islands(grid, row["closed"].astype(bool))
+    live = np.unique(island[energised])
+    slack_gen = np.array([np.where(island[gen.bus] == i, running, -np.inf).argmax() for i in live])
+    slack = gen.bus[slack_gen]
+    own = slack[np.searchsorted(live, island).clip(max=len(live) - 1)]  # of each bus
     ends = energised[grid.branch.from_bus] & energised[grid.branch.to_bus]
     out = np.flatnonzero(~(row["closed"].astype(bool) & ends))
     pv_buses = np.unique(gen.bus)
@@ -117,8 +121,8 @@ def _step(reference, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: f
     )  # fmt: skip
     if not solution.converged or not np.isfinite(solution.vm[energised]).all():
         return None  # Without a solution, or with a bus cut off that is energised in ours.
-    ours = row["va_rad"] - row["va_rad"][slack]
-    theirs = solution.va - solution.va[slack]
+    ours = row["va_rad"] - row["va_rad"][own]
+    theirs = solution.va - solution.va[own]
     turn = np.angle(np.exp(1j * (ours - theirs)))
     limit = grid.branch.rate_mva
     flow = np.maximum(
@@ -131,7 +135,7 @@ def _step(reference, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: f
     unit = gen.cost_c1[slack_gen] + 2 * gen.cost_c2[slack_gen] * row["gen_p_mw"][slack_gen]
     p = row["gen_p_mw"].astype(float)
     cost = (gen.cost_c2 * p**2 + gen.cost_c1 * p)[gen.is_unit].sum() + gen.cost_c0.sum()
-    money = abs(unit * solution.slack_mw)
+    money = np.abs(unit * solution.slack_at_mw[slack]).sum()
     return {
         "vm_pu": float(np.abs(row["vm_pu"] - solution.vm)[energised].max()),
         "va_rad": float(np.abs(turn)[energised].max()),

@@ -62,12 +62,17 @@ def planned_again(series: series_lib.TimeSeries, setting: Setting) -> series_lib
 
 
 def faulted(
-    status: chex.Array, which: chex.Array, start: chex.Array, length: chex.Array
+    status: chex.Array,
+    which: chex.Array,
+    start: chex.Array,
+    length: chex.Array,
+    what: int = series_lib.FAULT,
 ) -> chex.Array:
     """Returns `status` `[rows, n]` with a fault of the elements `which`, bool `[n]`; uint8.
 
-    They are out from row `start` on, for `length` rows; each is one for all or `[n]`.
+    They are out from row `start` on, for `length` rows; each is one for all or `[n]`. `what` may
+    be MAINTENANCE instead, which is announced.
     """
     row = jnp.arange(status.shape[0])[:, None]
     out = which & (row >= start) & (row < start + length)
-    return jnp.where(out, series_lib.FAULT, status).astype(jnp.uint8)
+    return jnp.where(out, what, status).astype(jnp.uint8)

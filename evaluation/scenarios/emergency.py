@@ -1,4 +1,7 @@
-"""Emergencies: the largest infeed is lost, or a tie corridor, the branches between two areas."""
+"""Emergencies: the largest infeed is lost, or a tie corridor, the branches between two areas.
+
+On a grid with microgrids what supplies them from beyond is lost.
+"""
 
 import chex
 import jax
@@ -19,6 +22,9 @@ def series(key: chex.PRNGKey, setting: days.Setting) -> series_lib.TimeSeries:
     Where no unit can be replaced, that is the branch of the highest rating that leaves the grid
     whole. Hard, a tie corridor is lost: all branches between two areas but those that keep the grid
     in one piece.
+
+    On a grid with microgrids the branches at the bus of the largest unit are out, which divides the
+    grid: easy, in maintenance, which is announced an hour ahead; hard, by a fault.
     """
     grid = setting.grid
     k_day, k_chance = jax.random.split(key)
@@ -26,6 +32,11 @@ def series(key: chex.PRNGKey, setting: days.Setting) -> series_lib.TimeSeries:
     day = days.ordinary(k_day, setting)
     start = chance.row(when, setting, FIRST_H, LAST_H)
     length = chance.repair(repaired, setting)
+    if setting.fleet.couplings.size:
+        what = series_lib.FAULT if setting.hard else series_lib.MAINTENANCE
+        lost = jnp.asarray(supply(grid))
+        status = days.faulted(day.branch_status, lost, start, length, what)
+        return day.replace(branch_status=status)
     units = grid.gen.is_unit & outages.may_trip(grid)
     if not setting.hard and units.any():
         largest = jnp.argmax(jnp.where(units, day.plan_p_mw[start], -jnp.inf))
@@ -37,6 +48,12 @@ def series(key: chex.PRNGKey, setting: days.Setting) -> series_lib.TimeSeries:
     else:
         lost = jnp.asarray(_strongest_branch(grid))
     return day.replace(branch_status=days.faulted(day.branch_status, lost, start, length))
+
+
+def supply(grid: grid_lib.Grid) -> np.ndarray:
+    """Returns the branches at the bus of the largest unit, bool `[n_branch]`."""
+    bus = grid.gen.bus[grid.gen.capacity_mw.argmax()]
+    return (grid.branch.from_bus == bus) | (grid.branch.to_bus == bus)
 
 
 def _strongest_branch(grid: grid_lib.Grid) -> np.ndarray:

@@ -17,7 +17,7 @@ from envs.case import case_file
 from envs.powerflow import base_point, matrices, network, solve
 from evaluation import pandapower_grid
 
-CASES = ("case14", "case30", "case57", "case118", "case300", "case1354")
+CASES = ("case14", "case30", "case57", "case118", "case300", "case1354", "ieee13_mg")
 SPREAD = 0.2  # loads vary by this much, units' shares of the dispatch by twice as much
 _SPREAD = {"case300": 0.1}  # where more comes close to voltage collapse
 _LEVEL = {"case300": 0.85}  # of nominal load: the reference unit alone closes little there

@@ -14,8 +14,8 @@ PGLIB = pglib.folder()
 CASE14 = PGLIB / "pglib_opf_case14_ieee.m"
 
 
-@pytest.mark.parametrize("name", case_file.names())
-def test_every_shipped_case_equals_pglib(name):
+@pytest.mark.parametrize("name", pglib.FILES)
+def test_every_case_of_pglib_that_ships_equals_it(name):
     shipped, read = case_file.load(name), matpower.read(PGLIB / pglib.FILES[name])
     assert shipped.base_mva == read.base_mva
     for table in ("bus", "branch", "gen"):
@@ -29,9 +29,10 @@ def test_every_shipped_case_equals_pglib(name):
     assert shipped.source.startswith(pglib.FILES[name])
 
 
-def test_the_shipped_cases_are_those_of_pglib_in_order_of_size():
-    assert case_file.names() == ["case14", "case30", "case57", "case118", "case300", "case1354"]
-    assert list(pglib.FILES) == case_file.names()
+def test_the_shipped_cases_are_those_of_pglib_in_order_of_size_and_a_feeder():
+    names = ["case14", "case30", "case57", "case118", "case300", "case1354"]
+    assert list(pglib.FILES) == names
+    assert case_file.names() == [*names, "ieee13_mg"]
 
 
 def test_the_shipped_cases_stay_small():

@@ -31,7 +31,7 @@ def pair(request):
 
 
 def test_every_case_has_a_fleet():
-    assert fleet_file.names() == case_file.names() == NAMES
+    assert fleet_file.names() == case_file.names() == [*NAMES, "ieee13_mg"]
 
 
 def test_assets_stand_on_buses_of_the_grid_and_prosumers_on_loads(pair):
