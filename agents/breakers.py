@@ -2,8 +2,9 @@
 
 The environment moves one breaker a step. To operate one is to open it where it is closed and to
 close it where it is open; the choice is written into the action block `switch`, or `coupling`, as
-the one request in it, and that is what the environment does. Left out of the choice are breakers that cool down.
-What the time series has out, or takes out now, is not observed: to operate that has no effect.
+the one request in it, and that is what the environment does. Left out of the choice are breakers
+that cool down. What the time series has out, or takes out now, is not observed: to operate that has
+no effect.
 """
 
 from typing import NamedTuple
@@ -58,8 +59,9 @@ def find(layout: Layout) -> Breakers:
         return NONE
     if missing := [name for name in _SEEN if name not in layout.observation]:
         raise ValueError(
-            f"the layout has the action block {blocks[0]} and does not observe {', '.join(missing)}, "
-            "which tell a policy what it may operate; add them in envs/step/layouts.py"
+            f"the layout has the action block {blocks[0]} and does not observe "
+            f"{', '.join(missing)}, which tell a policy what it may operate; add them in "
+            "envs/step/layouts.py"
         )
     rows = [layouts.ACTIONS[name].elements.rows(layout.site) for name in blocks]
     seen = (indices(layout.observation[name])[np.concatenate(rows)] for name in _SEEN)

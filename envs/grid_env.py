@@ -29,6 +29,7 @@ from envs.step import (
     frequency as frequency_lib,
     frequency_options,
     frequency_response,
+    grid_model,
     islanding,
     layouts,
     metrics,
@@ -81,8 +82,9 @@ class GridEnv:
       curtailment: share of a plant's available power given up, from none (0) to all (−1).
       storage: a battery's power, from charging (−1) to discharging (1) at its rating.
       unit_voltage: a unit's voltage set-point, as a condenser's.
-      switch, coupling: of any branch, or of one that couples a microgrid: below −0.5 opens a branch, above 0.5 closes one that the controller
-        opened, or that tripped and does not close by itself.
+      switch, coupling: of any branch, or of one that couples a microgrid: below −0.5 opens it,
+        above 0.5 closes one that the controller opened, or that tripped and does not close by
+        itself.
     Sensors: the blocks of `layouts.LAYOUTS[options.layout]`.
     Objective: `rewards.REWARDS[options.reward]`.
     Constraints: Pmin, Pmax, ramps, energy limits and cooldowns are enforced; thermal limits are
@@ -102,7 +104,7 @@ class GridEnv:
         assessed |= options.insecurity_price > 0 or options.confirmed_outages > 0
         assessed |= options.reward in rewards.ASSESSING
         net = _network(grid, fleet, options)
-        model = solve_and_protect.grid_model(
+        model = grid_model.grid_model(
             grid, fleet, net, options.tolerance_pu, flows=assessed,
             every_island=options.islands == ALL_ISLANDS,
         )  # fmt: skip

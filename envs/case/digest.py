@@ -25,11 +25,13 @@ def hexdigest(value: object) -> str:
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, np.ndarray]]:
     if dataclasses.is_dataclass(value):
-        # What a record has beyond what it had in an earlier version does not count where it is none.
+        # What later versions added to a record does not count where it is none.
         fields = {field.name: field.default for field in dataclasses.fields(value)}
         value = {name: getattr(value, name) for name in fields}
         value = {
-            name: each for name, each in value.items() if each is not None or fields[name] is not None
+            name: each
+            for name, each in value.items()
+            if each is not None or fields[name] is not None
         }
     elif isinstance(value, (list, tuple)):
         value = dict(enumerate(value))

@@ -38,8 +38,9 @@ class Configuration(NamedTuple):
         n = self.phases
         own = [row * (row + 3) // 2 for row in range(n)]  # places of the diagonal
         mean = lambda values: sum(values) / len(values) if values else 0.0
-        sequence = lambda values: mean([values[i] for i in own]) - mean(
-            [value for i, value in enumerate(values) if i not in own]
+        sequence = lambda values: (
+            mean([values[i] for i in own])
+            - mean([value for i, value in enumerate(values) if i not in own])
         )
         return 3 / n * sequence(self.ohm_per_mile), n / 3 * sequence(self.us_per_mile)
 
@@ -124,9 +125,7 @@ def line(from_bus: int, to_bus: int, feet: float, configuration: int) -> Line:
     """Returns a line of some length and configuration in positive sequence."""
     kind, miles, ohm = CONFIGURATIONS[configuration], feet / FT_PER_MILE, BASE_KV**2 / BASE_MVA
     impedance, charging = kind.positive_sequence()
-    return Line(
-        from_bus, to_bus, impedance * miles / ohm, charging * 1e-6 * miles * ohm, kind.mva
-    )
+    return Line(from_bus, to_bus, impedance * miles / ohm, charging * 1e-6 * miles * ohm, kind.mva)
 
 
 def transformer(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from envs.case.grid import Grid
 from envs.contingency import distribution_factors, screening
 from envs.powerflow import solve
-from envs.step import solve_and_protect
+from envs.step.grid_model import GridModel
 from envs.step.options import StepOptions
 
 _MOST_LOADING = 10.0  # an outage that collapses the grid has no finite loading
@@ -25,7 +25,7 @@ class Security(NamedTuple):
 class Assessor:
     """Assesses solved steps of one grid."""
 
-    def __init__(self, grid: Grid, model: solve_and_protect.GridModel, options: StepOptions):
+    def __init__(self, grid: Grid, model: GridModel, options: StepOptions):
         self._n_bus, self._gen_bus = grid.n_bus, grid.gen.bus
         self._capacity = jnp.asarray(grid.gen.capacity_mw / grid.base_mva, jnp.float32)
         self._load = jnp.asarray(grid.bus.load_p_mw / grid.base_mva, jnp.float32)

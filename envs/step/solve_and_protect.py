@@ -9,18 +9,14 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from envs.case.fleet import Fleet
-from envs.case.grid import Grid
 from envs.powerflow import gradient, islands, iteration, lanes, solve as powerflow
-from envs.powerflow.network import Network
-from envs.schedule import sharing
 from envs.step.dispatch import DispatchRequest
+from envs.step.grid_model import GridModel
 from envs.step.options import ProtectionOptions
+from envs.step.power_balance import PowerBalance, shared
 
 MAX_ROUNDS = 8  # of a cascade before the grid counts as lost; a choice
-_MARGIN = 0.01  # of Pmax: a unit this near to a limit does not share the change of losses
 _FLOWS = ("p_from_pu", "q_from_pu", "p_to_pu", "q_to_pu")  # of a solution, those of branches
 _UNREAD = (
     "slack_pu", "vm_change_pu", "va_change_rad", "vm_change_low_pu", "va_change_low_rad",
@@ -51,55 +47,6 @@ class OperatingPoint(NamedTuple):
     def tripped(self) -> chex.Array:
         """Whether protection tripped each branch, bool `[n_branch]`."""
         return self.trip_round > 0
-
-
-class GridModel(NamedTuple):
-    """The network of a grid and what stands on it, all in the case's order."""
-
-    net: Network
-    base_mva: float
-    gen_bus: np.ndarray
-    load_bus: np.ndarray
-    renewable_bus: np.ndarray
-    weight: chex.Array  # `[n_gen, 1]` participation, zero for what cannot produce
-    p_min_mw: chex.Array  # `[n_gen, 1]`
-    p_max_mw: chex.Array  # `[n_gen, 1]` zero for what cannot produce
-    from_bus: np.ndarray  # `[n_branch]`
-    to_bus: np.ndarray  # `[n_branch]`
-    angle_min_rad: chex.Array  # `[n_branch, 1]` of θ_from − θ_to
-    angle_max_rad: chex.Array  # `[n_branch, 1]`
-    tolerance_pu: float
-    flows: bool  # whether the powers of branches are needed, beyond their loading
-    # Buses of units, where each island that has one in service is live; none where one island is.
-    live_from: np.ndarray | None
-    load_weight: chex.Array | None  # `[n_gen, 1]` sizes of dispatchable loads; none: there are none
-
-
-def grid_model(
-    grid: Grid,
-    fleet: Fleet,
-    net: Network,
-    tolerance_pu: float,
-    *,
-    flows: bool = False,
-    every_island: bool = False,
-) -> GridModel:
-    """Returns the model of `grid`; `flows` says whether the powers of branches are needed.
-
-    With `every_island` each island that has a unit in service is live, else the one that serves
-    most load.
-    """
-    column = lambda x: jnp.asarray(x[:, None], net.dtype)
-    p_max, draws = grid.gen.capacity_mw, grid.gen.is_dispatchable_load
-    branch = grid.branch
-    return GridModel(
-        net, grid.base_mva, grid.gen.bus, grid.loads, fleet.renewables.bus,
-        column(p_max / p_max.sum()), column(grid.gen.p_min_mw), column(p_max),
-        branch.from_bus, branch.to_bus, column(branch.angle_min_rad), column(branch.angle_max_rad),
-        max(tolerance_pu, net.tolerance_pu), flows,
-        np.unique(grid.gen.bus[p_max > 0]) if every_island else None,
-        column(np.where(draws, -grid.gen.p_min_mw, 0.0)) if draws.any() else None,
-    )  # fmt: skip
 
 
 def operating_point(
@@ -149,92 +96,6 @@ def operating_point(
 def unprotected(model: GridModel, request: DispatchRequest) -> OperatingPoint:
     """Returns the operating point of `request` as it is, without protection."""
     return _solve(model, request, intact=False)
-
-
-class _Balance(NamedTuple):
-    """Powers that add up but for the change of losses, MW; `[…, lanes]`."""
-
-    gen_p_mw: chex.Array  # `[n_gen]`
-    load_p_mw: chex.Array  # `[n_load]` that is served
-    renewable_mw: chex.Array  # `[n_renewable]`
-    other_mw: chex.Array  # `[n_bus]`
-    gen_on: chex.Array  # `[n_gen]` 1 in service on an energised bus
-    served: chex.Array  # `[]` share of load on energised buses; `[n_load]` of several islands
-    surplus_mw: chex.Array
-    spilled_mw: chex.Array
-
-
-def _balance(model: GridModel, request: DispatchRequest, energised: chex.Array) -> _Balance:
-    """Returns what units, loads, wind and sun do on the energised buses, float `[n_bus, lanes]`."""
-    # 1. Units share what loads and losses need and nothing else produces.
-    load_p = request.load_p_mw * energised[model.load_bus]
-    renewable = request.renewable_mw * energised[model.renewable_bus]
-    on = request.gen_on * energised[model.gen_bus]
-    other = request.other_mw * energised
-    load = load_p.sum(0)
-    demand = load + request.losses_mw - renewable.sum(0) - other.sum(0)
-    low, high = request.gen_low_mw * on, request.gen_high_mw * on
-    gen_p, rest = sharing.share(
-        jnp.clip(request.gen_target_mw, low, high), low, high, model.weight * on, demand
-    )
-    if model.load_weight is not None:  # Dispatchable loads draw less, or more, before others do.
-        total = gen_p.sum(0) + rest
-        gen_p, rest = sharing.share(gen_p, low, high, model.load_weight * on, total)
-
-    # 2. What they cannot cover is not served; what they cannot shed, wind and sun give up first.
-    short, over = jnp.clip(rest, 0.0, load), jnp.maximum(-rest, 0.0)
-    served = 1.0 - short / jnp.maximum(load, 1e-6)
-    spilled = jnp.minimum(over, renewable.sum(0))
-    renewable = renewable * (1.0 - spilled / jnp.maximum(renewable.sum(0), 1e-6))
-    above_min = jnp.maximum(gen_p - model.p_min_mw * on, 0.0)
-    surplus = jnp.minimum(over - spilled, above_min.sum(0))
-    gen_p = gen_p - surplus * above_min / jnp.maximum(above_min.sum(0), 1e-6)
-    return _Balance(gen_p, load_p * served, renewable, other, on, served, surplus, spilled)
-
-
-def _slack_weight(model: GridModel, balance: _Balance) -> chex.Array:
-    """Returns each unit's share of the change of losses `[n_gen, lanes]`, adding up to 1.
-
-    Units at a limit leave it to the others, unless all are at one.
-    """
-    margin = _MARGIN * model.p_max_mw
-    gen_p = balance.gen_p_mw
-    between = (gen_p > model.p_min_mw + margin) & (gen_p < model.p_max_mw - margin)
-    active = model.weight * balance.gen_on
-    weight = jnp.where(between & (balance.gen_on > 0), active, 0.0)
-    weight = jnp.where(weight.sum(0) > 0, weight, active)
-    return weight / jnp.maximum(weight.sum(0), 1e-9)
-
-
-def _shared(
-    model: GridModel, request: DispatchRequest, energised: chex.Array, root: chex.Array | None
-) -> tuple[_Balance, chex.Array]:
-    """Returns the balance, and each unit's share of the change of losses on its island.
-
-    Where several islands are live each is balanced by itself; the losses that are expected are
-    theirs in proportion to load.
-    """
-    if root is None:
-        balance = _balance(model, request, energised)
-        weight = _slack_weight(model, balance)
-        if model.live_from is not None:
-            balance = balance._replace(served=balance.served + jnp.zeros_like(request.load_p_mw))
-        return balance, weight
-    of = root[model.live_from]  # an island for each bus of units, and of equal ones the first
-    repeats = (of[:, None] == of[None]) & np.tri(len(of), k=-1, dtype=bool)[..., None]
-    inside = (root == of[:, None]) & ~repeats.any(1)[:, None]  # [n_live_from, n_bus, lanes]
-    parts = energised * inside.astype(energised.dtype)
-    loads = (request.load_p_mw * parts[:, model.load_bus]).sum(1)
-    losses = request.losses_mw * loads / jnp.maximum(loads.sum(0), 1e-6)
-
-    def of_island(part, losses_mw):
-        balance = _balance(model, request._replace(losses_mw=losses_mw), part)
-        # Where no load is, all of it is served; it must not count as served by each island.
-        served = balance.served * part[model.load_bus]
-        return balance._replace(served=served), _slack_weight(model, balance)
-
-    total = lambda leaf: leaf.sum(0)
-    return jax.tree.map(total, jax.vmap(of_island)(parts, losses))
 
 
 def _solve(model: GridModel, request: DispatchRequest, *, intact: bool) -> OperatingPoint:
@@ -324,7 +185,7 @@ def _capacity_and_load(model: GridModel, request: DispatchRequest) -> tuple[chex
 class _Balanced(NamedTuple):
     """A balance, each unit's share of the change of losses, and the power flow to be solved."""
 
-    balance: _Balance
+    balance: PowerBalance
     weight: chex.Array  # `[n_gen, lanes]`
     power_flow: powerflow.Request
 
@@ -340,7 +201,7 @@ def _balanced(
     blank = jnp.zeros((net.n_bus, request.closed.shape[1]), net.dtype)
     to_bus = lambda bus, values: blank.at[bus].add(values)
     capacity, load = _capacity_and_load(model, request)
-    balance, weight = _shared(model, request, energised, root)
+    balance, weight = shared(model, request, energised, root)
     p = to_bus(model.gen_bus, balance.gen_p_mw) + balance.other_mw
     p = p.at[model.renewable_bus].add(balance.renewable_mw)
     p = p.at[model.load_bus].add(-balance.load_p_mw)

@@ -79,8 +79,8 @@ _ALL = (
     ),
     Scenario(
         "emergency", 5, "Emergency",
-        "The unit with the most planned power among those that the others can replace is lost; with "
-        "microgrids, what supplies the grid from beyond, for 4 to 8 h and announced.",
+        "The unit with the most planned power among those that the others can replace is lost; "
+        "with microgrids, what supplies the grid from beyond, for 4 to 8 h and announced.",
         "A tie corridor is lost: the branches between two areas that the grid can do without; with "
         "microgrids, what supplies the grid from beyond, by surprise.",
         emergency.series,

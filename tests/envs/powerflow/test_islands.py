@@ -254,7 +254,8 @@ def test_islanding_is_the_reason_where_what_is_cut_off_is_most_of_it(
             cut_off=islanding.CutOff(load, generation, sudden),
             disturbance=frequency_lib.Disturbance(other, 0.0),
         ),
-        env.dt_h, env.options.blackout_share,
+        env.dt_h,
+        env.options.blackout_share,
     )
     assert Reason(int(actual)) == reason
 

@@ -9,7 +9,7 @@ import pytest
 
 from envs.case import fleet_file
 from envs.powerflow import base_point, lanes, network
-from envs.step import dispatch, solve_and_protect
+from envs.step import dispatch, grid_model, solve_and_protect
 from envs.step.options import ProtectionOptions
 from envs.step.protection import Thresholds
 
@@ -48,7 +48,7 @@ def _request(grid, n_renewable, overloaded):
 def operating_point(case14):
     """Solves case14 with limits `rate_mva`, steps above them so far `[lanes, n_branch]`."""
     fleet = fleet_file.load("case14", case14)
-    model = solve_and_protect.grid_model(case14, fleet, network.build(case14), 1e-4)
+    model = grid_model.grid_model(case14, fleet, network.build(case14), 1e-4)
 
     @functools.partial(jax.jit, static_argnums=2)
     def settled(rate_pu, requests, protection):

@@ -11,7 +11,7 @@ from envs import grid_env
 from envs.case import fleet
 from envs.options import EnvOptions
 from envs.powerflow import base_point, network, solve
-from envs.step import security, solve_and_protect
+from envs.step import grid_model, security
 from evaluation import pandapower_grid
 
 
@@ -32,7 +32,7 @@ def point(tight):
 
 
 def _assessor(grid, net, count):
-    model = solve_and_protect.grid_model(grid, fleet.plain(grid), net, 1e-5, flows=True)
+    model = grid_model.grid_model(grid, fleet.plain(grid), net, 1e-5, flows=True)
     return security.Assessor(grid, model, EnvOptions(confirmed_outages=count))
 
 
