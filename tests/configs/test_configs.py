@@ -144,7 +144,7 @@ def test_help_lists_every_field_with_its_meaning():
     assert (
         "(default 1000000; case118 and case118_full and case118_hierarchical and case118_secure "
         "and case14 and case14_nodes and case300: 600000; case118_hard: 1500000; case118_ppo and "
-        "case14_ppo: 3000000; case14_hard: 900000)"
+        "case14_ppo: 3000000; case14_hard: 900000; ieee13_mg: 200000)"
     ) in text
     assert "(default 64; case118_ppo: 128)" in text
 
