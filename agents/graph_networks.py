@@ -144,7 +144,7 @@ class GraphPolicyNetwork(nn.Module):
         for name, control in self.features.controls.items():
             every, start = np.arange(len(control.rows)), first
             first += every.size
-            if name == breakers.BLOCK:
+            if name in breakers.BLOCKS:
                 if self.breakers.size:
                     own = read(name)[..., self.breakers - start, :]
                     logits = GraphBreakers(*parts, name=heads.BREAKER)(own, at_bus)

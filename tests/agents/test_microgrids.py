@@ -102,7 +102,9 @@ def test_breakers_are_the_couplings(layout):
     ]
 
 
-def test_every_agent_has_a_policy_of_its_own(layout):
-    nets = networks.make(layout, TeamOptions(kind="microgrids", policy_layers=(8,)))
+@pytest.mark.parametrize("encoder", ["mlp", "graph"])
+def test_every_agent_has_a_policy_of_its_own(layout, encoder):
+    options = TeamOptions(kind="microgrids", encoder=encoder, policy_layers=(8,), value_layers=(8,))
+    nets = networks.make(layout, options)
     params = nets.init(jax.random.PRNGKey(0))
     assert list(params["policy"]) == [*NAMES, "feeder"]
