@@ -37,7 +37,11 @@ HOW = {
         "--config.team.node_parameters=type",
         "--config.team.own_reward=0.3",
     ),
-}
+    "microgrids": (
+        "--config=ieee13_mg", *BOTH, "--config.team.effective_horizon=5",
+        "--config.team.own_reward=0.5",
+    ),
+}  # fmt: skip
 
 
 def test_every_team_is_trained_here():
