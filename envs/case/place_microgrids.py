@@ -76,7 +76,7 @@ def grid() -> grid_lib.Grid:
     p_max = np.array([generator_mw(each) for each in MICROGRIDS])
     gen = grid_lib.Generators(
         np.array([position[each.buses[0]] for each in MICROGRIDS], np.int32), 0.5 * p_max,
-        np.ones(p_max.size), 0.0 * p_max, p_max, (-REACTIVE_SHARE * p_max).round(4),
+        np.ones(p_max.size), np.zeros(p_max.size), p_max, (-REACTIVE_SHARE * p_max).round(4),
         (REACTIVE_SHARE * p_max).round(4), *np.array([each.cost for each in MICROGRIDS]).T,
     )  # fmt: skip
     whole = dataclasses.replace(
@@ -94,20 +94,18 @@ def generator_mw(microgrid: Microgrid) -> float:
 
 def fleet() -> dict:
     """Returns the content of the fleet file: the feeder is area 1, the microgrids follow."""
-    each, size = MICROGRIDS, lambda share: [round(share * m.load_mw, 3) for m in MICROGRIDS]
-    areas = {"1": list(ieee13.BUSES)}
-    areas.update({str(i): list(microgrid.buses) for i, microgrid in enumerate(each, 2)})
+    each, numbers = MICROGRIDS, range(2, 2 + len(MICROGRIDS))
+    size = lambda share: [round(share * m.load_mw, 3) for m in each]
     battery, efficiency = size(BATTERY_SHARE), [EFFICIENCY] * len(each)
-    kinds = [microgrid.kind for microgrid in each]
-    typical = lambda name, share: [share(name, m) for m in each]
+    areas = {"1": ieee13.BUSES, **{str(n): m.buses for n, m in zip(numbers, each)}}
     return {
         "name": NAME,
         "source": SOURCE,
-        "areas": areas,
+        "areas": {number: list(buses) for number, buses in areas.items()},
         "units": {
             "bus": [ieee13.SOURCE, *(m.buses[0] for m in each)],
-            "kind": ["exchange", *kinds],
-            **{name: [value, *typical(name, _typical)] for name, value in EXCHANGE.items()},
+            "kind": ["exchange", *(m.kind for m in each)],
+            **{n: [value, *(_typical(n, m) for m in each)] for n, value in EXCHANGE.items()},
         },
         "renewables": {
             "bus": [m.buses[1] for m in each],
@@ -124,7 +122,7 @@ def fleet() -> dict:
         "prosumers": {"bus": [], "renewable": [], "storage": []},
         "microgrids": {
             "name": [m.name for m in each],
-            "area": list(range(2, 2 + len(each))),
+            "area": list(numbers),
             "from_bus": [m.at for m in each],
             "to_bus": [m.buses[0] for m in each],
         },

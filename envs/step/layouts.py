@@ -117,9 +117,9 @@ def site(grid: Grid, fleet: Fleet, spec: Spec) -> Site:
     """
     if "coupling" in spec.action and not fleet.couplings.size:
         raise ValueError(
-            f"the layout switches what couples microgrids, and {grid.name} with the fleet "
-            f"{fleet.name} has none; give a fleet with the table microgrids (docs/fleets.md), "
-            "env.case=ieee13_mg, or env.layout=full, which fits any grid"
+            f"env.layout: its block coupling switches what couples microgrids, and {grid.name} "
+            f"with the fleet {fleet.name} has none; give a fleet with the table microgrids "
+            "(docs/fleets.md), env.case=ieee13_mg, or env.layout=full, which fits any grid"
         )
     demand = grid.bus.load_p_mw[grid.loads]
     able = np.flatnonzero(demand > 0)

@@ -89,7 +89,10 @@ def test_a_grid_without_microgrids_is_refused():
     without = grid_env.check(EnvOptions(case="case14", layout="full")).layout
     with pytest.raises(ValueError, match="team.kind=microgrids: .*case14.* has none; .*ieee13_mg"):
         _team(without)
-    with pytest.raises(ValueError, match="couples microgrids, and case14 .* has none"):
+    with pytest.raises(
+        ValueError,
+        match="env.layout: .* couples microgrids, and case14 .* has none; .*env.layout=full",
+    ):
         grid_env.check(EnvOptions(case="case14", layout="microgrids"))
 
 
