@@ -56,7 +56,7 @@ def test_where_every_branch_can_be_switched_each_still_has_its_own_coupling():
 
 def test_microgrids_earn_what_is_in_them(layout):
     team = _team(layout, own_reward=1.0)
-    earned = jnp.arange(20.0)
+    earned = {"generation_cost": jnp.arange(20.0)}
     rewards = np.asarray(team.rewards(jnp.float32(5.0), earned))
     np.testing.assert_allclose(rewards, [14 + 15, 16 + 17, 18 + 19, sum(range(14))])
 
