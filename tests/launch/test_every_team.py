@@ -38,8 +38,8 @@ HOW = {
         "--config.team.own_reward=0.3",
     ),
     "microgrids": (
-        "--config=ieee13_mg", *BOTH, "--config.team.effective_horizon=5",
-        "--config.team.own_reward=0.5",
+        "--config=case14_ppo", "--config.env.case=ieee13_mg", "--config.env.layout=microgrids",
+        "--config.env.islands=all", "--config.env.blackout_share=1", "--config.team.own_reward=0.5",
     ),
 }  # fmt: skip
 
