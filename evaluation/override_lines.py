@@ -13,8 +13,8 @@ from evaluation import element_names, overrides, results
 
 NAME = "overrides.csv"
 UNITS = {
-    Limit.NONE: "", Limit.COLLAPSE: "", Limit.OVERLOAD: "%", Limit.VOLTAGE: "pu",
-    Limit.REACTIVE: "MVAr",
+    Limit.NONE: "", Limit.COLLAPSE: "", Limit.OVERLOAD: "%", Limit.OUTAGE: "%",
+    Limit.VOLTAGE: "pu", Limit.REACTIVE: "MVAr",
 }  # fmt: skip
 _COLUMNS = ("day", "step", "region", "share", "limit", "element", "size", "taken")
 
@@ -51,6 +51,7 @@ def describe(grid: grid_lib.Grid, limit: int, element: int) -> str:
     return {
         Limit.COLLAPSE: lambda: Reason(element).name.lower(),
         Limit.OVERLOAD: lambda: f"branch {element_names.branch(grid, element)}",
+        Limit.OUTAGE: lambda: f"outage of branch {element_names.branch(grid, element)}",
         Limit.VOLTAGE: lambda: f"bus {grid.bus.id[element]}",
         Limit.REACTIVE: lambda: element_names.unit(grid, element),
     }.get(Limit(limit), lambda: "")()
@@ -62,7 +63,7 @@ def write_csv(
 ) -> bool:  # fmt: skip
     """Writes every override of `tasks`, a line each; returns whether there are any to write.
 
-    The size of an overload, before and after, is in % of the limit above it.
+    The size of an overload, after an outage too, is in % of the limit above it.
     """
     lines = list(_lines(folder, tasks, batches, grid))
     if lines:
@@ -81,7 +82,7 @@ def _lines(folder, tasks, batches, grid) -> Iterator[list]:
             if stored[0] is None:
                 continue
             for by, day, step, region, share, limit, element, *sizes in zip(*stored):
-                scale = 100.0 if limit == Limit.OVERLOAD else 1.0
+                scale = 100.0 if UNITS[Limit(limit)] == "%" else 1.0
                 yield [
                     *task, by, day, step, region, f"{share:.4g}", Limit(limit).name.lower(),
                     describe(grid, limit, element), *(f"{scale * size:.4g}" for size in sizes),

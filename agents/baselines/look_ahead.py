@@ -26,15 +26,17 @@ class Limit(enum.IntEnum):
     NONE = 0
     COLLAPSE = 1  # the step ends the episode
     OVERLOAD = 2
-    VOLTAGE = 3
-    REACTIVE = 4
+    OUTAGE = 3  # the loss of one more branch would overload another; where that has a price
+    VOLTAGE = 4
+    REACTIVE = 5
 
 
 class Broken(NamedTuple):
     """The gravest limit that an action would break, `[…]` each.
 
-    By kind the element is an `envs.step.termination.Reason`, a branch, a bus or a generator, and
-    the size 1, loading above the limit as a share of it, pu beyond it, or MVAr beyond it.
+    By kind the element is an `envs.step.termination.Reason`, a branch, the branch to lose, a bus or
+    a generator, and the size 1, loading above the limit as a share of it, now or after the loss, pu
+    beyond it, or MVAr beyond it.
     """
 
     limit: chex.Array  # `Limit`
@@ -47,6 +49,7 @@ class Excess(NamedTuple):
 
     reason: chex.Array  # why the step ends the episode, a `Reason`, or 0
     loading: chex.Array  # `[…, n_branch]` share of the limit
+    after_outage: chex.Array  # `[…, n_branch]` the largest after the loss of each
     voltage_pu: chex.Array  # `[…, n_bus]`
     reactive_mvar: chex.Array  # `[…, n_gen]`
 
@@ -76,7 +79,7 @@ class LookAhead:
         self._step = grid_env.make(options)
         grid = env.grid
         tolerance = CLEAN_PU, CLEAN_PU * grid.base_mva
-        self._tolerance = LOADING_TOLERANCE, *tolerance
+        self._tolerance = LOADING_TOLERANCE, LOADING_TOLERANCE, *tolerance
         as_float = lambda x: jnp.asarray(x, jnp.float32)
         self._voltages = as_float(grid.bus.vm_min_pu), as_float(grid.bus.vm_max_pu)
         self._reactive = as_float(grid.gen.q_min_mvar), as_float(grid.gen.q_max_mvar)
@@ -89,6 +92,7 @@ class LookAhead:
         return Excess(
             jnp.where(after.terminated, after.reason, 0),
             jnp.maximum(detail.rho - 1.0, 0.0),
+            jnp.maximum(detail.after_outage_rho - 1.0, 0.0),
             voltage,
             jnp.where(after.gen_on, beyond(detail.gen_q_mvar, *self._reactive), 0.0),
         )
@@ -119,8 +123,12 @@ class LookAhead:
 
 
 def danger(excess: Excess) -> chex.Array:
-    """Returns how far branches would be overloaded in all; much where the episode would end."""
-    return excess.loading.sum(-1) + jnp.where(excess.reason > 0, _COLLAPSE, 0.0)
+    """Returns how far branches would be overloaded in all, and how far after each one's outage.
+
+    Where the episode would end it is much more.
+    """
+    overload = excess.loading.sum(-1) + excess.after_outage.sum(-1)
+    return overload + jnp.where(excess.reason > 0, _COLLAPSE, 0.0)
 
 
 def foresee(state: grid_env.State, series: series_lib.TimeSeries) -> Foreseen:

@@ -71,9 +71,11 @@ def marks(worst: Mapping[str, np.ndarray], env: grid_env.GridEnv, step: int) -> 
         if by == overrides.SAFETY:
             buses |= worst["region_buses"][held].any(0)
         limit, element = _found(worst, by, step)
-        if limit == Limit.OVERLOAD:
+        if limit in (Limit.OVERLOAD, Limit.OUTAGE):
             branches.append(element)
-            said[element] = f"would be {100 * (1 + worst[f'{by}_size'][step]):.0f} %"
+            loaded = f"{100 * (1 + worst[f'{by}_size'][step]):.0f} %"
+            after = "would be" if limit == Limit.OVERLOAD else "its outage: another at"
+            said[element] = f"{after} {loaded}"
         elif limit in (Limit.VOLTAGE, Limit.REACTIVE):
             at_buses.append(element if limit == Limit.VOLTAGE else int(env.grid.gen.bus[element]))
     return Marks(buses, branches, at_buses, said)
@@ -144,6 +146,7 @@ def _reason(worst, grid: grid_lib.Grid, by: str, step: int) -> str:
     return {
         Limit.COLLAPSE: lambda: f"the day would have ended ({what.replace('_', ' ')})",
         Limit.OVERLOAD: lambda: f"{what} would have been at {100 * (1 + size):.0f} %",
+        Limit.OUTAGE: lambda: f"{what} would have loaded another to {100 * (1 + size):.0f} %",
         Limit.VOLTAGE: lambda: f"{what} would have been {size:.3f} pu beyond its limits",
         Limit.REACTIVE: lambda: f"{what} would have been {wording.number(size)} MVAr beyond",
     }[Limit(limit)]()
