@@ -57,7 +57,7 @@ def test_ends_of_a_range_are_in_it_where_it_says_so():
 # Of text that names something, these do not wait until a run begins.
 CHECKED_AT_ONCE = (
     "env.curriculum", "learner.correction", "learner.limits", "learner.objective",
-    "team.activation", "team.encoder",
+    "team.activation", "team.encoder", "team.microgrid_control", "team.node_parameters",
 )  # fmt: skip
 
 
