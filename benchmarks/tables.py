@@ -155,10 +155,35 @@ def training(result: dict) -> rich.console.Group:
     return rich.console.Group(*parts)
 
 
+def teams(result: dict) -> rich.console.Group:
+    """Returns a table for each experiment, with the ratios below it."""
+    parts = []
+    for case in result["cases"]:
+        table = _table(
+            f"{case['case']}: training, in turns in one process",
+            ("team", "agents", "parameters", "steps/s", "range", "steps/s of a core"),
+        )
+        for kind, row in case["teams"].items():
+            rate, core = row["steps_per_s"], row["steps_per_processor_s"]
+            table.add_row(
+                kind, f"{row['agents']}", f"{row['policy_parameters']:,}",
+                f"{rate['median']:,.0f}", f"{rate['min']:,.0f}–{rate['max']:,.0f}",
+                f"{core['median']:,.0f}",
+            )  # fmt: skip
+        ratio = case["team_over_one"]
+        parts += [
+            table,
+            f"team over one operator: {ratio['steps_per_s']:.2f} by the clock, "
+            f"{ratio['steps_per_processor_s']:.2f} by processor time",
+            "",
+        ]
+    return rich.console.Group(*parts)
+
+
 # By what `python -m launch.bench` is told to measure.
 TABLES = {
     "powerflow": powerflow, "env": environment, "contingency": contingency, "acopf": acopf,
-    "train": training,
+    "train": training, "teams": teams,
 }  # fmt: skip
 
 

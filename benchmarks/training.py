@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from benchmarks.comparison import Settings
 
-CASES = ("case14", "case118")  # experiments
+EXPERIMENTS = ("case14", "case118")
 BATCHES = ()
 # How each way of training is started.
 _WAYS = {

@@ -5,6 +5,7 @@
     python -m launch.bench contingency                     # single outages analysed a second
     python -m launch.bench acopf                           # AC optimal power flow beside PGLib's
     python -m launch.bench train                           # training, service beside one process
+    python -m launch.bench teams --threads=2               # training, a team beside one operator
     python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
     python -m launch.bench env --cases=case14 --peers=none --threads=2
     python -m launch.bench plot powerflow.json env.json --png=cost.png
@@ -16,7 +17,8 @@ batches of our environment, and Grid2Op's on a grid of as many buses. contingenc
 outage of one branch, by distribution factors and by AC power flow, beside lightsim2grid's DC and AC
 analysis. The peers need `make peers` once; without it they are left out and said to be.
 train runs experiments (--cases) through the service, in its synchronous mode and in one process:
-steps a second, lag, where time goes, and the time to --target_return.
+steps a second, lag, where time goes, and the time to --target_return. teams trains the team of an
+experiment and one operator in its place, in turns in one process.
 acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
 with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page. plot draws what
 powerflow and env measured, from any number of their JSON files; or of folders of runs, how fast
@@ -44,7 +46,7 @@ from launch.host import interrupt, machine
 # The module of `benchmarks` that measures each.
 _SUBJECTS = {
     "powerflow": "powerflow", "env": "environment", "contingency": "contingency", "acopf": "acopf",
-    "train": "training",
+    "train": "training", "teams": "teams",
 }  # fmt: skip
 _WIDTH = 110  # columns of a table that no terminal shows
 _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
@@ -54,7 +56,7 @@ _CASES = flags.DEFINE_list(
     "Grids: shipped cases, or paths of MATPOWER .m files. By default those of case14, case118, "
     "case300 and case1354 (env: of case14 and case118) that ship. acopf: names of PGLib "
     "(case14_ieee, case14_ieee__sad); by default all up to 1,000 buses. train: experiments; by "
-    "default case14 and case118.",
+    "default case14 and case118. teams: experiments; by default case118_hierarchical.",
 )  # fmt: skip
 _BATCHES = flags.DEFINE_list(
     "batches",
@@ -131,7 +133,9 @@ def main(argv: list[str]) -> int:
         subject, settings = _subject(name, python)
         subject.check(settings)
     except (ValueError, OSError) as error:
-        return command_line.refuse(str(error).replace("env.case=", "--cases="))
+        return command_line.refuse(
+            str(error).replace("env.case=", "--cases=").replace("--config=", "--cases=")
+        )
     return _measure(name, subject, settings, cores)
 
 
@@ -242,9 +246,10 @@ def _subject(name: str, python: pathlib.Path | None):
     from envs.case import case_file
 
     subject = importlib.import_module(f"benchmarks.{_SUBJECTS[name]}")
-    shipped = [case for case in subject.CASES if case in case_file.names()]
+    named = getattr(subject, "EXPERIMENTS", None)
+    named = named or [case for case in subject.CASES if case in case_file.names()]
     return subject, comparison.Settings(
-        cases=tuple(_CASES.value or shipped), batches=_batches() or subject.BATCHES,
+        cases=tuple(_CASES.value or named), batches=_batches() or subject.BATCHES,
         threads=_THREADS.value, repeats=_REPEATS.value, seconds=_SECONDS.value, seed=_SEED.value,
         python=python, methods=tuple(_METHODS.value or ()), policies=tuple(_POLICIES.value or ()),
         length=_LENGTH.value, tolerance_pu=_TOLERANCE.value, time_limit_s=_TIME_LIMIT.value,

@@ -301,13 +301,15 @@ def test_contingency_is_compared_like_with_like(agreed):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((), "one of powerflow, env, contingency, acopf, train, but nothing was given"),
+        ((), "one of powerflow, env, contingency, acopf, train, teams, but nothing was given"),
         (
             ("powerflaw",),
-            "one of powerflow, env, contingency, acopf, train, not 'powerflaw'",
+            "one of powerflow, env, contingency, acopf, train, teams, not 'powerflaw'",
         ),
         (("powerflow", "--cases=case41"), "did you mean case14"),
         (("env", "--cases=case41"), "did you mean case14"),
+        (("teams", "--cases=case14_node"), "--cases=case14_node: no such experiment; did you mean"),
+        (("teams", "--cases=case14"), "--cases=case14: is trained by one operator; name experim"),
         (("powerflow", "--batches=1,x"), "--batches=1,x: each must be a whole number"),
         (("powerflow", "--batches=0"), "--batches=0: each must be a whole number"),
         (("powerflow", "--methods=magic"), "--methods='magic': it must be one of chord"),
@@ -359,6 +361,19 @@ def test_train_compares_the_service_with_one_process():
         assert len(row["actors"]) == (0 if way == "fused" else 2), way
     assert case["ways"]["synchronous"]["lag_mean"] == 0
     assert "service over fused" in done.stderr
+
+
+@pytest.mark.slow
+def test_teams_are_measured_beside_one_operator():
+    done = bench("teams", "--cases=case14_nodes", "--seconds=0.1")
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    nodes, one = (case["teams"][kind] for kind in ("nodes", "centralised"))
+    assert (nodes["agents"], one["agents"]) == (14, 1)
+    for rate, ratio in case["team_over_one"].items():
+        assert nodes[rate]["median"] > 100 and nodes[rate]["repeats"] == 3
+        assert ratio == nodes[rate]["median"] / one[rate]["median"]
+    assert "team over one operator" in done.stderr
 
 
 def test_what_cannot_be_trained_is_told_by_who_would_train_it():

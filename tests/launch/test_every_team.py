@@ -4,19 +4,16 @@ One test of all that, so that a new team has it all.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+from support import run_process
 
 from agents import teams
 from envs import grid_env
 from launch.run import parts, run_folder
-from learner import checkpoint
 
 SMALL = (
     "--config.actor.batch=8", "--config.actor.unroll_length=16", "--config.learner.minibatches=2",
@@ -49,22 +46,8 @@ def test_every_team_is_trained_here():
 
 
 def _run(module, *flags, cwd):
-    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
-    done = subprocess.run(
-        [sys.executable, "-m", module, *flags], capture_output=True, text=True, check=False,
-        cwd=cwd, env=environment,
-    )  # fmt: skip
+    done = run_process.done(module, *flags, cwd=cwd)
     assert done.returncode == 0, done.stderr
-    return done
-
-
-def _newest(folder):
-    """Returns the version of the newest checkpoint of a run, and every array of its bundle."""
-    experiment = run_folder.RunFolder(folder).experiment()
-    networks = parts.networks(experiment, grid_env.make(experiment.env))
-    restored, notes = checkpoint.Checkpoints(folder, "newest").recover(networks)
-    assert not notes
-    return restored.version, restored.bundle
 
 
 @pytest.mark.slow
@@ -76,18 +59,20 @@ def test_a_team_learns_goes_on_and_is_judged(kind, tmp_path):
     _run(
         "launch.local", *flags, start, "--config.run.synchronous", "--workdir=service", cwd=tmp_path
     )
-    version, fused = _newest(tmp_path / "fused")
+    version, fused = run_process.newest(tmp_path / "fused")
     assert version == 6
-    jax.tree.map(np.testing.assert_array_equal, fused, _newest(tmp_path / "service")[1])
+    jax.tree.map(np.testing.assert_array_equal, fused, run_process.newest(tmp_path / "service")[1])
 
     shutil.copytree(tmp_path / "fused", tmp_path / "again", symlinks=True)
     for folder in ("fused", "again"):
         _run("launch.fused", "--resume", f"--workdir={folder}", more, cwd=tmp_path)
     _run("launch.local", "--resume", "--workdir=service", more, cwd=tmp_path)
-    version, resumed = _newest(tmp_path / "fused")
+    version, resumed = run_process.newest(tmp_path / "fused")
     assert version == 12
     for folder in ("again", "service"):
-        jax.tree.map(np.testing.assert_array_equal, resumed, _newest(tmp_path / folder)[1])
+        jax.tree.map(
+            np.testing.assert_array_equal, resumed, run_process.newest(tmp_path / folder)[1]
+        )
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), resumed.params, fused.params)
     assert all(any(jax.tree.leaves(own)) for own in moved["policy"].values())
 

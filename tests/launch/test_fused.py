@@ -1,42 +1,20 @@
 """Training in one process: the service's numbers to the last bit, and several seeds at once."""
 
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+from support import run_process
 
 from configs import registry
-from envs import grid_env
-from launch.run import parts, run_folder
-from learner import checkpoint
+from launch.run import run_folder
 
 SMALL = (
     "--config=case14_ppo", "--config.run.steps=3000", "--config.actor.batch=8",
     "--config.actor.unroll_length=16", "--config.learner.minibatches=2", "--config.seed=3",
     "--config.evaluator.episodes=1", "--config.env.horizon_steps=48",
 )  # fmt: skip
-
-
-def _command(module, *flags, cwd):
-    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
-    return subprocess.run(
-        [sys.executable, "-m", module, *flags], capture_output=True, text=True, check=False,
-        cwd=cwd, env=environment,
-    )  # fmt: skip
-
-
-def _newest(folder):
-    """Returns every array of the newest checkpoint of a run."""
-    experiment = run_folder.RunFolder(folder).experiment()
-    env = grid_env.make(experiment.env)
-    networks = parts.networks(experiment, env)
-    restored, notes = checkpoint.Checkpoints(folder, "newest").recover(networks)
-    assert not notes
-    return restored.version, restored.bundle
 
 
 @pytest.mark.slow
@@ -64,14 +42,14 @@ def _newest(folder):
 )
 def test_it_learns_what_the_service_learns_in_synchronous_mode(objective, tmp_path):
     flags = (*SMALL, *objective)
-    done = _command("launch.fused", *flags, "--workdir=fused", cwd=tmp_path)
+    done = run_process.done("launch.fused", *flags, "--workdir=fused", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = _command(
+    done = run_process.done(
         "launch.local", *flags, "--config.run.synchronous", "--workdir=service", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     (version, fused), (as_many, service) = (
-        _newest(tmp_path / name) for name in ("fused", "service")
+        run_process.newest(tmp_path / name) for name in ("fused", "service")
     )
     assert version == as_many == 12
     jax.tree.map(np.testing.assert_array_equal, fused, service)
@@ -79,19 +57,19 @@ def test_it_learns_what_the_service_learns_in_synchronous_mode(objective, tmp_pa
 
 @pytest.mark.slow
 def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_left(tmp_path):
-    done = _command("launch.fused", *SMALL, "--seeds=3,4", "--workdir=both", cwd=tmp_path)
+    done = run_process.done("launch.fused", *SMALL, "--seeds=3,4", "--workdir=both", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = _command("launch.fused", *SMALL, "--workdir=alone", cwd=tmp_path)
+    done = run_process.done("launch.fused", *SMALL, "--workdir=alone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    _, together = _newest(tmp_path / "both" / "seed_3")
-    _, other = _newest(tmp_path / "both" / "seed_4")
-    version, alone = _newest(tmp_path / "alone")
+    _, together = run_process.newest(tmp_path / "both" / "seed_3")
+    _, other = run_process.newest(tmp_path / "both" / "seed_4")
+    version, alone = run_process.newest(tmp_path / "alone")
     # A batch of another size is rounded differently.
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-3)
     jax.tree.map(close, together.params, alone.params)
     assert not np.allclose(together.statistics.mean, other.statistics.mean)
 
-    resume = lambda folder, steps: _command(
+    resume = lambda folder, steps: run_process.done(
         "launch.fused", "--resume", f"--workdir={folder}", f"--config.run.steps={steps}",
         cwd=tmp_path,
     )  # fmt: skip
@@ -99,7 +77,7 @@ def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_le
     assert done.returncode == 0, done.stderr
     assert f"evaluate them  python -m launch.evaluate --workdir={tmp_path}/both" in done.stdout
     for seed in ("seed_3", "seed_4"):
-        assert _newest(tmp_path / "both" / seed)[0] > version
+        assert run_process.newest(tmp_path / "both" / seed)[0] > version
         rows = (tmp_path / "both" / seed / "metrics" / "learner.jsonl").read_text().splitlines()
         steps = [json.loads(row)["step"] for row in rows]
         assert steps == sorted(set(steps)) and len(steps) == 16
@@ -119,7 +97,7 @@ def test_seeds_at_once_learn_what_each_learns_alone_and_go_on_where_they_were_le
 def test_seeds_of_different_experiments_are_not_resumed_together(tmp_path):
     for seed, name in enumerate(("case14", "case14_ppo")):
         run_folder.of_seed(tmp_path / "both", seed).create(registry.load(name))
-    done = _command("launch.fused", "--resume", "--workdir=both", cwd=tmp_path)
+    done = run_process.done("launch.fused", "--resume", "--workdir=both", cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "options of seed_1 are not those of seed_0;" in done.stderr
 
@@ -137,6 +115,6 @@ def test_seeds_of_different_experiments_are_not_resumed_together(tmp_path):
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_a_line(flags, message, tmp_path):
-    done = _command("launch.fused", *flags, cwd=tmp_path)
+    done = run_process.done("launch.fused", *flags, cwd=tmp_path)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
