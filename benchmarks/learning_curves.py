@@ -1,4 +1,4 @@
-"""Draws how fast runs learned, each experiment over its seeds."""
+"""Draws how fast runs learned, each team of an experiment over its seeds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,12 +8,17 @@ _COLUMNS = 3
 _POINTS = 200  # of the steps that seeds, evaluated at steps of their own, are compared at
 
 
-def draw(experiments: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]):
-    """Returns the figure: by how much each experiment is below its best, over steps.
+Curves = Sequence[Mapping[str, Sequence[float]]]  # of each seed, as `evaluation.report.curve`
+_PER_MINUTE = 60.0
 
-    `experiments` has each experiment's curves, one of each seed, with `step`, `return` and
-    `do_nothing` of its evaluations. The line is the median of the seeds, the band reaches from the
-    worst to the best of them; the best is the highest return of any.
+
+def draw(experiments: Mapping[str, Mapping[str, Curves]], over: str = "step"):
+    """Returns the figure: by how much the teams of each experiment are below its best.
+
+    `experiments` has the curves of each experiment's teams, one of each seed, with `step`,
+    `return`, `do_nothing` and, where they are drawn `over` those, `seconds` of its evaluations. The
+    line is the median of the seeds, the band reaches from the worst to the best of them; the best
+    is the highest return of any.
     """
     import matplotlib
 
@@ -25,8 +30,8 @@ def draw(experiments: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]):
     figure, axes = pyplot.subplots(
         rows, columns, figsize=(4.2 * columns, 3.2 * rows), layout="constrained", squeeze=False
     )
-    for axis, (name, curves) in zip(axes.flat, experiments.items()):
-        _draw_one(axis, name, curves)
+    for axis, (name, teams) in zip(axes.flat, experiments.items()):
+        _draw_one(axis, name, teams, over)
     for axis in axes.flat[len(experiments) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:
@@ -34,27 +39,34 @@ def draw(experiments: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]):
     return figure
 
 
-def _draw_one(axis, name: str, curves: Sequence[Mapping[str, Sequence[float]]]) -> None:
-    first = max(curve["step"][0] for curve in curves)
-    last = min(curve["step"][-1] for curve in curves)
-    steps = np.linspace(first, last, _POINTS)
-    returns = np.array([_newest(curve, steps) for curve in curves])
-    best = max(max(curve["return"]) for curve in curves)
-    nothing = np.nanmedian(np.concatenate([curve["do_nothing"] for curve in curves]))
+def _draw_one(axis, name: str, teams: Mapping[str, Curves], over: str) -> None:
+    every = [curve for curves in teams.values() for curve in curves]
+    best = max(max(curve["return"]) for curve in every)
+    nothing = np.nanmedian(np.concatenate([curve["do_nothing"] for curve in every]))
     # The best itself is no distance below the best; it is drawn at the bottom of the scale.
     floor = max(1e-3, 1e-5 * abs(best - nothing))
-    below = np.maximum(best - returns, floor)
-    axis.fill_between(steps, below.min(0), below.max(0), alpha=0.3, linewidth=0)
-    axis.semilogy(steps, np.median(below, 0))
+    for kind, curves in teams.items():
+        first = max(curve[over][0] for curve in curves)
+        last = min(curve[over][-1] for curve in curves)
+        known = np.linspace(first, last, _POINTS)
+        returns = np.array([_newest(curve, over, known) for curve in curves])
+        below = np.maximum(best - returns, floor)
+        x = known if over == "step" else known / _PER_MINUTE
+        axis.fill_between(x, below.min(0), below.max(0), alpha=0.3, linewidth=0)
+        axis.semilogy(x, np.median(below, 0), label=kind)
     axis.axhline(best - nothing, color="gray", linestyle=":")
-    seeds = f"{len(curves)} seeds" if len(curves) > 1 else "one seed"
+    counts = sorted({len(curves) for curves in teams.values()})
+    seeds = "one seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     axis.set_title(f"{name}, {seeds}: best {best:,.1f}", fontsize="medium")
-    axis.set_xlabel("steps (dotted: do nothing)")
-    axis.ticklabel_format(axis="x", style="sci", scilimits=(3, 3))
+    axis.set_xlabel(f"{'steps' if over == 'step' else 'minutes'} (dotted: do nothing)")
+    if over == "step":
+        axis.ticklabel_format(axis="x", style="sci", scilimits=(3, 3))
+    if len(teams) > 1:
+        axis.legend(fontsize="small")
     axis.grid(True, which="major", alpha=0.3)
 
 
-def _newest(curve: Mapping[str, Sequence[float]], steps: np.ndarray) -> np.ndarray:
-    """Returns the last return that was known at each of `steps`."""
-    known = np.searchsorted(curve["step"], steps, side="right") - 1
+def _newest(curve: Mapping[str, Sequence[float]], over: str, at: np.ndarray) -> np.ndarray:
+    """Returns the last return that was known at each of the steps or seconds `at`."""
+    known = np.searchsorted(curve[over], at, side="right") - 1
     return np.asarray(curve["return"])[known]

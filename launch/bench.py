@@ -22,7 +22,7 @@ experiment and one operator in its place, in turns in one process.
 acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
 with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page. plot draws what
 powerflow and env measured, from any number of their JSON files; or of folders of runs, how fast
-they learned, with the spread of their seeds.
+they learned, with the spread of their seeds; teams that learned one experiment in one picture.
 
 Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
 every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
@@ -112,6 +112,9 @@ _MARKDOWN = flags.DEFINE_string(
 )
 _JSON = flags.DEFINE_string("json", None, "File for the JSON instead of standard output.")
 _PNG = flags.DEFINE_string("png", "cost.png", "plot: the picture to write.")
+_OVER = flags.DEFINE_enum(
+    "over", "step", ["step", "seconds"], "plot: what runs are drawn over, steps or the clock."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -220,6 +223,8 @@ def _cost(files: list[str]):
 
 def _learning_curves(folders: list[str]):
     """Returns the figure of the runs in `folders`, of one seed or several each."""
+    import numpy as np
+
     from benchmarks import learning_curves
     from evaluation.report import curve
     from launch.run import run_folder
@@ -233,11 +238,18 @@ def _learning_curves(folders: list[str]):
         curves = [curve.read(run.path) for run in runs]
         if None in curves:
             raise ValueError(f"{runs[curves.index(None)].path}: has no evaluations to draw yet")
-        name = runs[0].experiment().name
-        if name in experiments:
-            raise ValueError(f"{folder}: {name} is there already; give one folder of each")
-        experiments[name] = curves
-    return learning_curves.draw(experiments)
+        experiment = runs[0].experiment()
+        name, kind = experiment.name, experiment.team.kind
+        teams = experiments.setdefault(name, {})
+        if kind in teams:
+            raise ValueError(
+                f"{folder}: {name} of team.kind={kind} is there already; give one folder of each"
+            )
+        untimed = [run.path for run, c in zip(runs, curves) if np.isnan(c["seconds"]).any()]
+        if untimed and _OVER.value == "seconds":
+            raise ValueError(f"{untimed[0]}: does not tell how long it took; use --over=step")
+        teams[kind] = curves
+    return learning_curves.draw(experiments, _OVER.value)
 
 
 def _subject(name: str, python: pathlib.Path | None):

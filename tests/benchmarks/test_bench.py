@@ -158,7 +158,7 @@ def test_a_picture_of_seeds_shows_their_median_and_spread():
         {"step": [100, 300], "return": [a, b], "do_nothing": [-90.0, -90.0]}
         for a, b in ((1.0, 9.0), (4.0, 10.0), (6.0, 8.0))
     ]
-    (axis,) = learning_curves.draw({"calm": curves}).axes
+    (axis,) = learning_curves.draw({"calm": {"centralised": curves}}).axes
     median, nothing = axis.lines
     steps, below = median.get_data()
     assert (steps[0], steps[-1]) == (100, 300) and set(nothing.get_ydata()) == {100.0}
@@ -168,12 +168,31 @@ def test_a_picture_of_seeds_shows_their_median_and_spread():
     assert "3 seeds: best 10.0" in axis.get_title()
 
 
+def test_teams_of_an_experiment_are_drawn_together_below_the_best_of_them_by_the_clock():
+    curve = lambda best: [
+        {
+            "step": [1, 2],
+            "seconds": [60.0, 180.0],
+            "return": [0.0, best],
+            "do_nothing": [-9.0, -9.0],
+        }
+    ]
+    (axis,) = learning_curves.draw({"calm": {"a": curve(8.0), "b": curve(5.0)}}, "seconds").axes
+    (x, first), (_, second), _ = (line.get_data() for line in axis.lines)
+    assert (x[0], x[-1]) == (1.0, 3.0) and "minutes" in axis.get_xlabel()
+    np.testing.assert_allclose((first[0], first[-1], second[-1]), (8.0, 1e-3, 3.0))
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     "files, message",
     [
         (("configs/trained/case14", "cost.json"), "cost.json: is no folder of runs"),
         (("configs",), "configs: no run here (no config.json)"),
-        (("configs/trained/case14",) * 2, "case14 is there already; give one folder of each"),
+        (
+            ("configs/trained/case14",) * 2,
+            "case14 of team.kind=centralised is there already; give one folder of each",
+        ),
     ],
 )
 def test_runs_that_cannot_be_drawn_are_named(refusal, files, message):

@@ -245,8 +245,13 @@ def test_the_page_shows_how_the_policy_was_learned(env, evaluated, tmp_path):
     ]
     text = "\n".join(map(json.dumps, lines)) + '\n{"step": 9000, "eval'
     (tmp_path / "metrics" / "evaluator.jsonl").write_text(text)
+    updates = [{"step": step, "run/seconds": step / 1024} for step in (1024, 3072, 5120)]
+    (tmp_path / "metrics" / "learner.jsonl").write_text("\n".join(map(json.dumps, updates)))
     points = curve.read(tmp_path)
-    assert points == {"step": [0, 4096], "return": [-20.0, -11.0], "do_nothing": [-9.0, -9.0]}
+    assert points == {
+        "step": [0, 4096], "return": [-20.0, -11.0], "do_nothing": [-9.0, -9.0],
+        "seconds": [1.0, 5.0],  # of the first update that has so many steps
+    }  # fmt: skip
     assert (
         "Return on validation days"
         in page.write(folder, content, plan, env, [tmp_path]).read_text()
