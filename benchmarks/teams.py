@@ -15,12 +15,20 @@ _RATES = ("steps_per_s", "steps_per_processor_s")
 
 
 def check(settings: Settings) -> None:
-    """Raises ValueError where an experiment does not exist, or has no team of several agents."""
+    """Raises ValueError where an experiment is none, of one operator, or for more devices."""
+    import jax
+
     for name in settings.cases:
-        if registry.load(name).team.kind == "centralised":
+        experiment, devices = registry.load(name), jax.device_count()
+        if experiment.team.kind == "centralised":
             raise ValueError(
                 f"--cases={name}: is trained by one operator; name experiments of teams, such as "
                 f"{', '.join(EXPERIMENTS)}"
+            )
+        if experiment.learner.devices > devices:
+            raise ValueError(
+                f"--threads={settings.threads}: {name} learns on {experiment.learner.devices} "
+                f"devices and there are {devices}; give --threads={experiment.learner.devices}"
             )
 
 

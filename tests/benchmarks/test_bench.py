@@ -328,6 +328,7 @@ def test_contingency_is_compared_like_with_like(agreed):
         (("powerflow", "--cases=case41"), "did you mean case14"),
         (("env", "--cases=case41"), "did you mean case14"),
         (("teams", "--cases=case14_node"), "--cases=case14_node: no such experiment; did you mean"),
+        (("teams",), "--threads=1: case118_hierarchical learns on 2 devices and there are 1; give"),
         (("teams", "--cases=case14"), "--cases=case14: is trained by one operator; name experim"),
         (("powerflow", "--batches=1,x"), "--batches=1,x: each must be a whole number"),
         (("powerflow", "--batches=0"), "--batches=0: each must be a whole number"),
@@ -384,7 +385,7 @@ def test_train_compares_the_service_with_one_process():
 
 @pytest.mark.slow
 def test_teams_are_measured_beside_one_operator():
-    done = bench("teams", "--cases=case14_nodes", "--seconds=0.1")
+    done = bench("teams", "--cases=case14_nodes", "--seconds=0.1", "--threads=2")
     assert done.returncode == 0, done.stderr
     (case,) = json.loads(done.stdout)["cases"]
     nodes, one = (case["teams"][kind] for kind in ("nodes", "centralised"))
