@@ -43,10 +43,11 @@ from envs.inputs import bounds, command_line, exit_codes
 from envs.inputs.bounds import Range
 from launch.host import interrupt, machine
 
-# The module of `benchmarks` that measures each.
+# The module that measures each.
 _SUBJECTS = {
-    "powerflow": "powerflow", "env": "environment", "contingency": "contingency", "acopf": "acopf",
-    "train": "training", "teams": "teams",
+    "powerflow": "benchmarks.powerflow", "env": "benchmarks.environment",
+    "contingency": "benchmarks.contingency", "acopf": "benchmarks.acopf",
+    "train": "benchmarks.training", "teams": "launch.bench_teams",
 }  # fmt: skip
 _WIDTH = 110  # columns of a table that no terminal shows
 _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
@@ -257,7 +258,7 @@ def _subject(name: str, python: pathlib.Path | None):
     from benchmarks import comparison
     from envs.case import case_file
 
-    subject = importlib.import_module(f"benchmarks.{_SUBJECTS[name]}")
+    subject = importlib.import_module(_SUBJECTS[name])
     named = getattr(subject, "EXPERIMENTS", None)
     named = named or [case for case in subject.CASES if case in case_file.names()]
     return subject, comparison.Settings(

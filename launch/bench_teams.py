@@ -4,9 +4,14 @@ import dataclasses
 import time
 from collections.abc import Callable
 
+import jax
+
 from benchmarks.comparison import Settings
 from benchmarks.peers import reporting
 from configs import experiment as experiment_lib, registry
+from launch import fused_loop
+from launch.run import parts
+from learner import learner as learner_lib
 
 EXPERIMENTS = ("case118_hierarchical",)
 BATCHES = ()
@@ -16,8 +21,6 @@ _RATES = ("steps_per_s", "steps_per_processor_s")
 
 def check(settings: Settings) -> None:
     """Raises ValueError where an experiment is none, of one operator, or for more devices."""
-    import jax
-
     for name in settings.cases:
         experiment, devices = registry.load(name), jax.device_count()
         if experiment.team.kind == "centralised":
@@ -72,10 +75,6 @@ class _Run:
     """Training in one process, a few updates at a time."""
 
     def __init__(self, experiment: experiment_lib.Experiment, seed: int):
-        from launch import fused_loop  # jax starts on the cores that this process is kept on
-        from launch.run import parts
-        from learner import learner as learner_lib
-
         env, networks, unroller = parts.build(experiment)
         self._learner = learner_lib.Learner(
             env, networks, experiment.learner, unroller.spec(), experiment.run.steps, seed
@@ -96,8 +95,6 @@ class _Run:
 
     def row(self) -> dict:
         """Returns what was measured, and of whom."""
-        import jax
-
         params = self._learner.state.params["policy"]
         return {
             "agents": self._team.size,
