@@ -42,7 +42,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 def bench(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "launch.bench", *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 
