@@ -6,10 +6,8 @@ import numpy as np
 
 _COLUMNS = 3
 _POINTS = 200  # of the steps that seeds, evaluated at steps of their own, are compared at
-
-
+_PER_MINUTE = 60.0  # seconds
 Curves = Sequence[Mapping[str, Sequence[float]]]  # of each seed, as `evaluation.report.curve`
-_PER_MINUTE = 60.0
 
 
 def draw(experiments: Mapping[str, Mapping[str, Curves]], over: str = "step"):

@@ -100,5 +100,5 @@ class _Run:
             "agents": self._team.size,
             # Every device has them.
             "policy_parameters": sum(leaf[0].size for leaf in jax.tree.leaves(params)),
-            **{rate: reporting.summary(found) for rate, found in zip(_RATES, zip(*self.rounds))},
+            **{rate: reporting.summary(values) for rate, values in zip(_RATES, zip(*self.rounds))},
         }
