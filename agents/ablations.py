@@ -209,4 +209,4 @@ def _draw(size: int, key: chex.PRNGKey, step: chex.Array) -> chex.Array:
     """Returns actions before the squash `[size]` that are even in [−1, 1] after it."""
     key = jax.random.fold_in(key, step)
     even = jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
-    return jnp.arctanh(even / distributions.OVERSHOOT)
+    return distributions.unsquash(even)

@@ -24,6 +24,11 @@ def squash(raw: chex.Array) -> chex.Array:
     return jnp.clip(OVERSHOOT * jnp.tanh(raw), -1.0, 1.0)
 
 
+def unsquash(action: chex.Array) -> chex.Array:
+    """Returns the smallest sample that stands for an action in [−1, 1], elementwise."""
+    return jnp.arctanh(action / OVERSHOOT)
+
+
 @jax.custom_vjp
 def squash_to_minimise(raw: chex.Array) -> chex.Array:
     """Returns `squash(raw)`, for a scalar to be minimised: its derivative does not die at a limit.

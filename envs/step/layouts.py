@@ -70,6 +70,13 @@ LAYOUTS: dict[str, Spec] = {
          "forecast", "renewable_forecast", "frequency", "clock"),
         ("generator", "load", "curtailment", "storage", "unit_voltage", "switch"),
     ),
+    # The same observations, and every control but breakers.
+    "setpoints": Spec(
+        ("bus_vm", "bus_va", "unit_p", "gen_q", "load_p", "renewable_p", "storage_energy",
+         "branch_rho", "branch_closed", "branch_cooldown", "branch_maintenance", "unit_plan",
+         "forecast", "renewable_forecast", "frequency", "clock"),
+        ("generator", "load", "curtailment", "storage", "unit_voltage"),
+    ),
     # The network state alone.
     "voltages": Spec(
         ("bus_vm", "bus_va", "bus_p", "bus_q", "unit_p", "load_p"), ("generator", "load")

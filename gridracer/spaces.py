@@ -1,0 +1,57 @@
+"""Observation and action spaces, and observations as vectors or by name."""
+
+from collections.abc import Mapping
+
+import gymnasium
+import numpy as np
+
+from envs.inputs import choices
+from envs.step.layout import Layout
+from gridracer import simulator as simulator_lib
+
+FLAT, NAMED = FORMS = ("flat", "named")
+
+
+class Observations:
+    """Makes of the environment's observations what was asked for."""
+
+    def __init__(self, layout: Layout, ratings: np.ndarray, units: str, form: str):
+        """Takes the rating of each entry `[n]`, by which those per unit are divided.
+
+        Args:
+          layout: of the environment.
+          ratings: of each entry, in the unit of its block.
+          units: per_unit or physical.
+          form: flat, a vector, or named, a dict with a vector for each block of `layout`.
+
+        Raises:
+          ValueError: there are no such units or there is no such form.
+        """
+        choices.require("units", units, simulator_lib.UNITS)
+        choices.require("observations", form, FORMS)
+        self._scale = 1.0 / ratings if units == simulator_lib.PER_UNIT else None
+        self._blocks: Mapping[str, slice] | None = layout.observation if form == NAMED else None
+        size = layout.observation_size
+
+        def box(length):
+            return gymnasium.spaces.Box(-np.inf, np.inf, (length,), np.float32)
+
+        if self._blocks is None:
+            self.space: gymnasium.Space = box(size)
+        else:
+            self.space = gymnasium.spaces.Dict(
+                {name: box(part.stop - part.start) for name, part in self._blocks.items()}
+            )
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
+        """Returns observations `[..., n]` of the environment in the form of the space."""
+        values = np.asarray(observation)
+        values = values.copy() if self._scale is None else values * self._scale
+        if self._blocks is None:
+            return values
+        return {name: values[..., part] for name, part in self._blocks.items()}
+
+
+def actions(size: int) -> gymnasium.spaces.Box:
+    """Returns the space of actions: −1 to 1 for each control, 0 as planned."""
+    return gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)

@@ -1,0 +1,195 @@
+"""A batch of grids as a `gymnasium.vector.VectorEnv`, all in one compiled call."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from envs import grid_env
+from envs.inputs import choices
+from envs.step.termination import Reason
+from gridracer import (
+    metrics as metrics_lib,
+    rendering,
+    simulator as simulator_lib,
+    spaces,
+    tasks,
+)
+
+_MODES = {"next_step": AutoresetMode.NEXT_STEP, "same_step": AutoresetMode.SAME_STEP}
+
+
+class GridVectorEnv(gymnasium.vector.VectorEnv):
+    """A batch of grids, each on a day of its own; spaces and infos as those of `GridGymEnv`.
+
+    A grid whose day is over goes on with another one: in the step after, which ignores its action
+    (`next_step`, what Gymnasium's own do), or at once (`same_step`), when `final_obs` has the last
+    observation of the day.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 12}  # noqa: RUF012
+
+    def __init__(
+        self,
+        simulator: simulator_lib.Simulator,
+        num_envs: int,
+        units: str = simulator_lib.PER_UNIT,
+        observations: str = spaces.FLAT,
+        autoreset: str = "next_step",
+        render_mode: str | None = None,
+    ):
+        """Wraps `num_envs` grids of a simulator of one agent.
+
+        Raises:
+          ValueError: a number or a name is not accepted.
+        """
+        if not isinstance(num_envs, int) or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r}: must be a whole number, 1 or more")
+        choices.require("autoreset", autoreset, _MODES)
+        if render_mode is not None:
+            choices.require("render_mode", render_mode, self.metadata["render_modes"])
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.metadata = {**self.metadata, "autoreset_mode": _MODES[autoreset]}
+        self._simulator, self._same_step = simulator, autoreset == "same_step"
+        layout = simulator.env.layout
+        self._observe = spaces.Observations(layout, simulator.ratings, units, observations)
+        batched = gymnasium.vector.utils.batch_space
+        self.single_observation_space = self._observe.space
+        self.single_action_space = spaces.actions(layout.action_size)
+        self.observation_space = batched(self.single_observation_space, num_envs)
+        self.action_space = batched(self.single_action_space, num_envs)
+        self._grids: simulator_lib.Grids | None = None
+        self._totals: metrics_lib.DayTotals | None = None
+        self._over = np.zeros(num_envs, bool)  # whose day the last step ended
+        self._screen: rendering.Screen | None = None
+
+    @property
+    def functional(self) -> grid_env.GridEnv:
+        """The environment as pure functions of JAX, with its grid, fleet, layout and options."""
+        return self._simulator.env
+
+    @property
+    def states(self) -> grid_env.State:
+        """The states of the grids, every leaf `[num_envs, …]`, physical units."""
+        return self._grids.states
+
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None):
+        """Returns observations `[num_envs, …]` at the start of new days, and their numbers.
+
+        `options={"day": n}` starts the days from number n of the split on.
+        """
+        super().reset(seed=seed)
+        self._grids = self._simulator.start(self._keys(self.num_envs, options))
+        self._totals, self._over[:] = None, False
+        infos = {"day_of_year": np.asarray(self._grids.days.day), "_day_of_year": ~self._over}
+        return self._observe(self._grids.states.observation), infos
+
+    def step(self, actions: np.ndarray):
+        """Returns observations, rewards, terminated, truncated `[num_envs]` and infos of a step.
+
+        Raises:
+          gymnasium.error.ResetNeeded: no day has begun.
+        """
+        if self._grids is None:
+            raise gymnasium.error.ResetNeeded("no day has begun: call reset()")
+        self._grids, outcome = self._simulator.step(self._grids, np.asarray(actions, np.float32))
+        observations = np.array(outcome.observation)
+        rewards = np.array(outcome.reward[:, 0])
+        terminated, truncated = np.array(outcome.terminated), np.array(outcome.truncated)
+        metrics, waited = np.asarray(outcome.metrics), self._over
+        terminated &= ~waited
+        truncated &= ~waited
+        done = terminated | truncated
+        infos = self._infos(metrics, waited, done)
+        begins = waited
+        if self._same_step:
+            begins = done
+            if done.any():
+                final = _objects(self._observe(observations[done]), done)
+                infos |= _masked("final_obs", final, done)
+        if begins.any():
+            rows = np.flatnonzero(begins)
+            self._grids = self._simulator.restart(self._grids, rows, self._keys(rows.size))
+            observations[rows] = np.asarray(self._grids.states.observation)[rows]
+            rewards[waited] = 0.0
+        self._over = np.zeros_like(done) if self._same_step else done
+        return self._observe(observations), rewards, terminated, truncated, infos
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Returns the one-line diagram of every grid, each `[height, width, 3]`."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() does nothing without render_mode=rgb_array")
+            return None
+        env = self.functional
+        self._screen = self._screen or rendering.Screen(env.grid, env.options.step_minutes)
+        states = jax.device_get(self._grids.states)
+        one = lambda number: jax.tree.map(lambda leaf: leaf[number], states)
+        return tuple(self._screen.picture(one(number)) for number in range(self.num_envs))
+
+    def _keys(self, count: int, options: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Returns the keys of the next days."""
+        days = [options] * count
+        if options and "day" in options:
+            days = [{**options, "day": options["day"] + i} for i in range(count)]
+        return np.stack([simulator_lib.day_key(self.np_random, each) for each in days])
+
+    def _infos(self, metrics: np.ndarray, waited: np.ndarray, done: np.ndarray) -> dict[str, Any]:
+        """Returns the metrics of a step by name, those of days that are `done` under `day`."""
+        names, played = self._simulator.metrics.names, ~waited
+        infos: dict[str, Any] = {}
+        for column, name in enumerate(names):
+            infos |= _masked(name, np.where(played, metrics[:, column], 0.0), played)
+        self._totals = self._totals or metrics_lib.DayTotals(self._simulator.metrics, self.num_envs)
+        self._totals.add(metrics, played)
+        if done.any():
+            day = np.zeros((self.num_envs, len(names)))
+            day[done] = self._totals.take(done)
+            infos |= _masked("day", {}, done)
+            for column, name in enumerate(names):
+                infos["day"] |= _masked(name, day[:, column], done)
+            reasons = np.full(self.num_envs, "", object)
+            numbers = np.asarray(self._grids.states.reason)[done]
+            reasons[done] = [Reason(int(number)).name for number in numbers]
+            infos |= _masked("reason", reasons, done)
+        return infos
+
+
+def _masked(name: str, values, present: np.ndarray) -> dict[str, Any]:
+    """Returns an info and its mask, as Gymnasium's vector environments have them."""
+    return {name: values, f"_{name}": present}
+
+
+def _objects(values, which: np.ndarray) -> np.ndarray:
+    """Returns objects `[num_envs]`: those of `values` `[n, …]` at `which`, else none."""
+    objects, named = np.full(which.shape, None, object), isinstance(values, dict)
+    for place, row in enumerate(np.flatnonzero(which)):
+        one = {name: block[place] for name, block in values.items()} if named else values[place]
+        objects[row] = one
+    return objects
+
+
+def make(
+    case: str,
+    num_envs: int = 1,
+    scenario: str = "",
+    level: str = "",
+    split: str = "train",
+    units: str = simulator_lib.PER_UNIT,
+    observations: str = spaces.FLAT,
+    metrics: Mapping[str, metrics_lib.Metric | metrics_lib.Function] | None = None,
+    autoreset: str = "next_step",
+    render_mode: str | None = None,
+    **options,
+) -> GridVectorEnv:
+    """Returns a batch of grids of a task; all but `num_envs` and `autoreset` as `GridGymEnv`'s.
+
+    Raises:
+      ValueError: a name, an option or its value is not accepted.
+      FileNotFoundError: there is no such case.
+    """
+    task = tasks.make(case, scenario, level, split, **options)
+    simulator = simulator_lib.shared(task, tuple((metrics or {}).items()))
+    return GridVectorEnv(simulator, num_envs, units, observations, autoreset, render_mode)
