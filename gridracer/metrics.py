@@ -31,7 +31,7 @@ _OF_DAY = {
     "rho_max": "max", "after_outage_rho_max": "max", "vm_min_pu": "min", "vm_max_pu": "max",
     "refused_switches": "sum", "cascade_rounds": "max", "de_energised_buses": "max",
     "nadir_hz": "min", "seconds_off_nominal": "sum", "mismatch_pu": "max",
-    "operating_cost": "sum", "voltage_violations": "sum", "overloads": "sum",
+    "reward": "sum", "operating_cost": "sum", "voltage_violations": "sum", "overloads": "sum",
     **dict.fromkeys(rewards.TERM_UNITS, "sum"),
 }  # fmt: skip
 
@@ -60,14 +60,15 @@ class Metrics:
         """Returns every metric of a step `[n_metric]`.
 
         Reward terms in the units of `envs.step.rewards.TERM_UNITS`, what `envs/step/metrics.py`
-        tells, `operating_cost` in $, how many energised buses are outside voltage limits and how
-        many branches are loaded above theirs.
+        tells, the whole grid's reward, `operating_cost` in $, how many energised buses are outside
+        voltage limits and how many branches are loaded above theirs.
         """
         low, high = self._limits
         outside = (state.vm_pu < low) | (state.vm_pu > high)
         values = {
             **state.terms,
             **state.metrics,
+            "reward": state.reward,
             "operating_cost": rewards.operating_cost(state.terms, self._options),
             "voltage_violations": (detail.energised & outside).sum(),
             "overloads": (detail.rho > 1.0).sum(),

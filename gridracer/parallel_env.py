@@ -73,6 +73,10 @@ class GridParallelEnv(pettingzoo.ParallelEnv):
         """Returns what an agent moves."""
         return self.action_spaces[agent]
 
+    def role(self, agent: str) -> str:
+        """Returns what an agent is for, such as consumer or region."""
+        return self._members[agent].role
+
     @property
     def functional(self) -> grid_env.GridEnv:
         """The environment as pure functions of JAX, with its grid, fleet, layout and options."""

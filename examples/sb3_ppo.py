@@ -1,0 +1,148 @@
+"""Trains Stable-Baselines3's PPO on a batch of grids.
+
+    python examples/sb3_ppo.py --id=gridracer/case14-v0 --envs=64 --minutes=5
+
+The last line is JSON: steps a second, and the mean return of validation days that the policy plays
+by its most likely actions.
+"""
+
+import argparse
+import json
+import time
+
+import gymnasium
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+import gridracer  # noqa: F401  registers the ids
+from gridracer import vector_env
+
+METRICS = ("reward", "operating_cost", "voltage_violations", "losses")  # of a day's infos
+
+
+class BatchedVecEnv(VecEnv):
+    """A `GridVectorEnv` that begins new days at once, as Stable-Baselines3 has its environments."""
+
+    def __init__(self, env: vector_env.GridVectorEnv):
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._env, self._actions, self._seed = env, None, None
+
+    def reset(self) -> np.ndarray:
+        """Returns the observations of new days."""
+        observations, _ = self._env.reset(seed=self._seed)
+        self._seed = None
+        return observations
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keeps the actions of the next step."""
+        self._actions = actions
+
+    def step_wait(self):
+        """Returns what the step led to; the infos are of grids whose day is over."""
+        observations, rewards, terminated, truncated, infos = self._env.step(self._actions)
+        done = terminated | truncated
+        told = [{} for _ in range(self.num_envs)]
+        for row in np.flatnonzero(done):
+            told[row] = {
+                "terminal_observation": infos["final_obs"][row],
+                "TimeLimit.truncated": bool(truncated[row]),
+                "day": {name: float(infos["day"][name][row]) for name in METRICS},
+            }
+        return observations, rewards.astype(np.float32), done, told
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self._env.close()
+
+    def seed(self, seed: int | None = None):
+        """Seeds the next reset."""
+        self._seed = seed
+        return [seed] * self.num_envs
+
+    def get_attr(self, attr_name, indices=None):
+        """Returns an attribute, the same of every grid."""
+        return [getattr(self._env, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name, value, indices=None):
+        """Refuses: grids of a batch have no attributes of their own."""
+        raise AttributeError(f"{attr_name}: grids of a batch have no attributes of their own")
+
+    def env_method(self, method_name, *args, indices=None, **kwargs):
+        """Refuses: grids of a batch have no methods of their own."""
+        raise AttributeError(f"{method_name}: grids of a batch have no methods of their own")
+
+    def env_is_wrapped(self, wrapper_class, indices=None):
+        """Returns that no grid is wrapped."""
+        return [False] * len(list(self._get_indices(indices)))
+
+
+class DayMetrics(BaseCallback):
+    """Logs metrics of days that have ended as `day/NAME`, and ends training when time is up."""
+
+    def __init__(self, minutes: float):
+        super().__init__()
+        self._minutes, self.began, self.before = minutes, None, 0
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            for name, value in info.get("day", {}).items():
+                self.logger.record_mean(f"day/{name}", value)
+        return self.began is None or time.monotonic() - self.began < 60.0 * self._minutes
+
+    def _on_rollout_start(self) -> None:
+        # The second rollout is the first that compiles nothing.
+        if self.began is None and self.num_timesteps:
+            self.began, self.before = time.monotonic(), self.num_timesteps
+
+
+def play(model: PPO, name: str, days: int) -> float:
+    """Returns the mean return of validation days of normal operation, all played together."""
+    case = gymnasium.spec(name).kwargs["case"]
+    env = vector_env.make(case, days, "normal", "easy", "validation")
+    observations, _ = env.reset(options={"day": 0})
+    returns, over = np.zeros(days), np.zeros(days, bool)
+    while not over.all():
+        actions, _ = model.predict(observations, deterministic=True)
+        observations, rewards, terminated, truncated, _ = env.step(actions)
+        returns += np.where(over, 0.0, rewards)
+        over |= terminated | truncated
+    return float(returns.mean())
+
+
+def main() -> None:
+    """Trains as the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--id", default="gridracer/case14-v0", help="of Gymnasium's registry")
+    parser.add_argument("--envs", type=int, default=64, help="grids in the batch")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training, compiled")
+    parser.add_argument("--steps", type=int, default=10**9, help="of training, at most")
+    parser.add_argument("--days", type=int, default=8, help="validation days at the end")
+    parser.add_argument("--save", help="file to save the policy in")
+    given = parser.parse_args()
+    env = gymnasium.make_vec(given.id, given.envs, autoreset="same_step")
+    model = PPO(
+        "MlpPolicy", BatchedVecEnv(env.unwrapped), n_steps=32, batch_size=512, n_epochs=4,
+        gamma=0.9, gae_lambda=0.9, learning_rate=3e-4, verbose=1, seed=0,
+        policy_kwargs={"log_std_init": -1.0, "net_arch": [128, 128]},
+    )  # fmt: skip
+    timer = DayMetrics(given.minutes)
+    model.learn(given.steps, callback=timer, log_interval=20)
+    seconds = time.monotonic() - timer.began if timer.began else float("nan")
+    report = {
+        "steps": model.num_timesteps,
+        "minutes": seconds / 60.0,
+        "steps_per_second": (model.num_timesteps - timer.before) / seconds,
+        "return": play(model, given.id, given.days),
+        "days": given.days,
+    }
+    if given.save:
+        model.save(given.save)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
