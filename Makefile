@@ -53,11 +53,11 @@ cases: $(VENV)/.tools
 peers: $(PEERS)/.peers
 
 docs: $(DOCS)/.docs
-	NO_MKDOCS_2_WARNING=true $(DOCS)/bin/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=true $(DOCS)/bin/python -m mkdocs build --strict --quiet
 	@echo "the documentation is in site/index.html"
 
 notebooks: $(VENV)/.tools
-	$(PY) -m jupyter execute --inplace docs/notebooks/*.ipynb
+	$(PY) docs/notebooks/run.py
 
 # Python 3.10: from PATH, from pyenv, or from uv, whichever is there first.
 $(VENV)/bin/python $(PEERS)/bin/python $(DOCS)/bin/python:

@@ -107,6 +107,7 @@ def _notebook(path: pathlib.Path, config: MkDocsConfig) -> list[File]:
     """Returns the page of a notebook and its pictures, from its outputs as they were committed."""
     origin = f"docs/notebooks/{path.name}"
     exporter = nbconvert.MarkdownExporter()
+    exporter.register_filter("indent", _output)  # its template indents what cells print
     resources = {"unique_key": path.stem, "output_files_dir": f"{path.stem}_files"}
     content, resources = exporter.from_notebook_node(
         nbformat.read(path, as_version=4), resources=resources
@@ -118,3 +119,8 @@ def _notebook(path: pathlib.Path, config: MkDocsConfig) -> list[File]:
         for name, data in resources["outputs"].items()
     ]
     return [page, *pictures]
+
+
+def _output(text: str) -> str:
+    """Returns what a cell has printed as a block that the style tells from programs."""
+    return f"```{{.text .output}}\n{text.rstrip()}\n```\n"
