@@ -23,7 +23,8 @@ class FieldDocs(griffe.Extension):
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **kwargs) -> None:
         """Keeps what is said about `attr`, and leaves the bare type as its annotation."""
-        if isinstance(attr.parent, griffe.Class) and attr.annotation is not None:
+        field = isinstance(attr.parent, griffe.Class) and attr.annotation is not None
+        if field and "property" not in attr.labels:  # which have docstrings
             self._said[attr.path] = _annotated(attr) or _commented(attr)
 
     def on_package(self, *, pkg: griffe.Module, **kwargs) -> None:

@@ -102,7 +102,8 @@ def test_every_page_and_notebook_is_in_the_site(site):
 
 def test_the_search_finds_docstrings_and_pages(site):
     index = (site / "search" / "search_index.js").read_text()
-    for words in ("Returns the start of a random day of", "charged above a thermal limit", "ENS"):
+    said = ("Returns the start of a random day of", "charged above a thermal limit", "island")
+    for words in (*said, "The parameters of frequency and its relays"):  # of a property
         assert words in index, words
 
 
