@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> None:
                 notebook,
                 timeout=_TIMEOUT_S,
                 record_timing=False,
+                coalesce_streams=True,  # what a cell prints is one output, however fast
                 resources={"metadata": {"path": folder}},
             ).execute()
         notebook.metadata.language_info = {"name": "python"}

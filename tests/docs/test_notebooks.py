@@ -40,7 +40,9 @@ def test_outputs_are_kept(notebook):
 def test_notebooks_run(notebook, tmp_path):
     kept = nbformat.read(notebook, as_version=4)
     fresh = nbformat.read(notebook, as_version=4)
-    client = nbclient.NotebookClient(fresh, timeout=900, resources={"metadata": {"path": tmp_path}})
+    client = nbclient.NotebookClient(
+        fresh, timeout=900, coalesce_streams=True, resources={"metadata": {"path": tmp_path}}
+    )
     client.execute()  # raises what a cell raises
     for before, after in zip(_code(kept), _code(fresh)):
         assert _kinds(after) == _kinds(before), after["source"]
