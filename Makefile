@@ -7,18 +7,21 @@
 # make lint    formatting, style and imports
 # make cases   makes envs/case/cases and envs/case/fleets again, from PGLib's files
 # make peers   installs what `python -m launch.bench` compares with, in an environment of its own
+# make docs    builds the documentation as a site in site/, in an environment of its own
+# make notebooks  runs docs/notebooks again and keeps what they print and draw
 # make lock    resolves requirements*.in into the hashed locks (needs uv)
 
 SHELL := /bin/bash
 VENV ?= .venv
 PEERS ?= .venv-peers
+DOCS ?= .venv-docs
 PY := $(VENV)/bin/python
 CONFIG ?= case14
 ifndef RUN
 RUN := runs/$(CONFIG)-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train install install-sweep test test-slow lint format cases peers lock clean
+.PHONY: train install install-sweep test test-slow lint format cases peers docs notebooks lock clean
 
 train: $(VENV)/.runtime
 	$(PY) -m launch.local --config=$(CONFIG) --workdir=$(RUN)
@@ -49,8 +52,15 @@ cases: $(VENV)/.tools
 
 peers: $(PEERS)/.peers
 
+docs: $(DOCS)/.docs
+	@NO_MKDOCS_2_WARNING=true $(DOCS)/bin/python -m mkdocs build --strict --quiet
+	@echo "the documentation is in site/index.html"
+
+notebooks: $(VENV)/.tools
+	$(PY) docs/notebooks/run.py
+
 # Python 3.10: from PATH, from pyenv, or from uv, whichever is there first.
-$(VENV)/bin/python $(PEERS)/bin/python:
+$(VENV)/bin/python $(PEERS)/bin/python $(DOCS)/bin/python:
 	@python=; \
 	for candidate in \
 	  "$$(command -v python3.10 2>/dev/null)" \
@@ -94,6 +104,12 @@ $(PEERS)/.peers: requirements-peers.lock | $(PEERS)/bin/python
 	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-peers.lock
 	@touch $@
 
+# The site's tools read our sources and import none of them.
+$(DOCS)/.docs: requirements-docs.lock | $(DOCS)/bin/python
+	@echo "installing what the documentation is built with"
+	@$(DOCS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.lock
+	@touch $@
+
 LOCK := uv pip compile --quiet --python-version 3.10 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
@@ -104,6 +120,7 @@ lock:
 	$(LOCK) --override overrides.txt -c requirements.lock -c requirements-sweep.lock \
 	  requirements-test.in -o requirements-test.lock
 	$(LOCK) requirements-peers.in -o requirements-peers.lock
+	$(LOCK) requirements-docs.in -o requirements-docs.lock
 
 clean:
-	rm -rf $(VENV) $(PEERS) *.egg-info
+	rm -rf $(VENV) $(PEERS) $(DOCS) site *.egg-info

@@ -75,22 +75,26 @@ class GridEnv:
     """Redispatch, voltage set-points, load control, storage, curtailment and switching of one grid.
 
     Actuators, each in [−1, 1], zero meaning "as planned"; the layout says which there are:
-      generator: a unit's active power, from Pmin (−1) over the plan (0) to Pmax (1), negative for
-        a dispatchable load; a condenser's voltage set-point, from the bus's Vmin over the set-point
-        of the hour to Vmax.
-      load: a load's power, lowered or raised by up to `load_control_share`, for a price.
-      curtailment: share of a plant's available power given up, from none (0) to all (−1).
-      storage: a battery's power, from charging (−1) to discharging (1) at its rating.
-      unit_voltage: a unit's voltage set-point, as a condenser's.
-      switch, coupling: of any branch, or of one that couples a microgrid: below −0.5 opens it,
-        above 0.5 closes one that the controller opened, or that tripped and does not close by
-        itself.
+
+    - generator: a unit's active power, from Pmin (−1) over the plan (0) to Pmax (1), negative for
+      a dispatchable load; a condenser's voltage set-point, from the bus's Vmin over the set-point
+      of the hour to Vmax.
+    - load: a load's power, lowered or raised by up to `load_control_share`, for a price.
+    - curtailment: share of a plant's available power given up, from none (0) to all (−1).
+    - storage: a battery's power, from charging (−1) to discharging (1) at its rating.
+    - unit_voltage: a unit's voltage set-point, as a condenser's.
+    - switch, coupling: of any branch, or of one that couples a microgrid: below −0.5 opens it,
+      above 0.5 closes one that the controller opened, or that tripped and does not close by
+      itself.
+
     Sensors: the blocks of `layouts.LAYOUTS[options.layout]`.
+
     Objective: `rewards.REWARDS[options.reward]`.
+
     Constraints: Pmin, Pmax, ramps, energy limits and cooldowns are enforced; thermal limits are
-      priced, and branches that break them for long or by much trip; voltage and reactive limits
-      are priced; voltage collapse, a cascade without end, a frequency out of range and the loss
-      of too much load end the episode.
+    priced, and branches that break them for long or by much trip; voltage and reactive limits
+    are priced; voltage collapse, a cascade without end, a frequency out of range and the loss
+    of too much load end the episode.
     """
 
     def __init__(self, specification: Specification, options: EnvOptions):

@@ -10,6 +10,7 @@ grid differs from the base point. The few that are too far from it are solved by
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -31,7 +32,7 @@ _KEPT = 12  # of the directions so far, to which the next one is made conjugate
 _NEAR = {"float32": 1e-5, "float64": 1e-12}  # residual of λ over ū, by type
 
 
-def solver(net: Network, **options) -> Callable[[Request], Solution]:
+def solver(net: Network, **options: Any) -> Callable[[Request], Solution]:
     """Returns `solve(request) → Solution` for one grid, with derivatives in reverse mode.
 
     `jax.grad`, `jax.vjp` and `jax.jacrev` of it work, under `jax.vmap` and `jax.jit` as well; what

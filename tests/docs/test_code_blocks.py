@@ -18,7 +18,7 @@ from evaluation.scenarios import suite
 DOCS = ROOT / "docs"
 PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "howto").glob("*.md"))]
 # Pages that explain, where their examples stand by themselves; some compile for long.
-EXPLAINING = [DOCS / "fleets.md", DOCS / "frequency.md"]
+EXPLAINING = [DOCS / "coming_from.md", DOCS / "fleets.md", DOCS / "frequency.md"]
 LONG = [ROOT / "README.md", DOCS / "contingency.md", DOCS / "powerflow.md"]
 CHEAP = ("envs.case.convert",)  # commands that are run, after the page's Python
 REGISTRIES = (

@@ -42,20 +42,20 @@ def test_links_lead_somewhere(page):
 
 @each_page
 def test_files_named_exist(page):
-    named = re.findall(rf"\b(?:(?:{PACKAGES}|tests|docs)/[\w/]+\.\w+)", page.read_text())
+    named = re.findall(rf"\b(?:(?:{PACKAGES}|tests|docs)/[\w/]+\.\w+)", documentation.text(page))
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @each_page
 def test_what_is_said_to_be_in_a_file_is_there(page):
-    for thing, path in re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", page.read_text()):
+    for thing, path in re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", documentation.text(page)):
         defined = rf"^\s*(?:def|class) {thing}\b|^\s*{thing}\b.*[:=]"
         assert re.search(defined, (ROOT / path).read_text(), re.MULTILINE), f"{thing} in {path}"
 
 
 @each_page
 def test_commands_named_exist(page):
-    for module in re.findall(rf"-m ((?:{PACKAGES})[\w.]*)", page.read_text()):
+    for module in re.findall(rf"-m ((?:{PACKAGES})[\w.]*)", documentation.text(page)):
         assert importlib.util.find_spec(module.rstrip(".")), module
 
 
@@ -82,7 +82,7 @@ def _fields(record: type) -> dict[str, type]:
 @each_page
 def test_options_named_exist(page):
     """`--config.env.case` in full; `env.case` may also be something of the environment itself."""
-    text = page.read_text()
+    text = documentation.text(page)
     for path in re.findall(r"--config\.([a-z][\w.]*[a-z])", text):
         record = experiment.Experiment
         for part in path.split("."):
