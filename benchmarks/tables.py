@@ -180,10 +180,25 @@ def teams(result: dict) -> rich.console.Group:
     return rich.console.Group(*parts)
 
 
+def adapters(result: dict) -> rich.console.Group:
+    """Returns a table for each case."""
+    parts = []
+    for case in result["cases"]:
+        table = _table(
+            f"{case['case']}: a call a step, by interface",
+            ("interface", "", "batch", "steps/s", "range", "over functions"),
+        )
+        for row in case["rows"]:
+            rate = _rate(row, row["steps_per_s"])
+            table.add_row(row["form"], "", *rate, f"{row['over_functions']:.2f}")
+        parts += [table, ""]
+    return rich.console.Group(*parts)
+
+
 # By what `python -m launch.bench` is told to measure.
 TABLES = {
     "powerflow": powerflow, "env": environment, "contingency": contingency, "acopf": acopf,
-    "train": training, "teams": teams,
+    "train": training, "teams": teams, "adapters": adapters,
 }  # fmt: skip
 
 

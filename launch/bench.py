@@ -6,6 +6,7 @@
     python -m launch.bench acopf                           # AC optimal power flow beside PGLib's
     python -m launch.bench train                           # training, service beside one process
     python -m launch.bench teams --threads=2               # training, a team beside one operator
+    python -m launch.bench adapters                        # Gymnasium's and PettingZoo's forms
     python -m launch.bench powerflow --cases=case118 --batches=64,1024 --json=out.json
     python -m launch.bench env --cases=case14 --peers=none --threads=2
     python -m launch.bench plot powerflow.json env.json --png=cost.png
@@ -18,7 +19,8 @@ outage of one branch, by distribution factors and by AC power flow, beside light
 analysis. The peers need `make peers` once; without it they are left out and said to be.
 train runs experiments (--cases) through the service, in its synchronous mode and in one process:
 steps a second, lag, where time goes, and the time to --target_return. teams trains the team of an
-experiment and one operator in its place, in turns in one process.
+experiment and one operator in its place, in turns in one process. adapters steps the environment as
+functions, and through the interfaces of Gymnasium and PettingZoo.
 acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
 with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page. plot draws what
 powerflow and env measured, from any number of their JSON files; or of folders of runs, how fast
@@ -48,6 +50,7 @@ _SUBJECTS = {
     "powerflow": "benchmarks.powerflow", "env": "benchmarks.environment",
     "contingency": "benchmarks.contingency", "acopf": "benchmarks.acopf",
     "train": "benchmarks.training", "teams": "launch.bench_teams",
+    "adapters": "gridracer.bench_adapters",
 }  # fmt: skip
 _WIDTH = 110  # columns of a table that no terminal shows
 _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
@@ -55,7 +58,7 @@ _QUIET_LOAD = 0.5  # load average above which others disturb the measurement
 _CASES = flags.DEFINE_list(
     "cases", None,
     "Grids: shipped cases, or paths of MATPOWER .m files. By default those of case14, case118, "
-    "case300 and case1354 (env: of case14 and case118) that ship. acopf: names of PGLib "
+    "case300 and case1354 (env, adapters: of case14 and case118) that ship. acopf: names of PGLib "
     "(case14_ieee, case14_ieee__sad); by default all up to 1,000 buses. train: experiments; by "
     "default case14 and case118. teams: experiments; by default case118_hierarchical.",
 )  # fmt: skip
@@ -63,7 +66,7 @@ _BATCHES = flags.DEFINE_list(
     "batches",
     None,
     "How many grids at once. By default 1,16,64,256,1024,4096 (env: 1,64,256,1024; contingency: "
-    "32,256).",
+    "32,256; adapters: 1,64,256).",
 )
 _METHODS = flags.DEFINE_list("methods", None, "powerflow: our methods to measure; by default all.")
 _POLICIES = flags.DEFINE_list(
