@@ -5,6 +5,7 @@
     python -m launch.evaluate --workdir=FOLDER_OF_SEEDS
     python -m launch.evaluate --workdir=FOLDER --ablations=all --shield
     python -m launch.evaluate --case=case118 --controllers=all --scenarios=all --level=easy,hard
+    python -m launch.evaluate --config=FILE.yaml --controllers=acopf
     python -m launch.evaluate --compare FOLDER_A FOLDER_B
     python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower --replay_day=17
     python -m launch.evaluate --case=case14 --env=protection.recloses=false --env=horizon_steps=144
@@ -62,6 +63,11 @@ flags.DEFINE_enum(
     "split", "test", ["test", "validation", "train"], "Which days of the year: test is held out."
 )
 command_line.define_number("seed", 0, "Seed of the days and of the bootstrap.", bounds.SEEDS)
+flags.DEFINE_string(
+    "config", None,
+    "Experiment, by name or file, whose environment baselines are evaluated in; --case, --fleet, "
+    "--layout and --env change it.",
+)  # fmt: skip
 flags.DEFINE_string(
     "case", None,
     "Grid: a shipped case or the path of a MATPOWER .m file (default: the run's, or case14).",

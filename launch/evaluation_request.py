@@ -12,13 +12,14 @@ from absl.flags import FlagValues
 
 from agents import ablations, controllers, networks
 from agents.baselines import registry, shield
+from configs.experiment import Experiment
 from envs import grid_env
 from envs.case import digest
 from envs.inputs import choices
 from envs.options import EnvOptions
 from evaluation import runner, wording
 from evaluation.scenarios import suite
-from launch import ablation_flags, option_fields
+from launch import ablation_flags, config_file, option_fields
 from launch.run import parts, run_folder
 from learner import checkpoint
 
@@ -159,13 +160,23 @@ def _without_run(flags: FlagValues) -> EnvOptions:
             "were; leave it out"
         )
     try:
-        return option_fields.replaced(EnvOptions(layout="full"), {**fields, **named})
+        start = EnvOptions(layout="full")
+        if flags.config is not None:
+            start = _days_as_they_come(config_file.load(flags.config))
+        return option_fields.replaced(start, {**fields, **named})
+    except config_file.ConfigFileError as error:
+        raise ValueError(f"--config={error}") from error
     except ValueError as error:
         raise ValueError(_name_flags(str(error), flags)) from error
 
 
 def _of_run(flags: FlagValues, run: run_folder.RunFolder) -> EnvOptions:
     where = os.path.relpath(run.path)
+    if flags.config is not None:
+        raise ValueError(
+            f"--config={flags.config}: the environment of the run in {where} is its own; leave "
+            "--config out, or --workdir to evaluate baselines in that of an experiment"
+        )
     if flags.env:
         raise ValueError(
             f"--env={flags.env[0]}: the environment of the run in {where} is its own; "
@@ -184,7 +195,12 @@ def _of_run(flags: FlagValues, run: run_folder.RunFolder) -> EnvOptions:
             f"--team={flags.team}: the checkpoint in {where} is of a team "
             f"{experiment.team.kind}; leave --team out"
         )
-    return dataclasses.replace(experiment.env, pool="", scenarios="")  # days of training
+    return _days_as_they_come(experiment)
+
+
+def _days_as_they_come(experiment: Experiment) -> EnvOptions:
+    """Returns the environment of an experiment, without the days that it trains on."""
+    return dataclasses.replace(experiment.env, pool="", scenarios="")
 
 
 def _name_flags(message: str, flags: FlagValues) -> str:

@@ -8,6 +8,6 @@ def flags(**changes):
     usual = dict(
         controllers=None, scenarios=["normal"], level=["easy"], episodes=3, split="test", seed=0,
         bound=True, case=None, fleet=None, layout=None, env=[], team=None, checkpoint=None,
-        out=None, shield=False, ablations=None,
+        out=None, shield=False, ablations=None, config=None,
     )  # fmt: skip
     return types.SimpleNamespace(**{**usual, **changes})
