@@ -4,7 +4,7 @@ import datetime
 import os
 import pathlib
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from configs.experiment import Experiment, check_one_process
@@ -41,6 +41,7 @@ class Trainer:
         overrides: Mapping[str, Any] | None = None,
         start: str | os.PathLike | None = None,
         callbacks: Iterable[Callback] = (),
+        loggers: Sequence[str] = (),
         say: Callable[[str], None] = lambda text: None,
     ):
         """Makes the run folder and builds what is trained; what takes long is compiled later.
@@ -51,6 +52,7 @@ class Trainer:
           overrides: fields that differ, nested or by path: `{"run.steps": 10_000}`.
           start: folder of a run whose best policy this one begins with.
           callbacks: called as `callback(trainer, metrics)` after each round; see `__next__`.
+          loggers: experiment trackers that are sent the metrics as well: wandb, mlflow.
           say: takes lines about what takes long, such as `print`.
 
         Raises:
@@ -62,7 +64,7 @@ class Trainer:
         experiment = config_file.changed(experiment, overrides or {})
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = run_folder.RunFolder(workdir or f"runs/{experiment.name}-{now}")
-        self._begin(folder, experiment, callbacks, say, start=start)
+        self._begin(folder, experiment, callbacks, say, start=start, loggers=loggers)
 
     @classmethod
     def restore(
@@ -71,6 +73,7 @@ class Trainer:
         *,
         overrides: Mapping[str, Any] | None = None,
         callbacks: Iterable[Callback] = (),
+        loggers: Sequence[str] = (),
         say: Callable[[str], None] = lambda text: None,
     ) -> "Trainer":
         """Returns a trainer that goes on with a run from its newest checkpoint, as --resume does.
@@ -82,6 +85,7 @@ class Trainer:
           folder: of the run, whoever made it.
           overrides: fields of `run` that differ, such as a larger budget, `{"run.steps": 20_000}`.
           callbacks: as of `Trainer`.
+          loggers: as of `Trainer`; a tracker's run is gone on with, too.
           say: as of `Trainer`.
 
         Raises:
@@ -99,7 +103,7 @@ class Trainer:
                     "run may, or make another Trainer with start=FOLDER"
                 )
         trainer = cls.__new__(cls)
-        trainer._begin(held, experiment, callbacks, say, resume=True)
+        trainer._begin(held, experiment, callbacks, say, resume=True, loggers=loggers)
         return trainer
 
     def _begin(self, folder, experiment: Experiment, callbacks, say, **how) -> None:
@@ -165,6 +169,7 @@ class Trainer:
             self._release(self._training.outcome)
             return metrics
         except (FloatingPointError, OSError):
+            self._training.give_up()
             self._release("failed")
             raise
 

@@ -22,6 +22,7 @@ from configs.experiment import check_one_process
 from envs.inputs import command_line, exit_codes
 from launch import experiment_flags
 from launch.host import interrupt, placement as placement_lib
+from launch.loggers import choice
 from launch.run import run_folder
 
 flags.adopt_module_key_flags(experiment_flags)
@@ -42,6 +43,7 @@ _RESUME = flags.DEFINE_boolean(
     "Continue the run in --workdir, or all seeds there, from the newest checkpoint; only "
     "--config.run.* may change.",
 )  # fmt: skip
+_LOGGERS = flags.DEFINE_list("loggers", [], choice.HELP)
 
 
 def main(argv: list[str]) -> int:
@@ -108,6 +110,7 @@ def _begin(folders, experiments):
 
     return fused_run.begin(
         folders, experiments, _say, resume=_RESUME.value, start=_START.value,
+        loggers=_LOGGERS.value,
         prepared=lambda: interrupt.end_at_once("interrupted before the first update"),
     )  # fmt: skip
 

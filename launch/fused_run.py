@@ -11,6 +11,7 @@ from configs.experiment import Experiment
 from evaluation import validation
 from launch import fused_loop, panel, pools
 from launch.host import interrupt, runtime
+from launch.loggers import choice, forwarding
 from launch.run import checks, metrics_log, parts, run_folder, warm_start
 from learner import checkpoint, clock as clock_lib, learner as learner_lib
 
@@ -24,6 +25,7 @@ def begin(
     *,
     resume: bool = False,
     start: str | None = None,
+    loggers: Sequence[str] = (),
     prepared: Callable[[], None] = lambda: None,
 ) -> "Training":
     """Makes the folders, or takes them to go on in, and returns what trains in them.
@@ -34,6 +36,7 @@ def begin(
       say: takes lines about what takes long.
       resume: whether the runs are there, and go on from their newest checkpoints.
       start: folder of a run whose best policy these begin with.
+      loggers: experiment trackers that are sent the metrics as well, by name.
       prepared: called when days are there, and before anything is made in the folders.
 
     Raises:
@@ -41,6 +44,7 @@ def begin(
       OSError: a file cannot be read or written.
       RunFolderError: a folder holds a run already, or another process works in it.
     """
+    choice.check(loggers)
     fill = [] if start is None else [warm_start.read(start, experiments[0]).write]
     env = pools.with_pool(experiments[0].env, say)
     experiments = [dataclasses.replace(each, env=env) for each in experiments]
@@ -56,7 +60,10 @@ def begin(
                 folder.begin_again(experiment)
             else:
                 folder.create(experiment, *fill)
-        return Training(folders, experiments)
+        sender = forwarding.Forwarding(folders, loggers, say)
+        training = Training(folders, experiments, sender)
+        sender.begin()
+        return training
     except BaseException:
         for folder in folders:
             folder.release()
@@ -66,14 +73,22 @@ def begin(
 class Training:
     """Trains the runs of several seeds, which are alike but for that."""
 
-    def __init__(self, folders: Sequence[run_folder.RunFolder], experiments: Sequence[Experiment]):
+    def __init__(
+        self,
+        folders: Sequence[run_folder.RunFolder],
+        experiments: Sequence[Experiment],
+        sender: forwarding.Forwarding | None = None,
+    ):
         """Builds what is trained, from the newest checkpoints where there are any.
+
+        `sender`, if any, sends the metrics on, and is closed with the rest.
 
         Raises:
           ValueError: these are not of the same update.
         """
         logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save.
         runtime.keep()
+        self._sender = sender
         self._options = options = experiments[0]
         env, self.networks, unroller = parts.build(options)
         self._scorer = validation.Validation(env, self.networks, options.evaluator.episodes)
@@ -155,6 +170,12 @@ class Training:
         """Closes every file; what was not saved is lost."""
         for run in self._runs:
             run.close(self.outcome)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Ends what training has started, where it failed; nothing is written."""
+        if self._sender:
+            self._sender.close()
 
     def run(self, say) -> str:
         """Trains until the budget is spent or an interrupt; returns which. `say` takes lines.

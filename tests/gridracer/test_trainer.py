@@ -8,7 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from support import run_process
+from support import fake_wandb, run_process
 
 import gridracer
 from agents import controllers
@@ -55,16 +55,18 @@ def stopped(tmp_path_factory):
         seen.append((trainer, metrics["step"]))
         return len(seen) == 3
 
-    trainer = gridracer.Trainer(
-        "case14_ppo", folder, overrides=FIELDS, callbacks=[stop_after_three]
-    )
-    for metrics in trainer:
-        rows.append(metrics)
-        if len(rows) == 1:
-            break
-    trainer.save()
-    saved = run_process.newest(folder)[0]
-    rows.extend(trainer)
+    with pytest.MonkeyPatch.context() as patch:
+        fake_wandb.install(patch, folder.parent / "fake")
+        trainer = gridracer.Trainer(
+            "case14_ppo", folder, overrides=FIELDS, callbacks=[stop_after_three], loggers=["wandb"]
+        )
+        for metrics in trainer:
+            rows.append(metrics)
+            if len(rows) == 1:
+                break
+        trainer.save()
+        saved = run_process.newest(folder)[0]
+        rows.extend(trainer)
     return trainer, rows, seen, saved
 
 
@@ -92,6 +94,13 @@ def test_a_callback_sees_every_round_and_stops_training(stopped):
     status = run_folder.RunFolder(trainer.folder).status("learner")
     assert status == {"state": "ended", "outcome": "interrupted"}
     assert run_process.newest(trainer.folder)[0] == 9
+
+
+def test_trackers_are_sent_its_metrics(stopped):
+    calls = stopped[0].folder.parent / "fake" / "calls.jsonl"
+    sent = [json.loads(line) for line in calls.read_text().splitlines()]
+    steps = [call["log"]["step"] for call in sent if "learner/objective" in call.get("log", {})]
+    assert steps == [256 * (i + 1) for i in range(9)] and sent[-1] == {"finish": 0}
 
 
 def test_what_has_ended_does_nothing_more_and_says_what_does(stopped):
@@ -202,6 +211,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_made(tmp_path):
         (file, {}, "mine.yaml, line 2: learner.learning_rate='fast': must be a number"),
         ("case14", {"learner.learning_rat": 1}, "did you mean learner.learning_rate"),
         ("case14", {"env": {"case": "case15"}}, "no case named"),
+        ("case14", {"run.steps": 0}, "run.steps=0: must be a whole number from 1"),
         ("case14", {"learner": {"devices": 1, "unrolls_per_update": 1}}, "set it to actor.count"),
         ("case14", {"learner.devices": 4, "actor.count": 4, "learner.unrolls_per_update": 4},
          "learner.devices=4: jax has begun in this process already, with 2 cpu device"),
