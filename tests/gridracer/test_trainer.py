@@ -99,7 +99,7 @@ def test_a_callback_sees_every_round_and_stops_training(stopped):
 def test_trackers_are_sent_its_metrics(stopped):
     calls = stopped[0].folder.parent / "fake" / "calls.jsonl"
     sent = [json.loads(line) for line in calls.read_text().splitlines()]
-    steps = [call["log"]["step"] for call in sent if "learner/objective" in call.get("log", {})]
+    steps = [call["log"]["step"] for call in sent if "learner/loss/total" in call.get("log", {})]
     assert steps == [256 * (i + 1) for i in range(9)] and sent[-1] == {"finish": 0}
 
 
@@ -132,7 +132,9 @@ def test_a_policy_acts_on_observations_and_states_as_evaluations_do(stopped):
 
 
 def test_agents_that_remember_are_told_where_days_begin():
-    experiment = registry.load("case118_hierarchical")
+    experiment = config_file.changed(
+        registry.load("case118_hierarchical"), {"env.case": "case30", "env.layout": "full"}
+    )
     from agents import bundle as bundle_lib
     from envs import grid_env
     from launch.run import parts
