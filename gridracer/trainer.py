@@ -7,6 +7,8 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from configs.experiment import Experiment, check_one_process
 from gridracer import devices
 from launch import config_file, option_fields
@@ -146,7 +148,7 @@ class Trainer:
         when the budget is spent or somebody said to stop, has the final scores alone. Every update
         is in the folder's `metrics/learner.jsonl`.
 
-        A callback that returns true stops training, as `stop` does. Ctrl-C waits for the round.
+        A callback that returns True stops training, as `stop` does. Ctrl-C waits for the round.
 
         Raises:
           FloatingPointError: too many updates were not finite.
@@ -157,7 +159,8 @@ class Trainer:
         with interrupt.deferred():
             metrics = self._round()
         for callback in self.callbacks:
-            if callback(self, metrics) is True:
+            said = callback(self, metrics)
+            if isinstance(said, bool | np.bool_) and said:
                 self.stop()
         return metrics
 
@@ -168,7 +171,7 @@ class Trainer:
             (metrics,) = self._training.finish()
             self._release(self._training.outcome)
             return metrics
-        except (FloatingPointError, OSError):
+        except BaseException:  # The state may be gone with what failed; the checkpoint is not.
             self._training.give_up()
             self._release("failed")
             raise

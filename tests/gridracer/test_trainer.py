@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -11,11 +12,12 @@ import pytest
 from support import fake_wandb, run_process
 
 import gridracer
-from agents import controllers
+from agents import bundle as bundle_lib, controllers
 from configs import registry
+from envs import grid_env
 from launch import config_file
 from launch.host import interrupt
-from launch.run import run_folder
+from launch.run import parts, run_folder
 
 FIELDS = {
     "run.steps": 3000, "actor.batch": 8, "actor.unroll_length": 16, "learner.minibatches": 2,
@@ -135,10 +137,6 @@ def test_agents_that_remember_are_told_where_days_begin():
     experiment = config_file.changed(
         registry.load("case118_hierarchical"), {"env.case": "case30", "env.layout": "full"}
     )
-    from agents import bundle as bundle_lib
-    from envs import grid_env
-    from launch.run import parts
-
     nets = parts.networks(
         experiment, grid_env.check(config_file.changed(experiment, {"env.scenarios": ""}).env)
     )
@@ -266,10 +264,52 @@ def test_a_trainer_takes_devices_if_jax_has_not_begun_and_says_so_if_it_has():
 
 
 def test_ctrl_c_waits_for_the_round_that_is_going_on():
-    import signal
-
     done = []
     with pytest.raises(KeyboardInterrupt), interrupt.deferred():
         signal.raise_signal(signal.SIGINT)
         done.append(True)
     assert done and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_in_train_keeps_a_checkpoint_and_is_raised():
+    """The loop itself is stood in for: nothing is compiled."""
+    calls = []
+
+    class Training:
+        ended, outcome = False, "interrupted"
+
+        def advance(self):
+            signal.raise_signal(signal.SIGINT)
+            calls.append("round")
+            return [{"step": 1}]
+
+        def save(self, wait):
+            calls.append("saved")
+
+        def close(self):
+            calls.append("closed")
+
+    trainer = gridracer.Trainer.__new__(gridracer.Trainer)
+    trainer.callbacks, trainer.outcome, trainer._training = [], None, Training()
+    trainer._held = run_folder.RunFolder("nowhere")
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert calls == ["round", "saved", "closed"] and trainer.outcome == "interrupted"
+
+
+def test_what_fails_in_a_round_ends_the_trainer_and_frees_the_folder():
+    class Training:
+        ended = False
+
+        def advance(self):
+            raise FloatingPointError("10 updates were not finite")
+
+        def give_up(self):
+            self.given_up = True
+
+    trainer = gridracer.Trainer.__new__(gridracer.Trainer)
+    trainer.callbacks, trainer.outcome, trainer._training = [], None, Training()
+    trainer._held = run_folder.RunFolder("nowhere")
+    with pytest.raises(FloatingPointError), trainer:
+        trainer.train()
+    assert trainer.outcome == "failed" and trainer._training.given_up
