@@ -82,6 +82,25 @@ def acting(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle, count
     return Acting(bundle, jnp.zeros((count, networks.team.memory_size)))
 
 
+def decide(
+    networks: networks_lib.TeamNetworks, observation: chex.Array, memory: Acting
+) -> tuple[chex.Array, Acting]:
+    """Returns a policy's most likely actions `[B, action_size]` at observations, and its memory.
+
+    Observations are the environment's, `[B, observation_size]`.
+    """
+    seen, raw = _most_likely(networks, observation, memory)
+    kept = Acting(memory.bundle, networks.team.remember(seen, raw))
+    return networks.team.to_grid(distributions.squash(raw)), kept
+
+
+def _most_likely(networks, observation, memory):
+    """Returns what a team sees, and its most likely actions before the squash."""
+    seen = networks.team.input(observation, memory.memory)
+    policy = networks.policy(memory.bundle.params, memory.bundle.statistics, seen)
+    return seen, networks.mode(policy)
+
+
 def learned(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle) -> Controller:
     """Returns the controller that takes a policy's most likely action.
 
@@ -89,18 +108,12 @@ def learned(networks: networks_lib.TeamNetworks, bundle: bundle_lib.Bundle) -> C
     """
     team = networks.team
 
-    def decide(state, memory):
-        seen = team.input(state.observation, memory.memory)
-        policy = networks.policy(memory.bundle.params, memory.bundle.statistics, seen)
-        return seen, networks.mode(policy)
-
     def act(state, series, memory):
-        seen, raw = decide(state, memory)
-        kept = Acting(memory.bundle, team.remember(seen, raw))
-        return team.to_grid(distributions.squash(raw)), kept
+        return decide(networks, state.observation, memory)
 
     def inspect(state, memory):
-        return inspection.inspect(networks, memory.bundle, *decide(state, memory))
+        decided = _most_likely(networks, state.observation, memory)
+        return inspection.inspect(networks, memory.bundle, *decided)
 
     start = lambda days, seed: acting(networks, bundle, len(days.day))
     return Controller("learned", "learned", OBSERVATIONS, start, act, team=team, inspect=inspect)

@@ -98,21 +98,26 @@ class Folder:
         """Takes the folder, and what is called with messages about files that cannot be read."""
         self.path, self._say = pathlib.Path(path), say
         self._manifest = self.path / "evaluation.json"
+        self._lock = shared_files.FolderLock(self.path / "lock")
 
     def hold(self) -> None:
-        """Makes the folder, and keeps other processes from evaluating into it while this one runs.
+        """Makes the folder, and keeps others from evaluating into it until `release`.
 
         Raises:
           FolderError: another one does, or the folder cannot be written.
         """
         writable(self.path)
         try:
-            shared_files.FolderLock(self.path / "lock").acquire()
+            self._lock.acquire()
         except shared_files.HeldError as error:
             raise FolderError(
                 f"{self.path}: another command is evaluating into it ({error}); wait until it is "
                 "done, or give another folder with --out"
             ) from None
+
+    def release(self) -> None:
+        """Lets others evaluate into the folder that `hold` made; the end of a process does too."""
+        self._lock.release()
 
     def open(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         """Makes the folder, or makes sure that it holds the same evaluation.

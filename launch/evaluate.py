@@ -5,6 +5,7 @@
     python -m launch.evaluate --workdir=FOLDER_OF_SEEDS
     python -m launch.evaluate --workdir=FOLDER --ablations=all --shield
     python -m launch.evaluate --case=case118 --controllers=all --scenarios=all --level=easy,hard
+    python -m launch.evaluate --config=FILE.yaml --controllers=acopf
     python -m launch.evaluate --compare FOLDER_A FOLDER_B
     python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower --replay_day=17
     python -m launch.evaluate --case=case14 --env=protection.recloses=false --env=horizon_steps=144
@@ -17,12 +18,7 @@ be going on; its policy is restored in this process, whatever devices it was tra
 """
 
 import contextlib
-import dataclasses
-import datetime
-import importlib.metadata
-import json
 import os
-import pathlib
 import sys
 
 from absl import app, flags, logging
@@ -30,8 +26,6 @@ from absl import app, flags, logging
 from envs.inputs import bounds, command_line, exit_codes
 from launch.host import interrupt
 from launch.run import run_folder
-
-_PACKAGES = ("jax", "jaxlib", "numpy", "casadi", "flax")
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None,
@@ -62,6 +56,11 @@ flags.DEFINE_enum(
     "split", "test", ["test", "validation", "train"], "Which days of the year: test is held out."
 )
 command_line.define_number("seed", 0, "Seed of the days and of the bootstrap.", bounds.SEEDS)
+flags.DEFINE_string(
+    "config", None,
+    "Experiment, by name or file, whose environment baselines are evaluated in; --case, --fleet, "
+    "--layout and --env change it.",
+)  # fmt: skip
 flags.DEFINE_string(
     "case", None,
     "Grid: a shipped case or the path of a MATPOWER .m file (default: the run's, or case14).",
@@ -121,7 +120,7 @@ def main(argv: list[str]) -> int:
     import rich.console
 
     from evaluation import reference_check, results
-    from launch import evaluation_request
+    from launch import evaluation_request, evaluation_run
     from launch.host import machine, runtime
     from learner import checkpoint
 
@@ -134,9 +133,8 @@ def main(argv: list[str]) -> int:
         runs = run_folder.trained_in(_WORKDIR.value) if _WORKDIR.value else []
         request = evaluation_request.from_flags(flags.FLAGS, runs)
         say = lambda text: console.print(text, markup=False, soft_wrap=True)
-        folder = results.Folder(request.folder, say)
-        folder.hold()
-        folder.open(request.identity, _about(request.restored))
+        command = " ".join(["python -m launch.evaluate", *sys.argv[1:]])
+        folder = evaluation_run.open_folder(request, say, _PLATFORM.value, command)
     except (
         ValueError, OSError, run_folder.RunFolderError, checkpoint.CheckpointError,
         results.FolderError, reference_check.SimulatorMissing,
@@ -161,37 +159,23 @@ def main(argv: list[str]) -> int:
 
 def _evaluate(console, folder, request, runs) -> int:
     """Plays what is left of a request, writes the results, and returns the exit code."""
-    from evaluation import override_lines, runner, summary, tables, wording
-    from evaluation.report import page
+    from evaluation import tables, wording
+    from launch import evaluation_run
 
-    env, plan, make = request.env, request.plan, request.make
-    work = runner.Runner(env, folder, make, plan)
+    env = request.env
+    work = evaluation_run.Evaluation(request, folder, runs)
     with _progress(console, work.left(), env.horizon) as advance:
-        failed = work.run(advance)
+        failed = work.play(advance)
     for task, error in failed.items():
         sys.stderr.write(
             f"error: {task}: {error}; it is left out of the report, and the same command tries it "
             "again\n"
         )
-    plan = _with_earlier(request, work, {task.controller for task in failed})
-    samples, notes = summary.collect(folder, plan, env.grid.n_bus)
-    content = summary.summarise(samples, notes, plan)
-    knows = {name: make(name).knows for name in content["controllers"]}
-    content = {**folder.manifest(), **content, "knows": knows}
-
-    def write() -> pathlib.Path:
-        (folder.path / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
-        played = [run.path for run in runs if len(runs) == 1 or run.path.name in plan.controllers]
-        return page.write(folder, content, plan, env, played)
-
-    summary.write_csv(folder.path / "episodes.csv", samples)
-    batches = plan.batches(env.grid.n_bus)
-    lines = folder.path / override_lines.NAME
-    override_lines.write_csv(lines, folder, plan.played_tasks(), batches, env.grid)
-    report = write()
+    report = work.write()
+    plan, content = work.plan, work.content
     if _REPLAY.value:
         content["replay"] = _replay(console, folder, plan, request)
-        write()
+        work.write()
 
     whose = f"{request.restored} beside doing nothing" if request.restored else "controllers"
     if request.plan.seeds != plan.seeds:
@@ -208,20 +192,6 @@ def _evaluate(console, folder, request, runs) -> int:
         f"written to {os.path.relpath(folder.path)}; open {os.path.relpath(report)}", soft_wrap=True
     )
     return exit_codes.FAILED if failed else exit_codes.OK
-
-
-def _with_earlier(request, work, failed: set[str]):
-    """Returns the plan without what failed, and with what was evaluated on the same days before."""
-    from agents.baselines import registry
-    from evaluation import runner
-
-    plan, known = request.plan, (*registry.BASELINES, *request.ablations)
-    others = [n for n in known if n not in (*plan.controllers, runner.NOTHING)]
-    played = [name for name in plan.controllers if name not in failed]
-    seeds = tuple(name for name in plan.seeds if name not in failed)
-    return dataclasses.replace(
-        plan, controllers=(*played, *work.complete(others)), seeds=seeds if len(seeds) > 1 else ()
-    )
 
 
 def _check_replay() -> None:
@@ -253,19 +223,6 @@ def _replay(console, folder, plan, request) -> list[dict]:
             work = runner.Runner(env, folder, request.make, plan)
             recorded = work.play_day(day, advance)
         return reference_check.check_episodes(recorded, env.grid, env.dt_h, advance)
-
-
-def _about(restored: str | None) -> dict:
-    from launch.host import machine
-
-    return {
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "policy": restored,
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "commit": machine.commit(),
-        "platform": _PLATFORM.value,
-        "command": " ".join(["python -m launch.evaluate", *sys.argv[1:]]),
-    }
 
 
 def _compare(folders: list[str]) -> int:

@@ -12,17 +12,41 @@ from absl.flags import FlagValues
 
 from agents import ablations, controllers, networks
 from agents.baselines import registry, shield
+from configs.experiment import Experiment
 from envs import grid_env
 from envs.case import digest
 from envs.inputs import choices
 from envs.options import EnvOptions
 from evaluation import runner, wording
 from evaluation.scenarios import suite
-from launch import ablation_flags, option_fields
+from launch import ablation_flags, config_file, option_fields
 from launch.run import parts, run_folder
 from learner import checkpoint
 
 LEARNED, ALL = "learned", "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What may be chosen, as the flags of `launch.evaluate` say it, with their defaults."""
+
+    controllers: Sequence[str] | None = None  # learned with a run, all baselines without
+    scenarios: Sequence[str] = ("normal",)
+    level: Sequence[str] = ("easy",)
+    episodes: int = 50
+    split: str = "test"
+    seed: int = 0
+    bound: bool = True
+    shield: bool = False
+    ablations: Sequence[str] | None = None
+    checkpoint: str | None = None
+    config: str | None = None
+    case: str | None = None
+    fleet: str | None = None
+    layout: str | None = None
+    env: Sequence[str] = ()
+    team: str | None = None
+    out: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +62,7 @@ class Request:
     ablations: tuple[str, ...]  # by name, all that `make` knows of what is learned
 
 
-def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Request:
+def from_flags(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]) -> Request:
     """Returns the request of the flags of `launch.evaluate`, with the policies of `runs`, if any.
 
     Several are of one experiment and differ by their seed.
@@ -94,7 +118,7 @@ def from_flags(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> Reque
     return Request(env, plan, make, identity, restored, folder, tuple(ablated))
 
 
-def _which(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> str:
+def _which(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]) -> str:
     """Returns which checkpoints are evaluated: the newest, unless every run has only the best."""
     if flags.checkpoint is not None:
         return flags.checkpoint
@@ -127,14 +151,14 @@ def _learned(run: run_folder.RunFolder, nets: networks.TeamNetworks, which: str)
     return bundle, policy
 
 
-def _environment(flags: FlagValues, runs: Sequence[run_folder.RunFolder]) -> EnvOptions:
+def _environment(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]) -> EnvOptions:
     """Returns the options of the environment; a run's are its own."""
     options = _of_run(flags, runs[0]) if runs else _without_run(flags)
     # Every evaluation says how secure steps were; the reward stays as it is.
     return dataclasses.replace(options, screen_outages=True)
 
 
-def _without_run(flags: FlagValues) -> EnvOptions:
+def _without_run(flags: FlagValues | Choices) -> EnvOptions:
     for flag, remedy in (
         ("team", "it is the team of a checkpoint"),
         ("checkpoint", "it says which of a run's checkpoints"),
@@ -159,13 +183,23 @@ def _without_run(flags: FlagValues) -> EnvOptions:
             "were; leave it out"
         )
     try:
-        return option_fields.replaced(EnvOptions(layout="full"), {**fields, **named})
+        start = EnvOptions(layout="full")
+        if flags.config is not None:
+            start = _days_as_they_come(config_file.load(flags.config))
+        return option_fields.replaced(start, {**fields, **named})
+    except config_file.ConfigFileError as error:
+        raise ValueError(f"--config={error}") from error
     except ValueError as error:
         raise ValueError(_name_flags(str(error), flags)) from error
 
 
-def _of_run(flags: FlagValues, run: run_folder.RunFolder) -> EnvOptions:
+def _of_run(flags: FlagValues | Choices, run: run_folder.RunFolder) -> EnvOptions:
     where = os.path.relpath(run.path)
+    if flags.config is not None:
+        raise ValueError(
+            f"--config={flags.config}: the environment of the run in {where} is its own; leave "
+            "--config out, or --workdir to evaluate baselines in that of an experiment"
+        )
     if flags.env:
         raise ValueError(
             f"--env={flags.env[0]}: the environment of the run in {where} is its own; "
@@ -184,7 +218,12 @@ def _of_run(flags: FlagValues, run: run_folder.RunFolder) -> EnvOptions:
             f"--team={flags.team}: the checkpoint in {where} is of a team "
             f"{experiment.team.kind}; leave --team out"
         )
-    return dataclasses.replace(experiment.env, pool="", scenarios="")  # days of training
+    return _days_as_they_come(experiment)
+
+
+def _days_as_they_come(experiment: Experiment) -> EnvOptions:
+    """Returns the environment of an experiment, without the days that it trains on."""
+    return dataclasses.replace(experiment.env, pool="", scenarios="")
 
 
 def _name_flags(message: str, flags: FlagValues) -> str:
@@ -193,13 +232,13 @@ def _name_flags(message: str, flags: FlagValues) -> str:
     return re.sub(r"(?<![\w.-])env\.([\w.]+)(?==)", flag, message)
 
 
-def _named(flags: FlagValues) -> dict[str, str]:
+def _named(flags: FlagValues | Choices) -> dict[str, str]:
     """Returns what flags of their own say of the environment."""
     named = {"case": flags.case, "fleet": flags.fleet, "layout": flags.layout}
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> runner.Plan:
+def _plan(flags: FlagValues | Choices, learned: Sequence[str], options: EnvOptions) -> runner.Plan:
     baselines = list(registry.BASELINES)
     for flag, known in (
         ("controllers", list(dict.fromkeys([LEARNED, *learned, *baselines]))),
@@ -207,12 +246,12 @@ def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> run
         ("level", suite.LEVELS),
         ("ablations", ablations.KINDS),
     ):
-        if getattr(flags, flag) == []:
+        if getattr(flags, flag) is not None and not getattr(flags, flag):
             raise ValueError(f"--{flag}=: names none; give one or more of {', '.join(known)}")
         for name in getattr(flags, flag) or ():
             if name != ALL or flag == "level":
                 choices.require(f"--{flag}", name, known)
-    names = flags.controllers or ([LEARNED] if learned else [ALL])
+    names = list(flags.controllers or ()) or ([LEARNED] if learned else [ALL])
     if ALL in names:
         names = ([LEARNED] if learned else []) + [n for n in baselines if n != runner.NOTHING]
     if LEARNED in names and not learned:
@@ -235,7 +274,7 @@ def _plan(flags: FlagValues, learned: Sequence[str], options: EnvOptions) -> run
     )  # fmt: skip
 
 
-def _folder(flags: FlagValues, runs, env, policies, which: str) -> str:
+def _folder(flags: FlagValues | Choices, runs, env, policies, which: str) -> str:
     """Returns where results go by default: beside the run, or the folder of all its seeds."""
     tail = f"{flags.split}-seed{flags.seed}"
     if not runs:

@@ -10,11 +10,13 @@ from absl import flags
 
 from configs import registry
 from configs.experiment import Experiment
-from launch import option_fields
+from launch import config_file, option_fields
 
 _CONFIG = flags.DEFINE_string(
-    "config", "case14", f"Experiment to start from; there are {', '.join(registry.names())}."
-)
+    "config", config_file.BASE,
+    f"Experiment to start from, or a file of one (.yaml or .json) that says what differs; there "
+    f"are {', '.join(registry.names())}.",
+)  # fmt: skip
 _PATHS = [path for path, *_ in option_fields.fields(Experiment)]
 
 
@@ -59,9 +61,18 @@ def experiment() -> Experiment:
 
     Raises:
       ValueError: no such experiment, or a value that a field does not accept; the message names
-        the flag.
+        the flag, or the file and the field.
     """
-    return overridden(registry.load(_CONFIG.value))
+    try:
+        chosen = config_file.load(_CONFIG.value)
+    except config_file.ConfigFileError as error:
+        raise ValueError(f"--config={error}") from error
+    return overridden(chosen)
+
+
+def base() -> str:
+    """Returns the name of the shipped experiment that --config, a name or a file, starts from."""
+    return config_file.base(_CONFIG.value)
 
 
 def continued(former: Experiment) -> Experiment:
@@ -117,7 +128,9 @@ def overridden(chosen: Experiment) -> Experiment:
 
 
 def name_flags(message: str) -> str:
-    """Returns `message` with fields spelt as the flags that set them."""
+    """Returns `message` with fields spelt as the flags that set them, but for a file's fields."""
+    if config_file.is_path(_CONFIG.value) and message.startswith(f"--config={_CONFIG.value}"):
+        return message
     # A name of one word could be any word, but not where a refusal begins with it.
     message = re.sub(r"^(name|seed)(?==)", r"--config.\1", message)
     paths = "|".join(re.escape(path) for path in _PATHS if "." in path)

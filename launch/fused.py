@@ -22,6 +22,7 @@ from configs.experiment import check_one_process
 from envs.inputs import command_line, exit_codes
 from launch import experiment_flags
 from launch.host import interrupt, placement as placement_lib
+from launch.loggers import choice
 from launch.run import run_folder
 
 flags.adopt_module_key_flags(experiment_flags)
@@ -42,6 +43,7 @@ _RESUME = flags.DEFINE_boolean(
     "Continue the run in --workdir, or all seeds there, from the newest checkpoint; only "
     "--config.run.* may change.",
 )  # fmt: skip
+_LOGGERS = flags.DEFINE_list("loggers", [], choice.HELP)
 
 
 def main(argv: list[str]) -> int:
@@ -104,24 +106,13 @@ def _former(root: pathlib.Path):
 def _begin(folders, experiments):
     """Makes the folders and builds what is trained."""
     # After the placement has set what jax reads when it is imported.
-    from launch import fused_run, pools
-    from launch.run import checks, warm_start
+    from launch import fused_run
 
-    fill = [warm_start.read(_START.value, experiments[0]).write] if _START.present else []
-    env = pools.with_pool(experiments[0].env, _say)
-    experiments = [dataclasses.replace(each, env=env) for each in experiments]
-    interrupt.end_at_once("interrupted before the first update")
-    checks.check_names(experiments[0])
-    if _RESUME.value:
-        for folder, experiment in zip(folders, experiments):
-            checks.check_budget(folder, experiment)
-    for folder, experiment in zip(folders, experiments):
-        folder.hold(_say)
-        if _RESUME.value:
-            folder.begin_again(experiment)
-        else:
-            folder.create(experiment, *fill)
-    return fused_run.Training(folders, experiments)
+    return fused_run.begin(
+        folders, experiments, _say, resume=_RESUME.value, start=_START.value,
+        loggers=_LOGGERS.value,
+        prepared=lambda: interrupt.end_at_once("interrupted before the first update"),
+    )  # fmt: skip
 
 
 def _say(text: str) -> None:

@@ -79,7 +79,8 @@ def main(argv: list[str]) -> int:
         return exit_codes.FAILED
     _say(
         f"evaluate it  python -m launch.evaluate --workdir={folder.path}\n"
-        f"begin with it  python -m launch.fused --config={experiment.name} --start={folder.path}"
+        f"begin with it  python -m launch.fused --config={flags.FLAGS['config'].value} "
+        f"--start={folder.path}"
     )
     return exit_codes.OK
 

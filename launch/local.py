@@ -24,6 +24,7 @@ from envs.inputs import command_line, exit_codes
 from envs.inputs.bounds import Range
 from launch import experiment_flags
 from launch.host import interrupt, network_namespace, placement as placement_lib
+from launch.loggers import choice, forwarding
 from launch.run import run_folder, storage
 
 flags.adopt_module_key_flags(experiment_flags)
@@ -62,6 +63,7 @@ _SILENCE_LIMIT_S = command_line.define_number(
     "as long as it ever did). While processes start, for ten times as long.",
     Range(5, 86_400), float,
 )  # fmt: skip
+_LOGGERS = flags.DEFINE_list("loggers", [], choice.HELP)
 
 
 def main(argv: list[str]) -> int:
@@ -76,6 +78,8 @@ def main(argv: list[str]) -> int:
         if placement.note:
             sys.stderr.write(f"{placement.note}\n")
         network_namespace.check_bind(_BIND.value)
+        # Trackers are outside of a network of its own.
+        sender = forwarding.Forwarding([folder], _LOGGERS.value, _say)
         # Before anything is imported that starts threads.
         network = network_namespace.arrange(
             _PRIVATE_NETWORK.value, placement.learner.platform, _BIND.value
@@ -107,12 +111,15 @@ def main(argv: list[str]) -> int:
         return exit_codes.INTERRUPTED
 
     try:
+        sender.begin()
         return _run(folder, experiment, placement, network)
     except OSError as error:
         number = storage.cause(error, folder)
         if number is None:
             raise
         return _end_without_storage(folder, number, "the launcher")
+    finally:
+        sender.close()
 
 
 def _run(

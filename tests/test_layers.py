@@ -18,7 +18,7 @@ INSIDE = {
     "agents": (".", "baselines"),
     "evaluation": ("scenarios", ".", "report"),
     "benchmarks": ("peers", "."),
-    "launch": ("host", "run", "nodes", ".", "sweep"),
+    "launch": ("host", "run", "nodes", "loggers", ".", "sweep"),
 }
 HEAVY = ("launchpad", "reverb", "tensorflow", "courier")
 

@@ -9,6 +9,7 @@ takes another one when it has something to put in order.
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 from envs.inputs import exit_codes
@@ -35,7 +36,12 @@ def call(action: Callable[[], None]) -> None:
 
 
 def raise_error() -> None:
-    """Gives Python's own handling back: Ctrl-C raises KeyboardInterrupt, SIGTERM ends."""
+    """Gives Python's own handling back: Ctrl-C raises KeyboardInterrupt, SIGTERM ends.
+
+    Off the main thread, which signals do not reach, all stays as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -49,6 +55,27 @@ def held(line: str) -> Iterator[None]:
         yield
     finally:
         end_at_once(line)
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Lets Ctrl-C wait until the block has ended; then whoever had it before gets it.
+
+    For a block in a program that is somebody else's. Off the main thread nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if received:
             signal.raise_signal(received[0])
 

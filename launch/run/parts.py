@@ -41,7 +41,9 @@ def _spec(experiment: Experiment) -> schema.Spec:
     return unroller.spec()
 
 
-def networks(experiment: Experiment, env: grid_env.GridEnv) -> networks_lib.TeamNetworks:
+def networks(
+    experiment: Experiment, env: grid_env.GridEnv | grid_env.Specification
+) -> networks_lib.TeamNetworks:
     """Returns the team's networks, as the learner's options have them."""
     learner = experiment.learner
     return networks_lib.make(

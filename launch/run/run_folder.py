@@ -55,6 +55,7 @@ class RunFolder:
         self._status = self.path / "status"
         self._locks = self.path / "locks"
         self._token = self.path / "token"
+        self._lock: shared_files.FolderLock | None = None  # while this process holds it
 
     def log(self, node: str) -> pathlib.Path:
         """Returns the file that `node` logs to."""
@@ -65,7 +66,7 @@ class RunFolder:
         return self._metrics / f"{node}.jsonl"
 
     def hold(self, say: Callable[[str], None]) -> None:
-        """Keeps other launchers out of this folder, which it makes, while this process lives.
+        """Keeps other launchers out of this folder, which it makes, until `release`.
 
         Nodes of an earlier launch that are still ending may be writing a checkpoint: they are
         waited for, and `say` is told so in a line.
@@ -88,6 +89,13 @@ class RunFolder:
                 say(f"waiting for an earlier launch to end: {running}")
             said = True
             time.sleep(_POLL_S)
+        self._lock = lock
+
+    def release(self) -> None:
+        """Lets others into the folder that this process holds; the end of a process does too."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def check_free(self) -> None:
         """Raises RunFolderError if another launcher works in this folder, which there is."""

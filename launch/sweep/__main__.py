@@ -155,7 +155,7 @@ def _plan(experiment) -> folder_lib.Plan:
     for seed in seeds:
         dataclasses.replace(experiment, seed=seed)  # refuses one out of range
     return folder_lib.Plan(
-        flags.FLAGS["config"].value, experiment, tuple(_VARY.value), _SEARCH.value,
+        experiment_flags.base(), experiment, tuple(_VARY.value), _SEARCH.value,
         _trials(_SEARCH.value, space, _TRIALS_BY_DEFAULT), tuple(seeds), _SEARCH_SEED.value,
     )  # fmt: skip
 

@@ -112,6 +112,7 @@ def test_seeds_of_different_experiments_are_not_resumed_together(tmp_path):
         (("--resume", "--workdir=nothing"), "no run here"),
         (("--resume", "--workdir=runs", "--seeds=1"), "--seeds=1: cannot be given with --resume"),
         (("--config.actor.count=3",), "must divide it"),
+        (("--loggers=wandbb",), "--loggers='wandbb': did you mean wandb?"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_a_line(flags, message, tmp_path):

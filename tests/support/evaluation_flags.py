@@ -1,13 +1,8 @@
 """The flags of `launch.evaluate` without a command line."""
 
-import types
+from launch import evaluation_request
 
 
 def flags(**changes):
     """The flags' defaults but of three days, but for `changes`."""
-    usual = dict(
-        controllers=None, scenarios=["normal"], level=["easy"], episodes=3, split="test", seed=0,
-        bound=True, case=None, fleet=None, layout=None, env=[], team=None, checkpoint=None,
-        out=None, shield=False, ablations=None,
-    )  # fmt: skip
-    return types.SimpleNamespace(**{**usual, **changes})
+    return evaluation_request.Choices(**{"episodes": 3, **changes})

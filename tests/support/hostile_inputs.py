@@ -187,6 +187,7 @@ def path_inputs(folder):
         yield Input(
             "path", "local", [f"--config.env.fleet={path}"], [path[:40], "--config.env"], True
         )
+        yield Input("path", "local", [f"--config={path}"], [path[:40], "--config"], True)
         yield Input("path", "evaluate", [f"--fleet={path}"], [path[:40], "--fleet"], True)
         yield Input("path", "bench", ["powerflow", f"--cases={path}"], path[:40].strip(), True)
         yield Input("path", "bench", ["env", "--cases=case14", f"--peers={path}"], "--peers",
