@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from envs.case import case_file
 
 _VERSION = "v0"
-# As in `evaluation.scenarios.suite`, which imports jax: Gymnasium reads ids when it is imported.
+# As in `evaluation.scenarios.suite`, which imports jax: `import gridracer` is to be quick.
 SCENARIOS = ("normal", "peak", "failure", "intermittency", "cascade", "emergency", "weather")
 LEVELS = ("easy", "hard")
 
