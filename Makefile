@@ -9,19 +9,25 @@
 # make peers   installs what `python -m launch.bench` compares with, in an environment of its own
 # make docs    builds the documentation as a site in site/, in an environment of its own
 # make notebooks  runs docs/notebooks again and keeps what they print and draw
+# make test-library  tests the library on the newest Python and jax, in an environment of its own
+# make rllib   sets up .venv-rllib, in which the scripts of `examples` run
 # make lock    resolves requirements*.in into the hashed locks (needs uv)
 
 SHELL := /bin/bash
 VENV ?= .venv
 PEERS ?= .venv-peers
 DOCS ?= .venv-docs
+LIBRARY ?= .venv-library
+RLLIB ?= .venv-rllib
+TORCH := 2.13.0
 PY := $(VENV)/bin/python
 CONFIG ?= case14
 ifndef RUN
 RUN := runs/$(CONFIG)-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train install install-sweep test test-slow lint format cases peers docs notebooks lock clean
+.PHONY: train install install-sweep test test-slow test-library lint format cases peers docs \
+	notebooks rllib lock clean
 
 train: $(VENV)/.runtime
 	$(PY) -m launch.local --config=$(CONFIG) --workdir=$(RUN)
@@ -36,6 +42,13 @@ test: $(VENV)/.tools
 
 test-slow: $(VENV)/.tools
 	$(PY) -m pytest -m slow -n auto --maxprocesses=2 --dist=worksteal
+
+test-library: $(LIBRARY)/.library
+	$(LIBRARY)/bin/python -m pytest tests/gridracer/test_gymnasium_env.py \
+	  tests/gridracer/test_vector_env.py tests/gridracer/test_parallel_env.py \
+	  tests/envs/step tests/learner/test_ppo.py
+
+rllib: $(RLLIB)/.rllib
 
 lint: $(VENV)/.tools
 	$(PY) -m ruff check .
@@ -110,17 +123,59 @@ $(DOCS)/.docs: requirements-docs.lock | $(DOCS)/bin/python
 	@$(DOCS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.lock
 	@touch $@
 
-LOCK := uv pip compile --quiet --python-version 3.10 --generate-hashes --no-emit-index-url \
-	--custom-compile-command "make lock"
+# The library on the newest Python there is, without Launchpad, Reverb or TensorFlow.
+$(LIBRARY)/.library: requirements-newer.lock pyproject.toml | $(LIBRARY)/bin/python
+	@echo "installing the library on a newer Python"
+	@$(LIBRARY)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-newer.lock
+	@$(LIBRARY)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# PyTorch is no part of the lock: its CUDA build takes 5 GB, and pip takes a CPU build of the same
+# version where one is offered to it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS).
+$(RLLIB)/.rllib: requirements-rllib.lock pyproject.toml | $(RLLIB)/bin/python
+	@echo "installing RLlib, Stable-Baselines3 and PyTorch"
+	@$(RLLIB)/bin/python -m pip install -qq --disable-pip-version-check torch==$(TORCH)
+	@$(RLLIB)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-rllib.lock
+	@$(RLLIB)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(LIBRARY)/bin/python $(RLLIB)/bin/python:
+	@python=; \
+	for minor in 13 12 11; do \
+	  for candidate in \
+	    "$$(command -v python3.$$minor 2>/dev/null)" \
+	    "$$(command -v pyenv >/dev/null && PYENV_VERSION=$$(pyenv latest 3.$$minor 2>/dev/null) pyenv which python3.$$minor 2>/dev/null)" \
+	    "$$(uv python find 3.$$minor 2>/dev/null)"; do \
+	    if [ -z "$$python" ] && [ -n "$$candidate" ] && "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then \
+	      python="$$candidate"; \
+	    fi; \
+	  done; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "error: Python 3.11, 3.12 or 3.13 was not found on PATH, in pyenv, or by uv." >&2; \
+	  echo "Install one, such as by: uv python install 3.12" >&2; \
+	  exit 1; \
+	fi; \
+	folder=$(@D); folder=$${folder%/bin}; \
+	echo "setting up $$folder with $$python"; \
+	"$$python" -m venv "$$folder" || { rm -rf "$$folder"; exit 1; }
+
+LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+OURS := $(LOCK) --python-version 3.10
+NEWER := $(LOCK) --python-version 3.11 --universal
 
 lock:
-	$(LOCK) --override overrides.txt requirements.in -o requirements.lock
-	$(LOCK) --override overrides.txt -c requirements.lock requirements-sweep.in \
+	$(OURS) --override overrides.txt requirements-library.in requirements.in -o requirements.lock
+	$(OURS) --override overrides.txt -c requirements.lock requirements-sweep.in \
 	  -o requirements-sweep.lock
-	$(LOCK) --override overrides.txt -c requirements.lock -c requirements-sweep.lock \
-	  requirements-test.in -o requirements-test.lock
-	$(LOCK) requirements-peers.in -o requirements-peers.lock
-	$(LOCK) requirements-docs.in -o requirements-docs.lock
+	$(OURS) --override overrides.txt -c requirements.lock -c requirements-sweep.lock \
+	  requirements-environments.in requirements-test.in -o requirements-test.lock
+	$(OURS) requirements-peers.in -o requirements-peers.lock
+	$(OURS) requirements-docs.in -o requirements-docs.lock
+	$(NEWER) requirements-library.in requirements-environments.in requirements-newer.in \
+	  -o requirements-newer.lock
+	$(NEWER) --override overrides-rllib.txt requirements-library.in requirements-environments.in \
+	  requirements-newer.in requirements-rllib.in -o requirements-rllib.lock
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(DOCS) site *.egg-info
+	rm -rf $(VENV) $(PEERS) $(DOCS) $(LIBRARY) $(RLLIB) site *.egg-info

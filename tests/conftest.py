@@ -42,6 +42,7 @@ def pytest_configure(config):
         jax.config.update("jax_disable_most_optimizations", quick == "1")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """Returns one process more than there are cores: whole runs wait as much as they compute."""
     return min(len(os.sched_getaffinity(0)) + 1, 5)
