@@ -159,6 +159,7 @@ def test_static_generators_become_units_only_where_a_voltage_is_held():
     assert _texts(conversion, "sgen") == [
         "1 became negative loads",
         "1 became generators, as another holds the voltage of their bus",
+        "1 without a cost: 40 $/MWh assumed",
     ]
 
 
