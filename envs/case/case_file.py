@@ -20,6 +20,7 @@ from envs.case import (
     matpower,
     matpower_struct,
     pandapower_file,
+    powsybl_file,
     validate,
 )
 from envs.case.conversion import Conversion
@@ -32,7 +33,8 @@ _READERS = {
 }
 SUFFIXES = (
     ".m (MATPOWER, format version 2), .mat (MATPOWER's struct), .json (of pandapower.to_json, or "
-    "made by `python -m envs.case.convert`)"
+    "made by `python -m envs.case.convert`), "
+    + ", ".join(f"{suffix} ({name})" for suffix, name in powsybl_file.SUFFIXES.items())
 )
 Source = str | os.PathLike | Mapping  # a pandapower network is a mapping too
 _WHOLE = {"id", "type", "area", "from_bus", "to_bus", "bus"}
@@ -82,6 +84,8 @@ def read(case: Source) -> Conversion:
         return _read_any_json(path)
     if path.suffix in _READERS:
         return _READERS[path.suffix](path)
+    if path.suffix.lower() in powsybl_file.SUFFIXES or powsybl_file.is_folder(path):
+        return powsybl_file.read(path)
     if name and path.exists():
         raise validate.CaseError(f"{name}: a case file ends in one of {SUFFIXES}")
     hint = choices.hint(name, names())

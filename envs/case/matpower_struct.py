@@ -176,6 +176,11 @@ def _complete(tables: dict, notes: Notes) -> None:
     )  # fmt: skip
     for name, limit in (("QMIN", -np.inf), ("QMAX", np.inf)):
         gen[name] = np.where(np.abs(gen[name]) >= _POWERS, limit, gen[name])
+    out = {
+        table: np.flatnonzero(~(tables[table][status] > 0)) + 1
+        for table, status in (("branch", "BR_STATUS"), ("gen", "GEN_STATUS"))
+    }
+    _release(bus, gen, notes)
     total = np.abs(bus["PD"]).sum()
     usual = np.maximum(total, _MARGIN * np.abs(gen["PG"]))
     low, high = gen["PMIN"] <= -_POWERS, gen["PMAX"] >= _POWERS
@@ -187,6 +192,29 @@ def _complete(tables: dict, notes: Notes) -> None:
         "gen", np.flatnonzero((low | high) & (gen["GEN_STATUS"] > 0)) + 1,
         "{n} without limits of power: the sum of all loads assumed",
     )  # fmt: skip
-    for table, status in (("branch", "BR_STATUS"), ("gen", "GEN_STATUS")):
-        out = np.flatnonzero(~(tables[table][status] > 0)) + 1
-        notes.add(table, out, "{n} out of service were left out")
+    for table in out:
+        notes.add(table, out[table], "{n} out of service were left out")
+
+
+def _release(bus: dict, gen: dict, notes: Notes) -> None:
+    """Makes negative loads of generators where none holds the voltage: at PQ buses, in place.
+
+    Such a generator has no set-point. Where another of the bus has one, it takes that.
+    """
+    place = {number: row for row, number in enumerate(bus["BUS_I"])}
+    at = np.array([place.get(number, -1) for number in gen["GEN_BUS"]])
+    on = (gen["GEN_STATUS"] > 0) & (at >= 0)
+    holds = on & (gen["VG"] > 0)
+    free = on & (bus["BUS_TYPE"][at] == 1) & ~np.isin(at, at[holds])
+    np.add.at(bus["PD"], at[free], -gen["PG"][free])
+    np.add.at(bus["QD"], at[free], -gen["QG"][free])
+    gen["GEN_STATUS"] = np.where(free, 0.0, gen["GEN_STATUS"])
+    notes.add(
+        "gen", np.flatnonzero(free) + 1,
+        "{n} at buses whose voltage nothing holds became negative loads",
+    )  # fmt: skip
+    lacking = np.flatnonzero(on & ~free & (gen["VG"] <= 0))
+    notes.add("gen", lacking + 1, "{n} without a set-point of voltage: that of its bus assumed")
+    for row in lacking:
+        others = gen["VG"][holds & (at == at[row])]
+        gen["VG"][row] = others[0] if others.size else bus["VM"][at[row]]
