@@ -9,10 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from envs.case import conversion, matpower_tables, pandapower_file, validate
+from envs.case import conversion, mat_file, matpower_tables, pandapower_file, validate
 from envs.case.conversion import Conversion, Notes
 
-_ENTRY = "mpc"
 _POWERS = 1e6  # MW or MVAr, from here on no limit
 _MARGIN = 1.2  # a unit without Pmax can give this much of what it gives, at least
 _COST = (2.0, 0.0, 0.0, 2.0, conversion.COST_PER_MWH, 0.0)  # a row of gencost: c1, c0
@@ -29,25 +28,13 @@ def read(path: str | pathlib.Path) -> Conversion:
       FileNotFoundError: there is no such file.
       validate.CaseError: it holds no usable case.
     """
-    import scipy.io
-
     path = pathlib.Path(path)
     pandapower_file.check_size(path)
     try:
-        content = scipy.io.loadmat(str(path), simplify_cells=True)
-    except NotImplementedError as error:  # what scipy says of HDF5
-        raise validate.CaseError(
-            f"{path}: of MATLAB's version 7.3, which is not read; write it with save -v7"
-        ) from error
-    except Exception as error:  # of any kind, from within
-        raise validate.CaseError(f"{path}: not a .mat file: {error!r}"[:300]) from error
-    structs = [name for name, value in content.items() if _is_case(value)]
-    if not structs:
-        raise validate.CaseError(
-            f"{path}: no struct with bus, branch and gen in it; write it from MATPOWER with "
-            "savecase, or from powsybl"
-        )
-    return convert(content[_ENTRY if _ENTRY in structs else structs[0]], path.stem, str(path))
+        struct = mat_file.read(path)
+    except mat_file.MatError as error:
+        raise validate.CaseError(f"{path}: {error}") from error
+    return convert(struct, path.stem, str(path))
 
 
 def convert(data: Mapping, name: str, origin: str) -> Conversion:
@@ -89,7 +76,7 @@ def convert(data: Mapping, name: str, origin: str) -> Conversion:
 
 
 def _is_case(value: object) -> bool:
-    return isinstance(value, Mapping) and {"baseMVA", "bus", "branch", "gen"} <= set(value)
+    return isinstance(value, Mapping) and set(mat_file.NEEDED) <= set(value)
 
 
 def _matrix(origin: str, name: str, value: object) -> np.ndarray:

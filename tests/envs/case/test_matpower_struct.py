@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_refused(data, message):
 def test_files_that_are_no_cases_are_refused(tmp_path):
     path = tmp_path / "other.mat"
     scipy.io.savemat(path, {"x": np.eye(3)})
-    with pytest.raises(validate.CaseError, match="no struct with bus, branch and gen"):
+    with pytest.raises(validate.CaseError, match="no struct with baseMVA"):
         case_file.load(path)
     path.write_bytes(
         b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + b"\0" * 99
