@@ -8,6 +8,8 @@ shunts at the ends (`makeYbus` of pandapower: y_ff = (y_s + (g + jb) / 2) / tapÂ
 import copy
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from envs.case import (
     conversion,
@@ -193,3 +195,23 @@ def _move_shunts(branch, branches, buses, base_mva: float, notes: Notes) -> None
                 "shunts of their buses, which stay when the branch trips",
             )
         )
+
+
+def bus_numbers(net) -> dict[int, int]:
+    """Returns, by the index of each bus in service, its number in the grid that `net` becomes.
+
+    Buses that closed switches without impedance join have one number, that of the first.
+    """
+    index = net.bus.index[net.bus.in_service.astype(bool)].to_numpy()
+    row = {bus: place for place, bus in enumerate(index)}
+    switch = net.switch[(net.switch.et == "b") & net.switch.closed.astype(bool)]
+    joins = [
+        (row[one], row[other])
+        for one, other, ohm in zip(switch.bus, switch.element, switch.z_ohm.fillna(0.0))
+        if ohm == 0.0 and one in row and other in row
+    ]
+    ends = np.array(joins, int).reshape(-1, 2).T
+    graph = sparse.coo_matrix((np.ones(ends.shape[1]), tuple(ends)), (len(index), len(index)))
+    group = csgraph.connected_components(graph, directed=False)[1]
+    first = {part: index[group == part].min() for part in set(group.tolist())}
+    return {int(bus): int(first[part]) + 1 for bus, part in zip(index, group)}

@@ -21,7 +21,7 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
         str, "assets on the grid: auto (the case's own), plain, a shipped fleet, or a .json file"
     ] = "auto"
     time_series: Annotated[
-        str, "days: synthetic, or a folder of Grid2Op's chronics that were recorded on the grid"
+        str, "days: synthetic, or a folder of Grid2Op's chronics or of SimBench's profiles"
     ] = SYNTHETIC
     scenarios: Annotated[
         str,
