@@ -14,13 +14,17 @@ from envs.time_series.chronics_files import ChronicsError
 LOAD_PROFILE, PLANT_PROFILE, LOADS, PLANTS, NODES = (
     "LoadProfile.csv", "RESProfile.csv", "Load.csv", "RES.csv", "Node.csv",
 )  # fmt: skip
+_SUMMER_TIME = 60  # minutes
 _TIME = "%d.%m.%Y %H:%M"
 _MOST_MB = 500.0  # of one file; SimBench's largest has 50
 
 
 @dataclasses.dataclass(frozen=True)
 class Profiles:
-    """Profiles over time, rows as far apart as the first two."""
+    """Profiles over time, rows as far apart as the first two.
+
+    Where local times are put forward or back for summer, rows go on in the time of the first row.
+    """
 
     path: pathlib.Path
     start: datetime.datetime
@@ -76,7 +80,10 @@ def profiles(path: pathlib.Path, columns: Iterable[str]) -> Profiles:
     if len(times) < 2:
         raise ChronicsError(f"{path}: {len(times)} rows, it needs at least two")
     gaps = np.diff(times).astype(int)
-    uneven = np.flatnonzero((gaps != gaps[0]) | (gaps < 1))
+    # Rows are evenly apart where the clock is put forward or back, as SimBench's is.
+    uneven = np.flatnonzero(~np.isin(gaps - gaps[0], (0, _SUMMER_TIME, -_SUMMER_TIME)))
+    if not uneven.size and gaps[0] < 1:
+        uneven = np.array([0])
     if uneven.size:
         raise ChronicsError(
             f"{path}: row {uneven[0] + 2} below the names is {gaps[uneven[0]]} minutes after the "

@@ -123,6 +123,19 @@ def _replaced(name, old, new):
     return change
 
 
+def test_summer_time_does_not_move_days(folder):
+    """Local times jump an hour, as SimBench's do; rows are quarters of an hour all the same."""
+    before = _read(folder)[1]
+    for name in ("LoadProfile.csv", "RESProfile.csv"):
+        lines = (folder / "days" / name).read_text().splitlines()
+        for number, line in enumerate(lines[20:120], 20):
+            time, _, rest = line.partition(";")
+            later = datetime.datetime.strptime(time, "%d.%m.%Y %H:%M")
+            lines[number] = f"{later + datetime.timedelta(hours=1):%d.%m.%Y %H:%M};{rest}"
+        (folder / "days" / name).write_text("\n".join(lines) + "\n")
+    np.testing.assert_array_equal(_read(folder)[1].load_p_mw, before.load_p_mw)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
