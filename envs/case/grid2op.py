@@ -42,8 +42,8 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
         from pandapower.converter.pypower import to_ppc
     except ImportError as error:
         raise validate.CaseError(
-            f"{path}: a grid of Grid2Op is read by pandapower, which is not installed; "
-            "pip install pandapower"
+            f"{path}: a grid of Grid2Op is read by pandapower, which is not installed: make "
+            "install-formats, or pip install pandapower"
         ) from error
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")

@@ -2,20 +2,25 @@
 
 pypowsybl (LF Energy, MPL-2.0) reads a file into its own model of a network, finds the bus-branch
 view of it, and writes that as MATPOWER's struct, which `matpower_struct` reads. What the struct has
-no column for, `powsybl_shunts` and `powsybl_links` add from pypowsybl's tables.
+no column for, or has otherwise, `powsybl_shunts`, `powsybl_links` and `powsybl_ratings` take from
+pypowsybl's tables.
 """
 
+import contextlib
 import logging
 import os
 import pathlib
+import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 
 from envs.case import (
     conversion,
     matpower_struct,
     pandapower_file,
     powsybl_links,
+    powsybl_ratings,
     powsybl_shunts,
     validate,
 )
@@ -28,6 +33,7 @@ SUFFIXES = {
     ".jiidm": "IIDM", ".biidm": "IIDM",
 }  # fmt: skip
 _CGMES = "*.xml"  # profiles of one grid in a folder: EQ, TP, SSH, SV, and boundaries
+_STDERR = 2
 _LARGEST_UNZIPPED = 10  # times the limit of a file
 _EXPORT = {
     "matpower.export.with-bus-names": "true",
@@ -66,7 +72,8 @@ def _read(file: pathlib.Path, path: pathlib.Path) -> Conversion:
     """Returns the grid of `file`, which messages call `path`."""
     powsybl = _required(path)
     try:
-        network = powsybl.network.load(os.fspath(file.absolute()))
+        with _silent():
+            network = powsybl.network.load(os.fspath(file.absolute()))
     except Exception as error:  # of any kind, from within
         why = " ".join(str(error).split())[:200] or repr(error)
         raise validate.CaseError(f"{path}: pypowsybl cannot read it: {why}") from error
@@ -75,6 +82,7 @@ def _read(file: pathlib.Path, path: pathlib.Path) -> Conversion:
         struct = _struct(network)
         powsybl_shunts.add(network, struct, notes)
         powsybl_links.fix(network, struct, notes)
+        powsybl_ratings.replace(network, struct)
     except Exception as error:
         why = " ".join(str(error).split())[:200] or repr(error)
         raise validate.CaseError(
@@ -92,6 +100,23 @@ def _struct(network) -> dict:
         path = pathlib.Path(folder) / "grid.mat"
         network.save(str(path), format="MATPOWER", parameters=_EXPORT)
         return scipy.io.loadmat(str(path), simplify_cells=True)["mpc"]
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """A context in which nothing is written to standard error.
+
+    Java's parser of XML writes there what is in the error that pypowsybl raises too.
+    """
+    sys.stderr.flush()
+    kept = os.dup(_STDERR)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
 
 
 def _required(path: pathlib.Path):

@@ -1,8 +1,10 @@
 """Files that pypowsybl reads: the same power flow as OpenLoadFlow's, and notes of all otherwise."""
 
+import pathlib
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 from support import powsybl_round_trip as round_trip
 
@@ -20,6 +22,7 @@ NETWORKS = (
     "metrix_tutorial_six_buses_network",
 )  # fmt: skip
 TOLERANCE = 1e-6
+THREE_BUSES = pathlib.Path(round_trip.__file__).parent / "three_buses.raw"
 # As pypowsybl writes it, OpenLoadFlow does not solve it either: CGMES has no lines between
 # nominal voltages.
 UNSOLVED = {("ieee300", "CGMES")}
@@ -67,6 +70,43 @@ def test_a_folder_of_cgmes_profiles_is_read_as_its_zip(tmp_path):
         archive.extractall(folder)
     assert case_file.read(folder).grid.n_bus == 14
     assert case_file.load(folder).name == "profiles"
+
+
+def test_a_raw_file_written_by_hand_is_read():
+    """Version 33, by Siemens PTI's description of the format: what each number should become."""
+    grid = case_file.load(THREE_BUSES)
+    branch, gen = grid.branch, grid.gen
+    assert (grid.n_bus, grid.n_branch, grid.n_gen, grid.base_mva) == (3, 2, 1, 100.0)
+    np.testing.assert_allclose(grid.bus.load_p_mw, [0.0, 60.0, 0.0], atol=1e-9)
+    np.testing.assert_allclose(grid.bus.load_q_mvar, [0.0, 20.0, 0.0], atol=1e-9)
+    np.testing.assert_allclose(grid.bus.shunt_q_mvar, [0.0, 0.0, 15.0], atol=1e-9)
+    np.testing.assert_allclose(grid.bus.base_kv, [138.0, 138.0, 69.0])
+    np.testing.assert_allclose(branch.r_pu, [0.01, 0.005], rtol=1e-6)
+    np.testing.assert_allclose(branch.x_pu, [0.1, 0.08], rtol=1e-6)
+    np.testing.assert_allclose(branch.b_pu, [0.02, 0.0], atol=1e-9)
+    np.testing.assert_allclose(branch.tap, [1.0, 0.98], rtol=1e-6)
+    np.testing.assert_allclose(branch.rate_mva, [90.0, 90.0], rtol=1e-6)
+    assert (gen.vm_setpoint_pu[0], gen.p_max_mw[0], gen.q_min_mvar[0]) == (1.02, 100.0, -60.0)
+    assert grid.reference_bus == 0
+
+
+def test_ratings_are_the_lower_limit_of_both_ends(tmp_path):
+    network = networks.create_eurostag_tutorial_example1_with_power_limits_network()
+    grid = case_file.read(round_trip.write(network, "XIIDM", tmp_path)).grid
+    assert list(grid.branch.rate_mva) == [500.0, 500.0, np.inf, np.inf]  # MVA, of 500 and 1100
+    network = networks.create_micro_grid_be_network()
+    grid = case_file.read(round_trip.write(network, "XIIDM", tmp_path)).grid
+    # 1,443 A at 225 kV; a leg of the transformer of three windings, 938 A at 380 kV.
+    assert grid.branch.rate_mva[0] == pytest.approx(np.sqrt(3) * 1.443 * 225.0)
+    assert np.sqrt(3) * 356.516 == pytest.approx(grid.branch.rate_mva[10])
+
+
+def test_nothing_but_the_error_is_written(tmp_path, capfd):
+    path = round_trip.write(networks.create_ieee9(), "XIIDM", tmp_path)
+    path.write_bytes(b"\xff" + path.read_bytes())
+    with pytest.raises(validate.CaseError):
+        case_file.load(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_ucte_file_is_read(tmp_path):
