@@ -33,6 +33,7 @@ SUFFIXES = {
     ".jiidm": "IIDM", ".biidm": "IIDM",
 }  # fmt: skip
 _CGMES = "*.xml"  # profiles of one grid in a folder: EQ, TP, SSH, SV, and boundaries
+_LONGEST_WORD = 2000  # characters
 _STDERR = 2
 _LARGEST_UNZIPPED = 10  # times the limit of a file
 _EXPORT = {
@@ -134,7 +135,11 @@ def _required(path: pathlib.Path):
 
 
 def _check_unzipped(path: pathlib.Path) -> None:
-    """Raises CaseError where a .zip is none, or would unpack into too much."""
+    """Raises CaseError where a .zip is none, would unpack into too much, or has endless words.
+
+    pypowsybl takes a time that grows with the square of the length of an identifier of CIM: more
+    than a minute for 20,000 characters.
+    """
     if path.suffix.lower() != ".zip":
         return
     try:
@@ -147,3 +152,17 @@ def _check_unzipped(path: pathlib.Path) -> None:
         raise validate.CaseError(
             f"{path}: unpacks into {size:,.0f} MB; case files may have {limit:,.0f} MB"
         )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                text = archive.read(name).replace(b"<", b" ").replace(b">", b" ")
+                longest = max(map(len, text.split()), default=0)
+                if longest > _LONGEST_WORD:
+                    raise validate.CaseError(
+                        f"{path}: {name[:80]} has a word of {longest:,} characters, names may have "
+                        f"{_LONGEST_WORD:,}"
+                    )
+    except validate.CaseError:
+        raise
+    except Exception as error:  # of any kind, from damaged or encrypted members
+        raise validate.CaseError(f"{path}: cannot be unpacked: {error!r}"[:300]) from error

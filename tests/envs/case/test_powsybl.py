@@ -164,6 +164,17 @@ def test_what_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
         case_file.load(path)
 
 
+def test_endless_identifiers_are_refused_before_they_take_minutes(tmp_path):
+    path = round_trip.write(networks.create_ieee14(), "CGMES", tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        profiles = {name: archive.read(name).decode() for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in profiles.items():
+            archive.writestr(name, text.replace("_L7-9-1_ACLS", "_L7" + 20_000 * "["))
+    with pytest.raises(validate.CaseError, match="has a word of"):
+        case_file.load(path)
+
+
 def test_without_pypowsybl_the_remedy_is_named(tmp_path, monkeypatch):
     path = round_trip.write(networks.create_ieee9(), "PSS/E", tmp_path)
     monkeypatch.setitem(sys.modules, "pypowsybl", None)
