@@ -1,5 +1,6 @@
 """Days of profiles as SimBench has them: values by hand, splits, and what does not fit."""
 
+import collections
 import datetime
 import pathlib
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandapower
 import pandas
 import pytest
+from support import mutations
 
 from envs import grid_env
 from envs.case import case_file, fleet as fleet_lib, pandapower_net
@@ -181,3 +183,34 @@ def test_a_digest_tells_whether_the_tables_are_the_same(folder):
     assert profiles.digest(days) == before
     _replaced("Load.csv", "0.2", "0.3")(days)
     assert profiles.digest(days) != before
+
+
+def _damage(folder, count):
+    """Returns how many of `count` damages of the tables were read and how many refused."""
+    days, kinds = folder / "days", collections.Counter()
+    sound = {path: path.read_bytes() for path in sorted(days.glob("*.csv"))}
+    rng = np.random.default_rng(20261124)
+    for number in range(count):
+        path = list(sound)[number % len(sound)]
+        mutation = mutations.MUTATIONS[number // len(sound) % len(mutations.MUTATIONS)]
+        if mutation is mutations.table_renamed:  # is of case files
+            continue
+        damaged = mutation(rng, sound[path].decode())
+        path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+        try:
+            _, read = _read(folder)
+        except ChronicsError as error:  # any other exception ends the test
+            assert str(days) in str(error) and "\n" not in str(error), error
+            kinds["refused"] += 1
+        else:
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(read))
+            kinds["read"] += 1
+        path.write_bytes(sound[path])
+    return kinds
+
+
+@pytest.mark.parametrize("count", [120, pytest.param(500, marks=pytest.mark.slow)])
+def test_damaged_tables_are_read_or_refused_by_name(folder, count):
+    kinds = _damage(folder, count)
+    print(kinds)
+    assert min(kinds["read"], kinds["refused"]) >= count // 10
