@@ -2,6 +2,7 @@
 #              make train CONFIG=case118 the same on 118 buses
 # make install sets up .venv with what training and evaluating need
 # make install-sweep adds Optuna, which `python -m launch.sweep` searches with
+# make install-formats adds pandapower and pypowsybl, which read other programs' grids
 # make test    sets everything up and runs the quick tests, on one process more than there are cores
 # make test-slow  runs the long ones: training, thousands of inputs, many operating points
 # make lint    formatting, style and imports
@@ -26,7 +27,7 @@ ifndef RUN
 RUN := runs/$(CONFIG)-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train install install-sweep test test-slow test-library lint format cases peers docs \
+.PHONY: train install install-sweep install-formats test test-slow test-library lint format cases peers docs \
 	notebooks rllib lock clean
 
 train: $(VENV)/.runtime
@@ -36,6 +37,8 @@ train: $(VENV)/.runtime
 install: $(VENV)/.runtime
 
 install-sweep: $(VENV)/.sweep
+
+install-formats: $(VENV)/.formats
 
 test: $(VENV)/.tools
 	$(PY) -m pytest -n auto --dist=worksteal
@@ -106,7 +109,12 @@ $(VENV)/.sweep: requirements-sweep.lock $(VENV)/.runtime
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-sweep.lock
 	@touch $@
 
-$(VENV)/.tools: requirements-test.lock $(VENV)/.sweep
+$(VENV)/.formats: requirements-formats.lock $(VENV)/.runtime
+	@echo "installing pandapower and pypowsybl"
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-formats.lock
+	@touch $@
+
+$(VENV)/.tools: requirements-test.lock $(VENV)/.sweep $(VENV)/.formats
 	@echo "installing the test tools"
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
 	@touch $@
@@ -168,8 +176,10 @@ lock:
 	$(OURS) --override overrides.txt requirements-library.in requirements.in -o requirements.lock
 	$(OURS) --override overrides.txt -c requirements.lock requirements-sweep.in \
 	  -o requirements-sweep.lock
+	$(OURS) --override overrides.txt -c requirements.lock requirements-formats.in \
+	  -o requirements-formats.lock
 	$(OURS) --override overrides.txt -c requirements.lock -c requirements-sweep.lock \
-	  requirements-environments.in requirements-test.in -o requirements-test.lock
+	  -c requirements-formats.lock requirements-environments.in requirements-test.in -o requirements-test.lock
 	$(OURS) requirements-peers.in -o requirements-peers.lock
 	$(OURS) requirements-docs.in -o requirements-docs.lock
 	$(NEWER) requirements-library.in requirements-environments.in requirements-newer.in \

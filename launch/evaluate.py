@@ -63,7 +63,8 @@ flags.DEFINE_string(
 )  # fmt: skip
 flags.DEFINE_string(
     "case", None,
-    "Grid: a shipped case or the path of a MATPOWER .m file (default: the run's, or case14).",
+    "Grid: a shipped case, pandapower:NAME, or the path of a case file (default: the run's, or "
+    "case14).",
 )  # fmt: skip
 flags.DEFINE_string("fleet", None, "Assets on the grid (default: the run's, or auto).")
 flags.DEFINE_string(

@@ -20,7 +20,9 @@ from absl import app, flags
 
 from envs.inputs import bounds, command_line, exit_codes
 
-_CASE = flags.DEFINE_string("case", "case14", "Grid: a shipped case or the path of a .m file.")
+_CASE = flags.DEFINE_string(
+    "case", "case14", "Grid: a shipped case, pandapower:NAME, or the path of a case file."
+)
 _FLEET = flags.DEFINE_string("fleet", "auto", "Assets on the grid, as env.fleet.")
 _SCENARIOS = flags.DEFINE_string(
     "scenarios", "all:hard",

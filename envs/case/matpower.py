@@ -5,29 +5,14 @@ and one literal matrix for each table. A file that computes its tables, as some 
 cases do to convert ohms, is refused, for reading it without the computation would be wrong.
 """
 
-import functools
-import logging
 import pathlib
 import re
 
 import numpy as np
 
-from envs.case import grid as grid_lib, validate
+from envs.case import grid as grid_lib, matpower_tables, validate
 
-_COLUMNS = {
-    "bus": ("BUS_I", "BUS_TYPE", "PD", "QD", "GS", "BS", "BUS_AREA", "BASE_KV", "VMAX", "VMIN"),
-    "branch": ("F_BUS", "T_BUS", "BR_R", "BR_X", "BR_B", "RATE_A", "TAP", "SHIFT", "BR_STATUS"),
-    "gen": ("GEN_BUS", "PG", "QMAX", "QMIN", "VG", "GEN_STATUS", "PMAX", "PMIN"),
-    "gencost": ("MODEL", "NCOST"),
-}
-_OPTIONAL = {"branch": ("ANGMIN", "ANGMAX")}  # files of few columns end before them
-_WHOLE = {"BUS_I", "BUS_TYPE", "BUS_AREA", "F_BUS", "T_BUS", "GEN_BUS", "MODEL", "NCOST"}
-_UNLIMITED = {"RATE_A", "QMIN", "QMAX", "ANGMIN", "ANGMAX"}  # columns where Inf means "no limit"
-_N_COST = 4  # gencost columns ahead of the coefficients
-_POLYNOMIAL = 2  # gencost MODEL
-_ISOLATED = 4  # BUS_TYPE
-_NO_ANGLE = 360.0  # degrees: an angle difference may be anything from here on
-_LARGEST_WHOLE = 2**31 - 1  # bus numbers are kept as 32-bit integers
+_TABLES = tuple(matpower_tables.COLUMNS)
 
 
 def read(path: str | pathlib.Path) -> grid_lib.Grid:
@@ -44,68 +29,7 @@ def read(path: str | pathlib.Path) -> grid_lib.Grid:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such case file")
     base_mva, tables = _tables(path)
-    bus, branch, gen, cost = (tables[name] for name in ("bus", "branch", "gen", "gencost"))
-
-    connected = bus["BUS_TYPE"] != _ISOLATED
-    on, running = branch["BR_STATUS"] > 0, gen["GEN_STATUS"] > 0
-    bus = {name: column[connected] for name, column in bus.items()}
-    ids = bus["BUS_I"].astype(int)
-    rows = {
-        name: np.flatnonzero(kept) + 1
-        for name, kept in (("bus", connected), ("branch", on), ("gen", running))
-    }
-    validate.check_bus_numbers(ids, str(path), rows["bus"])
-    position = {number: index for index, number in enumerate(ids)}
-
-    def index_of(table: str, name: str, numbers: np.ndarray) -> np.ndarray:
-        unknown = [row for row, number in enumerate(numbers) if int(number) not in position]
-        if unknown:
-            raise validate.CaseError(
-                f"{path}: table {table}, row {rows[table][unknown[0]]}: {name} is "
-                f"{numbers[unknown[0]]:.0f}, which is no bus in service"
-            )
-        return np.array([position[int(number)] for number in numbers], np.int32)
-
-    rate, (angle_min, angle_max) = branch["RATE_A"], _angle_limits(branch)
-    branches = grid_lib.Branches(
-        from_bus=index_of("branch", "fbus", branch["F_BUS"][on]),
-        to_bus=index_of("branch", "tbus", branch["T_BUS"][on]),
-        r_pu=branch["BR_R"][on],
-        x_pu=branch["BR_X"][on],
-        b_pu=branch["BR_B"][on],
-        tap=np.where(branch["TAP"] == 0, 1.0, branch["TAP"])[on],
-        shift_rad=np.deg2rad(branch["SHIFT"][on]),
-        rate_mva=np.where(rate == 0, np.inf, rate)[on],
-        angle_min_rad=angle_min[on],
-        angle_max_rad=angle_max[on],
-    )
-    c2, c1, c0 = _polynomial(path, cost, len(running))
-    generators = grid_lib.Generators(
-        bus=index_of("gen", "bus", gen["GEN_BUS"][running]),
-        p_mw=gen["PG"][running],
-        vm_setpoint_pu=gen["VG"][running],
-        p_min_mw=gen["PMIN"][running],
-        p_max_mw=gen["PMAX"][running],
-        q_min_mvar=gen["QMIN"][running],
-        q_max_mvar=gen["QMAX"][running],
-        cost_c2=c2[running],
-        cost_c1=c1[running],
-        cost_c0=c0[running],
-    )
-    buses = grid_lib.Buses(
-        id=ids,
-        type=_bus_types(path, bus["BUS_TYPE"].astype(int), ids, generators),
-        load_p_mw=bus["PD"],
-        load_q_mvar=bus["QD"],
-        shunt_p_mw=bus["GS"],
-        shunt_q_mvar=bus["BS"],
-        area=bus["BUS_AREA"].astype(int),
-        base_kv=bus["BASE_KV"],
-        vm_min_pu=bus["VMIN"],
-        vm_max_pu=bus["VMAX"],
-    )
-    grid = grid_lib.Grid(path.stem, base_mva, buses, branches, generators, source=str(path))
-    return validate.check(grid, str(path), rows)
+    return matpower_tables.grid(str(path), path.stem, base_mva, tables)
 
 
 def generator_comments(path: str | pathlib.Path) -> list[str]:
@@ -140,7 +64,7 @@ def _tables(path: pathlib.Path) -> tuple[float, dict[str, dict[str, np.ndarray]]
     from matpowercaseframes import reader  # pandas takes 0.2 s; only files by path need it
 
     text = _statements(path)
-    needed = ("version", "baseMVA", *_COLUMNS)
+    needed = ("version", "baseMVA", *_TABLES)
     for name in needed:
         count = len(re.findall(rf"\bmpc\.{name}\s*=(?!=)", text))
         if count == 0:
@@ -164,12 +88,15 @@ def _tables(path: pathlib.Path) -> tuple[float, dict[str, dict[str, np.ndarray]]
             f"{path}: table dcline has lines in service, and DC lines are not modelled; replace "
             "each by a load at one end and a generator at the other"
         )
-    return base_mva, {name: _table(path, name, reader.parse_file(name, text)) for name in _COLUMNS}
+    return base_mva, {
+        name: matpower_tables.table(str(path), name, reader.parse_file(name, text))
+        for name in _TABLES
+    }
 
 
 def _title(name: str) -> str:
     """Returns what a message calls `mpc.name`."""
-    return f"table mpc.{name}" if name in _COLUMNS else f"mpc.{name}"
+    return f"table mpc.{name}" if name in _TABLES else f"mpc.{name}"
 
 
 def _scalar(path: pathlib.Path, name: str, rows: list | None) -> str:
@@ -177,114 +104,3 @@ def _scalar(path: pathlib.Path, name: str, rows: list | None) -> str:
     if not rows or len(rows[0]) != 1:
         raise validate.CaseError(f"{path}: mpc.{name} is not a single value")
     return str(rows[0][0])
-
-
-def _table(path: pathlib.Path, name: str, rows: list | None) -> dict[str, np.ndarray]:
-    """Returns the columns of one table, float `[n_row]`; those a grid needs are numbers."""
-    from matpowercaseframes import constants
-
-    if not rows:
-        raise validate.CaseError(
-            f"{path}: table mpc.{name} is empty, or not a matrix that opens with [ and ends with ];"
-        )
-    columns = list(constants.COLUMNS[name])
-    if name == "gencost":
-        columns = columns[:_N_COST] + [f"C{i}" for i in range(len(rows[0]) - _N_COST)]
-    fewest = max(columns.index(column) for column in _COLUMNS[name]) + 1
-    for row, values in enumerate(rows, 1):
-        for index, value in enumerate(values):
-            if isinstance(value, str):
-                raise validate.CaseError(
-                    f"{path}: table {name}, row {row}, column {index + 1}: {value[:40]!r} is not "
-                    "a number (a table ends with ];)"
-                )
-        if not fewest <= len(values) <= len(columns) or len(values) != len(rows[0]):
-            raise validate.CaseError(
-                f"{path}: table {name}, row {row} has {len(values)} columns; every row has as many "
-                f"as the first ({len(rows[0])}), at least {fewest} and at most {len(columns)}"
-            )
-    values = np.array(rows, float)
-    table = dict(zip(columns, values.T))
-    present = [column for column in _OPTIONAL.get(name, ()) if column in table]
-    for column in table if name == "gencost" else (*_COLUMNS[name], *present):
-        good = np.isfinite(table[column])
-        rule = "it must be a finite number"
-        if column in _UNLIMITED:
-            good, rule = ~np.isnan(table[column]), "it must be a number, or Inf for no limit"
-        elif column in _WHOLE:
-            with np.errstate(invalid="ignore"):  # Inf and NaN are bad already
-                good &= (table[column] % 1 == 0) & (np.abs(table[column]) <= _LARGEST_WHOLE)
-            rule = "it must be a whole number below 2^31"
-        bad = np.flatnonzero(~good)
-        if bad.size:
-            raise validate.CaseError(
-                f"{path}: table {name}, row {bad[0] + 1}: {column} is "
-                f"{table[column][bad[0]]:g}, {rule}"
-            )
-    return table
-
-
-def _bus_types(
-    path: pathlib.Path, types: np.ndarray, ids: np.ndarray, gen: grid_lib.Generators
-) -> np.ndarray:
-    """Returns the types `[n_bus]` with a reference bus that has a generator in service.
-
-    The largest unit by Pmax, as PowerModels chooses where a file has no reference bus; MATPOWER's
-    `bustypes` takes the first PV bus. Only what angles are measured against depends on it.
-    """
-    references = np.flatnonzero(types == grid_lib.REF)
-    # Anything else that is wrong is for validation to say.
-    if references.size != 1 or np.isin(references, gen.bus).any() or not gen.capacity_mw.any():
-        return types
-    largest = gen.bus[gen.capacity_mw.argmax()]
-    _warn_once(
-        f"{path}: reference bus {ids[references[0]]} has no generator in service; bus "
-        f"{ids[largest]}, which has the largest unit ({gen.capacity_mw.max():g} MW), takes its "
-        "place"
-    )
-    types = types.copy()
-    types[references], types[largest] = grid_lib.PQ, grid_lib.REF
-    return types
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    logging.warning(message)
-
-
-def _angle_limits(branch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the least and the greatest θ_from − θ_to of each branch `[n_row]`, rad.
-
-    None below where ANGMIN is −360 or less, none above where ANGMAX is 360 or more, and none either
-    way where both are zero (MATPOWER manual, table B-3).
-    """
-    low, high = (
-        branch.get(name, np.full(len(branch["F_BUS"]), default))
-        for name, default in (("ANGMIN", -_NO_ANGLE), ("ANGMAX", _NO_ANGLE))
-    )
-    none = (low == 0) & (high == 0)
-    return (
-        np.where(none | (low <= -_NO_ANGLE), -np.inf, np.deg2rad(low)),
-        np.where(none | (high >= _NO_ANGLE), np.inf, np.deg2rad(high)),
-    )
-
-
-def _polynomial(path: pathlib.Path, cost: dict, n_gen: int) -> tuple[np.ndarray, ...]:
-    """Returns (c2 $/MW²h, c1 $/MWh, c0 $/h), each `[n_gen]`, of polynomial costs."""
-    if len(cost["MODEL"]) not in (n_gen, 2 * n_gen):  # twice: costs of reactive power follow
-        raise validate.CaseError(
-            f"{path}: table gencost has {len(cost['MODEL'])} rows for {n_gen} generators"
-        )
-    coefficients = [column for name, column in cost.items() if re.fullmatch(r"C\d+", name)]
-    aligned = np.zeros((n_gen, 3))
-    for row in range(n_gen):
-        model, count = cost["MODEL"][row], int(cost["NCOST"][row])
-        if model != _POLYNOMIAL or not 1 <= count <= min(3, len(coefficients)):
-            raise validate.CaseError(
-                f"{path}: table gencost, row {row + 1}: only polynomial costs (model 2) up to "
-                f"the second degree are read, this is model {model:g} with {count} of "
-                f"{len(coefficients)} coefficients"
-            )
-        # Coefficients are left-aligned, highest degree first; align them by degree.
-        aligned[row, 3 - count :] = [column[row] for column in coefficients[:count]]
-    return aligned[:, 0], aligned[:, 1], aligned[:, 2]

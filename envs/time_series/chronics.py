@@ -69,27 +69,42 @@ def read(
     series = []
     for scenario in files.folders(pathlib.Path(folder)):
         series += _days(scenario, grid, fleet, options, scale, bus_offset)
+    return stacked(folder, series, grid, options, scale)
+
+
+def stacked(
+    folder: str | pathlib.Path,
+    series: list[TimeSeries],
+    grid: Grid,
+    options: TimeSeriesOptions,
+    scale: float,
+) -> TimeSeries:
+    """Returns days as one time series `[n_series, …]`; warns of load that the grid is not made for.
+
+    Raises:
+      chronics_files.ChronicsError: there are none, or more than devices can hold.
+    """
     if not series:
         raise files.ChronicsError(
             f"{folder}: no whole day from midnight in any scenario; an episode of "
             f"env.horizon_steps={options.horizon_steps} needs {options.horizon_steps + 1} rows, "
             "shorten the horizon"
         )
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *series)
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(stacked))
+    days = jax.tree.map(lambda *leaves: np.stack(leaves), *series)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(days))
     if size > _MOST_BYTES:
         raise files.ChronicsError(
             f"{folder}: {len(series)} days take {size / 2**20:,.0f} MiB; they may take "
             f"{_MOST_BYTES / 2**20:,.0f}, for each device holds them all; give a folder of fewer "
             "scenarios"
         )
-    peak, nominal = stacked.load_p_mw.sum(-1).max(), grid.bus.load_p_mw.sum()
+    peak, nominal = days.load_p_mw.sum(-1).max(), grid.bus.load_p_mw.sum()
     if peak > _PEAK_OVER_NOMINAL * nominal:
         logging.warning(
             "%s: load peaks at %.0f MW, %s is built for %.0f MW; scale=%.2f brings them together",
             folder, peak, grid.name, nominal, scale * nominal / peak,
         )  # fmt: skip
-    return stacked
+    return days
 
 
 def planned(series: TimeSeries, grid: Grid, schedule: str) -> TimeSeries:
@@ -125,7 +140,7 @@ def renewables(folder: str | pathlib.Path, grid: Grid, *, bus_offset: int = 1) -
 
 
 @dataclasses.dataclass(frozen=True)
-class _Series:
+class Recording:
     """A scenario on the grid: every array `[time, …]` in steps of the recording."""
 
     load_p_mw: np.ndarray
@@ -146,7 +161,25 @@ def _days(folder, grid, fleet, options, scale, bus_offset) -> list[TimeSeries]:
             f"is no multiple of that; use {minutes}"
         )
     series = _series(folder, grid, fleet, scale, bus_offset)
-    rng = np.random.default_rng((0, zlib.crc32(folder.name.encode())))
+    return whole_days(series, folder.name, start, minutes, stride, grid, fleet, options)
+
+
+def whole_days(
+    series: Recording,
+    name: str,
+    start: datetime.datetime,
+    minutes: int,
+    stride: int,
+    grid: Grid,
+    fleet: Fleet,
+    options: TimeSeriesOptions,
+) -> list[TimeSeries]:
+    """Returns the days of a recording that are whole, without a plan.
+
+    Its rows are `minutes` apart from `start`, and every `stride`-th is a step. `name` seeds the
+    errors of the forecasts that it does not hold.
+    """
+    rng = np.random.default_rng((0, zlib.crc32(name.encode())))
     foreseen = _foreseen(series, fleet, start, minutes, stride, rng)
     load_ahead, renewable_ahead, load_day_ahead, renewable_day_ahead = foreseen
     n_time = len(load_day_ahead)
@@ -200,7 +233,7 @@ def day_of(date: datetime.date) -> int:
     return (day + shift) % splits.DAYS_PER_YEAR
 
 
-def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
+def _series(folder, grid, fleet, scale, bus_offset) -> Recording:
     load_p, load_q = files.required(folder, "load_p"), files.required(folder, "load_q")
     n_time = len(load_p.values)
     load_q.expect_rows(n_time, load_p.path)
@@ -232,7 +265,7 @@ def _series(folder, grid, fleet, scale, bus_offset) -> _Series:
             table.expect_rows(n_time, load_p.path)
             for column, branch in names.branches(table, grid, bus_offset):
                 status[table.values[:, column] > 0, branch] = mark
-    return _Series(
+    return Recording(
         load_p_mw=scale * load_p.values @ to_load,
         load_q_mvar=scale * load_q.values @ q_map,
         renewable_mw=renewable,

@@ -14,14 +14,14 @@ SYNTHETIC = "synthetic"  # in place of a folder of recorded days
 class TimeSeriesOptions(bounds.Options, prefix="env."):
     """Options of the case and of time series. The text beside each field is its help."""
 
-    case: Annotated[str, "grid: a shipped case (case14) or the path of a MATPOWER .m file"] = (
-        "case14"
-    )
+    case: Annotated[
+        str, "grid: a shipped case (case14), pandapower:NAME, or the path of a case file"
+    ] = "case14"
     fleet: Annotated[
         str, "assets on the grid: auto (the case's own), plain, a shipped fleet, or a .json file"
     ] = "auto"
     time_series: Annotated[
-        str, "days: synthetic, or a folder of Grid2Op's chronics that were recorded on the grid"
+        str, "days: synthetic, or a folder of Grid2Op's chronics or of SimBench's profiles"
     ] = SYNTHETIC
     scenarios: Annotated[
         str,

@@ -14,7 +14,7 @@ from envs.case import digest
 from envs.case.fleet import Fleet
 from envs.case.grid import Grid
 from envs.inputs import json_file
-from envs.time_series import chronics_files, mixture
+from envs.time_series import chronics_files, mixture, profiles
 from envs.time_series.options import SYNTHETIC, TimeSeriesOptions
 from envs.time_series.series import TimeSeries
 
@@ -38,7 +38,9 @@ def identity(grid: Grid, fleet: Fleet, options: TimeSeriesOptions) -> dict:
     }
     if options.time_series == SYNTHETIC:
         return same
-    chronics = chronics_files.digest(pathlib.Path(options.time_series))
+    folder = pathlib.Path(options.time_series)
+    reader = profiles if profiles.is_folder(folder) else chronics_files
+    chronics = reader.digest(folder)
     return same | dict(zip(_RECORDED, (chronics, options.load_scale)))
 
 

@@ -1,4 +1,4 @@
-"""Days of Grid2Op's chronics or of a pool, drawn from at random like synthetic ones."""
+"""Days of Grid2Op's chronics, of profiles or of a pool, drawn from like synthetic ones."""
 
 import dataclasses
 import pathlib
@@ -11,7 +11,7 @@ import numpy as np
 
 from envs.case.fleet import Fleet, Prosumers
 from envs.case.grid import Grid
-from envs.time_series import chronics, outages, pool, splits
+from envs.time_series import chronics, outages, pool, profiles, splits
 from envs.time_series.options import SYNTHETIC, TimeSeriesOptions
 from envs.time_series.series import IN_SERVICE, TimeSeries
 
@@ -22,7 +22,7 @@ def fleet_with_plants(fleet: Fleet, grid: Grid, options: TimeSeriesOptions) -> F
     Raises:
       ValueError: the chronics do not fit the grid; the message begins with the option.
     """
-    plants = _refuse_by_option(options, chronics.renewables, grid)
+    plants = _refuse_by_option(options, _reader(options).renewables, grid)
     none = np.zeros(0, np.int32)
     prosumers = Prosumers(none, none, none)  # each would have a plant of the fleet's own
     return dataclasses.replace(fleet, renewables=plants, prosumers=prosumers)
@@ -47,7 +47,9 @@ def read(
         )
     if options.time_series == SYNTHETIC:
         return None, None
-    days = _refuse_by_option(options, chronics.read, grid, fleet, options, scale=options.load_scale)
+    days = _refuse_by_option(
+        options, _reader(options).read, grid, fleet, options, scale=options.load_scale
+    )
     return days, None
 
 
@@ -117,12 +119,17 @@ def sample(
     )
 
 
+def _reader(options: TimeSeriesOptions):
+    """Returns the module that reads the folder of `options`."""
+    return profiles if profiles.is_folder(options.time_series) else chronics
+
+
 def _refuse_by_option(options: TimeSeriesOptions, read_chronics, *args, **kwargs):
     folder = options.time_series
     if not pathlib.Path(folder).is_dir():
         raise ValueError(
             f"env.time_series={folder}: no such folder; it must be {SYNTHETIC}, or a folder of "
-            "Grid2Op's chronics"
+            "Grid2Op's chronics or of profiles"
         )
     try:
         return read_chronics(folder, *args, **kwargs)
