@@ -15,8 +15,6 @@ from envs.step.options import StepOptions
 from envs.step.state import State
 from envs.time_series.series import TimeSeries
 
-VOLTAGE_SWING_PU = 0.02  # how far set-points fall from full load to none; a choice
-
 
 class RequestedAction(NamedTuple):
     """An action by kind of control, each in [−1, 1]; zero where the layout has no such control."""
@@ -69,6 +67,7 @@ class Limits(NamedTuple):
     vm_min_pu: chex.Array
     vm_max_pu: chex.Array
     voltage_ramp: float  # pu per step
+    voltage_swing: float  # pu from full load to none
     nominal_load_mw: float
     storage: Storage
     dt_h: float
@@ -88,6 +87,7 @@ def limits(grid: Grid, fleet: Fleet, options: StepOptions) -> Limits:
         vm_min_pu=as_float(grid.bus.vm_min_pu),
         vm_max_pu=as_float(grid.bus.vm_max_pu),
         voltage_ramp=options.voltage_ramp,
+        voltage_swing=options.voltage_swing,
         # Where the file's loads give more than they take, the size of them all stands for it.
         nominal_load_mw=float(load_mw if load_mw > 0 else np.abs(grid.bus.load_p_mw).sum()),
         storage=fleet.storage,
@@ -104,6 +104,7 @@ def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
 
     generator = part("generator", grid.n_gen)
     is_unit = jnp.asarray(grid.gen.is_unit)
+    unit_power = jnp.where(is_unit, generator, 0.0)
     voltage = jnp.where(is_unit, 0.0, generator)
     voltage = voltage.at[grid.units].add(part("unit_voltage", grid.units.size))
     moved = part("load", site.controllable.size)
@@ -112,7 +113,7 @@ def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
     if "coupling" in layout.action:
         switch = switch.at[fleet.couplings].add(part("coupling", fleet.couplings.size))
     return RequestedAction(
-        unit_power=jnp.where(is_unit, generator, 0.0),
+        unit_power=unit_power.at[grid.units].add(part("unit_power", grid.units.size)),
         voltage=voltage,
         load=load,
         curtailment=part("curtailment", fleet.n_renewable),
@@ -144,6 +145,7 @@ def write(
     switch = jnp.zeros(grid.n_branch) if targets.switch is None else targets.switch
     parts = {
         "generator": jnp.where(is_unit, unit, voltage),
+        "unit_power": unit[grid.units],
         "unit_voltage": voltage[grid.units],
         "load": jnp.zeros(site.controllable.size),
         "curtailment": jnp.zeros(fleet.n_renewable),
@@ -248,7 +250,7 @@ def _voltage_setpoint(limits: Limits, requested: chex.Array, now: TimeSeries) ->
     lightly loaded lines raise them; a control moves it to the bus's limits.
     """
     level = now.day_ahead_load_mw / limits.nominal_load_mw
-    setpoint = limits.setpoint_pu - VOLTAGE_SWING_PU * (1.0 - level)
+    setpoint = limits.setpoint_pu - limits.voltage_swing * (1.0 - level)
     setpoint = jnp.clip(setpoint, limits.vm_min_pu, limits.vm_max_pu)
     # Of several generators at a bus, all move its set-point.
     share = jnp.zeros_like(setpoint).at[limits.gen_bus].add(requested)
