@@ -2,6 +2,7 @@
 #              make train CONFIG=case118 the same on 118 buses
 # make install sets up .venv with what training and evaluating need
 # make install-sweep adds Optuna, which `python -m launch.sweep` searches with
+# make install-grid2op adds Grid2Op and lightsim2grid, for `python -m gridracer.grid2op`
 # make test    sets everything up and runs the quick tests, on one process more than there are cores
 # make test-slow  runs the long ones: training, thousands of inputs, many operating points
 # make lint    formatting, style and imports
@@ -18,7 +19,7 @@ ifndef RUN
 RUN := runs/$(CONFIG)-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train install install-sweep test test-slow lint format cases peers lock clean
+.PHONY: train install install-sweep install-grid2op test test-slow lint format cases peers lock clean
 
 train: $(VENV)/.runtime
 	$(PY) -m launch.local --config=$(CONFIG) --workdir=$(RUN)
@@ -27,6 +28,8 @@ train: $(VENV)/.runtime
 install: $(VENV)/.runtime
 
 install-sweep: $(VENV)/.sweep
+
+install-grid2op: $(VENV)/.grid2op
 
 test: $(VENV)/.tools
 	$(PY) -m pytest -n auto --dist=worksteal
@@ -83,7 +86,12 @@ $(VENV)/.sweep: requirements-sweep.lock $(VENV)/.runtime
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-sweep.lock
 	@touch $@
 
-$(VENV)/.tools: requirements-test.lock $(VENV)/.sweep
+$(VENV)/.grid2op: requirements-grid2op.lock $(VENV)/.runtime
+	@echo "installing Grid2Op and lightsim2grid"
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-grid2op.lock
+	@touch $@
+
+$(VENV)/.tools: requirements-test.lock $(VENV)/.sweep $(VENV)/.grid2op
 	@echo "installing the test tools"
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
 	@touch $@
@@ -101,8 +109,10 @@ lock:
 	$(LOCK) --override overrides.txt requirements.in -o requirements.lock
 	$(LOCK) --override overrides.txt -c requirements.lock requirements-sweep.in \
 	  -o requirements-sweep.lock
+	$(LOCK) --override overrides.txt -c requirements.lock requirements-grid2op.in \
+	  -o requirements-grid2op.lock
 	$(LOCK) --override overrides.txt -c requirements.lock -c requirements-sweep.lock \
-	  requirements-test.in -o requirements-test.lock
+	  -c requirements-grid2op.lock requirements-test.in -o requirements-test.lock
 	$(LOCK) requirements-peers.in -o requirements-peers.lock
 
 clean:

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = {
     "envs": 1, "agents": 2, "replay": 2, "actors": 3, "learner": 3, "evaluation": 3, "configs": 4,
-    "benchmarks": 4, "launch": 5,
+    "benchmarks": 4, "launch": 5, "gridracer": 6,
 }  # fmt: skip
 # Of the packages inside one, from the bottom up; its own files are named by ".".
 INSIDE = {
@@ -19,6 +19,7 @@ INSIDE = {
     "evaluation": ("scenarios", ".", "report"),
     "benchmarks": ("peers", "."),
     "launch": ("host", "run", "nodes", ".", "sweep"),
+    "gridracer": (".", "grid2op"),
 }
 HEAVY = ("launchpad", "reverb", "tensorflow", "courier")
 

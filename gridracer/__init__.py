@@ -1,0 +1,1 @@
+"""Gridracer as a library: what other programs import."""
