@@ -13,6 +13,7 @@ from envs.step import storage
 from envs.step.layout import Layout, Site, voltage_controls
 from envs.step.options import StepOptions
 from envs.step.state import State
+from envs.time_series.options import RECORDED
 from envs.time_series.series import TimeSeries
 
 
@@ -71,6 +72,7 @@ class Limits(NamedTuple):
     nominal_load_mw: float
     storage: Storage
     dt_h: float
+    follows_plan: bool  # whether units reach their plan whatever their ramps, as recorded ones did
 
 
 def limits(grid: Grid, fleet: Fleet, options: StepOptions) -> Limits:
@@ -92,6 +94,7 @@ def limits(grid: Grid, fleet: Fleet, options: StepOptions) -> Limits:
         nominal_load_mw=float(load_mw if load_mw > 0 else np.abs(grid.bus.load_p_mw).sum()),
         storage=fleet.storage,
         dt_h=options.step_minutes / 60.0,
+        follows_plan=options.schedule == RECORDED,
     )
 
 
@@ -203,6 +206,8 @@ def project(
     reach = jnp.where(requested.unit_power > 0, p_max - plan, plan - p_min)
     target = plan + requested.unit_power * reach
     low, high = (p_min, p_max) if free else within_ramps(limits, before.gen_p_mw)
+    if limits.follows_plan:
+        low, high = jnp.minimum(low, plan), jnp.maximum(high, plan)
     low, high = jnp.where(gen_on, low, 0.0), jnp.where(gen_on, high, 0.0)
     reached = jnp.clip(target, low, high)
 

@@ -102,7 +102,7 @@ LAYOUTS: dict[str, Spec] = {
     # What Grid2Op shows and moves too: no plan, no frequency, no forecast; no load, no voltage.
     "grid2op": Spec(
         ("bus_vm", "bus_va", "unit_p", "gen_q", "load_p", "renewable_p", "storage_energy",
-         "branch_rho", "branch_closed", "clock"),
+         "branch_rho", "branch_closed", "branch_cooldown", "clock"),
         ("unit_power", "curtailment", "storage", "switch"),
     ),
     # What `full` has, on a grid with microgrids, of whose branches only those that couple one can

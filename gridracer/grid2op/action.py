@@ -7,6 +7,7 @@ that was carried out; its change until the next step is not known, and Grid2Op a
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -52,10 +53,20 @@ class Converter:
         self._layout, self._space = layout, space
         self.elements = match(space, layout.site)
         grid, fleet = layout.site.grid, layout.site.fleet
-        self._limits = actions_lib.limits(grid, fleet, options)
-        self._weight = jnp.asarray(grid.gen.capacity_mw / grid.gen.capacity_mw.sum())
-        first = np.where(grid.gen.bus == grid.reference_bus, self._weight, 0.0)
-        self._first = jnp.asarray(first) if options.balancing == REFERENCE else None
+        self._limits = jax.device_get(actions_lib.limits(grid, fleet, options))
+        weight = grid.gen.capacity_mw / grid.gen.capacity_mw.sum()
+        first = np.where(grid.gen.bus == grid.reference_bus, weight, 0.0)
+        # Those at the reference bus before the others, as in the balance of a step.
+        weights = (first, weight) if options.balancing == REFERENCE else (weight,)
+        site = layout.site
+
+        def balanced(target, low, high, total):
+            for one in weights:
+                target, _ = sharing.share(target, low, high, jnp.asarray(one, jnp.float32), total)
+            return target
+
+        self._balanced = jax.jit(balanced)
+        self._read = jax.jit(lambda a: actions_lib.read(layout, site, jnp.clip(a, -1.0, 1.0)))
         count = {
             "unit_power": grid.units.size, "curtailment": fleet.n_renewable,
             "storage": fleet.n_storage, "switch": grid.n_branch,
@@ -67,7 +78,7 @@ class Converter:
 
     def __call__(self, action: np.ndarray, observation: Any):
         """Returns Grid2Op's action for one `[action_size]` in [−1, 1]."""
-        requested = actions_lib.read(self._layout, self._layout.site, jnp.clip(action, -1.0, 1.0))
+        requested = jax.device_get(self._read(np.asarray(action, np.float32)))
         content: dict[str, Any] = {}
         available = available_mw(self.elements, observation)
         share = np.clip(-np.asarray(requested.curtailment, float), 0.0, 1.0)
@@ -105,12 +116,9 @@ class Converter:
         ramp = np.asarray(limits.ramp_mw)
         low = np.where(able, np.clip(power - ramp, low, high), plan)
         high = np.where(able, np.clip(power + ramp, low, high), plan)
-        as_jax = lambda x: jnp.asarray(x, jnp.float32)
-        gen, low, high = as_jax(np.clip(target, low, high)), as_jax(low), as_jax(high)
-        total = as_jax(plan.sum() + missing_mw)
-        for weight in (self._first, self._weight):
-            if weight is not None:
-                gen, _ = sharing.share(gen, low, high, as_jax(weight), total)
+        total = plan.sum() + missing_mw
+        columns = (np.float32(x) for x in (np.clip(target, low, high), low, high, total))
+        gen = self._balanced(*columns)
         change = np.asarray(gen, float) - plan - observation.target_dispatch
         ramps = observation.gen_max_ramp_down, observation.gen_max_ramp_up
         return np.where(able, np.clip(change, -ramps[0], ramps[1]), 0.0).astype(np.float32)

@@ -74,7 +74,7 @@ class GridracerAgent(BaseAgent):
 
     def decide(self, observation: np.ndarray) -> np.ndarray:
         """Returns the policy's action `[action_size]` for an observation `[observation_size]`."""
-        actions, self._memory = self._act(_Seen(jnp.asarray(observation)[None]), self._memory)
+        actions, self._memory = self._act(_Seen(observation[None]), self._memory)
         return np.asarray(actions[0])
 
 

@@ -111,5 +111,6 @@ BLOCKS: dict[str, Callable[..., np.ndarray]] = {
     "storage_energy": lambda site, elements, o: o.storage_charge,
     "branch_rho": _loading,
     "branch_closed": lambda site, elements, o: o.line_status,
+    "branch_cooldown": lambda site, elements, o: o.time_before_cooldown_line,
     "clock": _clock,
 }

@@ -1,8 +1,8 @@
 """Makes case, fleet and chronics of a Grid2Op environment for Gridracer, in one folder.
 
-Chronics are
-copied. Where their dates leave a split without a day (all three of `l2rpn_case14_sandbox` are of
-one date), scenarios are given dates in turn, for training, validation and test; no value changes.
+Chronics are copied. Where their dates leave a split without a day (all three of
+`l2rpn_case14_sandbox` are of one date), scenarios are given other dates: the second of three is for
+validation and test, the others are for training; no value changes.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from envs.time_series import chronics, chronics_files, splits
 from envs.time_series.options import MINUTES_PER_DAY, RECORDED
 
 SOURCE = "Grid2Op (RTE France), MPL-2.0"
+_PERIOD = 10  # days, after which splits repeat
 FOLDER = "environments"  # in which environments are put, relative to the current one
 
 
@@ -86,7 +87,7 @@ def prepare(environment: pathlib.Path, out: pathlib.Path) -> None:
         copy = out / "chronics" / folder.name
         shutil.copytree(folder, copy, dirs_exist_ok=True)
         if not dealt:
-            start = _start_in_split(folder, number % len(splits.SPLITS))
+            start = _moved(folder, number)
             (copy / "start_datetime.info").write_text(f"{start:%Y-%m-%d %H:%M}\n")
 
 
@@ -104,17 +105,22 @@ def _days(folder: pathlib.Path) -> list[int]:
     midnight, first = first_midnight(folder)
     _, minutes = chronics_files.clock(folder)
     rows = len(chronics_files.required(folder, "load_p").values)
-    count = (rows - first) * minutes // MINUTES_PER_DAY
+    count = (rows - first + 1) * minutes // MINUTES_PER_DAY
     dates = (midnight.date() + datetime.timedelta(days=day) for day in range(count))
     return [chronics.day_of(date) for date in dates]
 
 
-def _start_in_split(folder: pathlib.Path, split: int) -> datetime.datetime:
-    """Returns when a scenario has to begin, so that its first day is of a split."""
+def _moved(folder: pathlib.Path, number: int) -> datetime.datetime:
+    """Returns when a scenario begins whose first day is dealt by its number.
+
+    Of three scenarios the second begins on a validation day, which a test day follows, and the
+    others with days of training.
+    """
     start, _ = chronics_files.clock(folder)
     midnight, _ = first_midnight(folder)
+    first = splits.days("validation" if number % 3 == 1 else "train")[0] % _PERIOD
     for later in range(splits.DAYS_PER_YEAR):
-        moved = midnight + datetime.timedelta(days=later)
-        if splits.split_indices(chronics.day_of(moved.date())).item() == split:
-            return start + datetime.timedelta(days=later)
+        days = datetime.timedelta(days=later)
+        if chronics.day_of((midnight + days).date()) % _PERIOD == first:
+            return start + days
     raise AssertionError("every split has days in each year")
