@@ -14,7 +14,7 @@ from configs import experiment
 from envs import grid_env
 from envs.step import rewards
 
-PACKAGES = "actors|agents|benchmarks|configs|envs|evaluation|launch|learner|replay"
+PACKAGES = "actors|agents|benchmarks|configs|envs|evaluation|gridracer|launch|learner|replay"
 # The changelog names what is gone.
 NOW = [page for page in documentation.PAGES if page.name != "CHANGELOG.md"]
 
