@@ -31,7 +31,8 @@ _NEEDS = {
     "unit_power": "redispatch", "curtailment": "curtail", "storage": "set_storage",
     "switch": "set_line_status",
 }  # fmt: skip
-_LEAST_MW, _LEAST_SHARE = 1e-3, 1e-3  # less is no action
+_LEAST_MW, _LEAST_SHARE = 1e-3, 0.01  # less is no action
+_RESERVE = 0.5  # of all ramps, that redispatch leaves units to follow with; a choice
 
 
 class Converter:
@@ -117,11 +118,30 @@ class Converter:
         low = np.where(able, np.clip(power - ramp, low, high), plan)
         high = np.where(able, np.clip(power + ramp, low, high), plan)
         total = plan.sum() + missing_mw
-        columns = (np.float32(x) for x in (np.clip(target, low, high), low, high, total))
-        gen = self._balanced(*columns)
-        change = np.asarray(gen, float) - plan - observation.target_dispatch
+        limits_mw = np.float32(low), np.float32(high), np.float32(total)
+        wanted, planned = (
+            np.asarray(self._balanced(np.float32(np.clip(x, low, high)), *limits_mw), float)
+            for x in (target, plan)
+        )
+        gen = self._with_reserve(wanted, planned, able)
+        change = gen - plan - observation.target_dispatch
         ramps = observation.gen_max_ramp_down, observation.gen_max_ramp_up
         return np.where(able, np.clip(change, -ramps[0], ramps[1]), 0.0).astype(np.float32)
+
+    def _with_reserve(self, wanted, planned, able) -> np.ndarray:
+        """Returns as much of `wanted` in place of `planned`, MW `[n_gen]`, as leaves a reserve.
+
+        Grid2Op ends an episode in which units cannot follow load, wind and sun; Gridracer sheds
+        load.
+        """
+        limits = self._limits
+        least = _RESERVE * limits.ramp_mw[able].sum()
+        for share in np.linspace(1.0, 0.0, 11):
+            gen = planned + share * (wanted - planned)
+            rooms = limits.p_max_mw - gen, gen - limits.p_min_mw
+            if all(np.minimum(room, limits.ramp_mw)[able].sum() >= least for room in rooms):
+                break
+        return gen
 
     def _storage_mw(self, requested, observation) -> np.ndarray:
         """Returns the power of each battery, MW, positive when discharging."""
@@ -136,9 +156,8 @@ class Converter:
         """Returns the limit of each generator as a share of Pmax, −1 to leave it, if any."""
         plants = self.elements.plants
         now = observation.curtailment_limit[plants]
-        limit = np.where(
-            share > _LEAST_SHARE, (1.0 - share) * available / observation.gen_pmax[plants], 1.0
-        )
+        held_back = (share > _LEAST_SHARE) & (available > 0)
+        limit = np.where(held_back, (1.0 - share) * available / observation.gen_pmax[plants], 1.0)
         if np.abs(limit - now).max(initial=0.0) < _LEAST_SHARE:
             return None
         content = np.full(observation.n_gen, -1.0, np.float32)
