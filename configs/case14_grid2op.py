@@ -30,6 +30,6 @@ def experiment() -> Experiment:
         ),
         team=MYOPIC_TEAM,
         actor=ActorOptions(batch=64, unroll_length=8),
-        learner=dataclasses.replace(BY_GRADIENT, learning_rate=1e-3, loading_margin=0.95),
+        learner=dataclasses.replace(BY_GRADIENT, learning_rate=1e-3, loading_margin=0.85),
         run=RunOptions(steps=200_000),
     )
