@@ -3,6 +3,7 @@
 # make install sets up .venv with what training and evaluating need
 # make install-sweep adds Optuna, which `python -m launch.sweep` searches with
 # make install-formats adds pandapower and pypowsybl, which read other programs' grids
+# make install-grid2op adds Grid2Op and lightsim2grid, for `python -m gridracer.grid2op`
 # make test    sets everything up and runs the quick tests, on one process more than there are cores
 # make test-slow  runs the long ones: training, thousands of inputs, many operating points
 # make lint    formatting, style and imports
@@ -27,7 +28,7 @@ ifndef RUN
 RUN := runs/$(CONFIG)-$(shell date +%Y%m%d-%H%M%S)
 endif
 
-.PHONY: train install install-sweep install-formats test test-slow test-library lint format cases peers docs \
+.PHONY: train install install-sweep install-formats install-grid2op test test-slow test-library lint format cases peers docs \
 	notebooks rllib lock clean
 
 train: $(VENV)/.runtime
@@ -39,6 +40,8 @@ install: $(VENV)/.runtime
 install-sweep: $(VENV)/.sweep
 
 install-formats: $(VENV)/.formats
+
+install-grid2op: $(VENV)/.grid2op
 
 test: $(VENV)/.tools
 	$(PY) -m pytest -n auto --dist=worksteal
@@ -114,7 +117,12 @@ $(VENV)/.formats: requirements-formats.lock $(VENV)/.runtime
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-formats.lock
 	@touch $@
 
-$(VENV)/.tools: requirements-test.lock $(VENV)/.sweep $(VENV)/.formats
+$(VENV)/.grid2op: requirements-grid2op.lock $(VENV)/.runtime
+	@echo "installing Grid2Op and lightsim2grid"
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-grid2op.lock
+	@touch $@
+
+$(VENV)/.tools: requirements-test.lock $(VENV)/.sweep $(VENV)/.formats $(VENV)/.grid2op
 	@echo "installing the test tools"
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
 	@touch $@
@@ -178,8 +186,11 @@ lock:
 	  -o requirements-sweep.lock
 	$(OURS) --override overrides.txt -c requirements.lock requirements-formats.in \
 	  -o requirements-formats.lock
+	$(OURS) --override overrides.txt -c requirements.lock -c requirements-formats.lock \
+	  requirements-grid2op.in -o requirements-grid2op.lock
 	$(OURS) --override overrides.txt -c requirements.lock -c requirements-sweep.lock \
-	  -c requirements-formats.lock requirements-environments.in requirements-test.in -o requirements-test.lock
+	  -c requirements-formats.lock -c requirements-grid2op.lock requirements-environments.in \
+	  requirements-test.in -o requirements-test.lock
 	$(OURS) requirements-peers.in -o requirements-peers.lock
 	$(OURS) requirements-docs.in -o requirements-docs.lock
 	$(NEWER) requirements-library.in requirements-environments.in requirements-newer.in \

@@ -47,12 +47,12 @@ from envs.step import (
     termination,
 )
 from envs.step.layout import Layout, Site
-from envs.step.options import ALL_ISLANDS, ISLANDS
+from envs.step.options import ALL_ISLANDS, BALANCING, ISLANDS, REFERENCE
 from envs.step.state import State
 from envs.step.step_result import Detail, StepResult
 from envs.step.termination import Reason
 from envs.time_series import recorded, synthetic
-from envs.time_series.options import SYNTHETIC
+from envs.time_series.options import RECORDED, SYNTHETIC
 from envs.time_series.series import Series, TimeSeries
 
 _AUTO = "auto"  # as the name of a fleet: the case's own, with recorded plants on recorded days
@@ -111,6 +111,7 @@ class GridEnv:
         model = grid_model.grid_model(
             grid, fleet, net, options.tolerance_pu, flows=assessed,
             every_island=options.islands == ALL_ISLANDS,
+            reference_first=options.balancing == REFERENCE,
         )  # fmt: skip
         self._assess = security.Assessor(grid, model, options) if assessed else None
         pull_back = functools.partial(solve_and_protect.pull_back, model)
@@ -303,7 +304,7 @@ class GridEnv:
             t=state.t + 1,
             gen_p_mw=jnp.where(jnp.asarray(self.grid.gen.is_unit), gen_p, condensers),
             gen_on=gen_on,
-            condenser_mw=reactive_power.condenser_mw(self.grid, result.gen_q_mvar, gen_on),
+            condenser_mw=reactive_power.condenser_mw(self.fleet, result.gen_q_mvar, gen_on),
             energy_mwh=storage.advance(
                 self.fleet.storage, state.energy_mwh, result.feasible.storage_mw, self.dt_h
             ),
@@ -345,7 +346,8 @@ def check(options: EnvOptions) -> Specification:
       ValueError: an option names something that does not exist, or a file is not usable.
       FileNotFoundError: the case or the fleet is neither shipped nor a file.
     """
-    choices.require("env.schedule", options.schedule, schedule.SCHEDULES)
+    choices.require("env.schedule", options.schedule, (*schedule.SCHEDULES, RECORDED))
+    choices.require("env.balancing", options.balancing, BALANCING)
     choices.require("env.reward", options.reward, rewards.REWARDS)
     choices.require("env.islands", options.islands, ISLANDS)
     choices.require("env.frequency", options.frequency, frequency_options.PRESETS)
@@ -375,7 +377,8 @@ def _network(grid: Grid, fleet: Fleet, options: EnvOptions) -> network.Network:
     load, plants = _BASE_LEVEL * grid.bus.load_p_mw, fleet.renewables
     output = _BASE_OUTPUT * plants.p_max_mw
     demand = day_ahead.demand(grid, jnp.asarray([load.sum()]), jnp.asarray([output.sum()]))
-    units = np.asarray(schedule.SCHEDULES[options.schedule](grid, demand)[0], float)
+    share = schedule.SCHEDULES.get(options.schedule, schedule.proportional)  # as for recorded plans
+    units = np.asarray(share(grid, demand)[0], float)
     p = np.bincount(grid.gen.bus, units, grid.n_bus) - load
     np.add.at(p, plants.bus, output)
     q = -_BASE_LEVEL * grid.bus.load_q_mvar / grid.base_mva

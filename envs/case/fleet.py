@@ -41,7 +41,9 @@ KINDS = {
     "exchange": Kind(0.02, 0.0, np.inf, 0.0),  # a neighbour behind a converter or an equivalent
     "dispatchable_load": Kind(0.20, 0.0, np.inf, 0.0),
     "condenser": Kind(0.0, 1.5, np.inf, 0.0),
+    "inverter": Kind(0.0, 0.0, np.inf, 0.0),  # of a wind or solar plant that holds a voltage
 }
+REACTIVE = ("condenser", "inverter")  # kinds without active power of their own
 POWER_FACTOR = 0.85  # rated, common for synchronous generators: MVA = MW / 0.85
 
 
@@ -167,7 +169,7 @@ def typical_units(grid: Grid, kinds: np.ndarray) -> Units:
     return Units(
         kind=np.asarray(kinds),
         ramp_mw_per_min=column("ramp_share_per_min") * active,
-        rating_mva=np.where(kinds == "condenser", reactive, active / POWER_FACTOR),
+        rating_mva=np.where(np.isin(kinds, REACTIVE), reactive, active / POWER_FACTOR),
         inertia_s=column("inertia_s"),
         droop=column("droop"),
         co2_t_per_mwh=column("co2_t_per_mwh"),

@@ -147,13 +147,13 @@ class _FleetReader(columns.Reader):
             raise self.refuse("units", row, f"{why} {expected[row]}")
         kinds = self.choices("units", "kind", table["kind"], tuple(fleet_lib.KINDS))
         gen = grid.gen
-        wrong = (kinds == "condenser") == gen.is_unit
+        wrong = np.isin(kinds, fleet_lib.REACTIVE) == gen.is_unit
         wrong |= (kinds == "dispatchable_load") & ~gen.is_dispatchable_load
         for row in np.flatnonzero(wrong)[:1]:
             why = (
                 f"kind is {kinds[row]}, but this generator reaches from Pmin {gen.p_min_mw[row]:g} "
-                f"to Pmax {gen.p_max_mw[row]:g} MW; condensers are those without active power, "
-                "dispatchable loads those that can only draw it"
+                f"to Pmax {gen.p_max_mw[row]:g} MW; condensers and inverters are "
+                "those without active power, dispatchable loads those that can only draw it"
             )
             raise self.refuse("units", row, why)
         stated = {name: self.unit_numbers(name, table[name]) for name in table.keys() - _UNIT_TEXT}

@@ -11,10 +11,11 @@ import csv
 import logging
 import pathlib
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
-from envs.case import grid as grid_lib, validate
+from envs.case import grid as grid_lib, grid2op_fleet, grid2op_setpoints, validate
 
 _BASE_MVA = 100.0
 _UNITS = "prods_charac.csv"
@@ -28,7 +29,8 @@ _NOMINAL_MW = 1e-3  # of a load that the file has at zero, as it has those where
 def read(path: pathlib.Path) -> grid_lib.Grid:
     """Returns the grid of the environment whose grid.json is at `path`.
 
-    Wind and solar generators hold their voltage as they do in Grid2Op, but produce no active power:
+    Generators hold what chronics beside it record, else what it says; limits of voltage leave room
+    for that. Wind and solar generators hold their voltage as in Grid2Op, but have no active power:
     a fleet has those. Where config.py gives thermal limits in amperes, they are ratings at nominal
     voltage.
 
@@ -36,28 +38,10 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
       FileNotFoundError: there is no such file, or no prods_charac.csv beside it.
       validate.CaseError: pandapower is not installed, or one of them is not what it should be.
     """
-    logging.getLogger("pandapower").setLevel(logging.WARNING)  # names packages it could draw with
-    try:
-        import pandapower
-        from pandapower.converter.pypower import to_ppc
-    except ImportError as error:
-        raise validate.CaseError(
-            f"{path}: a grid of Grid2Op is read by pandapower, which is not installed: make "
-            "install-formats, or pip install pandapower"
-        ) from error
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        net = pandapower.from_json(str(path))
-        net.sn_mva = _BASE_MVA
-        tables = to_ppc(net, init="flat", calculate_voltage_angles=True)
-        place = net._pd2ppc_lookups["bus"]
-    except Exception as error:  # of any kind, from within
-        raise validate.CaseError(
-            f"{path}: not a pandapower network, as Grid2Op keeps its grids: {error!r}"[:300]
-        ) from error
+    net, tables = _network(path)
+    place = net._pd2ppc_lookups["bus"]
     bus, branch = (np.asarray(tables[name]).real for name in ("bus", "branch"))
-    generators = _generators(path, net, place)
+    gens = _generators(path, net, place)
     silent = np.setdiff1d(place[net.load.bus], np.flatnonzero((bus[:, 2] != 0) | (bus[:, 3] != 0)))
     bus[silent, 2] = _NOMINAL_MW
     branches = grid_lib.Branches(
@@ -76,6 +60,8 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
         np.where((column > 0) & (column < 2), column, usual)
         for column, usual in zip((bus[:, 12], bus[:, 11]), _VM_LIMITS)
     ]
+    for limit, wider in zip(limits, (np.minimum, np.maximum)):  # around what is held there
+        wider.at(limit, gens.bus, gens.vm_setpoint_pu)
     buses = grid_lib.Buses(
         id=_numbers(net, place, len(bus)),
         type=bus[:, 1].astype(int),
@@ -89,13 +75,46 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
         vm_max_pu=limits[1],
     )
     name = path.resolve().parent.name
-    grid = grid_lib.Grid(name, _BASE_MVA, buses, branches, generators, source=str(path))
+    grid = grid_lib.Grid(name, _BASE_MVA, buses, branches, gens, source=str(path))
     return validate.check(grid, str(path))
 
 
 def is_environment(path: pathlib.Path) -> bool:
     """Returns whether `path` lies in the folder of a Grid2Op environment."""
     return (path.parent / _UNITS).is_file()
+
+
+def fleet(path: pathlib.Path, grid: grid_lib.Grid, source: str) -> str:
+    """Returns the fleet of the environment, as JSON; `grid` is what `read` returned.
+
+    Raises what `read` and `grid2op_fleet.write` raise.
+    """
+    rows = [about for *_, about in generators(path, _network(path)[0])]
+    return grid2op_fleet.write(path, grid, rows, source)
+
+
+def _network(path: pathlib.Path):
+    """Returns pandapower's network, and MATPOWER's tables of it."""
+    logging.getLogger("pandapower").setLevel(logging.WARNING)  # names packages it could draw with
+    try:
+        import pandapower
+        from pandapower.converter.pypower import to_ppc
+    except ImportError as error:
+        raise validate.CaseError(
+            f"{path}: a grid of Grid2Op is read by pandapower, which is not installed: make "
+            "install-grid2op, or pip install pandapower"
+        ) from error
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        net = pandapower.from_json(str(path))
+        net.sn_mva = _BASE_MVA
+        tables = to_ppc(net, init="flat", calculate_voltage_angles=True)
+    except Exception as error:  # of any kind, from within
+        raise validate.CaseError(
+            f"{path}: not a pandapower network, as Grid2Op keeps its grids: {error!r}"[:300]
+        ) from error
+    return net, tables
 
 
 def _numbers(net, place: np.ndarray, n_bus: int) -> np.ndarray:
@@ -108,8 +127,15 @@ def _numbers(net, place: np.ndarray, n_bus: int) -> np.ndarray:
     return numbers
 
 
-def _generators(path: pathlib.Path, net, place: np.ndarray) -> grid_lib.Generators:
-    """Returns what produces and what holds the voltage of the reference bus, in Grid2Op's order."""
+def generators(path: pathlib.Path, net) -> Iterator[tuple[int, object, dict[str, str]]]:
+    """Yields (bus in `net`, its row there, its row of prods_charac.csv) of each generator.
+
+    Those are what produces and what holds the voltage of the reference bus, in Grid2Op's order.
+
+    Raises:
+      FileNotFoundError: there is no prods_charac.csv beside `path`.
+      validate.CaseError: it has no row for one of them.
+    """
     prods = path.parent / _UNITS
     if not prods.is_file():
         raise FileNotFoundError(
@@ -119,22 +145,30 @@ def _generators(path: pathlib.Path, net, place: np.ndarray) -> grid_lib.Generato
         known = {row["name"]: row for row in csv.DictReader(file)}
     at = [(row.bus, row.name_, row) for row in _rows(net.gen)]
     at += [(row.bus, row.name_, row) for row in _rows(net.ext_grid)]
-    columns = []
     for count, (bus, name, row) in enumerate(at):
         about = known.get(str(name)) or _by_bus(known, int(bus), count)
         if about is None:
             raise validate.CaseError(
                 f"{prods}: no row for the generator {name!r} at bus {bus} of {path.name}"
             )
+        yield int(bus), row, about
+
+
+def _generators(path: pathlib.Path, net, place: np.ndarray) -> grid_lib.Generators:
+    columns, held_kv = [], grid2op_setpoints.read(path.parent)
+    for bus, row, about in generators(path, net):
         try:
             p_max, p_min = float(about["Pmax"]), float(about.get("Pmin") or 0.0)
             cost = float(about.get("marginal_cost") or 0.0)
         except (KeyError, ValueError) as error:
+            prods = path.parent / "prods_charac.csv"
             raise validate.CaseError(f"{prods}: {about.get('name')}: {error!r}") from error
         if about.get("type") in _WEATHER:
             p_max = p_min = 0.0
         q = [_finite(row, f"{end}_q_mvar", sign) for end, sign in (("min", -1.0), ("max", 1.0))]
-        columns.append((place[bus], row.vm_pu, p_min, p_max, *q, cost))
+        held = held_kv.get(about.get("name"))
+        vm_pu = row.vm_pu if held is None else held / net.bus.vn_kv[bus]
+        columns.append((place[bus], vm_pu, p_min, p_max, *q, cost))
     bus, vm_pu, p_min, p_max, q_min, q_max, cost = np.array(columns, float).T
     return grid_lib.Generators(
         bus=bus.astype(np.int32), p_mw=0.5 * (p_min + p_max), vm_setpoint_pu=vm_pu,

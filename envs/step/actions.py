@@ -13,9 +13,8 @@ from envs.step import storage
 from envs.step.layout import Layout, Site, voltage_controls
 from envs.step.options import StepOptions
 from envs.step.state import State
+from envs.time_series.options import RECORDED
 from envs.time_series.series import TimeSeries
-
-VOLTAGE_SWING_PU = 0.02  # how far set-points fall from full load to none; a choice
 
 
 class RequestedAction(NamedTuple):
@@ -69,9 +68,11 @@ class Limits(NamedTuple):
     vm_min_pu: chex.Array
     vm_max_pu: chex.Array
     voltage_ramp: float  # pu per step
+    voltage_swing: float  # pu from full load to none
     nominal_load_mw: float
     storage: Storage
     dt_h: float
+    follows_plan: bool  # whether units reach their plan whatever their ramps, as recorded ones did
 
 
 def limits(grid: Grid, fleet: Fleet, options: StepOptions) -> Limits:
@@ -88,10 +89,12 @@ def limits(grid: Grid, fleet: Fleet, options: StepOptions) -> Limits:
         vm_min_pu=as_float(grid.bus.vm_min_pu),
         vm_max_pu=as_float(grid.bus.vm_max_pu),
         voltage_ramp=options.voltage_ramp,
+        voltage_swing=options.voltage_swing,
         # Where the file's loads give more than they take, the size of them all stands for it.
         nominal_load_mw=float(load_mw if load_mw > 0 else np.abs(grid.bus.load_p_mw).sum()),
         storage=fleet.storage,
         dt_h=options.step_minutes / 60.0,
+        follows_plan=options.schedule == RECORDED,
     )
 
 
@@ -104,6 +107,7 @@ def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
 
     generator = part("generator", grid.n_gen)
     is_unit = jnp.asarray(grid.gen.is_unit)
+    unit_power = jnp.where(is_unit, generator, 0.0)
     voltage = jnp.where(is_unit, 0.0, generator)
     voltage = voltage.at[grid.units].add(part("unit_voltage", grid.units.size))
     moved = part("load", site.controllable.size)
@@ -112,7 +116,7 @@ def read(layout: Layout, site: Site, action: chex.Array) -> RequestedAction:
     if "coupling" in layout.action:
         switch = switch.at[fleet.couplings].add(part("coupling", fleet.couplings.size))
     return RequestedAction(
-        unit_power=jnp.where(is_unit, generator, 0.0),
+        unit_power=unit_power.at[grid.units].add(part("unit_power", grid.units.size)),
         voltage=voltage,
         load=load,
         curtailment=part("curtailment", fleet.n_renewable),
@@ -144,6 +148,7 @@ def write(
     switch = jnp.zeros(grid.n_branch) if targets.switch is None else targets.switch
     parts = {
         "generator": jnp.where(is_unit, unit, voltage),
+        "unit_power": unit[grid.units],
         "unit_voltage": voltage[grid.units],
         "load": jnp.zeros(site.controllable.size),
         "curtailment": jnp.zeros(fleet.n_renewable),
@@ -201,6 +206,8 @@ def project(
     reach = jnp.where(requested.unit_power > 0, p_max - plan, plan - p_min)
     target = plan + requested.unit_power * reach
     low, high = (p_min, p_max) if free else within_ramps(limits, before.gen_p_mw)
+    if limits.follows_plan:
+        low, high = jnp.minimum(low, plan), jnp.maximum(high, plan)
     low, high = jnp.where(gen_on, low, 0.0), jnp.where(gen_on, high, 0.0)
     reached = jnp.clip(target, low, high)
 
@@ -248,7 +255,7 @@ def _voltage_setpoint(limits: Limits, requested: chex.Array, now: TimeSeries) ->
     lightly loaded lines raise them; a control moves it to the bus's limits.
     """
     level = now.day_ahead_load_mw / limits.nominal_load_mw
-    setpoint = limits.setpoint_pu - VOLTAGE_SWING_PU * (1.0 - level)
+    setpoint = limits.setpoint_pu - limits.voltage_swing * (1.0 - level)
     setpoint = jnp.clip(setpoint, limits.vm_min_pu, limits.vm_max_pu)
     # Of several generators at a bus, all move its set-point.
     share = jnp.zeros_like(setpoint).at[limits.gen_bus].add(requested)

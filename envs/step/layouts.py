@@ -52,6 +52,7 @@ ACTIONS: dict[str, Control] = {
     "curtailment": Control(layout.per_renewable, ("curtailment",)),
     "storage": Control(layout.per_storage, ("storage",)),
     "unit_voltage": Control(layout.per_unit, ("unit voltage",)),
+    "unit_power": Control(layout.per_unit, ("unit power",)),
     "switch": Control(layout.per_branch, ("switch",)),
     "coupling": Control(layout.per_coupling, ("coupling",)),
 }  # fmt: skip
@@ -104,6 +105,12 @@ LAYOUTS: dict[str, Spec] = {
          "unit_plan", "forecast", "renewable_forecast", "wholesale_price", "retail_price",
          "frequency", "clock"),
         ("generator", "load", "curtailment", "storage", "unit_voltage"),
+    ),
+    # What Grid2Op shows and moves too: no plan, no frequency, no forecast; no load, no voltage.
+    "grid2op": Spec(
+        ("bus_vm", "bus_va", "unit_p", "gen_q", "load_p", "renewable_p", "storage_energy",
+         "branch_rho", "branch_closed", "branch_cooldown", "clock"),
+        ("unit_power", "curtailment", "storage", "switch"),
     ),
     # What `full` has, on a grid with microgrids, of whose branches only those that couple one can
     # be switched.

@@ -10,6 +10,8 @@ from envs.time_series.options import TimeSeriesOptions
 
 # Which islands stay energised.
 ISLANDS = LARGEST_ISLAND, ALL_ISLANDS = ("largest", "all")
+# Which units take up what the others leave open.
+BALANCING = SHARED, REFERENCE = ("shared", "reference")
 _Price = Annotated[float, Range(0, 1e9)]
 _InsideOne = Annotated[float, Range(0, 1, above=True, below=True)]
 
@@ -48,12 +50,20 @@ class StepOptions(TimeSeriesOptions):
         "which islands stay energised where the grid is divided: largest, the one that serves most "
         "load, or all that have a unit in service, each with a balance of its own",
     ] = LARGEST_ISLAND
+    balancing: Annotated[
+        str,
+        "which units take up what targets leave open, and the change of losses: shared, all by "
+        "Pmax, or reference, those at the reference bus before the others",
+    ] = SHARED
     blackout_share: Annotated[
         float,
         "share of load that a step may leave unserved before the episode ends",
         Range(0, 1, above=True),
     ] = 0.30
     voltage_ramp: Annotated[_InsideOne, "how far a set-point may move in a step, pu"] = 0.005
+    voltage_swing: Annotated[
+        float, "how far scheduled set-points fall from full load to none, pu", Range(0, 0.2)
+    ] = 0.02
     load_control_price: Annotated[_Price, "paid for each MWh of load moved, $/MWh"] = 60.0
     curtailment_price: Annotated[_Price, "paid for wind and sun not used, $/MWh"] = 20.0
     storage_price: Annotated[_Price, "wear of batteries, $ per MWh charged or discharged"] = 5.0

@@ -40,9 +40,10 @@ def _balance(model: GridModel, request: DispatchRequest, energised: chex.Array) 
     load = load_p.sum(0)
     demand = load + request.losses_mw - renewable.sum(0) - other.sum(0)
     low, high = request.gen_low_mw * on, request.gen_high_mw * on
-    gen_p, rest = sharing.share(
-        jnp.clip(request.gen_target_mw, low, high), low, high, model.weight * on, demand
-    )
+    gen_p = jnp.clip(request.gen_target_mw, low, high)
+    if model.first_weight is not None:
+        gen_p, _ = sharing.share(gen_p, low, high, model.first_weight * on, demand)
+    gen_p, rest = sharing.share(gen_p, low, high, model.weight * on, demand)
     if model.load_weight is not None:  # Dispatchable loads draw less, or more, before others do.
         total = gen_p.sum(0) + rest
         gen_p, rest = sharing.share(gen_p, low, high, model.load_weight * on, total)
@@ -61,7 +62,8 @@ def _balance(model: GridModel, request: DispatchRequest, energised: chex.Array) 
 def _slack_weight(model: GridModel, balance: PowerBalance) -> chex.Array:
     """Returns each unit's share of the change of losses `[n_gen, lanes]`, adding up to 1.
 
-    Units at a limit leave it to the others, unless all are at one.
+    Units at a limit leave it to the others, unless all are at one. Those that balance before the
+    others take all of it as long as one of them is between its limits.
     """
     margin = _MARGIN * model.p_max_mw
     gen_p = balance.gen_p_mw
@@ -69,6 +71,9 @@ def _slack_weight(model: GridModel, balance: PowerBalance) -> chex.Array:
     active = model.weight * balance.gen_on
     weight = jnp.where(between & (balance.gen_on > 0), active, 0.0)
     weight = jnp.where(weight.sum(0) > 0, weight, active)
+    if model.first_weight is not None:
+        first = jnp.where(model.first_weight > 0, weight, 0.0)
+        weight = jnp.where(first.sum(0) > 0, first, weight)
     return weight / jnp.maximum(weight.sum(0), 1e-9)
 
 

@@ -3,6 +3,7 @@
 import chex
 import jax.numpy as jnp
 
+from envs.case.fleet import Fleet
 from envs.case.grid import Grid
 from envs.step.actions import FeasibleAction
 from envs.step.solve_and_protect import OperatingPoint
@@ -31,7 +32,7 @@ def generator_mvar(
     return on * (produced / jnp.maximum(count, 1.0))[grid.gen.bus]
 
 
-def condenser_mw(grid: Grid, gen_q_mvar: chex.Array, gen_on: chex.Array) -> chex.Array:
-    """Returns what condensers draw `[n_gen]` MW, negative; zero for units."""
+def condenser_mw(fleet: Fleet, gen_q_mvar: chex.Array, gen_on: chex.Array) -> chex.Array:
+    """Returns what condensers draw `[n_gen]` MW, negative; zero for units and inverters."""
     draw = -CONDENSER_LOSS * jnp.abs(gen_q_mvar)
-    return jnp.where(jnp.asarray(grid.gen.is_unit) | ~gen_on, 0.0, draw)
+    return jnp.where(jnp.asarray(fleet.units.kind == "condenser") & gen_on, draw, 0.0)

@@ -25,7 +25,7 @@ from envs.case.grid import Grid
 from envs.schedule import day_ahead
 from envs.time_series import chronics_files as files, chronics_names as names, splits, weather
 from envs.time_series.load import GRID_SURPRISE_HOURS
-from envs.time_series.options import MINUTES_PER_DAY, TimeSeriesOptions
+from envs.time_series.options import MINUTES_PER_DAY, RECORDED, TimeSeriesOptions
 from envs.time_series.series import FAULT, IN_SERVICE, LEAD_STEPS, MAINTENANCE, TimeSeries
 
 # Chronics hold no day-ahead forecast: it is made of what happened, smoothed over an hour, and
@@ -60,7 +60,7 @@ def read(
 
     Returns:
       Time series from midnight to midnight, every leaf with a leading axis `[n_series]`, numpy
-      arrays; without the plan, which `planned` adds.
+      arrays; without the plan, which `planned` adds where it is not what was recorded.
 
     Raises:
       FileNotFoundError: there are no chronics in `folder`.
@@ -149,6 +149,7 @@ class Recording:
     branch_status: np.ndarray
     load_leads_mw: np.ndarray  # `[time, lead]` total load forecast by the files, lead 1 first
     renewable_leads_mw: np.ndarray
+    unit_mw: np.ndarray | None  # `[time, n_gen]` where the plan is what was recorded
 
 
 def _days(folder, grid, fleet, options, scale, bus_offset) -> list[TimeSeries]:
@@ -160,7 +161,7 @@ def _days(folder, grid, fleet, options, scale, bus_offset) -> list[TimeSeries]:
             f"{folder}: rows are {minutes} minutes apart, env.step_minutes={options.step_minutes} "
             f"is no multiple of that; use {minutes}"
         )
-    series = _series(folder, grid, fleet, scale, bus_offset)
+    series = _series(folder, grid, fleet, options, scale, bus_offset)
     return whole_days(series, folder.name, start, minutes, stride, grid, fleet, options)
 
 
@@ -202,7 +203,7 @@ def whole_days(
                 renewable_forecast_mw=take(renewable_ahead),
                 day_ahead_load_mw=take(load_day_ahead),
                 day_ahead_renewable_mw=take(renewable_day_ahead),
-                plan_p_mw=None,
+                plan_p_mw=None if series.unit_mw is None else take(series.unit_mw),
                 day=np.int32(day_of(date.date())),
             )
         )
@@ -233,7 +234,7 @@ def day_of(date: datetime.date) -> int:
     return (day + shift) % splits.DAYS_PER_YEAR
 
 
-def _series(folder, grid, fleet, scale, bus_offset) -> Recording:
+def _series(folder, grid, fleet, options, scale, bus_offset) -> Recording:
     load_p, load_q = files.required(folder, "load_p"), files.required(folder, "load_q")
     n_time = len(load_p.values)
     load_q.expect_rows(n_time, load_p.path)
@@ -241,9 +242,13 @@ def _series(folder, grid, fleet, scale, bus_offset) -> Recording:
     q_map = names.loads(load_q, grid, bus_offset)
     to_plant, prod = np.zeros((0, fleet.n_renewable)), None
     renewable = np.zeros((n_time, 0))
-    if fleet.n_renewable:
+    unit_mw = None
+    if fleet.n_renewable or options.schedule == RECORDED:
         prod = files.required(folder, "prod_p")
         prod.expect_rows(n_time, load_p.path)
+    if options.schedule == RECORDED:
+        unit_mw = prod.values @ names.units(folder, prod, grid, bus_offset)
+    if fleet.n_renewable:
         to_plant = names.plants(folder, prod, grid, fleet, bus_offset)
         renewable = np.clip(prod.values @ to_plant, 0.0, fleet.renewables.p_max_mw)
 
@@ -271,7 +276,10 @@ def _series(folder, grid, fleet, scale, bus_offset) -> Recording:
         renewable_mw=renewable,
         branch_status=status,
         load_leads_mw=leads("load_p_forecasted", load_p, scale * to_load.sum(1)),
-        renewable_leads_mw=leads("prod_p_forecasted", prod, to_plant.sum(1)),
+        renewable_leads_mw=leads(
+            "prod_p_forecasted", prod if fleet.n_renewable else None, to_plant.sum(1)
+        ),
+        unit_mw=unit_mw,
     )
 
 

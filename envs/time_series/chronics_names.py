@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from envs.case.fleet import Fleet
+from envs.case.fleet import SOLAR, WIND, Fleet
 from envs.case.grid import Grid
 from envs.time_series import chronics_files as files
 
@@ -80,6 +80,37 @@ def plants(
                 f"{prod.path}: no {kind} column left for plant {plant} of fleet {fleet.name} at "
                 f"bus {grid.bus.id[at]}; env.fleet=auto takes the recorded plants, and plain none"
             )
+    return weights
+
+
+def units(folder: pathlib.Path, prod: files.Table, grid: Grid, bus_offset: int) -> np.ndarray:
+    """Returns `[column, n_gen]`, one where a column of prod_p is what a unit produces.
+
+    Columns that prods_charac.csv calls wind or solar are a fleet's. Units at a bus take the others
+    there in turn.
+    """
+    known = files.plants(folder)
+    weights = np.zeros((len(prod.names), grid.n_gen))
+    free = list(grid.units)
+    for column, name in enumerate(prod.names):
+        if known.get(name, ("", 0.0))[0] in (WIND, SOLAR):
+            continue
+        at = bus(grid, prod.path, name, "gen", bus_offset)
+        here = [unit for unit in free if grid.gen.bus[unit] == at]
+        if not here:
+            raise files.ChronicsError(
+                f"{prod.path}: column {name!r} is at bus {grid.bus.id[at]}, where {grid.name} has "
+                "no unit left for it; env.schedule=recorded needs the grid that was recorded, as "
+                "`python -m envs.case.convert` makes it of grid.json"
+            )
+        free.remove(here[0])
+        weights[column, here[0]] = 1.0
+    if free:
+        raise files.ChronicsError(
+            f"{prod.path}: no column for the unit at bus {grid.bus.id[grid.gen.bus[free[0]]]} of "
+            f"{grid.name}; env.schedule=recorded needs the grid that was recorded, as "
+            "`python -m envs.case.convert` makes it of grid.json"
+        )
     return weights
 
 

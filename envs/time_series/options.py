@@ -8,6 +8,7 @@ from envs.inputs.bounds import Range
 
 MINUTES_PER_DAY = 1440
 SYNTHETIC = "synthetic"  # in place of a folder of recorded days
+RECORDED = "recorded"  # as the schedule: what units were recorded to produce
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,9 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
     load_scale: Annotated[
         float, "recorded loads are multiplied by this", Range(0, 100, above=True)
     ] = 1.0
-    schedule: Annotated[str, "day-ahead plan: secured, proportional or merit_order"] = "secured"
+    schedule: Annotated[
+        str, "day-ahead plan: secured, proportional or merit_order; or recorded, as in prod_p"
+    ] = "secured"
     step_minutes: Annotated[
         int, "simulated minutes between two decisions", Range(1, MINUTES_PER_DAY)
     ] = 5
@@ -62,11 +65,16 @@ class TimeSeriesOptions(bounds.Options, prefix="env."):
     ] = ""
 
     def check(self) -> None:
-        """Raises ValueError where an episode would be longer than a day, or a scale without use."""
+        """Raises ValueError for an episode of over a day, or what only recorded days could use."""
         if self.time_series == SYNTHETIC and self.load_scale != 1.0:
             raise ValueError(
                 f"env.load_scale={self.load_scale}: is of recorded loads; give their folder with "
                 "env.time_series, or leave it at 1"
+            )
+        if self.schedule == RECORDED and self.time_series == SYNTHETIC:
+            raise ValueError(
+                f"env.schedule={RECORDED}: is a plan of recorded days; give their folder with "
+                "env.time_series, or env.schedule=secured"
             )
         if self.horizon_steps * self.step_minutes > MINUTES_PER_DAY:
             raise ValueError(

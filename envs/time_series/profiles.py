@@ -105,6 +105,7 @@ def read(
         branch_status=np.full((len(rows), grid.n_branch), IN_SERVICE, np.uint8),
         load_leads_mw=np.zeros((len(rows), 0)),
         renewable_leads_mw=np.zeros((len(rows), 0)),
+        unit_mw=None,
     )
     days = chronics.whole_days(
         recording, folder.resolve().name, load_table.start, step, 1, grid, fleet, options

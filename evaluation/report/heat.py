@@ -17,7 +17,7 @@ _LINES = 60  # of a block; of more controls neighbours share a line
 _TITLES = {
     "generator": "generators", "load": "loads", "curtailment": "curtailment",
     "storage": "batteries", "unit_voltage": "unit voltages", "switch": "switches",
-    "coupling": "couplings",
+    "coupling": "couplings", "unit_power": "units",
 }  # fmt: skip
 
 

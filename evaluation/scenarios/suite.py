@@ -11,7 +11,7 @@ from envs import grid_env, options as options_lib
 from envs.case import fleet as fleet_lib, grid as grid_lib
 from envs.inputs import choices
 from envs.time_series import series as series_lib, splits
-from envs.time_series.options import SYNTHETIC
+from envs.time_series.options import RECORDED, SYNTHETIC
 from evaluation.scenarios import (
     cascade,
     days,
@@ -39,6 +39,7 @@ class Scenario:
     series: Callable[..., series_lib.TimeSeries]  # of key and `days.Setting`
     check: Callable[[options_lib.EnvOptions], None] = lambda options: None
     weather: bool = False  # whether it makes wind and sun of its own, which recorded days have
+    plans: bool = False  # whether it makes other loads, and a plan of its own for them
 
 
 _ALL = (
@@ -54,6 +55,7 @@ _ALL = (
         "A day that peaks at 85 % of the largest load for which AC optimal power flow is feasible.",
         "A day that peaks at 95 % of the largest load for which AC optimal power flow is feasible.",
         peak.series,
+        plans=True,
     ),
     Scenario(
         "failure", 2, "Failure of an element",
@@ -76,6 +78,7 @@ _ALL = (
         "peak hours.",
         cascade.series,
         cascade.check,
+        plans=True,
     ),
     Scenario(
         "emergency", 5, "Emergency",
@@ -98,8 +101,13 @@ SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
 
 def fitting(options: options_lib.EnvOptions) -> list[str]:
     """Returns the names of the scenarios that go with the days of `options`."""
-    synthetic = options.time_series == SYNTHETIC
-    return [name for name, scenario in SCENARIOS.items() if synthetic or not scenario.weather]
+    recorded_days = options.time_series != SYNTHETIC
+    recorded_plan = options.schedule == RECORDED
+    return [
+        name
+        for name, scenario in SCENARIOS.items()
+        if not (recorded_days and scenario.weather) and not (recorded_plan and scenario.plans)
+    ]
 
 
 def make(
@@ -123,6 +131,11 @@ def make(
     splits.index(split)
     scenario = SCENARIOS[name]
     scenario.check(options)
+    if scenario.plans and options.schedule == RECORDED:
+        raise ValueError(
+            f"scenario {name}: makes a plan of its own, and env.schedule={RECORDED} is what was "
+            f"recorded; take {', '.join(fitting(options))}, or env.schedule=secured"
+        )
     if name not in fitting(options):
         raise ValueError(
             f"scenario {name}: makes wind and sun of its own, and env.time_series="

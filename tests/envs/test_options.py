@@ -8,7 +8,7 @@ import pytest
 from envs import options
 from envs.options import EnvOptions
 from envs.schedule import day_ahead
-from envs.step import actions, reactive_power, solve_and_protect, switching, termination
+from envs.step import reactive_power, solve_and_protect, switching, termination
 from envs.step.frequency_options import PRESETS
 
 
@@ -29,7 +29,6 @@ def test_what_were_options_are_the_constants_of_today():
     assert options.CONSTANTS == {
         "planned_losses": day_ahead.PLANNED_LOSSES,
         "switch_cooldown_steps": switching.COOLDOWN_STEPS,
-        "voltage_swing": actions.VOLTAGE_SWING_PU,
         "condenser_loss": reactive_power.CONDENSER_LOSS,
         "restoration_hours": termination.RESTORATION_HOURS,
         "protection.reclose_steps": switching.RECLOSE_STEPS,

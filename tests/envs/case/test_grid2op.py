@@ -8,11 +8,11 @@ import pandapower
 import pytest
 from support import time_series_statistics
 
-from envs.case import case_file, fleet as fleet_lib, grid2op, validate
+from envs.case import case_file, fleet as fleet_lib, fleet_file, grid2op, validate
 from envs.case.convert import convert
 from envs.options import EnvOptions
 from envs.powerflow import matrices
-from envs.time_series import chronics
+from envs.time_series import chronics, chronics_files
 
 # Environment, buses, branches, generators, and the number of the first bus.
 SHIPPED = (
@@ -95,3 +95,50 @@ def test_what_cannot_be_used_is_named(tmp_path, file, content, message):
     if file != "config.py":
         with pytest.raises(FileNotFoundError, match=f"{file}|no such file"):
             grid2op.read(tmp_path / "grid.json")
+
+
+def test_set_points_are_those_of_the_chronics_and_limits_leave_room_for_them():
+    grid = grid2op.read(_folder("rte_case14_realistic") / "grid.json")
+    # prod_v says 142.1 kV at 138, 22 at 20 and 13.2 at 12; grid.json 1.045, 1.07 and 1.09 pu.
+    held = [142.1 / 138, 142.1 / 138, 22.0 / 20, 13.2 / 12, 142.1 / 138]
+    np.testing.assert_allclose(grid.gen.vm_setpoint_pu, held)
+    assert (grid.bus.vm_max_pu[grid.gen.bus] >= grid.gen.vm_setpoint_pu).all()
+
+
+def test_the_fleet_has_kinds_ramps_plants_and_batteries_of_the_environment(tmp_path):
+    path = _folder("educ_case14_storage") / "grid.json"
+    case, file = tmp_path / "case.json", tmp_path / "fleet.json"
+    convert(path, None, case, "RTE, MPL-2.0", file)
+    grid = case_file.load(str(case))
+    fleet = fleet_file.load(str(file), grid)
+    assert fleet.source == "prods_charac.csv, RTE, MPL-2.0"
+    assert fleet.units.kind.tolist() == [
+        "nuclear", "thermal", "inverter", "inverter", "inverter", "hydro",
+    ]  # fmt: skip
+    np.testing.assert_allclose(fleet.units.ramp_mw_per_min * 5, [5, 10, 0, 0, 0, 15])
+    assert fleet.units.inertia_s[2] == 0.0
+    plants, batteries = fleet.renewables, fleet.storage
+    assert grid.bus.id[plants.bus].tolist() == [6, 6, 8] and plants.p_max_mw.sum() == 180
+    assert grid.bus.id[batteries.bus].tolist() == [6, 8]
+    np.testing.assert_allclose(batteries.energy_mwh, [15, 7])
+    np.testing.assert_allclose(batteries.charge_efficiency, [0.95, 1])
+
+
+def test_a_recorded_plan_is_prod_p_of_units_and_needs_their_grid():
+    path = _folder("rte_case14_realistic")
+    grid = grid2op.read(path / "grid.json")
+    plants = chronics.renewables(path / "chronics", grid)
+    fleet = dataclasses.replace(fleet_lib.plain(grid), renewables=plants)
+    folder = path / "chronics" / "000"
+    options = EnvOptions(schedule="recorded", time_series=str(folder))
+    days = chronics.read(folder, grid, fleet, options)
+    prod = chronics_files.required(folder, "prod_p")
+    column = prod.names.index("gen_0_4")
+    at = np.flatnonzero(grid.bus.id[grid.gen.bus] == 1)[0]
+    # Row 0 of a day is midnight, the second of the recording, which begins at 23:55.
+    np.testing.assert_allclose(days.plan_p_mw[0, :, at], prod.values[1:290, column], rtol=1e-6)
+    assert not days.plan_p_mw[..., grid.condensers].any()
+    other = case_file.load("case14")
+    fleet = dataclasses.replace(fleet_lib.plain(other), renewables=plants)
+    with pytest.raises(chronics_files.ChronicsError, match="is at bus 3, where case14 has no unit"):
+        chronics.read(folder, other, fleet, options)

@@ -1,0 +1,80 @@
+"""Plays Grid2Op's environments in Gridracer, and Gridracer's policies in Grid2Op.
+
+    python -m gridracer.grid2op prepare l2rpn_case14_sandbox     # into environments/
+    python -m gridracer.grid2op agreement l2rpn_case14_sandbox
+    python -m gridracer.grid2op agreement rte_case14_realistic --steps=100 --backend=pandapower
+    python -m gridracer.grid2op score l2rpn_case14_sandbox --workdir=runs/mine --episodes=50
+
+prepare makes case, fleet and chronics for Gridracer of an environment, which is named as in
+Grid2Op's wheel, or by the path of its folder. agreement tells how far the physics of both agree.
+score plays the policy of --workdir in Grid2Op's Runner, beside two agents of its own.
+Results are printed as JSON. docs/howto/grid2op.md says more; `make install-grid2op` comes first.
+"""
+
+import json
+import pathlib
+import sys
+
+from absl import app, flags
+
+from envs.inputs import bounds, command_line
+from gridracer.grid2op import agreement, play, prepare, score
+from launch.host import runtime
+from launch.run import run_folder
+
+_OUT = flags.DEFINE_string("out", None, "prepare: folder to make; by default environments/NAME.")
+_STEPS = command_line.define_number(
+    "steps", 287, "agreement, score: steps of each day that are played.", bounds.Range(1, 1440)
+)
+_SCENARIOS = command_line.define_number(
+    "scenarios", 3, "agreement: how many of the scenarios are played.", bounds.Range(1, 1e6)
+)
+_BACKEND = flags.DEFINE_enum(
+    "backend", play.LIGHTSIM, play.BACKENDS, "agreement: what solves in Grid2Op."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "score: folder of a run, or of a policy that ships, which was trained on it."
+)
+_EPISODES = command_line.define_number(
+    "episodes", 50, "score: how many are played.", bounds.Range(1, 100_000)
+)
+
+
+def _prepare(environment: pathlib.Path) -> dict:
+    out = pathlib.Path(_OUT.value or f"{prepare.FOLDER}/{environment.resolve().name}")
+    prepare.prepare(environment, out)
+    return {"folder": str(out), "made": sorted(path.name for path in out.iterdir())}
+
+
+def _agreement(environment: pathlib.Path) -> dict:
+    return agreement.measure(environment, _SCENARIOS.value, _STEPS.value, _BACKEND.value)
+
+
+def _score(environment: pathlib.Path) -> dict:
+    if not _WORKDIR.value:
+        raise ValueError("--workdir: name the folder of a run whose policy is to play")
+    report = score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value)
+    sys.stderr.write(score.table(report))
+    return report
+
+
+_COMMANDS = {"prepare": _prepare, "agreement": _agreement, "score": _score}
+
+
+def main(argv: list[str]) -> None:
+    """Does what the command line says, and prints what comes of it."""
+    if len(argv) != 3 or argv[1] not in _COMMANDS:
+        raise app.UsageError(
+            f"say what to do, one of {', '.join(_COMMANDS)}, and the environment, as "
+            f"l2rpn_case14_sandbox or its folder, not {' '.join(argv[1:])!r}"
+        )
+    runtime.keep()
+    try:
+        report = _COMMANDS[argv[1]](prepare.find(argv[2]))
+    except (OSError, ValueError, ModuleNotFoundError, run_folder.RunFolderError) as error:
+        raise app.UsageError(str(error)) from error
+    sys.stdout.write(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,93 @@
+"""A policy that was trained with Gridracer, as an agent of Grid2Op."""
+
+import dataclasses
+import functools
+import os
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents import controllers, networks as networks_lib
+from envs import grid_env
+from envs.options import EnvOptions
+from envs.step.layout import Layout
+from envs.time_series.options import RECORDED, SYNTHETIC
+from gridracer.grid2op import play
+from gridracer.grid2op.action import ONLY_HERE, ONLY_THERE, Converter
+from gridracer.grid2op.observation import Observer
+from launch.run import run_folder
+from learner import checkpoint
+
+try:
+    from grid2op.Agent import BaseAgent
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{play.ABSENT} ({error})") from error
+
+
+class _Seen(NamedTuple):
+    """What a policy reads of a state."""
+
+    observation: chex.Array  # `[1, observation_size]`
+
+
+class GridracerAgent(BaseAgent):
+    """Plays a trained policy in Grid2Op, its most likely action in each step.
+
+    What it cannot do there is in `without_counterpart`, by name; what Grid2Op has and it never
+    does, in `never_used`.
+    """
+
+    def __init__(self, env: Any, workdir: str | os.PathLike, checkpoint_name: str = "best"):
+        """Takes Grid2Op's environment, and the folder of a run or of a policy that ships.
+
+        Raises:
+          launch.run.run_folder.RunFolderError, learner.checkpoint.CheckpointError: there is no run,
+            or no checkpoint in it that can be read.
+          ValueError: the policy is of another grid, or its layout has what Grid2Op has not.
+        """
+        super().__init__(env.action_space)
+        experiment = run_folder.RunFolder(workdir).experiment()
+        layout = layout_of(experiment.env)
+        self._observe = Observer(layout, env.observation_space)
+        self._convert = Converter(layout, experiment.env, env.action_space)
+        self.without_counterpart = (*ONLY_HERE, *self._convert.not_allowed)
+        self.never_used = ONLY_THERE
+        networks = networks_lib.make(layout, experiment.team)
+        checkpoints = checkpoint.Checkpoints(workdir, checkpoint_name, create=False)
+        restored = checkpoints.read(networks)
+        bundle = jax.tree.map(jnp.asarray, restored.bundle)
+        policy = controllers.learned(networks, bundle)
+        self._begin = functools.partial(controllers.acting, networks, bundle, 1)
+        self._act = jax.jit(lambda seen, memory: policy.act(seen, None, memory))
+        self._memory = self._begin()
+
+    def reset(self, obs: Any) -> None:
+        """Forgets what it remembers of the episode before."""
+        self._memory = self._begin()
+
+    def act(self, observation: Any, reward: float, done: bool = False):
+        """Returns Grid2Op's action."""
+        return self._convert(self.decide(self._observe(observation)), observation)
+
+    def decide(self, observation: np.ndarray) -> np.ndarray:
+        """Returns the policy's action `[action_size]` for an observation `[observation_size]`."""
+        actions, self._memory = self._act(_Seen(observation[None]), self._memory)
+        return np.asarray(actions[0])
+
+
+def layout_of(options: EnvOptions) -> Layout:
+    """Returns the layout of an environment; its days are not read.
+
+    Raises:
+      FileNotFoundError: its case or fleet is not there.
+      ValueError: an option names something that does not exist.
+    """
+    schedule = "proportional" if options.schedule in (RECORDED, "secured") else options.schedule
+    options = dataclasses.replace(
+        options, time_series=SYNTHETIC, schedule=schedule, load_scale=1.0, pool="", scenarios="",
+        curriculum="",
+    )  # fmt: skip
+    return grid_env.check(options).layout
