@@ -60,7 +60,8 @@ _CASES = flags.DEFINE_list(
     "Grids: shipped cases, pandapower:NAME, or paths of case files. By default those of case14, "
     "case118, case300 and case1354 (env, adapters: of case14 and case118) that ship. acopf: names "
     "of PGLib (case14_ieee, case14_ieee__sad); by default all up to 1,000 buses. train: "
-    "experiments; by default case14 and case118. teams: experiments; by default case118_hierarchical.",
+    "experiments; by default case14 and case118. teams: experiments; by default "
+    "case118_hierarchical.",
 )  # fmt: skip
 _BATCHES = flags.DEFINE_list(
     "batches",

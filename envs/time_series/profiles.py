@@ -23,7 +23,7 @@ from envs.case.fleet import SOLAR, WIND, Fleet, Renewables
 from envs.case.grid import Grid
 from envs.time_series import chronics, profiles_files as files
 from envs.time_series.chronics_files import ChronicsError
-from envs.time_series.options import TimeSeriesOptions
+from envs.time_series.options import RECORDED, TimeSeriesOptions
 from envs.time_series.series import IN_SERVICE, TimeSeries
 
 # How types and profiles of SimBench begin, in lower case. Of the aggregates of low and medium
@@ -66,8 +66,14 @@ def read(
       scale: multiplies all load.
 
     Raises:
-      ChronicsError: a table is missing, or does not fit itself or the grid.
+      ChronicsError: a table is missing, or does not fit itself or the grid; or the plan is to be
+        what units were recorded to do.
     """
+    if options.schedule == RECORDED:
+        raise ChronicsError(
+            f"env.schedule={RECORDED}: profiles in {folder} do not tell what units produced; give a "
+            "plan by rule, such as proportional"
+        )
     folder = pathlib.Path(folder)
     loads, plants = _loads(folder, grid), _plants(folder, grid)
     load_table = files.profiles(

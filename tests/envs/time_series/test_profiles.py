@@ -68,6 +68,16 @@ def _read(folder, **options):
     return grid, profiles.read(folder / "days", grid, fleet, options, scale=options.load_scale)
 
 
+def test_a_plan_of_what_units_did_is_refused(folder):
+    options = EnvOptions(
+        case=str(folder / "grid.json"), time_series=str(folder / "days"), schedule="recorded"
+    )
+    with pytest.raises(
+        ChronicsError, match="env.schedule=recorded: profiles in .*days do not tell"
+    ):
+        grid_env.check(options)
+
+
 def test_bus_numbers_are_those_of_the_grid():
     net = _net()
     assert pandapower_net.bus_numbers(net) == {0: 1, 1: 2, 2: 3, 3: 3}
