@@ -71,8 +71,8 @@ def read(
     """
     if options.schedule == RECORDED:
         raise ChronicsError(
-            f"env.schedule={RECORDED}: profiles in {folder} do not tell what units produced; give a "
-            "plan by rule, such as proportional"
+            f"env.schedule={RECORDED}: profiles in {folder} do not tell what units produced; give "
+            "a plan by rule, such as proportional"
         )
     folder = pathlib.Path(folder)
     loads, plants = _loads(folder, grid), _plants(folder, grid)

@@ -30,7 +30,9 @@ def _random(env, rng):
     }
 
 
-@pytest.mark.parametrize("kind", TEAMS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind == "ippo" else ()) for kind in TEAMS]
+)
 def test_pettingzoos_checkers_accept_every_team(kind, capsys):
     pettingzoo.test.parallel_api_test(_make(kind), num_cycles=3 * STEPS)
     assert "Passed Parallel API test" in capsys.readouterr().out
