@@ -320,10 +320,13 @@ def test_contingency_is_compared_like_with_like(agreed):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((), "one of powerflow, env, contingency, acopf, train, teams, but nothing was given"),
+        (
+            (),
+            "one of powerflow, env, contingency, acopf, train, teams, adapters, but nothing was given",
+        ),
         (
             ("powerflaw",),
-            "one of powerflow, env, contingency, acopf, train, teams, not 'powerflaw'",
+            "one of powerflow, env, contingency, acopf, train, teams, adapters, not 'powerflaw'",
         ),
         (("powerflow", "--cases=case41"), "did you mean case14"),
         (("env", "--cases=case41"), "did you mean case14"),

@@ -670,7 +670,7 @@ def test_every_reward_prefers_less_of_what_costs(name):
     [
         ({"schedule": "meritorder"}, "did you mean merit_order"),
         ({"reward": "economical"}, "did you mean economic"),
-        ({"layout": "oper"}, "must be one of operator, full, voltages"),
+        ({"layout": "oper"}, "must be one of operator, full, setpoints, voltages"),
         ({"layout": "case118"}, "controls the 91 largest loads, and case14 has"),
         ({"case": "case15"}, "no case named 'case15'"),
         ({"fleet": "case15"}, "no fleet named 'case15'"),

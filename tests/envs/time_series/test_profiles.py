@@ -72,9 +72,7 @@ def test_a_plan_of_what_units_did_is_refused(folder):
     options = EnvOptions(
         case=str(folder / "grid.json"), time_series=str(folder / "days"), schedule="recorded"
     )
-    with pytest.raises(
-        ChronicsError, match="env.schedule=recorded: profiles in .*days do not tell"
-    ):
+    with pytest.raises(ValueError, match="env.schedule=recorded: profiles in .*days do not tell"):
         grid_env.check(options)
 
 
