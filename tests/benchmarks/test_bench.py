@@ -322,7 +322,7 @@ def test_contingency_is_compared_like_with_like(agreed):
     [
         (
             (),
-            "one of powerflow, env, contingency, acopf, train, teams, adapters, but nothing was given",
+            "acopf, train, teams, adapters, but nothing was given",
         ),
         (
             ("powerflaw",),
