@@ -88,18 +88,19 @@ class DayTotals:
     """Gathers the metrics of the days that a batch of grids is in."""
 
     def __init__(self, metrics: Metrics, count: int):
-        self._ways = [REDUCTIONS[metrics.of_day(name)] for name in metrics.names]
-        self._mean = np.array([metrics.of_day(name) == "mean" for name in metrics.names])
-        self._values = np.zeros((count, len(self._ways)))
+        ways = np.array([metrics.of_day(name) for name in metrics.names])
+        self._columns = {way: np.flatnonzero(ways == way) for way in np.unique(ways)}
+        self._mean = ways == "mean"
+        self._values = np.zeros((count, ways.size))
         self._steps = np.zeros(count, int)
 
     def add(self, values: np.ndarray, played: np.ndarray | bool = True) -> None:
         """Takes the metrics of a step `[B, n_metric]`, of the grids that `played` it `[B]`."""
-        begins = self._steps == 0
-        for column, way in enumerate(self._ways):
-            before, now = self._values[:, column], values[:, column]
-            total = np.where(begins, now, way(before, now))
-            self._values[:, column] = np.where(played, total, before)
+        total = np.empty_like(self._values)
+        for way, columns in self._columns.items():
+            total[:, columns] = REDUCTIONS[way](self._values[:, columns], values[:, columns])
+        np.copyto(total, values, where=(self._steps == 0)[:, None])
+        np.copyto(self._values, total, where=np.reshape(played, (-1, 1)))
         self._steps += played
 
     def take(self, done: np.ndarray) -> np.ndarray:

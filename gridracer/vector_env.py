@@ -140,8 +140,8 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
         """Returns the metrics of a step by name, those of days that are `done` under `day`."""
         names, played = self._simulator.metrics.names, ~waited
         infos: dict[str, Any] = {}
-        for column, name in enumerate(names):
-            infos |= _masked(name, np.where(played, metrics[:, column], 0.0), played)
+        for name, values in zip(names, np.where(played, metrics.T, 0.0)):
+            infos[name], infos[f"_{name}"] = values, played
         self._totals = self._totals or metrics_lib.DayTotals(self._simulator.metrics, self.num_envs)
         self._totals.add(metrics, played)
         if done.any():
