@@ -39,7 +39,10 @@ def test_pettingzoos_checkers_accept_every_team(kind, capsys):
     pettingzoo.test.parallel_seed_test(lambda: _make(kind))
 
 
-@pytest.mark.parametrize("kind", ["nodes", "microgrids", "mappo"])
+@pytest.mark.parametrize(
+    "kind",
+    ["microgrids", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("nodes", "mappo"))],
+)
 def test_agents_move_the_grid_together(kind):
     env, rng = _make(kind, units="physical"), np.random.default_rng(0)
     env.reset(options={"day": 2})
