@@ -68,7 +68,8 @@ def read(case: Source) -> Conversion:
         memory, or MATPOWER's struct as a dict.
 
     Raises:
-      As `load`.
+      FileNotFoundError: neither a name that is known nor a file.
+      validate.CaseError: it is not a usable case, or a package that reads it is not installed.
     """
     if pandapower_file.is_in_memory(case):
         return pandapower_file.converted(case, str(case.name or "network"), "network")
