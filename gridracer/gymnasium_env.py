@@ -13,7 +13,7 @@ from envs.step.termination import Reason
 from gridracer import metrics as metrics_lib, rendering, simulator as simulator_lib, spaces, tasks
 
 
-class GridGymEnv(gymnasium.Env):
+class GridGymEnv(rendering.Rendered, gymnasium.Env):
     """A day of one grid, operated by one agent; five minutes a step.
 
     Observations: of the layout, a vector, or with `observations="named"` a dict with a vector for
@@ -43,7 +43,6 @@ class GridGymEnv(gymnasium.Env):
         self.action_space = spaces.actions(layout.action_size)
         self._grids: simulator_lib.Grids | None = None
         self._totals: metrics_lib.DayTotals | None = None
-        self._screen: rendering.Screen | None = None
         self._over = True
 
     @property
@@ -95,23 +94,6 @@ class GridGymEnv(gymnasium.Env):
             self.render()
         observation = self._observe(outcome.observation[0])
         return observation, float(outcome.reward[0, 0]), terminated, truncated, info
-
-    def render(self) -> np.ndarray | None:
-        """Returns the one-line diagram, `[height, width, 3]`, or shows it with `human`."""
-        if self.render_mode is None:
-            gymnasium.logger.warn(
-                "render() does nothing without a render_mode: give human or rgb_array to make"
-            )
-            return None
-        env = self.functional
-        self._screen = self._screen or rendering.Screen(env.grid, env.options.step_minutes)
-        return self._screen.render(self._grids.states, self.render_mode)
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        if self._screen:
-            self._screen.close()
-            self._screen = None
 
 
 def make(

@@ -19,7 +19,7 @@ from gridracer import metrics as metrics_lib, rendering, simulator as simulator_
 _ENERGY = ("generation_cost", "load_control_cost", "curtailment", "storage_throughput")
 
 
-class GridParallelEnv(pettingzoo.ParallelEnv):
+class GridParallelEnv(rendering.Rendered, pettingzoo.ParallelEnv):
     """A day of one grid that the agents of a team operate together; five minutes a step.
 
     An agent observes what it sees and hears of the grid and of other agents, over the rating of
@@ -63,7 +63,6 @@ class GridParallelEnv(pettingzoo.ParallelEnv):
         self._grids: simulator_lib.Grids | None = None
         self._seen = np.zeros(self._team.input_size, np.float32)
         self._totals: metrics_lib.DayTotals | None = None
-        self._screen: rendering.Screen | None = None
 
     def observation_space(self, agent: str) -> gymnasium.Space:
         """Returns what an agent observes."""
@@ -130,21 +129,6 @@ class GridParallelEnv(pettingzoo.ParallelEnv):
         if self.render_mode == "human":
             self.render()
         return returned
-
-    def render(self) -> np.ndarray | None:
-        """Returns the one-line diagram, `[height, width, 3]`, or shows it with `human`."""
-        if self.render_mode is None:
-            gymnasium.logger.warn("render() does nothing without a render_mode")
-            return None
-        env = self.functional
-        self._screen = self._screen or rendering.Screen(env.grid, env.options.step_minutes)
-        return self._screen.render(self._grids.states, self.render_mode)
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        if self._screen:
-            self._screen.close()
-            self._screen = None
 
     def _joint(self, actions: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns the actions of all agents in one vector `[output_size]`."""

@@ -1,5 +1,6 @@
 """The one-line diagram of a state as a picture, or in a window."""
 
+import gymnasium
 import jax
 import numpy as np
 from matplotlib import collections, figure
@@ -126,3 +127,27 @@ class Screen:
             f"{grid.name}  {int(minutes // 60):02d}:{int(minutes % 60):02d}   "
             f"branch {most} at {100 * rho.max():.0f} %   {voltages}"
         )
+
+
+class Rendered:
+    """What an environment of one grid shows: its `functional`, the first of its `_grids`."""
+
+    render_mode: str | None
+    _screen: Screen | None = None
+
+    def render(self) -> np.ndarray | None:
+        """Returns the one-line diagram, `[height, width, 3]`, or shows it with `human`."""
+        if self.render_mode is None:
+            gymnasium.logger.warn(
+                "render() does nothing without a render_mode: give human or rgb_array to make"
+            )
+            return None
+        env = self.functional
+        self._screen = self._screen or Screen(env.grid, env.options.step_minutes)
+        return self._screen.render(self._grids.states, self.render_mode)
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._screen:
+            self._screen.close()
+            self._screen = None
