@@ -2,6 +2,7 @@
 
 FOLDER/evaluation.json                          what is evaluated: options, split, seed, policy,
                                                 and digests of grid, fleet and parameters
+FOLDER/versions.json                            of controllers of the user's own, digests of files
 FOLDER/lock                                     which process evaluates, while it does
 FOLDER/results/peak-hard/mpc/000-024.json       metrics of 25 days
 FOLDER/results/peak-hard/mpc/000-024.npz        what a report draws of them
@@ -11,6 +12,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -19,6 +21,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 
 import numpy as np
 
+from agents.baselines import shield
 from envs import options
 from envs.inputs import bounds, json_file
 from evaluation import l2rpn, latency, metrics, shared_files
@@ -142,6 +145,26 @@ class Folder:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         _write(self._manifest, {"identity": identity, "about": about})
+
+    def renew(self, versions: Mapping[str, str]) -> None:
+        """Forgets the results of controllers that are another version than they were.
+
+        `versions` are of the controllers that may change, by name.
+        """
+        path = self.path / "versions.json"
+        try:
+            there = dict(json_file.read(path, dict[str, str]))
+        except (FileNotFoundError, json_file.JsonError):
+            there = {}  # nothing is known of what there is
+        for name, version in versions.items():
+            shielded = [f"{name}{suffix}" for suffix in ("", shield.SUFFIX)]
+            folders = [f for each in shielded for f in self.path.glob(f"results/*/{each}")]
+            if there.get(name) != version and folders:
+                for folder in folders:
+                    shutil.rmtree(folder)
+                self._say(f"{name} has changed since it was evaluated here; it is played again")
+        if versions:
+            _write(path, {**there, **versions})
 
     def _note(self, there: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         for name in _NOTED:

@@ -6,6 +6,7 @@
     python -m launch.evaluate --workdir=FOLDER --ablations=all --shield
     python -m launch.evaluate --case=case118 --controllers=all --scenarios=all --level=easy,hard
     python -m launch.evaluate --config=FILE.yaml --controllers=acopf
+    python -m launch.evaluate --case=case14 --controllers=mine.py:cautious,expert
     python -m launch.evaluate --compare FOLDER_A FOLDER_B
     python -m launch.evaluate --case=case14 --scenarios=failure --replay=pandapower --replay_day=17
     python -m launch.evaluate --case=case14 --env=protection.recloses=false --env=horizon_steps=144
@@ -40,8 +41,9 @@ flags.DEFINE_enum(
 flags.DEFINE_list(
     "controllers", None,
     "Who is evaluated, by name, or all: learned, do_nothing (always there), random, proportional, "
-    "merit_order, reconnect, expert, dcopf, mpc, acopf_forecast, acopf. Default: learned with "
-    "--workdir, and all baselines without.",
+    "merit_order, reconnect, expert, dcopf, mpc, acopf_forecast, acopf; or one of your own as "
+    "FILE.py:NAME or MODULE:NAME, a function of an environment (docs/howto/baseline.md) or an "
+    "agent of Grid2Op. Default: learned with --workdir, and all baselines without.",
 )  # fmt: skip
 flags.DEFINE_list(
     "scenarios", ["normal"],

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from envs.inputs import choices
 from envs.options import EnvOptions
 from evaluation import runner, wording
 from evaluation.scenarios import suite
-from launch import ablation_flags, config_file, option_fields
+from launch import ablation_flags, config_file, option_fields, own_controllers
 from launch.run import parts, run_folder
 from learner import checkpoint
 
@@ -30,7 +30,8 @@ LEARNED, ALL = "learned", "all"
 class Choices:
     """What may be chosen, as the flags of `launch.evaluate` say it, with their defaults."""
 
-    controllers: Sequence[str] | None = None  # learned with a run, all baselines without
+    # Learned with a run, all baselines without; or `own_controllers.Make`, functions.
+    controllers: Sequence[str | own_controllers.Make] | None = None
     scenarios: Sequence[str] = ("normal",)
     level: Sequence[str] = ("easy",)
     episodes: int = 50
@@ -60,6 +61,7 @@ class Request:
     restored: str | None  # which policy, in words
     folder: pathlib.Path  # where results go
     ablations: tuple[str, ...]  # by name, all that `make` knows of what is learned
+    own: Mapping[str, str]  # the user's own controllers by name, and the version of each
 
 
 def from_flags(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]) -> Request:
@@ -72,7 +74,10 @@ def from_flags(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]
       OSError: a file cannot be read.
     """
     options = _environment(flags, runs)
-    plan = _plan(flags, [_name(run, runs) for run in runs], options)
+    own = [each for each in flags.controllers or () if own_controllers.is_own(each)]
+    loaded = own_controllers.load(own, taken=(LEARNED, *(_name(run, runs) for run in runs)))
+    mine = {one.name: one for one in loaded}
+    plan = _plan(flags, [_name(run, runs) for run in runs], options, [*mine])
     try:
         env = grid_env.make(options)
     except ValueError as error:
@@ -112,10 +117,13 @@ def from_flags(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]
     def make(name: str) -> controllers.Controller:
         if name.endswith(shield.SUFFIX):
             return shield.shielded(env, make(name.removesuffix(shield.SUFFIX)))
+        if name in mine:
+            return mine[name].make(env)
         known = {**learned, **ablated}
         return known[name] if name in known else registry.make(name, env)
 
-    return Request(env, plan, make, identity, restored, folder, tuple(ablated))
+    versions = {name: one.version for name, one in mine.items()}
+    return Request(env, plan, make, identity, restored, folder, tuple(ablated), versions)
 
 
 def _which(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]) -> str:
@@ -238,22 +246,28 @@ def _named(flags: FlagValues | Choices) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _plan(flags: FlagValues | Choices, learned: Sequence[str], options: EnvOptions) -> runner.Plan:
-    baselines = list(registry.BASELINES)
+def _plan(
+    flags: FlagValues | Choices, learned: Sequence[str], options: EnvOptions, own: Sequence[str]
+) -> runner.Plan:
+    baselines, named = list(registry.BASELINES), flags.controllers
+    if own:
+        named = [each for each in named if not own_controllers.is_own(each)] + [*own]
     for flag, known in (
-        ("controllers", list(dict.fromkeys([LEARNED, *learned, *baselines]))),
+        ("controllers", list(dict.fromkeys([LEARNED, *learned, *baselines, *own]))),
         ("scenarios", suite.SCENARIOS),
         ("level", suite.LEVELS),
         ("ablations", ablations.KINDS),
     ):
-        if getattr(flags, flag) is not None and not getattr(flags, flag):
+        given = named if flag == "controllers" else getattr(flags, flag)
+        if given is not None and not given:
             raise ValueError(f"--{flag}=: names none; give one or more of {', '.join(known)}")
-        for name in getattr(flags, flag) or ():
+        for name in given or ():
             if name != ALL or flag == "level":
                 choices.require(f"--{flag}", name, known)
-    names = list(flags.controllers or ()) or ([LEARNED] if learned else [ALL])
+    names = list(named or ()) or ([LEARNED] if learned else [ALL])
     if ALL in names:
-        names = ([LEARNED] if learned else []) + [n for n in baselines if n != runner.NOTHING]
+        every = [n for n in baselines if n != runner.NOTHING]
+        names = ([LEARNED] if learned else []) + every + [*own]
     if LEARNED in names and not learned:
         raise ValueError("--controllers=learned: needs --workdir, the folder of a run")
     names = [each for name in names for each in (learned if name == LEARNED else [name])]

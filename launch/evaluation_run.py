@@ -23,6 +23,8 @@ def open_folder(
 ) -> results.Folder:
     """Returns the folder of an evaluation, held and made sure to be of it.
 
+    Results there of the user's own controllers that are another version now are forgotten.
+
     Args:
       request: what is evaluated.
       say: is told of files that cannot be read.
@@ -42,6 +44,7 @@ def open_folder(
         "platform": platform,
         "command": command,
     })  # fmt: skip
+    folder.renew(request.own)
     return folder
 
 

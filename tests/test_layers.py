@@ -15,7 +15,7 @@ LAYERS = {
 # Of the packages inside one, from the bottom up; its own files are named by ".".
 INSIDE = {
     "envs": ("inputs", "case", "powerflow", "contingency", "schedule", "time_series", "step", "."),
-    "agents": (".", "baselines"),
+    "agents": (".", "baselines", "grid2op"),
     "evaluation": ("scenarios", ".", "report"),
     "benchmarks": ("peers", "."),
     "launch": ("host", "run", "nodes", "loggers", ".", "sweep"),

@@ -8,14 +8,19 @@ of elements count from, plus 1, so that chronics of the environment find their p
 
 import ast
 import csv
-import logging
 import pathlib
 import re
 from collections.abc import Iterator
 
 import numpy as np
 
-from envs.case import grid as grid_lib, grid2op_fleet, grid2op_setpoints, validate
+from envs.case import (
+    grid as grid_lib,
+    grid2op_fleet,
+    grid2op_setpoints,
+    pandapower_file,
+    validate,
+)
 
 _BASE_MVA = 100.0
 _UNITS = "prods_charac.csv"
@@ -95,21 +100,16 @@ def fleet(path: pathlib.Path, grid: grid_lib.Grid, source: str) -> str:
 
 def _network(path: pathlib.Path):
     """Returns pandapower's network, and MATPOWER's tables of it."""
-    logging.getLogger("pandapower").setLevel(logging.WARNING)  # names packages it could draw with
-    try:
-        import pandapower
-        from pandapower.converter.pypower import to_ppc
-    except ImportError as error:
-        raise validate.CaseError(
-            f"{path}: a grid of Grid2Op is read by pandapower, which is not installed: make "
-            "install-grid2op, or pip install pandapower"
-        ) from error
+    pandapower = pandapower_file.required(str(path))
+    from pandapower.converter.pypower import to_ppc
+
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        net = pandapower.from_json(str(path))
-        net.sn_mva = _BASE_MVA
-        tables = to_ppc(net, init="flat", calculate_voltage_angles=True)
+        with pandapower_file.Quiet():
+            net = pandapower.from_json(str(path))
+            net.sn_mva = _BASE_MVA
+            tables = to_ppc(net, init="flat", calculate_voltage_angles=True)
     except Exception as error:  # of any kind, from within
         raise validate.CaseError(
             f"{path}: not a pandapower network, as Grid2Op keeps its grids: {error!r}"[:300]

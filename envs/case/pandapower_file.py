@@ -126,7 +126,8 @@ def required(origin: str):
     """Returns the module pandapower; raises CaseError where it is not installed."""
     logging.getLogger("pandapower").setLevel(logging.ERROR)  # names packages it could draw with
     try:
-        import pandapower
+        with Quiet():
+            import pandapower
     except ImportError as error:
         raise validate.CaseError(
             f"{origin}: it is read by pandapower, which is not installed: make install-formats, or "

@@ -17,8 +17,9 @@ import sys
 
 from absl import app, flags
 
+from agents.grid2op import play
 from envs.inputs import bounds, command_line
-from gridracer.grid2op import agreement, play, prepare, score
+from gridracer.grid2op import agreement, prepare, score
 from launch.host import runtime
 from launch.run import run_folder
 

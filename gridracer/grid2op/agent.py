@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import controllers, networks as networks_lib
+from agents.grid2op import play
+from agents.grid2op.action_to_grid2op import ONLY_HERE, ONLY_THERE, Converter
+from agents.grid2op.observation_from_grid2op import Observer
 from envs import grid_env
 from envs.options import EnvOptions
 from envs.step.layout import Layout
 from envs.time_series.options import RECORDED, SYNTHETIC
-from gridracer.grid2op import play
-from gridracer.grid2op.action import ONLY_HERE, ONLY_THERE, Converter
-from gridracer.grid2op.observation import Observer
 from launch.run import run_folder
 from learner import checkpoint
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from agents.grid2op import play
 from envs import grid_env
 from envs.case.grid import Grid
 from envs.options import EnvOptions
@@ -24,7 +25,7 @@ from envs.powerflow import matrices
 from envs.step.options import BALANCING, REFERENCE, ProtectionOptions
 from envs.time_series import chronics_files
 from envs.time_series.series import TimeSeries
-from gridracer.grid2op import play, prepare
+from gridracer.grid2op import prepare
 
 _TOLERANCE_PU = 1e-5  # of our power flow; what single precision asks for may be more
 

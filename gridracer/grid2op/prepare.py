@@ -67,7 +67,7 @@ def options(folder: pathlib.Path | str, chronics_folder: str = "chronics") -> En
 
 
 def prepare(environment: pathlib.Path, out: pathlib.Path) -> None:
-    """Writes case.json, fleet.json, prods_charac.csv and chronics of an environment into `out`.
+    """Writes case.json, fleet.json and chronics of an environment into `out`, and its own files.
 
     Raises:
       OSError: a file is not there, or cannot be written.
@@ -79,7 +79,10 @@ def prepare(environment: pathlib.Path, out: pathlib.Path) -> None:
     grid = dataclasses.replace(grid2op_case.read(path), name=name, source=f"grid.json, {SOURCE}")
     case_file.write_json(grid, out / "case.json")
     (out / "fleet.json").write_text(grid2op_case.fleet(path, grid, f"prods_charac.csv, {SOURCE}"))
-    shutil.copy(environment / "prods_charac.csv", out)
+    # What makes the folder an environment of Grid2Op as well, for agents that come from there.
+    for part in sorted(environment.iterdir()):
+        if part.suffix in (".json", ".csv", ".py"):
+            shutil.copy(part, out)
     scenarios = chronics_files.folders(environment / "chronics")
     days = [day for folder in scenarios for day in _days(folder)]
     dealt = {splits.split_indices(day).item() for day in days} == set(range(len(splits.SPLITS)))

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from agents.grid2op import play
 from evaluation import l2rpn
-from gridracer.grid2op import play
 
 _HOURS = 1.0 / 12.0  # of a step, of all environments that ship
 NOTHING = "DoNothingAgent"

@@ -66,9 +66,9 @@ def test_episodes_are_spread_over_scenarios_and_end_within_them():
 @needs_grid2op
 def test_observations_agree_block_by_block_where_a_line_is_switched(folder):
     """Both play what a policy decides: nothing, but that it opens a line and closes it again."""
-    from gridracer.grid2op import play
-    from gridracer.grid2op.action import Converter
-    from gridracer.grid2op.observation import Observer
+    from agents.grid2op import play
+    from agents.grid2op.action_to_grid2op import Converter
+    from agents.grid2op.observation_from_grid2op import Observer
 
     # Single precision, and power flows solved to 1e-5 pu; loadings are shares of 1.
     tolerances = {
@@ -114,8 +114,8 @@ def test_observations_agree_block_by_block_where_a_line_is_switched(folder):
 @needs_grid2op
 def test_redispatch_of_a_policy_goes_where_it_goes_here(folder):
     """One step of moved units; the recorded plan changes by less than the tolerance meanwhile."""
-    from gridracer.grid2op import play
-    from gridracer.grid2op.action import Converter
+    from agents.grid2op import play
+    from agents.grid2op.action_to_grid2op import Converter
 
     options = dataclasses.replace(prepare.options(folder, "chronics/0000"), horizon_steps=287)
     layout = grid_env.check(options).layout
@@ -138,7 +138,7 @@ def test_redispatch_of_a_policy_goes_where_it_goes_here(folder):
 
 @needs_grid2op
 def test_an_agent_plays_what_the_policy_of_a_run_decides(folder, tmp_path):
-    from gridracer.grid2op import play
+    from agents.grid2op import play
     from gridracer.grid2op.agent import GridracerAgent
 
     options = dataclasses.replace(prepare.options(folder), horizon_steps=287)
@@ -178,8 +178,8 @@ def test_units_reach_their_recorded_plan_whatever_their_ramps(folder):
 
 @needs_grid2op
 def test_curtailment_is_a_limit_on_what_the_weather_allows(folder):
-    from gridracer.grid2op import play
-    from gridracer.grid2op.action import Converter
+    from agents.grid2op import play
+    from agents.grid2op.action_to_grid2op import Converter
 
     options = prepare.options(folder, "chronics/0000")
     layout = grid_env.check(options).layout
@@ -195,10 +195,10 @@ def test_curtailment_is_a_limit_on_what_the_weather_allows(folder):
 
 @needs_grid2op
 def test_what_grid2op_has_no_counterpart_of_is_named(folder):
-    from gridracer.grid2op import play
-    from gridracer.grid2op.action import Converter
+    from agents.grid2op import play
+    from agents.grid2op.action_to_grid2op import Converter
+    from agents.grid2op.observation_from_grid2op import Observer
     from gridracer.grid2op.agent import layout_of
-    from gridracer.grid2op.observation import Observer
 
     theirs = play.make(prepare.find(NAME))
     options = dataclasses.replace(prepare.options(folder), layout="full")

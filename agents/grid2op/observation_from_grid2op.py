@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from agents.grid2op.elements import Elements, match
 from envs.step.layout import Layout
-from gridracer.grid2op.elements import Elements, match
 
 _INTERVAL_MINUTES = 5.0  # Grid2Op's time stamp is that of the row after the one that it shows
 _MINUTES_PER_DAY = 1440.0

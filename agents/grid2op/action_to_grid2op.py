@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from agents.grid2op.elements import match
+from agents.grid2op.observation_from_grid2op import available_mw
 from envs.schedule import sharing
 from envs.step import actions as actions_lib, switching
 from envs.step.layout import Layout
 from envs.step.options import REFERENCE, StepOptions
-from gridracer.grid2op.elements import match
-from gridracer.grid2op.observation import available_mw
 
 # What a controller can do here and Grid2Op has no counterpart of, and the other way round.
 ONLY_HERE = {
