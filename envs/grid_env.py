@@ -151,7 +151,15 @@ class GridEnv:
         """Returns the state after an action `[action_size]`, which is clipped to [−1, 1].
 
         Stepping past the end of an episode is the caller's mistake.
+
+        Raises:
+          ValueError: the state carries no time series, as those of `start` do.
         """
+        if state.series is None:
+            raise ValueError(
+                "the state has no time series, as `start` leaves it: step by `transition(state, "
+                "action, series)`, or begin with `start(series).replace(series=series)`"
+            )
         return self.transition(state, action, state.series)
 
     def sample_series(
@@ -186,6 +194,8 @@ class GridEnv:
         protection: protection_lib.Thresholds | None = None,
     ) -> State:
         """Returns the state at `row` of `series`: units on the plan, loads as they come.
+
+        It does not carry `series`: `transition` takes them, and `step` needs `.replace(series=…)`.
 
         Branches trip by the thresholds of `protection`, by the options' where there are none.
         """

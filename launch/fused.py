@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
         return exit_codes.INTERRUPTED
     several = len(folders) > 1
     where = folders[0].path.parent if several else folders[0].path
-    _say(f"run folder  {where}\ncompiling")
+    _say(f"run folder  {where}")
     try:
         outcome = training.run(_say)
     except FloatingPointError as error:

@@ -16,6 +16,10 @@ from launch.run import checks, metrics_log, parts, run_folder, warm_start
 from learner import checkpoint, clock as clock_lib, learner as learner_lib
 
 _LINE_S = 10.0  # between two lines of progress
+_COMPILING = (
+    "compiling, a minute or two in all, and seconds the next time: what plays validation days, "
+    "then an update"
+)
 
 
 def begin(
@@ -61,7 +65,7 @@ def begin(
             else:
                 folder.create(experiment, *fill)
         sender = forwarding.Forwarding(folders, loggers, say)
-        training = Training(folders, experiments, sender)
+        training = Training(folders, experiments, sender, say)
         sender.begin()
         return training
     except BaseException:
@@ -78,17 +82,19 @@ class Training:
         folders: Sequence[run_folder.RunFolder],
         experiments: Sequence[Experiment],
         sender: forwarding.Forwarding | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ):
         """Builds what is trained, from the newest checkpoints where there are any.
 
-        `sender`, if any, sends the metrics on, and is closed with the rest.
+        `sender`, if any, sends the metrics on, and is closed with the rest. `say` takes lines about
+        what takes long.
 
         Raises:
           ValueError: these are not of the same update.
         """
         logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save.
         runtime.keep()
-        self._sender = sender
+        self._sender, self._say = sender, say
         self._options = options = experiments[0]
         env, self.networks, unroller = parts.build(options)
         self._scorer = validation.Validation(env, self.networks, options.evaluator.episodes)
@@ -216,11 +222,15 @@ class Training:
         return self._first.bundle()
 
     def _begin(self) -> None:
+        self._say(_COMPILING)
+        begun = time.monotonic()
         self._doing_nothing = self._scorer.score_doing_nothing(lambda: None)
         self._saved = time.monotonic()
         for run in self._runs:
             if run.started_warm:  # What it began with may stay the best.
                 run.score(self._scorer, self._doing_nothing)
+        seconds = time.monotonic() - begun
+        self._say(f"validation days are ready after {seconds:.0f} s; compiling an update")
 
     def _spent(self) -> bool:
         seconds = 60.0 * self._options.run.max_minutes
@@ -235,15 +245,15 @@ class Training:
         """Returns in a line how far training is and what its policies return."""
         learner, rate = self._first, self.rates.get("run/steps_per_second", 0.0)
         per_second = rate * len(self._runs)
+        begun = f"{learner.steps:,} of {learner.updates * learner.steps_per_update:,} steps"
         left = (learner.updates - learner.version) * learner.steps_per_update
         seconds = left / max(rate, 1e-9)
         shown = " ".join(f"{score:.2f}" for score in self._returns)
         best = " ".join(f"{run.best_return:.2f}" for run in self._runs)
-        return (
-            f"{learner.steps:,} of {learner.updates * learner.steps_per_update:,} steps, "
-            f"{per_second:,.0f} steps/s, return {shown} (best {best}; do nothing "
-            f"{self._doing_nothing['return']:.2f}), {panel.clock(seconds)} left"
-        )
+        returns = f"return {shown} (best {best}; do nothing {self._doing_nothing['return']:.2f})"
+        if self.rates.get("run/seconds") == 0.0:  # It was compiled meanwhile: no pace to tell yet.
+            return f"{begun}, {returns}"
+        return f"{begun}, {per_second:,.0f} steps/s, {returns}, {panel.clock(seconds)} left"
 
 
 class _Seed:

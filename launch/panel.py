@@ -128,7 +128,7 @@ class Panel:
         up = [node for node in nodes if self._folder.status(node)]
         if len(up) < len(nodes):
             return f"{len(up)} of {len(nodes)} processes are up"
-        return "all processes are up, compiling"
+        return "all processes are up, compiling: minutes the first time, then seconds"
 
 
 def _left(learner) -> float:

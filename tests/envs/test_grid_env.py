@@ -75,6 +75,11 @@ def test_reset_and_step_work_as_the_docstring_says(env, key):
     assert set(state.terms) == set(rewards.TERM_UNITS)
 
 
+def test_a_state_without_its_time_series_is_refused_with_the_remedy(env, start, series):
+    with pytest.raises(ValueError, match="no time series.*begin with .*replace"):
+        env.step(start(series), jnp.zeros(env.layout.action_size))
+
+
 def test_doing_nothing_follows_the_plan(env, start, step, series):
     state = start(series)
     for _ in range(30):
