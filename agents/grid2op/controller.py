@@ -42,7 +42,7 @@ def playing(agent: Callable[..., Any]) -> Callable[[grid_env.GridEnv], controlle
         host = _Host(env, agent)
         return controllers.Controller(
             name, name, controllers.FORECASTS, host.start, host.act, traceable=False,
-            assumes_control=True,
+            close=host.close, assumes_control=True,
         )  # fmt: skip
 
     return make
@@ -115,6 +115,10 @@ class _Host:
             requests.append(self._request(guest.standing, switch))
         stacked = Request(*(np.stack(parts).astype(np.float32) for parts in zip(*requests)))
         return np.asarray(self._write(state, days, stacked)), after
+
+    def close(self) -> None:
+        """Closes Grid2Op's environment."""
+        self._theirs.close()
 
     def _made(self) -> Any:
         if isinstance(self._agent, type):

@@ -1,4 +1,4 @@
-"""Makes case, fleet and chronics of a Grid2Op environment for Gridracer, in one folder.
+"""Makes case, fleet, chronics and an experiment of a Grid2Op environment, in one folder.
 
 Chronics are copied. Where their dates leave a split without a day (all three of
 `l2rpn_case14_sandbox` are of one date), scenarios are given other dates: the second of three is for
@@ -8,6 +8,7 @@ validation and test, the others are for training; no value changes.
 import dataclasses
 import datetime
 import importlib.util
+import json
 import pathlib
 import shutil
 
@@ -20,6 +21,15 @@ from envs.time_series.options import MINUTES_PER_DAY, RECORDED
 SOURCE = "Grid2Op (RTE France), MPL-2.0"
 _PERIOD = 10  # days, after which splits repeat
 FOLDER = "environments"  # in which environments are put, relative to the current one
+EXPERIMENT = "experiment.yaml"  # in the folder of one
+_LARGE = 60  # buses from which on what is trained begins as on 118
+# How an environment plays as Grid2Op does, beside its files.
+_AS_GRID2OP = {
+    "schedule": RECORDED, "balancing": REFERENCE, "voltage_swing": 0.0, "maintenance_per_day": 0.0,
+    "branch_faults_per_day": 0.0, "gen_faults_per_day": 0.0, "layout": "grid2op",
+    "horizon_steps": 287,  # recordings may end a step short of a day
+}  # fmt: skip
+_PROTECTION = {"soft_steps": 3, "recloses": False}
 
 
 def find(name_or_path: str) -> pathlib.Path:
@@ -50,24 +60,14 @@ def options(folder: pathlib.Path | str, chronics_folder: str = "chronics") -> En
     up the rest; nothing is drawn at random. Branches trip in the third step in a row above their
     limit, as by Grid2Op's default parameters, and stay out until the controller closes them.
     """
-    folder = pathlib.Path(folder)
-    return EnvOptions(
-        case=str(folder / "case.json"),
-        fleet=str(folder / "fleet.json"),
-        time_series=str(folder / chronics_folder),
-        schedule=RECORDED,
-        balancing=REFERENCE,
-        voltage_swing=0.0,
-        maintenance_per_day=0.0,
-        branch_faults_per_day=0.0,
-        gen_faults_per_day=0.0,
-        layout="grid2op",
-        protection=ProtectionOptions(soft_steps=3, recloses=False),
-    )
+    files = _files(pathlib.Path(folder), chronics_folder)
+    return EnvOptions(**files, **_AS_GRID2OP, protection=ProtectionOptions(**_PROTECTION))
 
 
 def prepare(environment: pathlib.Path, out: pathlib.Path) -> None:
-    """Writes case.json, fleet.json and chronics of an environment into `out`, and its own files.
+    """Writes case, fleet, chronics and an experiment of an environment into `out`.
+
+    Its own files are copied there too: the folder is one of Grid2Op's as well.
 
     Raises:
       OSError: a file is not there, or cannot be written.
@@ -92,6 +92,28 @@ def prepare(environment: pathlib.Path, out: pathlib.Path) -> None:
         if not dealt:
             start = _moved(folder, number)
             (copy / "start_datetime.info").write_text(f"{start:%Y-%m-%d %H:%M}\n")
+    (out / EXPERIMENT).write_text(_experiment(name, grid.n_bus, out))
+
+
+def _files(folder: pathlib.Path, chronics_folder: str = "chronics") -> dict[str, str]:
+    """Returns the options of an environment that name the files of a prepared folder."""
+    names = ("case", "case.json"), ("fleet", "fleet.json"), ("time_series", chronics_folder)
+    return {option: str(folder / name) for option, name in names}
+
+
+def _experiment(name: str, n_bus: int, folder: pathlib.Path) -> str:
+    """Returns the experiment that trains in a prepared folder, as YAML."""
+    env = {**_files(folder), **_AS_GRID2OP, "protection": _PROTECTION}
+    lines = [
+        f"# {name} of Grid2Op, played as there; why, and what scores: docs/howto/grid2op.md",
+        f"name: {json.dumps(name)}",
+        f"base: {'case14' if n_bus < _LARGE else 'case118'}",
+        "env:",
+        *(f"  {option}: {json.dumps(value)}" for option, value in env.items()),
+        "learner: {loading_margin: 0.85}",
+        "run: {steps: 200000}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def first_midnight(folder: pathlib.Path) -> tuple[datetime.datetime, int]:

@@ -109,6 +109,7 @@ def play_here(env, days):
         for _ in range(steps):
             actions, guests = made.act(state, days, guests)
             state = step(state, jnp.asarray(actions), days)
+        made.close()
         return guests[0].agent.seen
 
     return play
