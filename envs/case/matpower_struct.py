@@ -90,8 +90,10 @@ def _matrix(origin: str, name: str, value: object) -> np.ndarray:
         array = np.atleast_2d(array.astype(float))
     except (TypeError, ValueError) as error:
         raise validate.CaseError(f"{origin}: table {name} is no matrix of numbers") from error
+    if not array.size:
+        raise validate.CaseError(f"{origin}: table {name} is empty; a grid needs a row of it")
     fewest = len(matpower_tables.COLUMNS.get(name, ()))
-    if array.ndim != 2 or not array.shape[0] or array.shape[1] < fewest:
+    if array.ndim != 2 or array.shape[1] < fewest:
         raise validate.CaseError(
             f"{origin}: table {name} has the shape {array.shape}; it needs a row for each element "
             f"and at least {fewest} columns"

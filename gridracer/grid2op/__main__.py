@@ -15,7 +15,7 @@ import json
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from agents.grid2op import play
 from envs.inputs import bounds, command_line
@@ -54,7 +54,9 @@ def _agreement(environment: pathlib.Path) -> dict:
 def _score(environment: pathlib.Path) -> dict:
     if not _WORKDIR.value:
         raise ValueError("--workdir: name the folder of a run whose policy is to play")
-    report = score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value)
+    progress = lambda played, of: sys.stderr.write(f"\r{played} of {of} episodes played")
+    report = score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value, progress)
+    sys.stderr.write("\n")
     sys.stderr.write(score.table(report))
     return report
 
@@ -70,6 +72,7 @@ def main(argv: list[str]) -> None:
             f"l2rpn_case14_sandbox or its folder, not {' '.join(argv[1:])!r}"
         )
     runtime.keep()
+    logging.set_verbosity(logging.ERROR)  # Grid2Op's runner tells each episode.
     try:
         report = _COMMANDS[argv[1]](prepare.find(argv[2]))
     except (OSError, ValueError, ModuleNotFoundError, run_folder.RunFolderError) as error:

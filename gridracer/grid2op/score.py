@@ -8,6 +8,7 @@ curtailment and batteries, and of all load after an end, all at one price.
 """
 
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,12 +62,17 @@ def episodes(lengths: list[int], count: int, steps: int) -> list[Episode]:
 
 
 def play_all(
-    environment: pathlib.Path, agent: Any, planned: list[Episode], *, protected: bool = True
+    environment: pathlib.Path,
+    agent: Any,
+    planned: list[Episode],
+    *,
+    protected: bool = True,
+    played: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Returns the outcome of each episode, played by Grid2Op's Runner.
 
     `agent` is a function of a Grid2Op environment that returns an agent. Unless `protected`,
-    overloads disconnect nothing.
+    overloads disconnect nothing. `played` is called after each.
     """
     from grid2op.Runner import Runner
 
@@ -82,8 +88,9 @@ def play_all(
             nb_episode=1, max_iter=episode.steps, env_seeds=[0], agent_seeds=[0],
             reset_options=options, add_detailed_output=True,
         )  # fmt: skip
-        played = [data.observations[step + 1] for step in range(survived)]
-        outcomes.append(_outcome(env, played, reward))
+        seen = [data.observations[step + 1] for step in range(survived)]
+        outcomes.append(_outcome(env, seen, reward))
+        played()
     return outcomes
 
 
@@ -120,8 +127,16 @@ def agents(workdir: str):
     )))  # fmt: skip
 
 
-def measure(environment: pathlib.Path, workdir: str, count: int, steps: int) -> dict:
+def measure(
+    environment: pathlib.Path,
+    workdir: str,
+    count: int,
+    steps: int,
+    progress: Callable[[int, int], None] = lambda played, planned: None,
+) -> dict:
     """Returns the report on every agent, each on the same episodes.
+
+    `progress` is told how many episodes were played, of how many in all.
 
     Raises:
       ValueError: a scenario is shorter than an episode.
@@ -135,9 +150,18 @@ def measure(environment: pathlib.Path, workdir: str, count: int, steps: int) -> 
     # The last row may be made up.
     planned = episodes([len(load) - 1 for load in loads], count, steps)
     demand = [_HOURS * loads[e.scenario][e.row + 1 : e.row + 1 + steps] for e in planned]
-    found = {name: play_all(environment, make, planned) for name, make in agents(workdir).items()}
-    nothing = agents(workdir)[NOTHING]
-    untripped = _cost(play_all(environment, nothing, planned, protected=False), demand)
+    makes, done = agents(workdir), 0
+
+    def played():
+        nonlocal done
+        done += 1
+        progress(done, (len(makes) + 1) * len(planned))
+
+    found = {
+        name: play_all(environment, make, planned, played=played) for name, make in makes.items()
+    }
+    apart = play_all(environment, makes[NOTHING], planned, protected=False, played=played)
+    untripped = _cost(apart, demand)
     report: dict[str, Any] = {
         "environment": environment.resolve().name,
         "scenarios": names,
