@@ -52,8 +52,8 @@ def convert(net, name: str, origin: str) -> tuple[Conversion, dict]:
     try:
         number = pandapower_net.bus_numbers(net)
         held = {
-            number[bus] for table in (net.ext_grid, net.gen)
-            for bus, on in zip(table.bus, table.in_service) if on and bus in number
+            number[row.bus] for table in (net.ext_grid, net.gen)
+            for row in plants_lib.rows(table) if row.bus in number
         }  # fmt: skip
         plants, batteries = _plants(net, number, held, notes), _batteries(net, number, notes)
         for element, table in (("sgen", plants), ("storage", batteries)):

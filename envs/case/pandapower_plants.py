@@ -51,7 +51,7 @@ def is_plant(row: Any, *, held: bool) -> bool:
 
 def rows(table: pandas.DataFrame) -> Iterator[Any]:
     """Yields the rows of a table that are in service."""
-    yield from table[table.in_service.astype(bool)].itertuples()
+    yield from table[table.in_service.fillna(False).astype(bool)].itertuples()
 
 
 def number(row: Any, name: str, default: float = np.nan) -> float:
