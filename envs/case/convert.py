@@ -46,7 +46,7 @@ def convert(
     With `fleet` the fleet of a pandapower network or of a Grid2Op environment goes there.
 
     Raises:
-      app.UsageError: one cannot be read, or the other cannot be written.
+      command_line.FileRefused: one cannot be read, or the other cannot be written.
     """
     content = None
     try:
@@ -57,7 +57,7 @@ def convert(
             conversion, content = case_file.read_with_fleet(case)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None)  # of the system, which may not name the file
-        raise app.UsageError(f"{case}: {why}" if why else str(error)) from error
+        raise command_line.FileRefused(f"{case}: {why}" if why else str(error)) from error
     grid = conversion.grid
     name = name or grid.name
     out = out or pathlib.Path(f"{name}.json")
@@ -65,7 +65,9 @@ def convert(
     try:
         case_file.write_json(attributed, out)
     except OSError as error:
-        raise app.UsageError(f"--out={out}: cannot be written ({error.strerror})") from error
+        raise command_line.FileRefused(
+            f"--out={out}: cannot be written ({error.strerror})"
+        ) from error
     if fleet is not None:
         try:
             if content is None:
@@ -76,17 +78,18 @@ def convert(
             fleet.write_text(text)
             placed = fleet_file.read_json(fleet, grid)
         except OSError as error:
-            raise app.UsageError(
+            raise command_line.FileRefused(
                 f"--fleet={fleet}: cannot be written ({error.strerror})"
             ) from error
         except ValueError as error:
-            raise app.UsageError(str(error)) from error
+            raise command_line.FileRefused(str(error)) from error
     print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
     if fleet is not None:
         print(
             f"{fleet}: {placed.n_renewable} wind and solar plants "
             f"({placed.renewables.p_max_mw.sum():.4g} MW), {placed.n_storage} batteries "
             f"({placed.storage.energy_mwh.sum():.4g} MWh)"
+            + (f"; of {out}, not of {case}, which has them as loads" if content else "")
         )
     for line in conversion.lines():
         print(f"  {line}")
