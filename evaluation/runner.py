@@ -91,13 +91,13 @@ class Runner:
     def run(self, progress: Progress = lambda task, steps: None) -> dict[results.Task, Exception]:
         """Plays what is left; each batch is in the folder as soon as it is done.
 
-        A controller that fails is not played any further; the others are.
+        A controller that fails is not played any further, and neither is the bound; the others are.
 
         Returns:
-          What failed, and what it said; at most one task of a controller.
+          What failed, and what it said; at most one task of a controller or of the bound.
 
         Raises:
-          RuntimeError: one of those failed that every comparison rests on.
+          RuntimeError: doing nothing failed, which every comparison rests on.
         """
         failed: dict[str, tuple[results.Task, Exception]] = {}
         try:
@@ -109,7 +109,7 @@ class Runner:
                     try:
                         self._batch(task, days, first, count, lambda n, t=task: progress(t, n))
                     except (RuntimeError, ValueError) as error:
-                        if task.controller in (NOTHING, *REFERENCES):
+                        if task.controller in (NOTHING, UNTRIPPED):
                             raise RuntimeError(f"{task}: {error}") from error
                         failed[task.controller] = task, error
         finally:

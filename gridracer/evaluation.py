@@ -20,7 +20,7 @@ class Evaluation:
 
     folder: pathlib.Path  # report.html, summary.json, episodes.csv and the results of each batch
     summary: dict[str, Any]  # what summary.json holds
-    failed: dict[str, str]  # controllers that could not go on, and why; the summary is without them
+    failed: dict[str, str]  # controllers (and `bound`) that could not go on, and why; left out
 
     @property
     def records(self) -> list[dict[str, Any]]:

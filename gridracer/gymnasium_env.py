@@ -3,14 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import jax
 import numpy as np
 
 from envs import grid_env
 from envs.inputs import choices
 from envs.step.termination import Reason
-from gridracer import metrics as metrics_lib, rendering, simulator as simulator_lib, spaces, tasks
+from gridracer import (
+    metrics as metrics_lib,
+    packages,
+    rendering,
+    simulator as simulator_lib,
+    spaces,
+    tasks,
+)
+
+gymnasium = packages.required("gymnasium")
 
 
 class GridGymEnv(rendering.Rendered, gymnasium.Env):

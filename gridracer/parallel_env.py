@@ -3,17 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import jax
 import numpy as np
-import pettingzoo
 
 from agents import options as options_lib, team as team_lib
 from envs import grid_env
 from envs.inputs import choices
 from envs.step import earnings
 from envs.step.termination import Reason
-from gridracer import metrics as metrics_lib, rendering, simulator as simulator_lib, spaces, tasks
+from gridracer import (
+    metrics as metrics_lib,
+    packages,
+    rendering,
+    simulator as simulator_lib,
+    spaces,
+    tasks,
+)
+
+gymnasium, pettingzoo = packages.required("gymnasium"), packages.required("pettingzoo")
 
 # What it costs to operate, of `earnings.TERMS`; the others are violations and payments.
 _ENERGY = ("generation_cost", "load_control_cost", "curtailment", "storage_throughput")

@@ -1,6 +1,5 @@
 """The one-line diagram of a state as a picture, or in a window."""
 
-import gymnasium
 import jax
 import numpy as np
 from matplotlib import collections, figure
@@ -11,6 +10,9 @@ from envs.case import grid as grid_lib
 from envs.powerflow import matrices
 from evaluation import element_names
 from evaluation.report import one_line, positions
+from gridracer import packages
+
+gymnasium = packages.required("gymnasium")
 
 MODES = HUMAN, RGB_ARRAY = ("human", "rgb_array")
 _SIZE_IN, _DPI = (8.0, 5.6), 100

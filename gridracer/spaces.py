@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-import gymnasium
 import numpy as np
 
 from envs.inputs import choices
 from envs.step.layout import Layout
-from gridracer import simulator as simulator_lib
+from gridracer import packages, simulator as simulator_lib
+
+gymnasium = packages.required("gymnasium")
 
 FLAT, NAMED = FORMS = ("flat", "named")
 

@@ -3,23 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import jax
 import numpy as np
-from gymnasium.vector import AutoresetMode
 
 from envs import grid_env
 from envs.inputs import choices
 from envs.step.termination import Reason
 from gridracer import (
     metrics as metrics_lib,
+    packages,
     rendering,
     simulator as simulator_lib,
     spaces,
     tasks,
 )
 
-_MODES = {"next_step": AutoresetMode.NEXT_STEP, "same_step": AutoresetMode.SAME_STEP}
+gymnasium = packages.required("gymnasium")
+
+_AUTORESET = gymnasium.vector.AutoresetMode
+_MODES = {"next_step": _AUTORESET.NEXT_STEP, "same_step": _AUTORESET.SAME_STEP}
 
 
 class GridVectorEnv(gymnasium.vector.VectorEnv):

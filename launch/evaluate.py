@@ -162,7 +162,7 @@ def main(argv: list[str]) -> int:
 
 def _evaluate(console, folder, request, runs) -> int:
     """Plays what is left of a request, writes the results, and returns the exit code."""
-    from evaluation import tables, wording
+    from evaluation import runner, tables, wording
     from launch import evaluation_run
 
     env = request.env
@@ -170,9 +170,10 @@ def _evaluate(console, folder, request, runs) -> int:
     with _progress(console, work.left(), env.horizon) as advance:
         failed = work.play(advance)
     for task, error in failed.items():
+        remedy = ", and --bound=false does without" if task.controller == runner.BOUND else ""
         sys.stderr.write(
             f"error: {task}: {error}; it is left out of the report, and the same command tries it "
-            "again\n"
+            f"again{remedy}\n"
         )
     report = work.write()
     plan, content = work.plan, work.content

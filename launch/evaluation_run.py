@@ -105,5 +105,5 @@ class Evaluation:
         seeds = tuple(name for name in plan.seeds if name not in failed)
         return dataclasses.replace(
             plan, controllers=(*played, *self._work.complete(others)),
-            seeds=seeds if len(seeds) > 1 else (),
+            bound=plan.bound and runner.BOUND not in failed, seeds=seeds if len(seeds) > 1 else (),
         )  # fmt: skip

@@ -50,10 +50,18 @@ def power_equations(grid: grid_lib.Grid) -> Equations:
     )  # fmt: skip
 
 
+def rows(column: casadi.SX, chosen: np.ndarray) -> casadi.SX:
+    """Returns the rows `chosen` `[n]` of a column, as a column even where there are none.
+
+    CasADi makes a row of no entries of a column of one: the reactive power of the only generator.
+    """
+    return column[chosen.tolist()] if chosen.size else casadi.SX(0, 1)
+
+
 def connection_matrix(grid: grid_lib.Grid, bus: np.ndarray) -> casadi.DM:
     """Returns the matrix `[n_bus, n]` that adds up, at each bus, what stands at `bus` `[n]`."""
-    rows, columns = [int(b) for b in bus], list(range(len(bus)))
-    return casadi.DM(casadi.Sparsity.triplet(grid.n_bus, len(columns), rows, columns), 1)
+    places, columns = [int(b) for b in bus], list(range(len(bus)))
+    return casadi.DM(casadi.Sparsity.triplet(grid.n_bus, len(columns), places, columns), 1)
 
 
 def beyond_angle(

@@ -92,8 +92,8 @@ def build(
     up, down, spilled = symbol("up", c), symbol("down", c), symbol("spilled", r)
     # Of what condensers produce, where it is below zero: its size is then produced + 2 absorbed,
     # without a kink. `run` sees to it that no more is absorbed than that.
-    condensers = controls.condensers.tolist()
-    absorbed = symbol("absorbed", len(condensers))
+    condensers = controls.condensers
+    absorbed = symbol("absorbed", condensers.size)
     parts = [va, vm, p, q, up, down, spilled, absorbed]
     load_p, load_q, fixed = symbol("load_p", n), symbol("load_q", n), symbol("fixed", n)
     energised, tilt = symbol("energised", n), symbol("tilt", c)
@@ -108,7 +108,6 @@ def build(
     q_balance = equations.q_out + load_q + moved @ (tilt * shift) - gen @ q
     produced = q
     limit = casadi.DM(grid.branch.rate_mva[watched] / base) * rate_share
-    loads = watched.tolist()
     p_mw = base * p
     cost = casadi.dot(casadi.DM(grid.gen.cost_c2), p_mw**2)
     cost += casadi.dot(casadi.DM(grid.gen.cost_c1), p_mw) + float(grid.gen.cost_c0.sum())
@@ -116,7 +115,7 @@ def build(
     cost += base * prices.curtailment_price * casadi.sum1(spilled)
     room, voltages = 0.0, casadi.SX(0, 1)
     ends = grid.branch.from_bus[watched_angle], grid.branch.to_bus[watched_angle]
-    angles = va[ends[0].tolist()] - va[ends[1].tolist()]
+    angles = acopf_equations.rows(va, ends[0]) - acopf_equations.rows(va, ends[1])
     if elastic:
         # `shed` is a share of the bus's load; voltages and reactive power give way by bounds.
         shed, over = symbol("shed", n), symbol("over", len(watched))
@@ -137,14 +136,15 @@ def build(
         cost += base * prices.surplus_price * casadi.sum1(idle)
         cost += prices.voltage_price * casadi.sum1(beyond_v)
         cost += prices.angle_price * _SLACK_RAD * casadi.sum1(beyond_angle)
-    draw = controls.condenser_loss * (produced[condensers] + 2 * absorbed)
+    produced = acopf_equations.rows(produced, condensers)
+    draw = controls.condenser_loss * (produced + 2 * absorbed)
     p_balance += at(grid.gen.bus[condensers]) @ draw
     rows = casadi.vertcat(
         energised * p_balance + (1 - energised) * va,
         energised * q_balance + (1 - energised) * (vm - 1),
-        equations.from_squared[loads] - (limit + room) ** 2,
-        equations.to_squared[loads] - (limit + room) ** 2,
-        angles, produced[condensers] + absorbed, voltages,
+        acopf_equations.rows(equations.from_squared, watched) - (limit + room) ** 2,
+        acopf_equations.rows(equations.to_squared, watched) - (limit + room) ** 2,
+        angles, produced + absorbed, voltages,
     )  # fmt: skip
     w = 2 * len(watched)
     lower = np.concatenate([np.zeros(2 * n), np.full(w, -np.inf)])
@@ -160,7 +160,7 @@ def build(
         },
         {**acopf_equations.QUIET, **limits, **(_WARM if warm else {})},
     )  # fmt: skip
-    size = 2 * n + 2 * g + 2 * c + r + len(condensers)
+    size = 2 * n + 2 * g + 2 * c + r + condensers.size
     return Program(solve, lower, upper, watched, watched_angle, controls.condensers, size, elastic)
 
 

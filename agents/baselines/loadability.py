@@ -64,13 +64,13 @@ def _program(grid: grid_lib.Grid, angles: bool) -> casadi.Function:
     load_p, load_q, fixed = symbol("load_p", n), symbol("load_q", n), symbol("fixed", n)
     gen = acopf_equations.connection_matrix(grid, grid.gen.bus)
     rate = grid.branch.rate_mva / grid.base_mva
-    limited = np.flatnonzero(np.isfinite(rate)).tolist()
+    limited = np.flatnonzero(np.isfinite(rate))
     square = casadi.DM(rate[limited] ** 2)
     constraints = casadi.vertcat(
         equations.p_out + grown * load_p - fixed - gen @ p,
         equations.q_out + grown * load_q - gen @ q,
-        equations.from_squared[limited] - square,
-        equations.to_squared[limited] - square,
+        acopf_equations.rows(equations.from_squared, limited) - square,
+        acopf_equations.rows(equations.to_squared, limited) - square,
     )
     if angles:
         va, ends = equations.va, (grid.branch.from_bus.tolist(), grid.branch.to_bus.tolist())

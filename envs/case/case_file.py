@@ -97,6 +97,31 @@ def read(case: Source) -> Conversion:
     )
 
 
+def read_with_fleet(case: Source) -> tuple[Conversion, dict]:
+    """Returns what `read` does of a pandapower network, and what a file of its fleet holds.
+
+    What becomes wind and solar plants and batteries of the fleet is no part of the grid.
+
+    Raises:
+      FileNotFoundError: neither a name that is known nor a file.
+      validate.CaseError: it is no pandapower network, or as `read`.
+    """
+    if pandapower_file.is_in_memory(case):
+        name = str(case.name or "network")
+        return pandapower_file.converted_with_fleet(case, name, "network")
+    name, path = os.fspath(case), pathlib.Path(case)
+    if name.startswith(pandapower_file.PREFIX):
+        net = pandapower_file.named_network(name)
+        short = name.removeprefix(pandapower_file.PREFIX)
+        return pandapower_file.converted_with_fleet(net, short, name)
+    if path.suffix == ".json":
+        return pandapower_file.converted_with_fleet(pandapower_file.network(path), path.stem, name)
+    raise validate.CaseError(
+        f"{name}: no pandapower network, of which alone plants and batteries are read; give its "
+        f".json, or a network of pandapower as {pandapower_file.PREFIX}NAME"
+    )
+
+
 def _read_any_json(path: pathlib.Path) -> Conversion:
     """Returns the grid of a .json: Grid2Op's, pandapower's, or the compact form."""
     try:

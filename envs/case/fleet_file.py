@@ -160,9 +160,14 @@ class _FleetReader(columns.Reader):
         return dataclasses.replace(fleet_lib.typical_units(grid, kinds), **stated)
 
     def unit_numbers(self, name: str, values: list) -> np.ndarray:
-        """Returns a column of the units: not negative; droop above zero, null for no governor."""
+        """Returns a column of the units: not negative; droop above zero.
+
+        Null stands for no governor, and for infinite inertia.
+        """
         if name == "droop":
             return self.within(_DROOP, "units", name, values, null=np.inf)
+        if name == "inertia_s":
+            return self.within(_AT_LEAST_ZERO, "units", name, values, null=np.inf)
         return self.within(_AT_LEAST_ZERO, "units", name, values)
 
     def renewables(self) -> fleet_lib.Renewables:

@@ -132,3 +132,20 @@ class Grid:
     def loads(self) -> np.ndarray:
         """Indices of the buses that carry a load, `[n_load]`."""
         return np.flatnonzero((self.bus.load_p_mw != 0) | (self.bus.load_q_mvar != 0))
+
+    def branches_between(self, one: int, other: int) -> np.ndarray:
+        """Returns the indices of the branches between two buses, given by number.
+
+        Parallel branches are several, in the file's order.
+
+        Raises:
+          ValueError: there is no such bus, or no branch between them.
+        """
+        for number in (one, other):
+            if number not in self.bus.id:
+                raise ValueError(f"{self.name} has no bus {number}")
+        ends = np.sort(self.bus.id[[self.branch.from_bus, self.branch.to_bus]], axis=0)
+        (found,) = np.nonzero((ends == np.sort([[one], [other]], axis=0)).all(0))
+        if not found.size:
+            raise ValueError(f"{self.name} has no branch in service between {one} and {other}")
+        return found

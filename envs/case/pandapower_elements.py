@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from envs.case import validate
+from envs.case import pandapower_plants, validate
 from envs.case.conversion import Notes, listed
 
 # Flexible AC transmission and DC grids: pandapower solves their equations together with AC ones.
 _REFUSED = ("svc", "tcsc", "ssc", "vsc", "vsc_stacked", "vsc_bipolar")
 _AS_LOADS = {
-    "storage": "became constant loads, negative where they discharge",
+    "storage": "became constant loads, negative where they discharge; "
+    f"{pandapower_plants.REMEDY} batteries of them",
     "motor": "became constant loads",
     "ward": "became loads and shunts",
     "asymmetric_load": "became loads alike in the three phases",

@@ -42,6 +42,11 @@ def read(path: str | pathlib.Path) -> Conversion:
       FileNotFoundError: there is no such file.
       validate.CaseError: the file is no such network, or one that cannot be used.
     """
+    return converted(network(path), pathlib.Path(path).stem, str(path))
+
+
+def network(path: str | pathlib.Path):
+    """Returns the pandapower network in a file of `pandapower.to_json`; raises as `read`."""
     path = pathlib.Path(path)
     check_size(path)
     try:
@@ -64,12 +69,11 @@ def read(path: str | pathlib.Path) -> Conversion:
     pandapower = required(str(path))
     with Quiet():
         try:
-            net = pandapower.from_json(str(path))
+            return pandapower.from_json(str(path))
         except Exception as error:  # of any kind, from within
             raise validate.CaseError(
                 f"{path}: pandapower cannot read it: {error!r}"[:300]
             ) from error
-    return converted(net, path.stem, str(path))
 
 
 def named(name: str) -> Conversion:
@@ -79,6 +83,11 @@ def named(name: str) -> Conversion:
       FileNotFoundError: there is no network of that name.
       validate.CaseError: pandapower is not installed, or the network cannot be used.
     """
+    return converted(named_network(name), name.removeprefix(PREFIX), name)
+
+
+def named_network(name: str):
+    """Returns the network `pandapower:NAME` of `pandapower.networks`; raises as `named`."""
     required(name)
     short = name.removeprefix(PREFIX)
     with Quiet():
@@ -89,12 +98,11 @@ def named(name: str) -> Conversion:
                 f"{', '.join(known)}"
             )
         try:
-            net = known[short]()
+            return known[short]()
         except Exception as error:
             raise validate.CaseError(
                 f"{name}: pandapower cannot make it: {error!r}"[:300]
             ) from error
-    return converted(net, short, name)
 
 
 def networks() -> dict[str, Callable]:
@@ -120,6 +128,15 @@ def converted(net, name: str, origin: str) -> Conversion:
 
     with Quiet():
         return pandapower_net.convert(net, name, origin)
+
+
+def converted_with_fleet(net, name: str, origin: str) -> tuple[Conversion, dict]:
+    """Returns the grid of a network without its plants and batteries, and a fleet file of them."""
+    required(origin)
+    from envs.case import pandapower_fleet
+
+    with Quiet():
+        return pandapower_fleet.convert(net, name, origin)
 
 
 def required(origin: str):

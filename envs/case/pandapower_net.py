@@ -32,8 +32,10 @@ _HIGHEST_INDEX = 10_000_000  # pandapower makes arrays as long as the highest in
 _DEFAULT_BASE_MVA = 1.0  # pandapower's where nobody chose one
 
 
-def convert(net, name: str, origin: str) -> Conversion:
+def convert(net, name: str, origin: str, fleet_mw: float | None = None) -> Conversion:
     """Returns the grid of the network `net`, which is left as it is, and what was changed.
+
+    `fleet_mw` is what plants and batteries can give that were taken out of it for a fleet.
 
     Bus numbers are pandapower's indices plus 1; buses that pandapower adds (stars of transformers
     of three windings, ends of open lines) follow. What is out of service is left out.
@@ -42,14 +44,14 @@ def convert(net, name: str, origin: str) -> Conversion:
       validate.CaseError: it has elements that no grid can have, or is no sound network.
     """
     try:
-        return _convert(copy.deepcopy(net), name, origin)
+        return _convert(copy.deepcopy(net), name, origin, fleet_mw)
     except validate.CaseError:
         raise
     except Exception as error:  # of any kind, from within pandapower or from columns it lacks
         raise validate.CaseError(f"{origin}: pandapower cannot use it: {error!r}"[:300]) from error
 
 
-def _convert(net, name: str, origin: str) -> Conversion:
+def _convert(net, name: str, origin: str, fleet_mw: float | None) -> Conversion:
     index = net.bus.index.to_numpy()
     if not index.size or index.min() < 0 or index.max() > _HIGHEST_INDEX:
         raise validate.CaseError(
@@ -85,7 +87,7 @@ def _convert(net, name: str, origin: str) -> Conversion:
     branches = _branches(net, branch, closed, place, bus)
     buses = _buses(net, bus[kept], of_index, notes)
     _move_shunts(branch[closed], branches, buses, net.sn_mva, notes)
-    generators = units.generators(net, place, buses, solved, notes)
+    generators = units.generators(net, place, buses, solved, notes, fleet_mw)
     grid = grid_lib.Grid(name, float(net.sn_mva), buses, branches, generators, source=origin)
     grid = validate.check(main_island.reduce(grid, notes), origin)
     return Conversion(vector_groups.without(grid, notes), tuple(notes))

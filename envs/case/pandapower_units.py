@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.case import grid as grid_lib
+from envs.case import grid as grid_lib, pandapower_plants
 from envs.case.conversion import COST_PER_MWH, Note, Notes
 
 _NO_LIMIT = 1e6  # MW or MVAr, from here on: pandapower and its converters write 1e9 for it
@@ -33,13 +33,15 @@ def generators(
     buses: grid_lib.Buses,
     solved: bool,
     notes: Notes,
+    fleet_mw: float | None = None,
 ) -> grid_lib.Generators:
     """Returns units: external grids, generators, extended wards, static generators with a cost.
 
     A static generator becomes a unit where it is controllable or has a cost, and where another
     generator holds the voltage of its bus; its power is then taken out of the load of `buses`. The
     others stay negative loads. `place_of_row` is the row in the grid of each row of PYPOWER's table
-    of buses, −1 for none; `solved` says that `net` holds a power flow.
+    of buses, −1 for none; `solved` says that `net` holds a power flow; `fleet_mw` is what plants
+    and batteries of a fleet can give, None where there is none.
     """
     place = place_of_row[net._pd2ppc_lookups["bus"]]  # by pandapower's index of a bus
     costs = _costs(net, notes)
@@ -47,7 +49,7 @@ def generators(
     units += [_unit("gen", row, net, place, solved) for row in net.gen.itertuples()]
     units = [unit for unit in units if unit] + _extended_wards(net, place_of_row)
     held = {unit.bus for unit in units}
-    left = []
+    left, plants = [], []
     for row in net.sgen.itertuples():
         unit = _unit("sgen", row, net, place, solved)
         if (
@@ -60,8 +62,13 @@ def generators(
             buses.load_p_mw[unit.bus] += unit.p_mw
             buses.load_q_mvar[unit.bus] += float(row.q_mvar) * float(row.scaling)
         elif unit and (unit.p_mw or row.q_mvar):
-            left.append(row.Index)
+            known = pandapower_plants.is_plant(row, held=unit.bus in held)
+            (plants if known and fleet_mw is None else left).append(row.Index)
     notes.add("sgen", left, "{n} became negative loads")
+    notes.add(
+        "sgen", plants,
+        f"{{n}} became negative loads; {pandapower_plants.REMEDY} wind and solar plants of them",
+    )  # fmt: skip
     notes.add(
         "sgen", [unit.index for unit in units if unit.element == "sgen"],
         "{n} became generators, as another holds the voltage of their bus",
@@ -70,7 +77,13 @@ def generators(
     for element in sorted({element for element, _ in costs if (element, _) not in used}):
         unused = [index for name, index in costs if name == element and (name, index) not in used]
         notes.add(f"cost of {element}", unused, "{n} were left out, as it is no generator here")
-    limits = _limits(units, buses, notes)
+    if fleet_mw is None and all(unit.element == "ext_grid" for unit in units):
+        notes.add(
+            "ext_grid", [unit.index for unit in units],
+            "{n} with the inertia of a machine of that size; "
+            f"{pandapower_plants.REMEDY} exchanges of them that hold frequency",
+        )  # fmt: skip
+    limits = _limits(units, buses, notes, fleet_mw)
     return _table(units, limits, _cost_columns(units, costs, notes))
 
 
@@ -105,9 +118,12 @@ def _extended_wards(net, place_of_row: np.ndarray) -> list[_Unit]:
     return units
 
 
-def _limits(units: list[_Unit], buses: grid_lib.Buses, notes: Notes) -> np.ndarray:
+def _limits(
+    units: list[_Unit], buses: grid_lib.Buses, notes: Notes, fleet_mw: float | None
+) -> np.ndarray:
     """Returns Pmin, Pmax MW and Qmin, Qmax MVAr, `[4, n_gen]`."""
-    total = max(float(np.clip(buses.load_p_mw, 0.0, None).sum()), 0.0)
+    total = max(float(np.clip(buses.load_p_mw, 0.0, None).sum()), 0.0) + (fleet_mw or 0.0)
+    of_all = "all loads, plants and batteries" if fleet_mw else "all loads"
     assumed: dict[tuple, list] = {}
     limits = []
     for unit in units:
@@ -120,7 +136,8 @@ def _limits(units: list[_Unit], buses: grid_lib.Buses, notes: Notes) -> np.ndarr
         elif none(low) or none(high):
             if unit.element == "ext_grid":
                 size = max(total, _MARGIN * abs(unit.p_mw))
-                usual, note = (-size, size), "without limits of power: the sum of all loads assumed"
+                usual = -size, size
+                note = f"without limits of power: the sum of {of_all} assumed"
             else:
                 rated = unit.sn_mva if unit.sn_mva > 0 else 0.0
                 usual = (min(unit.p_mw, 0.0), max(unit.p_mw, rated, 0.0))

@@ -17,6 +17,10 @@ _LONGEST_WORD, _LONGEST_LINE = 300, 2000  # characters of a message
 flags.disclaim_key_flags()  # What is defined through this module is its caller's.
 
 
+class FileRefused(app.UsageError):
+    """A file cannot be read or written, of which the list of flags says nothing."""
+
+
 class NumberParser(flags.ArgumentParser):
     """Reads a number, of a length that is soon read, and within limits if there are any."""
 
@@ -83,7 +87,7 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
     try:
         return main(argv)
     except app.UsageError as error:
-        return refuse(error, _HINT)
+        return refuse(error, "" if isinstance(error, FileRefused) else _HINT)
     except json_file.JsonError as error:  # A file that another process of the command writes.
         sys.stderr.write(f"error: {error}\n")
         return exit_codes.FAILED

@@ -15,6 +15,9 @@ from envs.step.options import StepOptions
 from envs.step.state import State
 from envs.time_series.series import LEAD_STEPS, Series
 
+# MWs. Load that comes back, the only thing left to move it, does so by 8 µHz a GW in five minutes.
+_INFINITE_MWS = 1e12
+
 
 class FrequencyResponse:
     """The frequency response of one grid and fleet."""
@@ -26,7 +29,10 @@ class FrequencyResponse:
         self._seconds = options.step_minutes / 60.0 * 3600.0
         self._gen_bus, self._load_bus = gen.bus, grid.loads
         self._p_min, self._p_max = as_float(gen.p_min_mw), as_float(gen.p_max_mw)
-        self._inertia = as_float(units.inertia_s * units.rating_mva)  # MWs
+        infinite = np.isinf(units.inertia_s)
+        self._infinite = infinite if infinite.any() else None
+        inertia_s = np.where(infinite, 0.0, units.inertia_s)
+        self._inertia = as_float(inertia_s * units.rating_mva)  # MWs, of the others
         # Has a governor, and what it could open.
         self._follows = jnp.asarray(np.isfinite(units.droop) & ~gen.is_dispatchable_load)
         # MW/Hz, zero where droop is infinite.
@@ -49,7 +55,8 @@ class FrequencyResponse:
         """Returns frequency after the step, and what happened within it.
 
         Balancing leads to the feasible action by the end of the step. In the disturbance
-        dispatchable loads count as what they draw.
+        dispatchable loads count as what they draw. As long as a unit of infinite inertia is
+        connected frequency is nominal, and nothing disturbs it.
         """
         on = gen_on & energised[self._gen_bus]
         total = lambda values: jnp.where(on, values, 0.0).sum()
@@ -68,6 +75,16 @@ class FrequencyResponse:
             ramp_mw_per_min=governed(self._ramp),
             load_mw=load_mw,
         )
+        if self._infinite is not None:
+            held = (on & self._infinite).any()
+            undisturbed = lambda value: jnp.where(held, 0.0, value)
+            disturbance = frequency_lib.Disturbance(*map(undisturbed, disturbance))
+            start = start.replace(
+                deviation_hz=undisturbed(start.deviation_hz),
+                governor_mw=undisturbed(start.governor_mw),
+            )
+            inertia = jnp.where(held, _INFINITE_MWS, system.inertia_mws)
+            system = system._replace(inertia_mws=inertia)
         return frequency_lib.step(start, system, disturbance, self.options, self._seconds)
 
 

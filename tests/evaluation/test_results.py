@@ -258,6 +258,22 @@ def test_a_controller_that_fails_does_not_keep_the_others_from_playing(env, whol
     assert work.complete(["bad"]) == ["bad"]
 
 
+def test_a_bound_that_fails_does_not_keep_controllers_from_playing(env, tmp_path, monkeypatch):
+    def fails(*arguments):
+        raise RuntimeError("no bound")
+
+    monkeypatch.setattr(runner.acopf, "bound", fails)
+    plan = dataclasses.replace(PLAN, bound=True)
+    work = runner.Runner(env, results.Folder(tmp_path), make(env), plan)
+    failed = {task.controller: str(error) for task, error in work.run().items()}
+    assert failed == {runner.BOUND: "no bound"}
+    assert work.complete(["do_nothing", "untripped", "lower"]) == [
+        "do_nothing",
+        "untripped",
+        "lower",
+    ]
+
+
 def test_without_what_others_are_compared_with_nothing_goes_on(env, tmp_path):
     work = runner.Runner(
         env, results.Folder(tmp_path), failing(env, runner.NOTHING, attempts := []), PLAN

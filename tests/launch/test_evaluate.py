@@ -346,6 +346,23 @@ def test_what_is_named_twice_is_played_once(tmp_path):
     assert content["identity"]["environment"]["horizon_steps"] == 12
 
 
+def test_a_bound_that_fails_is_named_and_left_out(tmp_path):
+    path = stub(
+        tmp_path / "stub", "sitecustomize",
+        "from agents.baselines import acopf\n"
+        "def bound(*arguments): raise RuntimeError('no optimum')\n"
+        "acopf.bound = bound\n",
+    )  # fmt: skip
+    asked = (*SMALL[:-1], f"--out={tmp_path / 'out'}")
+    done = evaluate(*asked, PYTHONPATH=f"{path}{os.pathsep}{ROOT}")
+    assert done.returncode == 1
+    assert "bound in failure (easy): no optimum; it is left out of the report" in done.stderr
+    assert "--bound=false" in done.stderr
+    content = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert content["controllers"] == ["do_nothing", "merit_order"] and content["bound"] == {}
+    assert (tmp_path / "out" / "report.html").exists() and "merit order" in done.stdout
+
+
 @pytest.mark.slow
 def test_a_later_command_keeps_what_was_evaluated_before_and_leaves_out_what_fails(tmp_path):
     assert evaluate(*SMALL, f"--out={tmp_path}").returncode == 0

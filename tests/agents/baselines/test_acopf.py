@@ -182,6 +182,33 @@ def test_an_outage_and_an_island_are_solved(case14):
     assert meshed.cost_per_h > model.solve(nominal).cost_per_h
 
 
+@pytest.mark.parametrize(("rating", "angle"), [(0.0, 360.0), (40.0, 360.0), (0.0, 30.0)])
+def test_the_only_generator_of_two_buses_carries_them(rating, angle):
+    # No unit, load or plant may be moved but that one, and no other has a limit.
+    grid = case_file.read({
+        "version": "2", "baseMVA": 10.0,
+        "bus": np.array([
+            [1, 3, 0, 0, 0, 0, 1, 1, 0, 20, 1, 1.05, 0.95],
+            [2, 1, 30, 10, 0, 0, 1, 1, 0, 20, 1, 1.05, 0.95],
+        ]),
+        "gen": np.array([[1, 0, 0, 100, -100, 1, 10, 1, 100, 0]]),
+        "branch": np.array([[1, 2, 0, 0.01, 0, rating, 0, 0, 0, 0, 1, -angle, angle]]),
+        "gencost": np.array([[2, 0, 0, 3, 0, 40, 0]]),
+    }).grid  # fmt: skip
+    model = acopf_model.Model(grid)
+    problem = acopf_problem.nominal(grid)
+    assert model.solve(problem).cost_per_h == pytest.approx(40.0 * 30.0)
+    # Beyond what the unit can give, load is lost for its price.
+    short = model.solve(problem._replace(p_high_mw=np.array([20.0])))
+    lost = StepOptions().lost_load_price * 10.0
+    assert not short.optimal and short.cost_per_h == pytest.approx(40.0 * 20.0 + lost, rel=1e-4)
+    assert model.cheapest(problem, short.warm).cost_per_h == pytest.approx(40.0 * 30.0)
+    if not rating and angle > 90:
+        p_mw, q_mvar = problem.load_p_mw[grid.loads], problem.load_q_mvar[grid.loads]
+        growth = loadability.factor(grid, p_mw, q_mvar, np.zeros(2))
+        assert growth == pytest.approx(100.0 / 30.0, rel=1e-3)
+
+
 def test_where_no_point_keeps_every_limit_prices_decide(case14):
     model = acopf_model.Model(case14)
     nominal = acopf_problem.nominal(model.grid)

@@ -339,3 +339,15 @@ def test_convert_calls_nobodys_file_pglibs(tmp_path):
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(FileNotFoundError, match="did you mean case14"):
         case_file.load("case41")
+
+
+def test_branches_are_found_by_the_numbers_of_their_buses():
+    grid = case_file.load("case118")
+    assert list(grid.branches_between(42, 49)) == list(grid.branches_between(49, 42)) == [65, 66]
+    for index in (0, 65, grid.n_branch - 1):
+        ends = grid.bus.id[[grid.branch.from_bus[index], grid.branch.to_bus[index]]]
+        assert index in grid.branches_between(*ends)
+    with pytest.raises(ValueError, match="case118 has no bus 999"):
+        grid.branches_between(1, 999)
+    with pytest.raises(ValueError, match="no branch in service between 1 and 118"):
+        grid.branches_between(1, 118)

@@ -85,7 +85,8 @@ def test_what_a_network_states_is_kept():
     assert (grid.gen.p_min_mw[0], grid.gen.p_max_mw[0]) == (-50.0, 50.0)
     line = np.sqrt(3) * 20.0 * 0.27 * 0.8  # kV, kA of the standard type, the share allowed
     assert grid.branch.rate_mva[0] == pytest.approx(line)
-    assert [note.element for note in conversion.notes] == ["poly_cost"]
+    assert [note.element for note in conversion.notes] == ["ext_grid", "poly_cost"]
+    assert "1 with the inertia of a machine of that size" in _texts(conversion, "ext_grid")[0]
 
 
 def test_a_file_and_a_name_give_what_the_network_in_memory_gives(tmp_path):

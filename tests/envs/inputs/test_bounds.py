@@ -169,3 +169,15 @@ def test_an_argument_too_many_is_a_line_and_help_is_no_failure(command, tmp_path
     done = run("--help")
     assert done.returncode == 0 and len(done.stdout.splitlines()) > 5, done
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_refused_is_not_answered_with_the_list_of_flags(tmp_path):
+    (tmp_path / "mine.m").write_text("nothing")
+    for path in ("mine.m", "nowhere.m"):
+        done = subprocess.run(
+            [sys.executable, "-m", "envs.case.convert", path, "--source=x"],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 2, done
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: ") and path in line and "--help" not in line
