@@ -10,7 +10,7 @@ from agents.baselines import simple
 from envs import grid_env
 from launch import own_controllers
 
-FILE = '''
+FILE = """
 import dataclasses
 
 import jax.numpy as jnp
@@ -54,7 +54,7 @@ def crashes(env):
 
 expert = halfway
 number = 3
-'''
+"""
 
 
 @pytest.fixture
