@@ -243,9 +243,10 @@ def main() -> None:
     about = {"experiment": given.case, "name": f"RLlib PPO, {given.policies} policies"}
     config = configure(given, rates[0])
     if len(rates) > 1:
-        stop = {"training_iteration": min(given.iterations, 1000)}
-        if given.minutes:
-            stop["validation/seconds"] = 60.0 * given.minutes
+        stop = {
+            "training_iteration": min(given.iterations, 1000),
+            "validation/seconds": 60.0 * given.minutes,
+        }
         results = tune.Tuner(
             "PPO",
             param_space=config.copy(copy_frozen=False).training(lr=tune.grid_search(rates)),
@@ -257,8 +258,8 @@ def main() -> None:
         for trial in results:
             rows = trial.metrics_dataframe.filter(like="validation/")
             known = rows.rename(columns=lambda name: name.removeprefix("validation/"))
-            about = {**about, "trial": f"lr={trial.config['lr']:g}"}
-            write_curve(out / "curve.jsonl", about, known.to_dict("records"))
+            tried = {"name": f"{about['name']}, Tune", "trial": f"lr={trial.config['lr']:g}"}
+            write_curve(out / "curve.jsonl", {**about, **tried}, known.to_dict("records"))
         best = results.get_best_result("validation/return", "max")
         algorithm = Algorithm.from_checkpoint(best.checkpoint.path)
         report = {"best_lr": best.config["lr"], "runs": len(results)}

@@ -13,6 +13,7 @@ import time
 
 import gymnasium
 import numpy as np
+import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
@@ -27,8 +28,8 @@ class BatchedVecEnv(VecEnv):
     """A `GridVectorEnv` that begins new days at once, as Stable-Baselines3 has its environments."""
 
     def __init__(self, env: vector_env.GridVectorEnv):
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._env, self._actions, self._seed = env, None, None
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> np.ndarray:
         """Returns the observations of new days."""
@@ -156,6 +157,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=10.0, help="seconds between validations")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/sb3"))
     given = parser.parse_args()
+    torch.set_num_threads(1)  # Layers are small: threads cost more than they save.
     env = gymnasium.make_vec(given.id, given.envs, autoreset="same_step")
     model = PPO(
         "MlpPolicy", BatchedVecEnv(env.unwrapped), n_steps=32, batch_size=512, n_epochs=4,

@@ -75,7 +75,7 @@ def main() -> None:
         point = {"step": int(metrics["step"]), "seconds": seconds}
         curve.append({**point, "return": play(policy, env, days), "do_nothing": do_nothing})
         paused, due = paused + time.monotonic() - now, seconds + given.every
-    about = {"experiment": trainer.experiment.name, "name": "Gridracer"}
+    about = {"experiment": options.case, "name": "Gridracer"}
     with (given.out / "curve.jsonl").open("w") as file:  # `launch.bench plot` draws such files.
         for point in curve:
             file.write(json.dumps({**about, **point}) + "\n")
