@@ -2,16 +2,18 @@
 
     python examples/sb3_ppo.py --id=gridracer/case14-v0 --envs=64 --minutes=5
 
-The last line is JSON: steps a second, and the mean return of validation days that the policy plays
-by its most likely actions.
+OUT/curve.jsonl has the mean return of validation days that the policy plays by its most likely
+actions, over steps and seconds. The last line is JSON: steps a second, and that return at the end.
 """
 
 import argparse
 import json
+import pathlib
 import time
 
 import gymnasium
 import numpy as np
+import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
@@ -26,8 +28,8 @@ class BatchedVecEnv(VecEnv):
     """A `GridVectorEnv` that begins new days at once, as Stable-Baselines3 has its environments."""
 
     def __init__(self, env: vector_env.GridVectorEnv):
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._env, self._actions, self._seed = env, None, None
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> np.ndarray:
         """Returns the observations of new days."""
@@ -79,32 +81,63 @@ class BatchedVecEnv(VecEnv):
 
 
 class DayMetrics(BaseCallback):
-    """Logs metrics of days that have ended as `day/NAME`, and ends training when time is up."""
+    """Logs metrics of days that have ended as `day/NAME`, plays validation days, and ends in time.
 
-    def __init__(self, minutes: float):
+    The clock begins with the second rollout, the first that compiles nothing, and stands while
+    validation days are played.
+    """
+
+    def __init__(self, minutes: float, every: float, name: str, days: int):
         super().__init__()
-        self._minutes, self.began, self.before = minutes, None, 0
+        self._minutes, self._every, self._task = minutes, every, (name, days)
+        self._began, self._paused, self._due = None, 0.0, 0.0
+        self.before, self.curve = 0, []
+        self._do_nothing = play(None, name, days)
+
+    def seconds(self) -> float:
+        """Returns for how long it has learned."""
+        return 0.0 if self._began is None else time.monotonic() - self._began - self._paused
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
             for name, value in info.get("day", {}).items():
                 self.logger.record_mean(f"day/{name}", value)
-        return self.began is None or time.monotonic() - self.began < 60.0 * self._minutes
+        return self.seconds() < 60.0 * self._minutes
 
     def _on_rollout_start(self) -> None:
-        # The second rollout is the first that compiles nothing.
-        if self.began is None and self.num_timesteps:
-            self.began, self.before = time.monotonic(), self.num_timesteps
+        if self._began is None and self.num_timesteps:
+            self._began, self.before = time.monotonic(), self.num_timesteps
+        if self._began is not None and self.seconds() >= self._due:
+            self.validate()
+
+    def validate(self) -> float:
+        """Returns what validation days return, and adds it to the curve."""
+        seconds, began = self.seconds(), time.monotonic()
+        scored = play(self.model, *self._task)
+        self.curve.append(
+            {
+                "step": self.num_timesteps, "seconds": seconds, "return": scored,
+                "do_nothing": self._do_nothing,
+            }
+        )  # fmt: skip
+        self._paused += time.monotonic() - began
+        self._due = seconds + self._every
+        return scored
 
 
-def play(model: PPO, name: str, days: int) -> float:
-    """Returns the mean return of validation days of normal operation, all played together."""
+def play(model: PPO | None, name: str, days: int) -> float:
+    """Returns the mean return of validation days, played together; without a model by 0.
+
+    They are the days of `launch.evaluate --scenarios=normal --split=validation`.
+    """
     case = gymnasium.spec(name).kwargs["case"]
     env = vector_env.make(case, days, "normal", "easy", "validation")
     observations, _ = env.reset(options={"day": 0})
     returns, over = np.zeros(days), np.zeros(days, bool)
     while not over.all():
-        actions, _ = model.predict(observations, deterministic=True)
+        actions = np.zeros(env.action_space.shape, np.float32)
+        if model is not None:
+            actions, _ = model.predict(observations, deterministic=True)
         observations, rewards, terminated, truncated, _ = env.step(actions)
         returns += np.where(over, 0.0, rewards)
         over |= terminated | truncated
@@ -120,27 +153,33 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=64, help="grids in the batch")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, compiled")
     parser.add_argument("--steps", type=int, default=10**9, help="of training, at most")
-    parser.add_argument("--days", type=int, default=8, help="validation days at the end")
-    parser.add_argument("--save", help="file to save the policy in")
+    parser.add_argument("--days", type=int, default=8, help="validation days")
+    parser.add_argument("--every", type=float, default=10.0, help="seconds between validations")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/sb3"))
     given = parser.parse_args()
+    torch.set_num_threads(1)  # Layers are small: threads cost more than they save.
     env = gymnasium.make_vec(given.id, given.envs, autoreset="same_step")
     model = PPO(
         "MlpPolicy", BatchedVecEnv(env.unwrapped), n_steps=32, batch_size=512, n_epochs=4,
         gamma=0.9, gae_lambda=0.9, learning_rate=3e-4, verbose=1, seed=0,
         policy_kwargs={"log_std_init": -1.0, "net_arch": [128, 128]},
     )  # fmt: skip
-    timer = DayMetrics(given.minutes)
+    timer = DayMetrics(given.minutes, given.every, given.id, given.days)
     model.learn(given.steps, callback=timer, log_interval=20)
-    seconds = time.monotonic() - timer.began if timer.began else float("nan")
+    seconds = timer.seconds() or float("nan")
     report = {
         "steps": model.num_timesteps,
         "minutes": seconds / 60.0,
         "steps_per_second": (model.num_timesteps - timer.before) / seconds,
-        "return": play(model, given.id, given.days),
+        "return": timer.validate(),
         "days": given.days,
     }
-    if given.save:
-        model.save(given.save)
+    given.out.mkdir(parents=True, exist_ok=True)
+    model.save(given.out / "policy.zip")
+    about = {"experiment": gymnasium.spec(given.id).kwargs["case"], "name": "SB3 PPO"}
+    with (given.out / "curve.jsonl").open("w") as file:  # `launch.bench plot` draws such files.
+        for point in timer.curve:
+            file.write(json.dumps({**about, **point}) + "\n")
     print(json.dumps(report))
 
 

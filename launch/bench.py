@@ -11,6 +11,7 @@
     python -m launch.bench env --cases=case14 --peers=none --threads=2
     python -m launch.bench plot powerflow.json env.json --png=cost.png
     python -m launch.bench plot runs/case14 runs/case118 --png=curves.png
+    python -m launch.bench plot runs/sb3/curve.jsonl runs/rllib/curve.jsonl --over=seconds
 
 powerflow solves the same random problems (every load within ± 5 %) with our solvers, with
 lightsim2grid's fastest, and with pandapower, each started from the same solved base. env steps
@@ -24,7 +25,8 @@ functions, and through the interfaces of Gymnasium and PettingZoo.
 acopf solves PGLib-OPF's cases up to 1,000 buses, in its three variants, and compares objectives
 with those that PGLib publishes; --markdown=docs/results/acopf.md writes the page. plot draws what
 powerflow and env measured, from any number of their JSON files; or of folders of runs, how fast
-they learned, with the spread of their seeds; teams that learned one experiment in one picture.
+they learned, with the spread of their seeds; teams that learned one experiment in one picture,
+and what the scripts of examples learned, from their files curve.jsonl.
 
 Progress and the table go to standard error. The JSON, with machine, versions, commit, settings and
 every number, goes to standard output, or to the file of --json. Leave the machine alone meanwhile.
@@ -209,11 +211,11 @@ def _plot(files: list[str]) -> int:
     target = pathlib.Path(_PNG.value).absolute()
     if target.suffix != ".png" or not target.parent.is_dir():
         raise ValueError(f"--png={_PNG.value}: give a file that ends in .png, in a folder")
-    folders = [pathlib.Path(file).is_dir() for file in files]
-    if any(folders) and not all(folders):
-        file = files[folders.index(False)]
+    curves = [pathlib.Path(file).is_dir() or file.endswith(".jsonl") for file in files]
+    if any(curves) and not all(curves):
+        file = files[curves.index(False)]
         raise ValueError(f"{file}: is no folder of runs; draw reports and runs one after the other")
-    figure = _learning_curves(files) if all(folders) else _cost(files)
+    figure = _learning_curves(files) if all(curves) else _cost(files)
     figure.savefig(target, dpi=130)
     sys.stdout.write(f"written to {_PNG.value}\n")
     return exit_codes.OK
@@ -226,16 +228,21 @@ def _cost(files: list[str]):
     return plot.draw([plot.read(file) for file in files])
 
 
-def _learning_curves(folders: list[str]):
-    """Returns the figure of the runs in `folders`, of one seed or several each."""
+def _learning_curves(paths: list[str]):
+    """Returns the figure of folders of runs, of one seed or several each, and of other curves."""
     import numpy as np
 
-    from benchmarks import learning_curves
+    from benchmarks import learning_curves, other_curves
     from evaluation.report import curve
     from launch.run import run_folder
 
     experiments = {}
-    for folder in folders:
+    for folder in paths:
+        if folder.endswith(".jsonl"):
+            for name, others in other_curves.read(folder).items():
+                for kind, curves in others.items():
+                    experiments.setdefault(name, {}).setdefault(kind, []).extend(curves)
+            continue
         try:
             runs = run_folder.trained_in(folder)
         except run_folder.RunFolderError as error:

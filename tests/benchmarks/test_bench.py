@@ -18,6 +18,7 @@ from benchmarks import (
     acopf,
     contingency,
     learning_curves,
+    other_curves,
     ours_contingency,
     ours_env,
     peer_process,
@@ -182,6 +183,47 @@ def test_teams_of_an_experiment_are_drawn_together_below_the_best_of_them_by_the
     assert (x[0], x[-1]) == (1.0, 3.0) and "minutes" in axis.get_xlabel()
     np.testing.assert_allclose((first[0], first[-1], second[-1]), (8.0, 1e-3, 3.0))
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a", "b"]
+
+
+def _line(step, scored, **more):
+    names = {"experiment": "calm", "name": "PPO", "do_nothing": -9.0, **more}
+    return json.dumps({"step": step, "seconds": 60.0 * step, "return": scored, **names})
+
+
+def test_curves_of_other_programs_are_drawn_and_their_trials_thin(tmp_path):
+    lines = [_line(1, 0.0), _line(3, 5.0)]
+    for trial, scored in (("lr=1", 2.0), ("lr=2", 8.0)):
+        lines += [
+            _line(1, -1.0, name="Tune", trial=trial),
+            _line(2, scored, name="Tune", trial=trial),
+        ]
+    file = tmp_path / "curve.jsonl"
+    file.write_text("\n".join(lines))
+    curves = other_curves.read(str(file))
+    (axis,) = learning_curves.draw(curves, "seconds").axes
+    ppo, one, other, _ = axis.lines
+    assert ppo.get_xdata()[-1] == 3.0 and ppo.get_ydata()[-1] == 3.0
+    assert [line.get_ydata()[-1] for line in (one, other)] == [6.0, pytest.approx(0.001)]
+    assert one.get_color() == other.get_color() and one.get_linewidth() < ppo.get_linewidth()
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["PPO", "Tune"]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "has no evaluations"),
+        ("{", "line 1: "),
+        ("[]", r"line 1: \[\]: must be an object"),
+        (_line(1, 0.0, name=3), "line 1: name=3: must be a text"),
+        (_line(1, float("nan")), "line 1: return=nan: must be a number"),
+        (f"{_line(2, 0.0)}\n{_line(1, 0.0)}", "line 2: step=1 comes after 2.0"),
+    ],
+)
+def test_a_file_that_is_no_curve_is_refused_by_its_line(tmp_path, text, message):
+    file = tmp_path / "curve.jsonl"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"curve.jsonl: {message}"):
+        other_curves.read(str(file))
 
 
 @pytest.mark.parametrize(
