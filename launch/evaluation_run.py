@@ -81,7 +81,11 @@ class Evaluation:
         plan = self.plan = self._with_earlier({task.controller for task in failed})
         samples, notes = summary.collect(folder, plan, env.grid.n_bus)
         content = summary.summarise(samples, notes, plan)
-        knows = {name: self._request.make(name).knows for name in content["controllers"]}
+        knows = {}
+        for name in content["controllers"]:
+            controller = self._request.make(name)
+            knows[name] = controller.knows
+            controller.close()
         self.content = {**folder.manifest(), **content, "knows": knows}
         summary.write_csv(folder.path / "episodes.csv", samples)
         lines = folder.path / override_lines.NAME
