@@ -4,6 +4,7 @@ Each device holds some of the actors and a share of the learner (Anakin; Hessel 
 Podracer architectures). What is computed is what the service computes in synchronous mode.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import chex
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from actors import unroll as unroll_lib
-from learner import learner as learner_lib, ppo
+from learner import devices as devices_lib, learner as learner_lib, ppo
 from replay import schema
 
 
@@ -53,9 +54,9 @@ class FusedLoop:
         run = self._updates
         if self._several:
             run = jax.vmap(run, in_axes=(0, None))
-        self._run = jax.pmap(
-            run, axis_name=ppo.AXIS, in_axes=(0, None), devices=devices, donate_argnums=0
-        )
+        self._run = devices_lib.mapped(run, devices, donate_argnums=0)
+        self._stacked = devices_lib.mapped(_stacked, devices)
+        self._apart = devices_lib.mapped(lambda tree: list(_apart(tree)), devices)
         starts = [
             [unroller.start(seed, i, incarnation, learner.version) for i in range(actors)]
             for seed, learner in zip(seeds, self.learners)
@@ -65,11 +66,10 @@ class FusedLoop:
         def spread(*leaves):
             leaf = np.stack([np.asarray(leaf) for leaf in leaves])
             leaf = np.moveaxis(leaf.reshape(*shape, *leaf.shape[1:]), 0, 1)
-            leaf = leaf if self._several else leaf[:, 0]
-            return jax.device_put_sharded(list(leaf), devices)
+            return leaf if self._several else leaf[:, 0]
 
         flat = [start for of_seed in starts for start in of_seed]
-        self._carry, self._days = jax.tree.map(spread, *flat)
+        self._carry, self._days = devices_lib.put(jax.tree.map(spread, *flat), devices)
 
     def advance(self) -> list[list[dict[str, float]]]:
         """Makes the updates until days are renewed, or those left; returns each seed's metrics.
@@ -80,16 +80,17 @@ class FusedLoop:
         first = self.learners[0]
         count = min(self.unroller.renew_every, first.updates - first.version)
         states = [learner.state for learner in self.learners]
-        stack = lambda *leaves: jnp.stack(leaves, 1) if self._several else leaves[0]
-        loop = _Loop(jax.tree.map(stack, *states), self._carry, self._days)
-        loop, rows = self._run(loop, jnp.int32(count))
+        training = self._stacked(states) if self._several else states[0]
+        loop = _Loop(training, self._carry, self._days)
+        loop, rows = self._run(loop, np.full(len(first.devices), count, np.int32))
         self._carry, self._days = loop.carry, loop.days
         rows = jax.tree.map(np.asarray, rows)
+        states = self._apart(loop.training) if self._several else [loop.training]
         logs = []
-        for seed, learner in enumerate(self.learners):
-            take = lambda leaf, seed=seed: leaf[:, seed] if self._several else leaf
-            bad = learner.advance(jax.tree.map(take, loop.training), count)
-            logs.append([_log(*jax.tree.map(take, rows), i, bad) for i in range(count)])
+        for seed, (learner, state) in enumerate(zip(self.learners, states)):
+            own = lambda leaf, seed=seed: leaf[:, seed] if self._several else leaf
+            bad = learner.advance(state, count)
+            logs.append([_log(*jax.tree.map(own, rows), i, bad) for i in range(count)])
         return logs
 
     def _updates(self, loop: _Loop, count: chex.Array) -> tuple[_Loop, tuple]:
@@ -128,10 +129,18 @@ def _each(function, *trees):
 
     One after another and not in a loop, within which XLA would round otherwise.
     """
-    count = len(jax.tree.leaves(trees)[0])
-    entry = lambda i: jax.tree.map(lambda leaf: leaf[i], trees)
-    made = [function(*entry(i)) for i in range(count)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *made)
+    return _stacked([function(*entry) for entry in _apart(trees)])
+
+
+def _stacked(trees):
+    """Returns trees as one, whose leaves have a first axis for them."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _apart(tree):
+    """Yields a tree for each entry of its leaves' first axis."""
+    for i in range(len(jax.tree.leaves(tree)[0])):
+        yield jax.tree.map(operator.itemgetter(i), tree)
 
 
 def _joined(unrolls: schema.Unroll) -> schema.Unroll:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from learner import devices as devices_lib
 from replay import schema
 
 _MEMORY = 4096  # How many origins are remembered, to recognise a repeat.
@@ -126,8 +127,13 @@ class Ingest:
             unroll.replace(**{name: getattr(unroll, name)[None] for name in schema.AT_THE_END})
             for unroll in bare
         ])  # fmt: skip
-        shares = [np.split(leaf, len(self._devices), axis=1) for leaf in jax.tree.leaves(joined)]
-        placed = [jax.device_put_sharded(share, self._devices) for share in shares]
-        unroll = jax.tree.unflatten(jax.tree.structure(joined), placed)
+        unroll = jax.tree.map(self._shares, joined)
         unroll = unroll.replace(**{name: getattr(unroll, name)[:, 0] for name in schema.AT_THE_END})
+        unroll = devices_lib.put(unroll, self._devices)
         return TrainingBatch(unroll, [int(unroll.origin.version) for unroll in group], summaries)
+
+    def _shares(self, leaf: np.ndarray) -> np.ndarray:
+        """Returns each device's grids, `[devices, T, B / devices, …]`, of `[T, B, …]`."""
+        length, grids, *rest = leaf.shape
+        shares = leaf.reshape(length, len(self._devices), grids // len(self._devices), *rest)
+        return np.moveaxis(shares, 1, 0)

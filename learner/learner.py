@@ -4,9 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from agents import bundle as bundle_lib, networks as networks_lib
@@ -15,6 +13,7 @@ from learner import (
     analytic,
     checkpoint as checkpoint_lib,
     clock as clock_lib,
+    devices as devices_lib,
     ingest as ingest_lib,
     limits as limits_lib,
     options as options_lib,
@@ -64,9 +63,7 @@ class Learner:
         gradient = analytic.AnalyticGradient(env, networks, options) if options.window else None
         limits = limits_lib.Limits(options, env.options.step_minutes) if options.limits else None
         self.ppo = ppo.PPO(networks, options, gradient, self.updates, limits)
-        self._update = jax.pmap(
-            self.ppo.update, axis_name=ppo.AXIS, devices=self.devices, donate_argnums=0
-        )
+        self._update = devices_lib.mapped(self.ppo.update, self.devices, donate_argnums=0)
         self._batch_spec = ingest_lib.batch_spec(spec, options.unrolls_per_update, options.devices)
         self.version = 0
         self.seconds_before = 0.0
@@ -82,7 +79,7 @@ class Learner:
 
     def bundle(self) -> bundle_lib.Bundle:
         """Returns a copy, on the host, of what is published."""
-        return _first(ppo.bundle(self.state))
+        return devices_lib.first(ppo.bundle(self.state))
 
     def advance(self, state: ppo.TrainingState, updates: int) -> int:
         """Takes the state after so many more updates, made elsewhere; as `bad_updates`."""
@@ -93,7 +90,7 @@ class Learner:
         """Takes policy, value function and statistics from elsewhere; all else stays fresh."""
         parts = ("params", "statistics", "value_statistics")
         taken = {name: getattr(bundle, name) for name in parts}
-        self.state = self._replicate(_first(self.state).replace(**taken))
+        self.state = self._replicate(devices_lib.first(self.state).replace(**taken))
 
     def restore(self, checkpoints: checkpoint_lib.Checkpoints, networks) -> list[str]:
         """Continues from the newest checkpoint that can be read; says which were set aside."""
@@ -176,7 +173,7 @@ class Learner:
             before = time.monotonic()
             lags = [self.version - version for version in batch.versions]
             self.state, metrics = update(self.state, batch.unroll)
-            metrics = {name: float(value[0]) for name, value in metrics.items()}
+            metrics = {name: float(value) for name, value in devices_lib.first(metrics).items()}
             self.version += 1
             monitor.progress("publishing")
             self._publish(variables)
@@ -218,7 +215,7 @@ class Learner:
 
     def bad_updates(self) -> int:
         """Returns how many updates were not finite; raises FloatingPointError if too many."""
-        bad = int(self.state.bad_updates[0])
+        bad = int(devices_lib.first(self.state.bad_updates))
         if bad >= _MAX_BAD_UPDATES:
             raise FloatingPointError(
                 f"{bad} updates were not finite; try a lower learner.learning_rate"
@@ -230,15 +227,10 @@ class Learner:
         names = ["optimiser", "key", "bad_updates"]
         if self.options.limits:
             names.append("multipliers")
-        return {name: _first(getattr(self.state, name)) for name in names}
+        return {name: devices_lib.first(getattr(self.state, name)) for name in names}
 
     def _replicate(self, state: ppo.TrainingState) -> ppo.TrainingState:
-        return jax.device_put_replicated(jax.tree.map(jnp.asarray, state), self.devices)
-
-
-def _first(replicated: chex.ArrayTree) -> chex.ArrayTree:
-    """Returns the first device's copy, on the host, without a computation for each leaf."""
-    return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0))[0], replicated)
+        return devices_lib.replicate(state, self.devices)
 
 
 def mean_summaries(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:

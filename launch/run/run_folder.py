@@ -4,6 +4,7 @@ One launcher at a time works in it. `locks/launcher` says which, `locks/NODE` wh
 started; the system frees a lock with the process that holds it.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -253,7 +254,11 @@ class RunFolder:
         )
 
     def _write_versions(self) -> None:
-        versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+        versions = {}
+        for name in _PACKAGES:
+            # The library alone has no Launchpad, Reverb or TensorFlow.
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                versions[name] = importlib.metadata.version(name)
         machine = {
             "python": sys.version.split()[0],
             "platform": platform.platform(),

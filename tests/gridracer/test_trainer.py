@@ -133,6 +133,18 @@ def test_a_policy_acts_on_observations_and_states_as_evaluations_do(stopped):
         gridracer.load_policy(trainer.folder, "last")
 
 
+def test_what_was_restored_is_what_was_saved_and_is_evaluated(stopped, tmp_path):
+    folder = shutil.copytree(stopped[0].folder, tmp_path / "mine")
+    with gridracer.Trainer.restore(folder) as restored:
+        assert restored.updates == 9
+        _same(restored.policy().bundle, stopped[0].policy().bundle)
+        made = restored.evaluate(["learned"], days=1, bound=False)
+    assert made.folder == folder / "evaluation" / "newest-9-test-seed0" and not made.failed
+    learned, plan = (made.mean(name, "cost") for name in ("learned", "do_nothing"))
+    assert np.isfinite(learned) and learned != plan
+    assert (made.folder / "report.html").exists()
+
+
 def test_agents_that_remember_are_told_where_days_begin():
     experiment = config_file.changed(
         registry.load("case118_hierarchical"), {"env.case": "case30", "env.layout": "full"}

@@ -115,7 +115,7 @@ def test_an_update_earns_more_and_only_usable_windows_count(parts):
     env, networks, _, _, unrolls = parts
     gradient = analytic.AnalyticGradient(env, networks, OPTIONS)
     algorithm = ppo.PPO(networks, OPTIONS, gradient, updates=30)
-    update = jax.pmap(algorithm.update, axis_name=ppo.AXIS, devices=jax.local_devices()[:1])
+    update = task.mapped(algorithm, 1)
     state = jax.tree.map(lambda x: x[None], algorithm.init(jax.random.PRNGKey(0)))
     unroll = unrolls[0][1].replace(summary={}, origin=None)
     share = jax.tree.map(lambda x: x[None], unroll)

@@ -6,7 +6,7 @@ import numpy as np
 
 from agents import distributions, networks as networks_lib, team as team_lib
 from agents.options import TeamOptions
-from learner import ppo
+from learner import devices as devices_lib
 from replay import schema
 
 OBSERVED, MOVED = 3, 2
@@ -51,7 +51,7 @@ def distance(nets, state, goal=0.5):
 
 def mapped(algorithm, devices):
     """Returns the update over so many devices; leaves of what it takes are `[devices, …]`."""
-    return jax.pmap(algorithm.update, axis_name=ppo.AXIS, devices=jax.devices()[:devices])
+    return devices_lib.mapped(algorithm.update, jax.devices()[:devices])
 
 
 def split(experience, devices):
@@ -59,14 +59,14 @@ def split(experience, devices):
 
     def one(x):
         axis = 1 if x.ndim > 1 and x.shape[:2] == (T, B) else 0
-        return jnp.stack(jnp.split(x, devices, axis=axis))
+        return np.stack(np.split(x, devices, axis=axis))
 
-    return jax.tree.map(one, experience)
+    return devices_lib.put(jax.tree.map(one, experience), jax.devices()[:devices])
 
 
 def replicated(state, devices):
     """Returns the state on every device, `[devices, …]`."""
-    return jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)] * devices), state)
+    return devices_lib.replicate(state, jax.devices()[:devices])
 
 
 def one(state):
