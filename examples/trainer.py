@@ -64,7 +64,7 @@ def main() -> None:
     play(policy, env, days)  # Compiles.
     curve, began, paused, due = [], None, 0.0, 0.0
     for metrics in trainer:
-        if "step" not in metrics:
+        if curve and metrics["step"] == curve[-1]["step"]:
             break  # The final scores, on days of its own.
         now = time.monotonic()
         began = began or now  # The first round compiles.
