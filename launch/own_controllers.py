@@ -79,7 +79,7 @@ def _file(where: str, reference: str) -> types.ModuleType:
     path = pathlib.Path(where)
     if not path.is_file():
         raise ValueError(f"--controllers={reference}: there is no file {where}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent.resolve()))  # so that it finds what lies beside it
     try:
