@@ -51,7 +51,7 @@ class _Untaken:
         return self
 
     def __call__(self, state, unroll):
-        return state, jax.tree.map(lambda leaf: np.zeros(leaf.shape), self._metrics)
+        return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), self._metrics)
 
 
 def _of_learner(folder, env):
