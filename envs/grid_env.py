@@ -225,9 +225,10 @@ class GridEnv:
         )
         nothing = jnp.zeros(self.layout.action_size)
         state, _ = self._transition(blank, nothing, series, starting=True)
-        # Nothing has been decided yet, so nothing is charged.
+        # Nothing has been decided yet, so nothing is charged, and no step is counted.
         none = {name: zero for name in state.terms}
-        return state.replace(reward=zero, terms=none, truncated=jnp.zeros((), bool))
+        branch = state.branch.replace(overloaded=jnp.zeros_like(state.branch.overloaded))
+        return state.replace(reward=zero, terms=none, branch=branch, truncated=jnp.zeros((), bool))
 
     def transition(self, state: State, action: chex.Array, series: Series) -> State:
         """Returns the state after one step of `series`; `state.series` is not read."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from envs.case import connectivity, grid as grid_lib
+from envs.powerflow import matrices
 from evaluation import results, runner
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Disagreement(NamedTuple):
     unsolved: int  # that only we solved
     vm_pu: float
     va_rad: float
-    flow_mva: float  # apparent power of a branch, at its more loaded end
+    flow_mva: float  # what a branch carries of its limit, at its more loaded end
     flow_share: float  # the same over the branch's limit
     cost_usd: float  # of generation in a step
     cost_share: float  # the same over the step's cost
@@ -125,10 +126,8 @@ def _step(reference, row: Mapping[str, np.ndarray], grid: grid_lib.Grid, dt_h: f
     theirs = solution.va - solution.va[own]
     turn = np.angle(np.exp(1j * (ours - theirs)))
     limit = grid.branch.rate_mva
-    flow = np.maximum(
-        np.hypot(solution.flows[:, 0], solution.flows[:, 1]),
-        np.hypot(solution.flows[:, 2], solution.flows[:, 3]),
-    )
+    carried = [np.hypot(*solution.flows[:, columns].T) for columns in ([0, 1], [2, 3])]
+    flow = matrices.rated_mva(grid, *carried, solution.vm)
     inside = np.flatnonzero(row["closed"].astype(bool) & ends & np.isfinite(limit))
     apart = np.abs(row["rho"][inside] * limit[inside] - flow[inside])
     # What the slack unit produces to balance the losses of the reference, beyond ours.

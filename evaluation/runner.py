@@ -76,6 +76,7 @@ class Runner:
         """Takes the environment, where results go, how controllers are made, and what to run."""
         self._env, self._folder, self._make, self._plan = env, folder, make, plan
         self._controllers: dict[str, controllers.Controller] = {}
+        self._knows: dict[str, str] = {}
         self._players: dict[bool, tuple[grid_env.GridEnv, episodes.Player]] = {}
 
     def left(self) -> list[tuple[results.Task, int, int]]:
@@ -142,6 +143,15 @@ class Runner:
                     )
         finally:
             self._close()
+
+    def knows(self, name: str) -> str:
+        """Returns what a controller is told besides the state, `Controller.knows`."""
+        if name not in self._knows:
+            try:
+                self._controller(name)
+            finally:
+                self._close()
+        return self._knows[name]
 
     def complete(self, names: Iterable[str]) -> list[str]:
         """Returns of these controllers those of which the folder holds every batch."""
@@ -233,7 +243,8 @@ class Runner:
     def _controller(self, name: str) -> controllers.Controller:
         name = NOTHING if name == UNTRIPPED else name
         if name not in self._controllers:
-            self._controllers[name] = self._make(name)
+            self._controllers[name] = made = self._make(name)
+            self._knows[name] = made.knows
         return self._controllers[name]
 
     def _player(self, protected: bool) -> tuple[grid_env.GridEnv, episodes.Player]:

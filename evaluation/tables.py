@@ -57,10 +57,10 @@ def summary_tables(summary: summary_lib.Summary) -> list[rich.table.Table]:
 
 
 def notes(summary: summary_lib.Summary) -> list[str]:
-    """Returns lines on what ended early, on AC-OPF, and on what another simulator says."""
+    """Returns lines on repeated days, early ends, AC-OPF, and on what another simulator says."""
     return [
         rich.markup.escape(line)
-        for line in (*_endings(summary), *_bound(summary), *_replayed(summary))
+        for line in (*_repeated(summary), *_endings(summary), *_bound(summary), *_replayed(summary))
     ]  # fmt: skip
 
 
@@ -200,6 +200,11 @@ def _difference(entry: Mapping[str, Any] | None) -> str:
         return ""
     word = entry["verdict"]
     return _cell(entry, "+", f"  [{_COLOURS.get(word, 'dim')}]{wording.VERDICTS[word]}[/]")
+
+
+def _repeated(summary: summary_lib.Summary) -> Iterator[str]:
+    if said := wording.repeated(summary):
+        yield said
 
 
 def _endings(summary: summary_lib.Summary) -> Iterator[str]:

@@ -145,6 +145,15 @@ def ended(endings: Mapping[str, int], days: int) -> str:
     return f"{early}: " + ", ".join(f"{said[reason]} because {reason}" for reason in ordered)
 
 
+def repeated(summary: Mapping[str, Any]) -> str:
+    """Returns that recorded days were played more than once, or nothing where none was."""
+    recorded, days = summary.get("recorded_days"), summary["episodes"]
+    if not recorded or recorded >= days:
+        return ""
+    one = f"{recorded} recorded day{'s' * (recorded > 1)}"
+    return f"{days} days are draws of {one}, the same again: intervals say less than they seem to"
+
+
 def listed(words: Sequence[str]) -> str:
     """Returns words with commas, and "and" before the last."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

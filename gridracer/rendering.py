@@ -112,9 +112,8 @@ class Screen:
 
     def _loading(self, vm: np.ndarray, va: np.ndarray, closed: np.ndarray) -> np.ndarray:
         """Returns the loading of each branch over its limit `[n_branch]`, at either end."""
-        branch, v = self._grid.branch, vm * np.exp(1j * va)
-        ends = self._admittance.powers(v[branch.from_bus], v[branch.to_bus], self._grid.base_mva)
-        carried = np.maximum(*map(np.abs, ends))
+        branch = self._grid.branch
+        carried = matrices.carried_mva(self._grid, self._admittance, vm * np.exp(1j * va))
         dead = ~closed | (vm[branch.from_bus] == 0.0) | (vm[branch.to_bus] == 0.0)
         return np.where(dead, 0.0, carried / branch.rate_mva)
 

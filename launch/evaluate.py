@@ -260,15 +260,28 @@ def _compare(folders: list[str]) -> int:
 
 @contextlib.contextmanager
 def _progress(console, left, horizon: int):
-    """Shows a bar over everything that is `left`; yields what counts more steps of a task."""
+    """Shows a bar over everything that is `left`; yields what counts more steps of a task.
+
+    Where nobody sees a bar it is a line for every task that begins.
+    """
     import rich.progress
 
+    total, done, last = horizon * sum(count for _, _, count in left), 0, None
+
+    def tell(task, steps: int) -> None:
+        nonlocal done, last
+        if task != last:
+            console.print(f"{done / total:4.0%}  {task.scenario} {task.level}, {task.controller}")
+        done, last = done + steps, task
+
+    if not console.is_terminal:
+        yield tell
+        return
     with rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(),
         rich.progress.TaskProgressColumn(), rich.progress.TimeElapsedColumn(),
         rich.progress.TimeRemainingColumn(), console=console, transient=True,
     ) as bar:  # fmt: skip
-        total = horizon * sum(count for _, _, count in left)
         whole = bar.add_task("starting", total=total) if left else None
 
         def advance(task, steps: int) -> None:

@@ -81,12 +81,13 @@ class Evaluation:
         plan = self.plan = self._with_earlier({task.controller for task in failed})
         samples, notes = summary.collect(folder, plan, env.grid.n_bus)
         content = summary.summarise(samples, notes, plan)
-        knows = {}
-        for name in content["controllers"]:
-            controller = self._request.make(name)
-            knows[name] = controller.knows
-            controller.close()
-        self.content = {**folder.manifest(), **content, "knows": knows}
+        days = env.recorded_days
+        self.content = {
+            **folder.manifest(),
+            **content,
+            "knows": {name: self._work.knows(name) for name in content["controllers"]},
+            "recorded_days": days and len(days[plan.split].day),
+        }
         summary.write_csv(folder.path / "episodes.csv", samples)
         lines = folder.path / override_lines.NAME
         batches = plan.batches(env.grid.n_bus)

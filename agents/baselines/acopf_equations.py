@@ -21,7 +21,8 @@ class Equations(NamedTuple):
     closed: casadi.SX  # `[n_branch]`, symbols: 1 in service, 0 not
     p_out: casadi.SX  # `[n_bus]` that leaves each bus through branches and shunt
     q_out: casadi.SX  # `[n_bus]`
-    from_squared: casadi.SX  # `[n_branch]` squared apparent power at the from end
+    # What branches carry of what `Grid.rated` says, squared, as their limits have it.
+    from_squared: casadi.SX  # `[n_branch]`
     to_squared: casadi.SX  # `[n_branch]`
 
 
@@ -41,12 +42,17 @@ def power_equations(grid: grid_lib.Grid) -> Equations:
     leaves, enters = (
         connection_matrix(grid, bus) for bus in (grid.branch.from_bus, grid.branch.to_bus)
     )
+    at_from, at_to = pf**2 + qf**2, pt**2 + qt**2
+    if grid.rated != grid_lib.APPARENT_POWER:
+        at_from, at_to = at_from / vf**2, at_to / vt**2
+    if grid.rated == grid_lib.CURRENT_AT_FROM:
+        at_to = at_from
     shunt_p, shunt_q = grid.bus.shunt_p_mw / grid.base_mva, grid.bus.shunt_q_mvar / grid.base_mva
     return Equations(
         va, vm, closed,
         leaves @ pf + enters @ pt + vm**2 * casadi.DM(shunt_p),
         leaves @ qf + enters @ qt - vm**2 * casadi.DM(shunt_q),
-        pf**2 + qf**2, pt**2 + qt**2,
+        at_from, at_to,
     )  # fmt: skip
 
 

@@ -306,7 +306,7 @@ def loading(
     """Returns the loading of every branch over its limit `[n_branch]`, at its more loaded end."""
     n = grid.n_bus
     voltage = values[n : 2 * n] * np.exp(1j * values[:n])
-    return closed * matrices.apparent_power(grid, y, voltage) / grid.branch.rate_mva
+    return closed * matrices.carried_mva(grid, y, voltage) / grid.branch.rate_mva
 
 
 def angle_limits(grid: grid_lib.Grid, problem: Problem) -> tuple[np.ndarray, np.ndarray]:

@@ -168,7 +168,7 @@ class Dispatcher:
             tightened = tightened + np.where(over, excess, 0.0)
         return plan, Memory(watched, tightened, memory.value)
 
-    def apparent_mva(
+    def carried_mva(
         self, situation: Situation, period: dc_program.Period, plan: dc_program.Plan
     ) -> np.ndarray | None:
         """Returns the AC loading `[n_branch]` MVA of a plan's first period, None without solution.
@@ -199,7 +199,7 @@ class Dispatcher:
             energised=energised,
         )
         voltages = self._ac.solve(request)
-        return None if voltages is None else self._ac.apparent_mva(voltages, topology.closed)
+        return None if voltages is None else self._ac.carried_mva(voltages, topology.closed)
 
     def _excess(self, situation, period, plan) -> np.ndarray:
         """Returns how far AC loadings are above limits `[n_branch]` MVA, or below, negative.
@@ -207,11 +207,11 @@ class Dispatcher:
         Zero where there is no limit, and everywhere where the power flow has no solution, which
         tells nothing.
         """
-        apparent = self.apparent_mva(situation, period, plan)
+        carried = self.carried_mva(situation, period, plan)
         limited = np.isfinite(period.limit_mw)
-        if apparent is None:
+        if carried is None:
             return np.zeros(limited.size)
-        return np.where(limited, apparent - period.limit_mw, 0.0)
+        return np.where(limited, carried - period.limit_mw, 0.0)
 
 
 def _setpoints(plan: dc_program.Plan, period: dc_program.Period) -> Setpoints:

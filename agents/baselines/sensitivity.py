@@ -20,7 +20,7 @@ class Flows(NamedTuple):
 
     p_mw: chex.Array  # positive from the from side to the to side
     q_mvar: chex.Array  # without sign
-    rate_mva: chex.Array
+    rate_mva: chex.Array  # at the voltage of now, where currents are limited
 
     @property
     def rho(self) -> chex.Array:
@@ -38,6 +38,7 @@ class Meter:
     def __init__(self, grid: grid_lib.Grid):
         y = matrices.branch_admittance(grid)
         self._y = matrices.BranchAdmittance(*(jnp.asarray(part, jnp.complex64) for part in y))
+        self._rated = grid.rated
         self._ends = grid.branch.from_bus, grid.branch.to_bus
         self._base_mva = grid.base_mva
         self._rate = jnp.asarray(grid.branch.rate_mva, jnp.float32)
@@ -48,12 +49,16 @@ class Meter:
         MATPOWER manual, section 3.2.
         """
         voltage = vm_pu * jnp.exp(1j * va_rad)
-        ends = (voltage[end] for end in self._ends)
-        at_from, at_to = self._y.powers(*ends, self._base_mva)
-        from_more = jnp.abs(at_from) >= jnp.abs(at_to)
+        at_from, at_to = self._y.powers(*(voltage[end] for end in self._ends), self._base_mva)
+        # What a limit of 1 MVA lets through: of current, as many MVA as there is voltage.
+        by_power = self._rated == grid_lib.APPARENT_POWER
+        each = tuple(1.0 if by_power else vm_pu[end] for end in self._ends)
+        from_more = jnp.abs(at_from) * each[1] >= jnp.abs(at_to) * each[0]
+        from_more |= self._rated == grid_lib.CURRENT_AT_FROM
         p = jnp.where(from_more, at_from.real, -at_to.real)
         q = jnp.abs(jnp.where(from_more, at_from.imag, at_to.imag))
-        return Flows(jnp.where(closed, p, 0.0), jnp.where(closed, q, 0.0), self._rate)
+        rate = self._rate * jnp.where(from_more, *each)
+        return Flows(jnp.where(closed, p, 0.0), jnp.where(closed, q, 0.0), rate)
 
 
 class Factors(NamedTuple):

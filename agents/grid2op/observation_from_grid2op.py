@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from agents.grid2op.elements import Elements, match
+from envs.powerflow import matrices
 from envs.step.layout import Layout
 
 _INTERVAL_MINUTES = 5.0  # Grid2Op's time stamp is that of the row after the one that it shows
@@ -81,12 +82,13 @@ def _load_p(site, elements, observation):
 
 
 def _loading(site, elements, observation):
-    """Returns the larger apparent power of a line's ends over its rating."""
+    """Returns the loading of each line as Gridracer's power flow has it."""
     ends = (
         np.hypot(observation.p_or, observation.q_or),
         np.hypot(observation.p_ex, observation.q_ex),
     )
-    return np.maximum(*ends) / site.grid.branch.rate_mva
+    vm_pu = _vm(site, elements, observation)
+    return matrices.rated_mva(site.grid, *ends, vm_pu) / site.grid.branch.rate_mva
 
 
 def available_mw(elements: Elements, observation: Any) -> np.ndarray:

@@ -40,6 +40,7 @@ Source = str | os.PathLike | Mapping  # a pandapower network is a mapping too
 _WHOLE = {"id", "type", "area", "from_bus", "to_bus", "bus"}
 # Columns that a file written before there were any may lack: without limits, then.
 _OPTIONAL = ("angle_min_rad", "angle_max_rad")
+_SINGLE = ("name", "source", "base_mva", "rated")  # values that are not tables
 
 
 def names() -> list[str]:
@@ -143,7 +144,8 @@ def read_json(path: pathlib.Path) -> grid_lib.Grid:
       validate.CaseError: the file is not a usable case.
     """
     reader = columns.Reader(path, "Gridracer case file", validate.CaseError)
-    reader.known(None, reader.data, ("name", "source", "base_mva", "bus", "branch", "gen"))
+    known = (*_SINGLE, "bus", "branch", "gen")
+    reader.known(None, reader.data, known)
 
     def table(cls, name):
         fields = [field.name for field in dataclasses.fields(cls)]
@@ -159,6 +161,7 @@ def read_json(path: pathlib.Path) -> grid_lib.Grid:
         branch=table(grid_lib.Branches, "branch"),
         gen=table(grid_lib.Generators, "gen"),
         source=reader.text("source"),
+        rated=reader.text("rated", grid_lib.APPARENT_POWER),
     )
     return validate.check(grid, str(path))
 
@@ -166,7 +169,9 @@ def read_json(path: pathlib.Path) -> grid_lib.Grid:
 def write_json(grid: grid_lib.Grid, path: pathlib.Path) -> None:
     """Writes `grid` in the compact form that `read_json` reads."""
     data = dataclasses.asdict(grid)
-    columns.write({"name": data.pop("name"), "source": data.pop("source"), **data}, path)
+    if grid.rated == grid_lib.APPARENT_POWER:
+        del data["rated"]  # as in files written before there was another
+    columns.write({name: data.pop(name) for name in _SINGLE if name in data} | data, path)
 
 
 def _column(reader: columns.Reader, table: str, name: str, values: list) -> np.ndarray:

@@ -5,6 +5,10 @@ import dataclasses
 import numpy as np
 
 PQ, PV, REF = 1, 2, 3  # Bus types, numbered as in MATPOWER's manual, table B-1.
+# What limits of branches are of, at the more loaded end unless one is named. A limit of current is
+# kept as apparent power at nominal voltage.
+APPARENT_POWER, CURRENT, CURRENT_AT_FROM = "apparent power", "current", "current at the from bus"
+RATED = (APPARENT_POWER, CURRENT, CURRENT_AT_FROM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Grid:
     branch: Branches
     gen: Generators
     source: str = ""  # where the data comes from, with its licence
+    rated: str = APPARENT_POWER  # what `rate_mva` limits: one of RATED
 
     @property
     def n_bus(self) -> int:

@@ -36,8 +36,7 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
 
     Generators hold what chronics beside it record, else what it says; limits of voltage leave room
     for that. Wind and solar generators hold their voltage as in Grid2Op, but have no active power:
-    a fleet has those. Where config.py gives thermal limits in amperes, they are ratings at nominal
-    voltage.
+    a fleet has those. Limits are of currents at the from bus: those of config.py, else the file's.
 
     Raises:
       FileNotFoundError: there is no such file, or no prods_charac.csv beside it.
@@ -80,7 +79,9 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
         vm_max_pu=limits[1],
     )
     name = path.resolve().parent.name
-    grid = grid_lib.Grid(name, _BASE_MVA, buses, branches, gens, source=str(path))
+    grid = grid_lib.Grid(
+        name, _BASE_MVA, buses, branches, gens, source=str(path), rated=grid_lib.CURRENT_AT_FROM
+    )
     return validate.check(grid, str(path))
 
 

@@ -88,7 +88,9 @@ def _convert(net, name: str, origin: str, fleet_mw: float | None) -> Conversion:
     buses = _buses(net, bus[kept], of_index, notes)
     _move_shunts(branch[closed], branches, buses, net.sn_mva, notes)
     generators = units.generators(net, place, buses, solved, notes, fleet_mw)
-    grid = grid_lib.Grid(name, float(net.sn_mva), buses, branches, generators, source=origin)
+    grid = grid_lib.Grid(
+        name, float(net.sn_mva), buses, branches, generators, source=origin, rated=grid_lib.CURRENT
+    )
     grid = validate.check(main_island.reduce(grid, notes), origin)
     return Conversion(vector_groups.without(grid, notes), tuple(notes))
 

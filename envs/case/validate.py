@@ -3,7 +3,7 @@
 import numpy as np
 
 from envs.case import connectivity
-from envs.case.grid import PQ, REF, Grid
+from envs.case.grid import PQ, RATED, REF, Grid
 
 SMALLEST_IMPEDANCE_PU = 1e-6  # a tenth of PGLib's smallest; below it single precision is lost
 _BASE_MVA = (1e-2, 1e6)
@@ -76,6 +76,8 @@ def check(grid: Grid, origin: str, rows: dict | None = None) -> Grid:
         raise CaseError(
             f"{origin}: baseMVA is {grid.base_mva}, it must be between {low:g} and {high:g}"
         )
+    if grid.rated not in RATED:
+        raise CaseError(f"{origin}: rated is {grid.rated!r}, it may be {', '.join(RATED)}")
     if grid.n_bus == 0 or grid.n_gen == 0 or grid.n_branch == 0:
         raise CaseError(
             f"{origin}: {grid.n_bus} buses, {grid.n_branch} branches and {grid.n_gen} generators "

@@ -111,7 +111,6 @@ class AcFlow:
             at = Voltages(at.vm_pu + step[n:], at.va_rad + step[:n])
         return None
 
-    def apparent_mva(self, voltages: Voltages, closed: np.ndarray) -> np.ndarray:
-        """Returns the apparent power at the more loaded end of each branch `[n_branch]` MVA."""
-        apparent = matrices.apparent_power(self._grid, self._y, voltages.phasor)
-        return np.where(closed, apparent, 0.0)
+    def carried_mva(self, voltages: Voltages, closed: np.ndarray) -> np.ndarray:
+        """Returns `matrices.carried_mva` of each branch `[n_branch]`, zero of open ones."""
+        return np.where(closed, matrices.carried_mva(self._grid, self._y, voltages.phasor), 0.0)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs.case.grid import APPARENT_POWER, CURRENT_AT_FROM
 from envs.powerflow.network import Network
 
 _QUARTER_TURN = 0.5 * np.pi  # rad, where more angle starts to carry less power
@@ -109,9 +110,19 @@ def within_clip(net: Network, x: Voltages, closed: chex.Array | None) -> chex.Ar
     return angle.max(0) <= _QUARTER_TURN
 
 
-def loading(net: Network, powers: Powers) -> chex.Array:
-    """Returns ρ `[n_branch, batch]`: apparent power of the more loaded end over the limit."""
-    square = jnp.maximum(powers.p_from**2 + powers.q_from**2, powers.p_to**2 + powers.q_to**2)
+def loading(net: Network, x: Voltages, powers: Powers) -> chex.Array:
+    """Returns ρ `[n_branch, batch]`: what the more loaded end carries of its limit.
+
+    That is apparent power or current, which is apparent power over voltage (`Grid.rated`).
+    """
+    square = powers.p_from**2 + powers.q_from**2
+    at_to = powers.p_to**2 + powers.q_to**2
+    if net.rated != APPARENT_POWER:
+        vm = net.vm_base + x.vm
+        square = square / vm[net.branch.from_bus] ** 2
+        at_to = at_to / vm[net.branch.to_bus] ** 2
+    if net.rated != CURRENT_AT_FROM:
+        square = jnp.maximum(square, at_to)
     # The root has no slope at zero: a branch without power takes no part in a derivative.
     carries = square > 0
     return jnp.where(carries, jnp.sqrt(jnp.where(carries, square, 1.0)), 0.0) / net.branch.rate_pu

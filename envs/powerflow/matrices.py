@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import scipy.sparse
 
-from envs.case.grid import Branches, Grid
+from envs.case.grid import APPARENT_POWER, CURRENT_AT_FROM, Branches, Grid
 
 _LEAST_REACTANCE_PU = 1e-6
 Array = TypeVar("Array")  # of NumPy, or of JAX, which is not imported: workers start without it
@@ -129,10 +129,22 @@ def incidence(grid: Grid) -> scipy.sparse.csr_array:
     return scipy.sparse.coo_array((values, (rows, ends)), shape=(m, grid.n_bus)).tocsr()
 
 
-def apparent_power(grid: Grid, y: BranchAdmittance, voltage: np.ndarray) -> np.ndarray:
-    """Returns the apparent power at the more loaded end of every branch `[n_branch]` MVA.
-
-    All are closed; `voltage` is complex `[n_bus]` pu.
-    """
+def carried_mva(grid: Grid, y: BranchAdmittance, voltage: np.ndarray) -> np.ndarray:
+    """Returns `rated_mva` of every branch `[n_branch]`, all closed, at voltages `[n_bus]`, pu."""
     ends = voltage[grid.branch.from_bus], voltage[grid.branch.to_bus]
-    return np.maximum(*(np.abs(power) for power in y.powers(*ends, grid.base_mva)))
+    at_from, at_to = (np.abs(power) for power in y.powers(*ends, grid.base_mva))
+    return rated_mva(grid, at_from, at_to, np.abs(voltage))
+
+
+def rated_mva(
+    grid: Grid, from_mva: np.ndarray, to_mva: np.ndarray, vm_pu: np.ndarray
+) -> np.ndarray:
+    """Returns what the more loaded end of each branch carries of what `Grid.rated` says, MVA.
+
+    That is apparent power, or current at nominal voltage. `from_mva` and `to_mva` are apparent
+    powers of the ends `[n_branch]`; `vm_pu` `[n_bus]` is zero where there is no voltage.
+    """
+    if grid.rated != APPARENT_POWER:
+        vm = np.where(vm_pu > 0, vm_pu, 1.0)
+        from_mva, to_mva = from_mva / vm[grid.branch.from_bus], to_mva / vm[grid.branch.to_bus]
+    return from_mva if grid.rated == CURRENT_AT_FROM else np.maximum(from_mva, to_mva)

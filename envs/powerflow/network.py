@@ -36,7 +36,7 @@ class Branches(NamedTuple):
     vt_base: chex.Array
     drop_base: chex.Array  # V₁ − V at the to side, at the base point
     angle_base: chex.Array  # θ_from − θ_to − shift at the base point
-    rate_pu: chex.Array
+    rate_pu: chex.Array  # of what `rated` says
 
 
 class Decoupled(NamedTuple):
@@ -67,6 +67,7 @@ class Network(NamedTuple):
     branch: Branches
     inverse_jacobian: chex.Array  # `[n_bus + n_pq, n_bus + n_pq]` of the base point
     decoupled: Decoupled
+    rated: str  # what is limited, one of `envs.case.grid.RATED`
     tolerance_pu: float  # the mismatch that a solution is brought to unless a caller says otherwise
     rounding_pu: float  # mismatch that rounding of plain voltages may leave
 
@@ -162,6 +163,7 @@ def build(
         branch=branches,
         inverse_jacobian=jnp.asarray(_inverse(jacobian), dtype),
         decoupled=_decoupled(grid, position, n_pq, dtype),
+        rated=grid.rated,
         tolerance_pu=_COMPENSATED_PU if rounding > _ROUNDING_PU else tolerance,
         rounding_pu=rounding,
     )

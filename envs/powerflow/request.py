@@ -47,7 +47,7 @@ class Solution(NamedTuple):
     q_from_pu: chex.Array
     p_to_pu: chex.Array
     q_to_pu: chex.Array
-    rho: chex.Array  # `[n_branch]` apparent power of the more loaded end over the limit
+    rho: chex.Array  # `[n_branch]` `balance.loading`, of the more loaded end over the limit
     # Total imbalance that the participating units took; `[n_bus]` with `every_island`, that of the
     # bus's island.
     slack_pu: chex.Array
@@ -132,7 +132,7 @@ def in_case_order(net: Network, result: MethodResult, tolerance_pu: float) -> So
         q_from_pu=powers.q_from,
         p_to_pu=powers.p_to,
         q_to_pu=powers.q_to,
-        rho=balance.loading(net, powers),
+        rho=balance.loading(net, x, powers),
         slack_pu=x.slack if result.root is None else at_bus(x.slack),
         energised=result.energised[net.position],
         converged=worst <= tolerance_pu,

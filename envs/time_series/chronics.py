@@ -98,6 +98,8 @@ def stacked(
             f"{_MOST_BYTES / 2**20:,.0f}, for each device holds them all; give a folder of fewer "
             "scenarios"
         )
+    if options.schedule == RECORDED:
+        return days  # What produces the load was recorded, whatever the file's loads are.
     peak, nominal = days.load_p_mw.sum(-1).max(), grid.bus.load_p_mw.sum()
     if peak > _PEAK_OVER_NOMINAL * nominal:
         logging.warning(

@@ -3,6 +3,7 @@
     python -m gridracer.grid2op prepare l2rpn_case14_sandbox     # into environments/
     python -m gridracer.grid2op agreement l2rpn_case14_sandbox
     python -m gridracer.grid2op agreement rte_case14_realistic --steps=100 --backend=pandapower
+    python -m gridracer.grid2op agreement rte_case14_realistic --protected --days=28
     python -m gridracer.grid2op score l2rpn_case14_sandbox --workdir=runs/mine --episodes=50
 
 prepare makes case, fleet and chronics for Gridracer of an environment, which is named as in
@@ -30,8 +31,14 @@ _STEPS = command_line.define_number(
 _SCENARIOS = command_line.define_number(
     "scenarios", 3, "agreement: how many of the scenarios are played.", bounds.Range(1, 1e6)
 )
+_DAYS = command_line.define_number(
+    "days", 1, "agreement: how many days of each scenario are played.", bounds.Range(1, 1e6)
+)
 _BACKEND = flags.DEFINE_enum(
     "backend", play.LIGHTSIM, play.BACKENDS, "agreement: what solves in Grid2Op."
+)
+_PROTECTED = flags.DEFINE_bool(
+    "protected", False, "agreement: whether overloaded lines trip, in both."
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "score: folder of a run, or of a policy that ships, which was trained on it."
@@ -48,7 +55,9 @@ def _prepare(environment: pathlib.Path) -> dict:
 
 
 def _agreement(environment: pathlib.Path) -> dict:
-    return agreement.measure(environment, _SCENARIOS.value, _STEPS.value, _BACKEND.value)
+    return agreement.measure(
+        environment, _SCENARIOS.value, _DAYS.value, _STEPS.value, _BACKEND.value, _PROTECTED.value
+    )
 
 
 def _score(environment: pathlib.Path) -> dict:

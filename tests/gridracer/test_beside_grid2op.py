@@ -217,7 +217,22 @@ def test_what_grid2op_has_no_counterpart_of_is_named(folder):
 def test_loadings_agree_on_recorded_days(name):
     from gridracer.grid2op import agreement
 
-    report = agreement.measure(prepare.find(name), 2, 287, "lightsim2grid")
+    report = agreement.measure(prepare.find(name), 2, 1, 287, "lightsim2grid", False)
     assert report["steps_compared"] == 2 * 287
     assert report["reference"]["rho"]["largest"] < 3e-4  # 3.3e-5 and 7.5e-5 were measured
     assert report["shared"]["rho"]["largest"] > 1e-2, "the slack is what explains the rest"
+
+
+@pytest.mark.slow
+@needs_grid2op
+def test_lines_trip_in_the_same_steps():
+    from gridracer.grid2op import agreement
+
+    report = agreement.measure(
+        prepare.find("rte_case14_realistic"), 2, 28, 287, "lightsim2grid", True
+    )
+    lasted = report["steps_in_grid2op"]
+    assert len(lasted) == 56 and sum(steps < 280 for steps in lasted) > 20, "days that are lost"
+    assert sum(report["lines_opened_in_grid2op"]) > 10
+    assert report["steps_compared"] == sum(lasted) and report["steps_with_other_lines"] == 0
+    assert report["reference"]["rho"]["largest"] < 3e-4  # 1e-4 was measured

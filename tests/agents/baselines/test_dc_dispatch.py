@@ -172,7 +172,7 @@ def test_power_flow_with_an_outage_is_that_of_the_grid_without_the_branch(case11
     turned = np.exp(1j * (voltages.va_rad[0] - after.va_rad[0]))  # one angle is arbitrary
     expected = after.vm_pu * np.exp(1j * after.va_rad) * turned
     np.testing.assert_allclose(voltages.phasor, expected, atol=1e-5)
-    assert flow.apparent_mva(voltages, closed)[out] == 0.0
+    assert flow.carried_mva(voltages, closed)[out] == 0.0
     heavy = request._replace(p_pu=6.0 * p, q_pu=6.0 * q)
     assert flow.solve(heavy) is None
 
@@ -189,14 +189,14 @@ def test_recourse_keeps_ac_flows_within_limits_that_dc_flows_pass(case118):
         )
         plan, memory = dispatcher.plan(situation, [period], _memory(case118))
         assert (np.abs(plan.flow_mw[0]) <= limit + 1e-2).all()
-        apparent = dispatcher.apparent_mva(situation, period, plan)
-        over[rounds] = np.maximum(apparent - limit, 0.0).sum()
+        carried = dispatcher.carried_mva(situation, period, plan)
+        over[rounds] = np.maximum(carried - limit, 0.0).sum()
     assert over[0] > 5.0 > over[1] >= over[3]
     assert over[3] < 0.1
     # The next decision begins where this one ended.
     assert (memory.tightened_mva > 0).any()
     again, _ = dispatcher.plan(situation, [period], memory)
-    assert np.maximum(dispatcher.apparent_mva(situation, period, again) - limit, 0).sum() < 0.5
+    assert np.maximum(dispatcher.carried_mva(situation, period, again) - limit, 0).sum() < 0.5
 
 
 def test_what_recourse_tightened_is_given_back_when_it_is_not_needed(case118):

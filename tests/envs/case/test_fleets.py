@@ -157,7 +157,7 @@ def _loadings(grid, power, bus=()):
     net = network.build(grid, jnp.float64, p_pu=p / base, q_pu=-grid.bus.load_q_mvar / base)
     assert net.base.converged
     still = balance.Voltages(jnp.zeros((n, 1)), jnp.zeros((n, 1)), jnp.zeros(1))
-    return np.asarray(balance.loading(net, balance.branch_powers(net, still, None)))[:, 0]
+    return np.asarray(balance.loading(net, still, balance.branch_powers(net, still, None)))[:, 0]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -59,6 +59,27 @@ def test_power_flow_is_pandapowers(name):
         assert max(found.vm_pu, found.va_rad) < TOLERANCE, (found, conversion.lines())
 
 
+@pytest.mark.parametrize("name", ["case24_ieee_rts", "mv_oberrhein", "create_cigre_network_mv"])
+def test_loadings_of_lines_are_pandapowers(name):
+    net = pandapower_file.networks()[name]()
+    net.line["max_loading_percent"] = 100.0
+    pandapower.runpp(net, numba=False, calculate_voltage_angles=True)
+    grid = case_file.read(net).grid
+    phasor = round_trip.solve_host(grid).phasor
+    carried = matrices.carried_mva(grid, matrices.branch_admittance(grid), phasor)
+    found = {}
+    for branch, share in enumerate(carried / grid.branch.rate_mva):
+        found[tuple(grid.bus.id[[grid.branch.from_bus[branch], grid.branch.to_bus[branch]]])] = (
+            share
+        )
+    ends = zip(net.line.from_bus + 1, net.line.to_bus + 1)
+    theirs = dict(zip(ends, net.res_line.loading_percent / 100))
+    both = found.keys() & theirs.keys()  # a line that is open at one end has another bus there
+    assert len(both) > 10 and max(theirs[line] for line in both) > 0.3
+    for line in both:
+        assert found[line] == pytest.approx(theirs[line], abs=1e-5)
+
+
 @pytest.mark.slow
 def test_power_flow_of_every_network_is_pandapowers():
     agreed, unsolved = [], set()
@@ -110,6 +131,7 @@ def test_convert_writes_it_and_prints_what_was_changed(tmp_path, capsys):
     assert "  ext_grid: 1 without a cost: 40 $/MWh assumed (0)" in printed
     grid = case_file.load(str(out))
     assert grid.n_bus == 8 and grid.source.endswith("pandapower, BSD-3")
+    assert grid.rated == "current"
     assert not case_file.read(str(out)).notes
 
 
