@@ -63,6 +63,7 @@ def write(
         seeds=[numbers.between_seeds(place) for place in summary["seeds"]],
         learned=_learned(run_paths),
         summary=summary,
+        recorded=summary.get("recorded_days") is not None,
         repeated=wording.repeated(summary),
         step=wording.step(summary),
         command=summary["about"].get("command", ""),

@@ -63,11 +63,18 @@ def _agreement(environment: pathlib.Path) -> dict:
 def _score(environment: pathlib.Path) -> dict:
     if not _WORKDIR.value:
         raise ValueError("--workdir: name the folder of a run whose policy is to play")
-    progress = lambda played, of: sys.stderr.write(f"\r{played} of {of} episodes played")
-    report = score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value, progress)
-    sys.stderr.write("\n")
+    report = score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value, _progress)
     sys.stderr.write(score.table(report))
     return report
+
+
+def _progress(played: int, of: int) -> None:
+    """Tells how far it is: on one line of a terminal, elsewhere a line for each tenth."""
+    said, end = f"{played} of {of} episodes played", "\n" if played == of else ""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{said}{end}")
+    elif 10 * played // of > 10 * (played - 1) // of:
+        sys.stderr.write(f"{said}\n")
 
 
 _COMMANDS = {"prepare": _prepare, "agreement": _agreement, "score": _score}

@@ -275,6 +275,16 @@ def test_days_without_a_bound_are_told(env, evaluated, tmp_path):
     assert "The AC-OPF bound" in page.write(copy, content, plan, env).read_text()
 
 
+def test_recorded_days_that_were_played_again_are_told(env, evaluated):
+    folder, plan, content, _ = evaluated
+    said = f"{DAYS} days are draws of 1 recorded day, the same again"
+    for recorded, told in ((None, False), (DAYS, False), (1, True)):
+        content = {**content, "recorded_days": recorded}
+        assert any(said in line for line in tables.notes(content)) == told
+        text = page.write(folder, content, plan, env).read_text()
+        assert (said in text, "Days are recorded ones" in text) == (told, bool(recorded))
+
+
 def test_what_another_simulator_said_is_shown(env, evaluated):
     folder, plan, content, _ = evaluated
     entry = {

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import grid2op_day
+from support.grid2op_day import NAME, needs_grid2op
 
 from agents import bundle as bundle_lib, distributions, networks as networks_lib
 from agents.options import TeamOptions
@@ -17,14 +19,9 @@ from gridracer.grid2op import prepare, score
 from launch.run import run_folder
 from learner import checkpoint
 
-needs_grid2op = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("grid2op", "lightsim2grid")),
-    reason="Grid2Op with lightsim2grid is not installed: make install-grid2op",
-)
 needs_files = pytest.mark.skipif(
     importlib.util.find_spec("grid2op") is None, reason="grid2op is not installed"
 )
-NAME = "l2rpn_case14_sandbox"
 LINE = 3  # that is switched
 
 
@@ -66,7 +63,6 @@ def test_episodes_are_spread_over_scenarios_and_end_within_them():
 @needs_grid2op
 def test_observations_agree_block_by_block_where_a_line_is_switched(folder):
     """Both play what a policy decides: nothing, but that it opens a line and closes it again."""
-    from agents.grid2op import play
     from agents.grid2op.action_to_grid2op import Converter
     from agents.grid2op.observation_from_grid2op import Observer
 
@@ -82,13 +78,7 @@ def test_observations_agree_block_by_block_where_a_line_is_switched(folder):
     env = grid_env.make(options)
     assert set(tolerances) == set(layouts.LAYOUTS["grid2op"].observation)
     series = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), grid_env.check(options).recorded)
-    theirs = play.make(prepare.find(NAME))
-    parameters = theirs.parameters
-    # As of its level `competition`, and of ours: another line trips meanwhile, in both.
-    parameters.NB_TIMESTEP_COOLDOWN_LINE, parameters.NB_TIMESTEP_RECONNECTION = 3, 12
-    theirs.change_parameters(parameters)
-    row = prepare.first_midnight(prepare.find(NAME) / "chronics" / "0000")[1]
-    observation = play.reset(theirs, 0, row)
+    theirs, observation = grid2op_day.begin()  # Another line trips meanwhile, in both.
     observe = Observer(env.layout, theirs.observation_space)
     convert = Converter(env.layout, options, theirs.action_space)
     assert convert.not_allowed == ()

@@ -1,21 +1,17 @@
 """Agents of Grid2Op in Gridracer: what they see is what they would see there, and so they act."""
 
 import dataclasses
-import importlib.util
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import grid2op_day
 
 from envs import grid_env
 from gridracer.grid2op import prepare
 
-pytestmark = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("grid2op", "lightsim2grid")),
-    reason="Grid2Op with lightsim2grid is not installed: make install-grid2op",
-)
-NAME = "l2rpn_case14_sandbox"
+pytestmark = grid2op_day.needs_grid2op
 LINE = 3  # that is switched
 # Single precision, and power flows solved to 1e-5 pu; of any but these, 0.
 TOLERANCES = {
@@ -38,7 +34,7 @@ EXACT = (
 def folder(tmp_path_factory):
     """A prepared environment."""
     out = tmp_path_factory.mktemp("grid2op")
-    prepare.prepare(prepare.find(NAME), out)
+    prepare.prepare(prepare.find(grid2op_day.NAME), out)
     return out
 
 
@@ -80,14 +76,7 @@ def _scripted(act):
 
 def _played_there(folder, agent, steps):
     """Returns what an agent sees in Grid2Op, playing from the first midnight of scenario 0000."""
-    from agents.grid2op import play
-
-    theirs = play.make(prepare.find(NAME))
-    parameters = theirs.parameters
-    parameters.NB_TIMESTEP_COOLDOWN_LINE, parameters.NB_TIMESTEP_RECONNECTION = 3, 12
-    theirs.change_parameters(parameters)
-    row = prepare.first_midnight(prepare.find(NAME) / "chronics" / "0000")[1]
-    observation = play.reset(theirs, 0, row)
+    theirs, observation = grid2op_day.begin()
     guest = agent(theirs.action_space)
     guest.reset(observation)
     for _ in range(steps):
