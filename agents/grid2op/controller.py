@@ -106,11 +106,9 @@ class _Host:
                 if seen.t[i] == 0:
                     guest.agent.reset(observation)
                 action = guest.agent.act(observation, float(seen.reward[i]), False)
-                switch = self._switching(guest.agent, action, observation)
-                standing = action_from_grid2op.after(action, observation, guest.standing)
-                guest = guest._replace(
-                    standing=standing._replace(energy_mwh=np.array(seen.energy_mwh[i], float))
-                )
+                decided = self._decided(guest, action, observation)
+                switch, energy = decided.switch, np.array(seen.energy_mwh[i], float)
+                guest = guest._replace(standing=decided.standing._replace(energy_mwh=energy))
             after.append(guest)
             requests.append(self._request(guest.standing, switch))
         stacked = Request(*(np.stack(parts).astype(np.float32) for parts in zip(*requests)))
@@ -146,16 +144,16 @@ class _Host:
         )  # fmt: skip
         return self._env.action_for(state, series, targets)
 
-    def _switching(self, agent, action, observation) -> np.ndarray:
-        switch, other_buses = action_from_grid2op.switching(action, observation)
-        if other_buses and not self._told:
+    def _decided(self, guest: _Guest, action, observation) -> action_from_grid2op.Decision:
+        decided = action_from_grid2op.decision(action, observation, guest.standing)
+        if decided.other_buses and not self._told:
             self._told = True
             warnings.warn(
-                f"{type(agent).__name__} asks for {action_from_grid2op.OTHER_BUSES}, which "
+                f"{type(guest.agent).__name__} asks for {action_from_grid2op.OTHER_BUSES}, which "
                 "Gridracer has not: what it asks for there is left out",
                 stacklevel=2,
             )
-        return switch
+        return decided
 
     def _lend_simulation(self, observation, state, days, guest: _Guest, i: int) -> None:
         """Gives an observation a `simulate` that foresees by Gridracer."""
@@ -166,17 +164,16 @@ class _Host:
                 raise NoForecastAvailable(
                     f"simulate(time_step={time_step}): Gridracer foresees one step, and the present"
                 )
-            standing = action_from_grid2op.after(action, observation, guest.standing)
-            switch = self._switching(guest.agent, action, observation)
-            requested = jax.tree.map(np.float32, self._request(standing, switch))
+            decided = self._decided(guest, action, observation)
+            requested = jax.tree.map(np.float32, self._request(decided.standing, decided.switch))
             imagined = jax.device_get(
                 self._imagine(state, days, i, requested, again=time_step == 0)
             )
-            standing = standing._replace(energy_mwh=np.asarray(observation.storage_charge, float))
-            ahead = guest._replace(standing=standing)
+            energy = np.asarray(observation.storage_charge, float)
+            ahead = guest._replace(standing=decided.standing._replace(energy_mwh=energy))
             after = self._observation(jax.tree.map(lambda leaf: leaf[None], imagined), ahead, 0)
             ended = bool(imagined.ended)
-            info = {"is_illegal": False, "is_ambiguous": action.is_ambiguous()[0], "exception": []}
+            info = {"is_illegal": False, "is_ambiguous": decided.ambiguous, "exception": []}
             return after, float(imagined.reward), ended, info
 
         observation.simulate = simulate

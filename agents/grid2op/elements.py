@@ -11,6 +11,7 @@ class Elements(NamedTuple):
     """Indices on a site, for each element of Grid2Op in its order."""
 
     base_kv: np.ndarray  # `[n_bus]`
+    sub_bus: np.ndarray  # `[n_sub]` bus that each substation is
     origin: np.ndarray  # `[n_line]` bus at the origin
     extremity: np.ndarray  # `[n_line]`
     gen_bus: np.ndarray  # `[n_gen]`
@@ -40,6 +41,7 @@ def match(space: Any, site: Site) -> Elements:
     bus[space.line_ex_to_subid] = grid.branch.to_bus
     elements = Elements(
         grid.bus.base_kv,
+        bus,
         bus[space.line_or_to_subid],
         bus[space.line_ex_to_subid],
         bus[space.gen_to_subid],

@@ -82,10 +82,8 @@ class Maker:
         self._load = np.searchsorted(env.grid.loads, bus.load_bus)
         self._loads_there = np.bincount(bus.load_bus, minlength=env.grid.n_bus)[bus.load_bus]
         shunts = getattr(space, "shunt_to_subid", None)
-        at = np.full(space.n_sub, -1)
-        at[space.line_or_to_subid], at[space.line_ex_to_subid] = bus.origin, bus.extremity
-        self._shunt_bus = at[shunts] if shunts is not None else np.zeros(0, int)
-        self._storage_bus = at[space.storage_to_subid]
+        self._shunt_bus = bus.sub_bus[shunts] if shunts is not None else np.zeros(0, int)
+        self._storage_bus = bus.sub_bus[space.storage_to_subid]
 
     def standing(self, energy_mwh: np.ndarray) -> Standing:
         """Returns what stands before anything was asked for."""
