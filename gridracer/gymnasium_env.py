@@ -28,8 +28,8 @@ class GridGymEnv(rendering.Rendered, gymnasium.Env):
       each block; over the rating of each entry, or in MW, pu and rad with `units="physical"`.
     Actions: −1 to 1 for each control, 0 as planned (`docs/mdp.md`).
     Reward: of the options, thousand $ with those that are shipped.
-    Infos: every reward term and metric of the step by name, `reason` of an end, and at the end of a
-      day `day`, the same of the whole day.
+    Infos: every reward term and metric of the step by name, and `reason`, which is `NONE` unless the
+      day ends before its last step; at the end of a day `day`, the metrics of the whole day.
     """
 
     metadata = {"render_modes": list(rendering.MODES), "render_fps": 12}  # noqa: RUF012
@@ -82,15 +82,17 @@ class GridGymEnv(rendering.Rendered, gymnasium.Env):
         """Returns observation, reward, terminated, truncated and info of five minutes.
 
         Raises:
+          ValueError: the action is not of the space's shape, or not finite.
           gymnasium.error.ResetNeeded: the day has not begun, or is over.
         """
         if self._over:
             raise gymnasium.error.ResetNeeded("the day is over, or has not begun: call reset()")
-        action = np.asarray(action, np.float32)
+        action = spaces.checked(action, self.action_space.shape)
         self._grids, outcome = self._simulator.step(self._grids, action[None])
         outcome = jax.device_get(outcome._replace(earned=None))
         names = self._simulator.metrics.names
         info: dict[str, Any] = dict(zip(names, outcome.metrics[0].tolist()))
+        info["reason"] = Reason.NONE.name
         self._totals = self._totals or metrics_lib.DayTotals(self._simulator.metrics, 1)
         self._totals.add(outcome.metrics)
         terminated, truncated = bool(outcome.terminated[0]), bool(outcome.truncated[0])
@@ -124,6 +126,6 @@ def make(
       ValueError: a name, an option or its value is not accepted.
       FileNotFoundError: there is no such case.
     """
-    task = tasks.make(case, scenario, level, split, **options)
+    task = tasks.make(case, scenario, level, split, make, **options)
     simulator = simulator_lib.shared(task, tuple((metrics or {}).items()))
     return GridGymEnv(simulator, units, observations, render_mode)

@@ -62,6 +62,9 @@ class Metrics:
         Reward terms in the units of `envs.step.rewards.TERM_UNITS`, what `envs/step/metrics.py`
         tells, the whole grid's reward, `operating_cost` in $, how many energised buses are outside
         voltage limits and how many branches are loaded above theirs.
+
+        Raises:
+          ValueError: a metric of the user has the name of another one, or is no single number.
         """
         low, high = self._limits
         outside = (state.vm_pu < low) | (state.vm_pu > high)
@@ -72,11 +75,19 @@ class Metrics:
             "operating_cost": rewards.operating_cost(state.terms, self._options),
             "voltage_violations": (detail.energised & outside).sum(),
             "overloads": (detail.rho > 1.0).sum(),
-            **{name: metric.function(state, detail) for name, metric in self._own.items()},
         }
+        for name, metric in self._own.items():
+            if name in values:
+                raise ValueError(
+                    f"metrics: {name}: the environment has a metric of that name; give yours another"
+                )
+            values[name] = metric.function(state, detail)
         self.names = tuple(values)
         for name, value in values.items():
-            chex.assert_shape(value, (), custom_message=f"metric {name}: must be a number")
+            if jnp.shape(value):
+                raise ValueError(
+                    f"metrics: {name}: has shape {jnp.shape(value)}: must be one number of a grid"
+                )
         return jnp.stack([jnp.asarray(value, jnp.float32) for value in values.values()])
 
     def of_day(self, name: str) -> str:

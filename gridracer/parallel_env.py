@@ -116,7 +116,7 @@ class GridParallelEnv(rendering.Rendered, pettingzoo.ParallelEnv):
 
         Raises:
           gymnasium.error.ResetNeeded: the day has not begun, or is over.
-          ValueError: an agent has no action, or one that is not of its space's shape.
+          ValueError: an agent has no action, or one that is not of its space's shape, or not finite.
         """
         if not self.agents:
             raise gymnasium.error.ResetNeeded("the day is over, or has not begun: call reset()")
@@ -141,11 +141,10 @@ class GridParallelEnv(rendering.Rendered, pettingzoo.ParallelEnv):
         """Returns the actions of all agents in one vector `[output_size]`."""
         joint = np.zeros(self._team.output_size, np.float32)
         for name in self.agents:
-            space = self.action_spaces[name]
-            action = np.asarray(actions.get(name, np.nan), np.float32)
-            if action.shape != space.shape:
-                what = f"of shape {action.shape}" if name in actions else "none"
-                raise ValueError(f"action of {name}: {what}, must be of shape {space.shape}")
+            if name not in actions:
+                raise ValueError(f"no action of {name}: every one of `agents` needs one")
+            shape = self.action_spaces[name].shape
+            action = spaces.checked(actions[name], shape, f"action of {name}")
             joint[self._members[name].action] = action
         return joint
 
@@ -163,6 +162,7 @@ class GridParallelEnv(rendering.Rendered, pettingzoo.ParallelEnv):
     def _infos(self, outcome: simulator_lib.Outcome, over: bool) -> dict[str, dict[str, Any]]:
         names, decides = self._simulator.metrics.names, self._decides()
         system: dict[str, Any] = dict(zip(names, outcome.metrics.tolist()))
+        system["reason"] = Reason.NONE.name
         self._totals = self._totals or metrics_lib.DayTotals(self._simulator.metrics, 1)
         self._totals.add(outcome.metrics[None])
         if over:
@@ -223,6 +223,6 @@ def make(
         team = options_lib.TeamOptions(kind=team)
     if team.kind == "nodes":
         options = {"layout": "nodes", **options}
-    task = tasks.make(case, scenario, level, split, **options)
+    task = tasks.make(case, scenario, level, split, make, **options)
     simulator = simulator_lib.shared(task, tuple((metrics or {}).items()), team)
     return GridParallelEnv(simulator, units, render_mode)

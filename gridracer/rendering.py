@@ -8,7 +8,8 @@ from matplotlib.backends import backend_agg
 from envs import grid_env
 from envs.case import grid as grid_lib
 from envs.powerflow import matrices
-from evaluation import element_names
+from envs.step.termination import Reason
+from evaluation import element_names, wording
 from evaluation.report import one_line, positions
 from gridracer import packages
 
@@ -19,15 +20,16 @@ _SIZE_IN, _DPI = (8.0, 5.6), 100
 # Of branches, by loading up to `one_line.LOADINGS` and above; told apart without red and green.
 _LOADED = ("#9fb4c7", "#4f8fc0", "#e0a100", "#d0490a", "#8a1030")
 _LOW, _WITHIN, _HIGH, _DEAD = "#2166ac", "#3b4550", "#b2182b", "#c8cdd2"  # of buses, by voltage
+_GREY = "#8a9299"  # words about what is dead
 _NUMBERED = 60  # buses up to which each has its number
 # What the colours mean, with the place across the picture where each begins.
 _LEGEND = (
     (0.02, "branches", _WITHIN), *zip(
-        (0.10, 0.18, 0.26, 0.36, 0.46),
+        (0.10, 0.20, 0.29, 0.39, 0.49),
         ("below 50 %", "50 to 80", "80 to 100", "100 to 120", "above"), _LOADED,
     ),
-    (0.54, "buses", _WITHIN), (0.60, "too low", _LOW), (0.67, "too high", _HIGH),
-    (0.75, "no voltage", _DEAD), (0.84, "square: has a unit", _WITHIN),
+    (0.56, "buses", _WITHIN), (0.62, "too low", _LOW), (0.69, "too high", _HIGH),
+    (0.77, "no voltage", _GREY), (0.86, "square: a unit", _WITHIN),
 )  # fmt: skip
 
 
@@ -82,7 +84,8 @@ class Screen:
         vm, closed = np.asarray(state.vm_pu), np.asarray(state.branch.closed)
         rho = self._loading(vm, np.asarray(state.va_rad), closed)
         level = np.digitize(rho, one_line.LOADINGS)
-        colours = np.array(_LOADED)[level]
+        live = (vm[grid.branch.from_bus] > 0.0) & (vm[grid.branch.to_bus] > 0.0)
+        colours = np.where(live, np.array(_LOADED)[level], _DEAD)
         carries = collections.LineCollection(
             self._ends[closed],
             colors=colours[closed],
@@ -107,6 +110,9 @@ class Screen:
                     zorder=3,
                 )  # fmt: skip
         drawn.text(0.02, 0.95, self._title(int(state.t), vm, rho), fontsize=11)
+        if reason := Reason(int(state.reason)):
+            ended = f"the day is over: {wording.ENDINGS[reason.name]}"
+            drawn.text(0.02, 0.91, ended, fontsize=11, color=_HIGH)
         for x, words, shade in _LEGEND:
             drawn.text(x, 0.025, words, fontsize=8, color=shade)
 

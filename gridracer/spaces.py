@@ -53,6 +53,21 @@ class Observations:
         return {name: values[..., part] for name, part in self._blocks.items()}
 
 
+def checked(action, shape: tuple[int, ...], whose: str = "action") -> np.ndarray:
+    """Returns an action, or several, as float32 of `shape`.
+
+    Raises:
+      ValueError: it is of another shape, or has a number that is not finite.
+    """
+    values = np.asarray(action, np.float32)
+    if values.shape != shape:
+        raise ValueError(f"{whose} of shape {values.shape}: must be of shape {shape}")
+    if not np.isfinite(values).all():
+        at = tuple(np.argwhere(~np.isfinite(values))[0].tolist())
+        raise ValueError(f"{whose}: {values[at]} at {list(at)}, must be numbers from -1 to 1")
+    return values
+
+
 def actions(size: int) -> gymnasium.spaces.Box:
     """Returns the space of actions: −1 to 1 for each control, 0 as planned."""
     return gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)

@@ -1,6 +1,7 @@
 """A task: a grid, how its days go, and what of it is asked for."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 
 import chex
@@ -32,21 +33,32 @@ class Task:
         return "-".join(part for part in (self.options.case, self.scenario, self.level) if part)
 
 
-def make(case: str, scenario: str = "", level: str = "", split: str = "train", **options) -> Task:
+def make(
+    case: str,
+    scenario: str = "",
+    level: str = "",
+    split: str = "train",
+    caller: Callable | None = None,
+    **options,
+) -> Task:
     """Returns the task on a case, shipped or a file's, with `EnvOptions` by name.
 
     Without a scenario days have no outages but those that `options` ask for. Options that are not
     given are those of the experiments' normal operation, with every control but breakers; on a
-    case whose experiment has another layout, such as `ieee13_mg`, that experiment's.
+    case whose experiment has another layout, such as `ieee13_mg`, that experiment's. `caller` is the
+    function that takes other arguments as well: where a name is refused, they are told, too.
 
     Raises:
       ValueError: there is no such option, or it does not accept its value.
     """
     known = [field.name for field in dataclasses.fields(EnvOptions)]
     if unknown := sorted(set(options) - set(known)):
-        hint = choices.hint(unknown[0], known)
+        taken = [*inspect.signature(caller or make).parameters, *known]
+        names = list(dict.fromkeys(name for name in taken if name not in ("caller", "options")))
+        hint = choices.hint(unknown[0], names)
         raise ValueError(
-            f"{unknown[0]}: no such option of an environment; {hint}there are {', '.join(known)}"
+            f"{unknown[0]}: no such argument or option of an environment; {hint}there are "
+            f"{', '.join(names)}"
         )
     if bool(scenario) != bool(level):
         raise ValueError(

@@ -93,11 +93,13 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
         """Returns observations, rewards, terminated, truncated `[num_envs]` and infos of a step.
 
         Raises:
+          ValueError: the actions are not of the space's shape, or not finite.
           gymnasium.error.ResetNeeded: no day has begun.
         """
         if self._grids is None:
             raise gymnasium.error.ResetNeeded("no day has begun: call reset()")
-        self._grids, outcome = self._simulator.step(self._grids, np.asarray(actions, np.float32))
+        actions = spaces.checked(actions, self.action_space.shape, "actions")
+        self._grids, outcome = self._simulator.step(self._grids, actions)
         observations = np.array(outcome.observation)
         rewards = np.array(outcome.reward[:, 0])
         terminated, truncated = np.array(outcome.terminated), np.array(outcome.truncated)
@@ -146,17 +148,16 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
             infos[name], infos[f"_{name}"] = values, played
         self._totals = self._totals or metrics_lib.DayTotals(self._simulator.metrics, self.num_envs)
         self._totals.add(metrics, played)
+        reasons = np.full(self.num_envs, Reason.NONE.name, object)
         if done.any():
             day = np.zeros((self.num_envs, len(names)))
             day[done] = self._totals.take(done)
             infos |= _masked("day", {}, done)
             for column, name in enumerate(names):
                 infos["day"] |= _masked(name, day[:, column], done)
-            reasons = np.full(self.num_envs, "", object)
             numbers = np.asarray(self._grids.states.reason)[done]
             reasons[done] = [Reason(int(number)).name for number in numbers]
-            infos |= _masked("reason", reasons, done)
-        return infos
+        return infos | _masked("reason", reasons, played)
 
 
 def _masked(name: str, values, present: np.ndarray) -> dict[str, Any]:
@@ -192,6 +193,6 @@ def make(
       ValueError: a name, an option or its value is not accepted.
       FileNotFoundError: there is no such case.
     """
-    task = tasks.make(case, scenario, level, split, **options)
+    task = tasks.make(case, scenario, level, split, make, **options)
     simulator = simulator_lib.shared(task, tuple((metrics or {}).items()))
     return GridVectorEnv(simulator, num_envs, units, observations, autoreset, render_mode)

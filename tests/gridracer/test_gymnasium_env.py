@@ -181,7 +181,8 @@ def test_loadings_of_the_diagram_are_those_of_the_step():
         ({"units": "pu"}, "units='pu': .*it must be one of per_unit, physical"),
         ({"observations": "dict"}, "observations='dict': .*it must be one of flat, named"),
         ({"render_mode": "ansi"}, "render_mode='ansi': .*it must be one of human, rgb_array"),
-        ({"rewrad": "savings"}, "rewrad: no such option of an environment; did you mean reward?"),
+        ({"rewrad": "savings"}, "rewrad: no such argument or option .*; did you mean reward?"),
+        ({"unit": "physical"}, "unit: .* did you mean units. .* observations, metrics"),
         ({"horizon_steps": 0}, "env.horizon_steps=0"),
         ({"scenario": "cascade"}, "scenario='cascade', level='': give both"),
         ({"scenario": "storm", "level": "hard"}, "scenario='storm': .*it must be one of normal"),
@@ -197,8 +198,30 @@ def test_what_is_not_accepted_is_named(given, message):
         gymnasium_env.make(**{"case": "case14", **given})
 
 
-def test_a_metric_that_is_no_number_is_named(actions):
-    env = _make(metrics={"vm": lambda state, detail: state.vm_pu})
+@pytest.mark.parametrize(
+    ("name", "metric", "message"),
+    [
+        ("vm", lambda state, detail: state.vm_pu, r"metrics: vm: has shape \(14,\)"),
+        ("reward", lambda state, detail: state.vm_pu[0], "metrics: reward: the environment has"),
+    ],
+)
+def test_a_metric_that_cannot_be_told_is_named(actions, name, metric, message):
+    env = _make(metrics={name: metric})
     env.reset(seed=0)
-    with pytest.raises(AssertionError, match="metric vm: must be a number"):
+    with pytest.raises(ValueError, match=message):
         env.step(actions[0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda action: action[:3], r"action of shape \(3,\): must be of shape \(23,\)"),
+        (lambda action: np.where(np.arange(23) == 4, np.nan, action), r"action: nan at \[4\]"),
+    ],
+)
+def test_an_action_that_is_none_is_refused_and_the_day_goes_on(actions, spoil, message):
+    env = _make()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.step(spoil(actions[0]))
+    assert env.step(actions[0])[-1]["reason"] == "NONE"

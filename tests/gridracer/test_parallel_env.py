@@ -118,9 +118,9 @@ def test_actions_that_are_missing_or_of_another_shape_are_refused():
         env.step({})
     env.reset(seed=0)
     actions = _random(env, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"action of MG2: none, must be of shape"):
+    with pytest.raises(ValueError, match=r"no action of MG2: every one"):
         env.step({name: action for name, action in actions.items() if name != "MG2"})
-    with pytest.raises(ValueError, match=r"action of MG2: of shape \(1,\), must be of shape"):
+    with pytest.raises(ValueError, match=r"action of MG2 of shape \(1,\): must be of shape"):
         env.step({**actions, "MG2": np.zeros(1)})
 
 

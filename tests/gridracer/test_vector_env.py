@@ -101,6 +101,15 @@ def test_only_who_is_done_begins_anew():
     assert np.asarray(env.states.branch.closed)[1].all()
 
 
+def test_actions_that_are_none_are_refused():
+    env = _make(2)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"actions of shape \(23,\): must be of shape \(2, 23\)"):
+        env.step(np.zeros(23))
+    with pytest.raises(ValueError, match=r"actions: inf at \[1, 0\]"):
+        env.step(np.array([[0.0], [np.inf]]) * np.ones(23))
+
+
 def test_diagrams_are_drawn_of_every_grid():
     env = _make(2, render_mode="rgb_array")
     env.reset(seed=0)
