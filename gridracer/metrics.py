@@ -79,7 +79,7 @@ class Metrics:
         for name, metric in self._own.items():
             if name in values:
                 raise ValueError(
-                    f"metrics: {name}: the environment has a metric of that name; give yours another"
+                    f"metrics: {name}: the environment has one of that name; give yours another"
                 )
             values[name] = metric.function(state, detail)
         self.names = tuple(values)

@@ -116,7 +116,7 @@ class GridParallelEnv(rendering.Rendered, pettingzoo.ParallelEnv):
 
         Raises:
           gymnasium.error.ResetNeeded: the day has not begun, or is over.
-          ValueError: an agent has no action, or one that is not of its space's shape, or not finite.
+          ValueError: an agent has no action, or one that is not finite or of its space's shape.
         """
         if not self.agents:
             raise gymnasium.error.ResetNeeded("the day is over, or has not begun: call reset()")

@@ -45,8 +45,8 @@ def make(
 
     Without a scenario days have no outages but those that `options` ask for. Options that are not
     given are those of the experiments' normal operation, with every control but breakers; on a
-    case whose experiment has another layout, such as `ieee13_mg`, that experiment's. `caller` is the
-    function that takes other arguments as well: where a name is refused, they are told, too.
+    case whose experiment has another layout, such as `ieee13_mg`, that experiment's. `caller` takes
+    other arguments as well: where a name is refused, they are told, too.
 
     Raises:
       ValueError: there is no such option, or it does not accept its value.
