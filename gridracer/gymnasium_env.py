@@ -28,8 +28,8 @@ class GridGymEnv(rendering.Rendered, gymnasium.Env):
       each block; over the rating of each entry, or in MW, pu and rad with `units="physical"`.
     Actions: −1 to 1 for each control, 0 as planned (`docs/mdp.md`).
     Reward: of the options, thousand $ with those that are shipped.
-    Infos: every reward term and metric of the step by name, and `reason`, `NONE` unless the day ends
-      before its last step; at the end of a day `day`, the metrics of the whole day.
+    Infos: every reward term and metric of the step by name, and `reason`, `NONE` unless it ends the
+      day before its last step; at the end of a day `day`, the metrics of the whole day.
     """
 
     metadata = {"render_modes": list(rendering.MODES), "render_fps": 12}  # noqa: RUF012
