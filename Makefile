@@ -151,7 +151,7 @@ $(LIBRARY)/.library: requirements-newer.lock pyproject.toml | $(LIBRARY)/bin/pyt
 # PyTorch is no part of the lock: its CUDA build takes 5 GB, and pip takes a CPU build of the same
 # version where one is offered to it (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS).
 $(RLLIB)/.rllib: requirements-rllib.lock pyproject.toml | $(RLLIB)/bin/python
-	@echo "installing RLlib, Stable-Baselines3 and PyTorch"
+	@echo "installing RLlib, Stable-Baselines3 and PyTorch: some minutes, 6 to 7 GB"
 	@$(RLLIB)/bin/python -m pip install -qq --disable-pip-version-check torch==$(TORCH)
 	@$(RLLIB)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-rllib.lock
 	@$(RLLIB)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .

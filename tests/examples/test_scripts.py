@@ -1,8 +1,10 @@
 """The scripts of `examples`, a moment each, those for RLlib in the environment of their own."""
 
 import contextlib
+import itertools
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -37,9 +39,10 @@ _needs_rllib = pytest.mark.skipif(
 
 
 def _run(script, *arguments, python=_PYTHON):
-    """Returns what a script reports."""
+    """Returns what a script of `examples`, or with -c a text, reports."""
+    path = script if script == "-c" else ROOT / "examples" / script
     done = subprocess.run(
-        [python, ROOT / "examples" / script, *arguments], cwd=ROOT, env=_ENVIRONMENT,
+        [python, path, *arguments], cwd=ROOT, env=_ENVIRONMENT,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -92,6 +95,72 @@ def test_rllib_steps_grids_on_both_nodes_of_a_cluster(tmp_path):
         )  # fmt: skip
     assert len(report["nodes"]) == 2 and report["steps"] == 2 * 2 * 288
     assert np.isfinite(report["return"])
+
+
+# Prints how much policies, and values, change with what an agent and with what all observe.
+_WHO_SEES_WHAT = """
+import json, sys, gymnasium, numpy as np, torch
+sys.path.insert(0, "examples")
+import rllib_ppo
+box = lambda size: gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)
+spaces = {"own": box(3), "state": box(7)}
+module = rllib_ppo.ActorCritic(
+    observation_space=gymnasium.spaces.Dict(spaces), action_space=box(2),
+    model_config={"initial_std": 0.1},
+)
+def read(**moved):
+    seen = {name: torch.zeros(1, *space.shape) + moved.get(name, 0.0)
+            for name, space in spaces.items()}
+    batch = {"obs": seen}
+    return module.forward_inference(batch)["action_dist_inputs"], module.compute_values(batch)
+differs = lambda one, other: float((one - other).abs().max())
+base = read()
+print(json.dumps({name: [differs(a, b) for a, b in zip(base, read(**{name: 1.0}))]
+                  for name in spaces}))
+"""
+
+
+@_needs_rllib
+def test_policies_of_mappo_see_their_own_and_critics_all():
+    changed = _run("-c", _WHO_SEES_WHAT)
+    assert changed["own"][0] > 0.0 and changed["own"][1] > 0.0
+    assert changed["state"][0] == 0.0 and changed["state"][1] > 0.0
+
+
+@_needs_rllib
+def test_rllib_trains_with_a_central_critic_and_goes_on_in_its_folder(tmp_path):
+    again = ("--critic=central", "--iterations=2", "--every=0", "--days=1", f"--out={tmp_path}")
+    first = _run("rllib_ppo.py", *again)
+    second = _run("rllib_ppo.py", *again, f"--restore={tmp_path / 'checkpoint'}")
+    assert (first["steps"], second["steps"]) == (2 * 1152, 4 * 1152)
+    curve = _curve(tmp_path)
+    assert [line["step"] for line in curve] == [1152, 2304, 3456, 4608]
+    assert all(a["seconds"] <= b["seconds"] for a, b in itertools.pairwise(curve))
+    assert {line["name"] for line in curve} == {"RLlib MAPPO, own policies"}
+
+
+@_needs_rllib
+def test_rllib_steps_a_batch_of_one_operator_in_one_call(tmp_path):
+    one = ("--case=case14", "--team=centralised", "--envs=64", "--days=4", f"--out={tmp_path}")
+    report = _run("rllib_ppo.py", *one, "--iterations=20", "--every=0")
+    assert report["steps"] == 20 * 64 * 32 and report["policies"] == ["default_policy"]
+    first, *_, last = _curve(tmp_path)
+    assert first["do_nothing"] < last["return"], "it has learned something"
+
+
+@_needs_rllib
+def test_the_how_to_of_rllib_runs_as_it_stands(tmp_path):
+    text = (ROOT / "docs/howto/rllib.md").read_text()
+    blocks = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
+    told = [
+        subprocess.run(
+            [_PYTHON, "-c", block], cwd=tmp_path, env=_ENVIRONMENT, check=True,
+            capture_output=True, text=True,
+        ).stdout for block in blocks
+    ]  # fmt: skip
+    steps, earned = told[0].splitlines()[8].split()
+    assert int(steps) == 9 * 2048 and float(earned) < 0.0, "days end in the ninth round"
+    assert "node" in told[1] or "bus" in told[1], told[1]
 
 
 @_needs_rllib
