@@ -80,28 +80,37 @@ docs: $(DOCS)/.docs
 notebooks: $(VENV)/.tools
 	$(PY) docs/notebooks/run.py
 
-# Python 3.10: from PATH, from pyenv, or from uv, whichever is there first.
-$(VENV)/bin/python $(PEERS)/bin/python $(DOCS)/bin/python:
+# An environment of the first Python 3 of the minor versions $(1) that is on PATH, in pyenv or uv.
+define set_up
 	@python=; \
-	for candidate in \
-	  "$$(command -v python3.10 2>/dev/null)" \
-	  "$$(PYENV_VERSION= pyenv which python3.10 2>/dev/null)" \
-	  "$$(uv python find 3.10 2>/dev/null)"; do \
-	  if [ -n "$$candidate" ] && "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null; then \
-	    python="$$candidate"; break; \
-	  fi; \
+	for minor in $(1); do \
+	  for candidate in \
+	    "$$(command -v python3.$$minor 2>/dev/null)" \
+	    "$$(PYENV_VERSION=$$(pyenv latest 3.$$minor 2>/dev/null) pyenv which python3.$$minor 2>/dev/null)" \
+	    "$$(uv python find 3.$$minor 2>/dev/null)"; do \
+	    if [ -n "$$candidate" ] && "$$candidate" -c "import sys, venv, ensurepip; sys.exit(sys.version_info[1] != $$minor)" 2>/dev/null; then \
+	      python="$$candidate"; break 2; \
+	    fi; \
+	  done; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo "error: Python 3.10 was not found on PATH, in pyenv, or by uv." >&2; \
-	  echo "Launchpad has no build for a newer one. Install it with one of:" >&2; \
-	  echo "  uv python install 3.10" >&2; \
-	  echo "  pyenv install 3.10" >&2; \
-	  echo "  apt-get install python3.10 python3.10-venv   (where the distribution has it)" >&2; \
+	  echo "error: no Python of $(addprefix 3.,$(1)) on PATH, in pyenv, or by uv; install one, as by" >&2; \
+	  echo "  uv python install 3.$(firstword $(1))" >&2; \
+	  echo "  pyenv install 3.$(firstword $(1))" >&2; \
+	  echo "  apt-get install python3.$(firstword $(1)) python3.$(firstword $(1))-venv   (where the distribution has it)" >&2; \
 	  exit 1; \
 	fi; \
 	folder=$(@D); folder=$${folder%/bin}; \
 	echo "setting up $$folder with $$python"; \
 	"$$python" -m venv "$$folder" || { rm -rf "$$folder"; exit 1; }
+endef
+
+# Launchpad has no build for a newer Python.
+$(VENV)/bin/python $(PEERS)/bin/python $(DOCS)/bin/python:
+	$(call set_up,10)
+
+$(LIBRARY)/bin/python $(RLLIB)/bin/python:
+	$(call set_up,13 12 11)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing the runtime, about a minute"
@@ -156,27 +165,6 @@ $(RLLIB)/.rllib: requirements-rllib.lock pyproject.toml | $(RLLIB)/bin/python
 	@$(RLLIB)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-rllib.lock
 	@$(RLLIB)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
-
-$(LIBRARY)/bin/python $(RLLIB)/bin/python:
-	@python=; \
-	for minor in 13 12 11; do \
-	  for candidate in \
-	    "$$(command -v python3.$$minor 2>/dev/null)" \
-	    "$$(command -v pyenv >/dev/null && PYENV_VERSION=$$(pyenv latest 3.$$minor 2>/dev/null) pyenv which python3.$$minor 2>/dev/null)" \
-	    "$$(uv python find 3.$$minor 2>/dev/null)"; do \
-	    if [ -z "$$python" ] && [ -n "$$candidate" ] && "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then \
-	      python="$$candidate"; \
-	    fi; \
-	  done; \
-	done; \
-	if [ -z "$$python" ]; then \
-	  echo "error: Python 3.11, 3.12 or 3.13 was not found on PATH, in pyenv, or by uv." >&2; \
-	  echo "Install one, such as by: uv python install 3.12" >&2; \
-	  exit 1; \
-	fi; \
-	folder=$(@D); folder=$${folder%/bin}; \
-	echo "setting up $$folder with $$python"; \
-	"$$python" -m venv "$$folder" || { rm -rf "$$folder"; exit 1; }
 
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 OURS := $(LOCK) --python-version 3.10

@@ -3,6 +3,7 @@
     python examples/rllib_ppo.py --case=ieee13_mg --team=microgrids --policies=own
     python examples/rllib_ppo.py --case=case14 --team=nodes --policies=shared --minutes=5
     python examples/rllib_ppo.py --case=ieee13_mg --team=microgrids --critic=central   # MAPPO
+    python examples/rllib_ppo.py --case=case14 --team=centralised --envs=64   # in one compiled call
     python examples/rllib_ppo.py --case=ieee13_mg --team=microgrids --lr=1e-4,3e-4 --iterations=20
     python examples/rllib_ppo.py --case=ieee13_mg --team=microgrids --restore=runs/rllib/checkpoint
     python examples/rllib_ppo.py --case=ieee13_mg --team=microgrids --address=auto --runners=2
@@ -38,7 +39,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
 
-from gridracer import parallel_env
+from gridracer import gymnasium_env, parallel_env, vector_env
 
 _NAME = "gridracer"
 # Of the infos' day, what RLlib's results repeat by name. Any metric may stand here, your own too.
@@ -53,10 +54,27 @@ class Task:
     team: str
     central: bool  # whether values depend on all that is observed
 
+    @property
+    def alone(self) -> bool:
+        """Whether one agent operates the grid: then a batch of grids is stepped in one call."""
+        return self.team == "centralised"
+
     def make(self, *which: str):
-        """Returns the environment of a scenario, a level and a split; by default to train in."""
+        """Returns the team's environment of a scenario, level and split; by default to train in."""
         env = parallel_env.make(self.case, self.team, *which)
         return WithState(env) if self.central else env
+
+    def register(self) -> None:
+        """Tells RLlib how to make the environment to train in."""
+
+        def create(config: dict):
+            if not self.alone:
+                return ParallelPettingZooEnv(self.make())
+            if "num_envs" in config:
+                return vector_env.make(self.case, config["num_envs"])
+            return gymnasium_env.make(self.case)
+
+        tune.register_env(_NAME, create)
 
 
 class WithState(BaseParallelWrapper):
@@ -129,8 +147,9 @@ class DayMetrics(RLlibCallback):
     """Logs metrics of days that have ended, as `day/NAME` among the results of env runners."""
 
     def on_episode_end(self, *, episode, metrics_logger, **kwargs):
-        """Takes them from the last infos of any agent."""
-        infos = next(iter(episode.get_infos(-1).values()))
+        """Takes them from the last infos, of a team those of any agent."""
+        infos = episode.get_infos(-1)
+        infos = infos if "day" in infos else next(iter(infos.values()))
         for name in METRICS:
             metrics_logger.log_value(f"day/{name}", infos["day"][name], window=100)
 
@@ -201,20 +220,18 @@ def policy_of(agent: str, env: parallel_env.GridParallelEnv, sharing: str) -> st
 def configure(given: argparse.Namespace, lr: float, validation: Validation) -> PPOConfig:
     """Returns PPO on the environment of a team, as the command line says."""
     task = validation.task
-    tune.register_env(_NAME, lambda config: ParallelPettingZooEnv(task.make()))
-    env = task.make()
-    policies = {name: policy_of(name, env, given.policies) for name in env.possible_agents}
-    return (
+    task.register()
+    # One agent learns from pieces of days, which a batch of grids has many of.
+    fragment = 32 if task.alone else 288
+    config = (
         PPOConfig()
         .environment(_NAME)
         .env_runners(
             num_env_runners=given.runners, num_envs_per_env_runner=given.envs,
-            rollout_fragment_length=288, batch_mode="complete_episodes",
+            rollout_fragment_length=fragment,
+            batch_mode="truncate_episodes" if task.alone else "complete_episodes",
+            gym_env_vectorize_mode="vector_entry_point",  # of one agent: a batch in one call
             sample_timeout_s=1800,  # A runner compiles before it has the first sample.
-        )
-        .multi_agent(
-            policies=set(policies.values()),
-            policy_mapping_fn=functools.partial(_mapped, policies),
         )
         .rl_module(
             rl_module_spec=RLModuleSpec(
@@ -223,13 +240,21 @@ def configure(given: argparse.Namespace, lr: float, validation: Validation) -> P
         )
         .training(
             lr=lr, gamma=0.9, lambda_=0.9,
-            train_batch_size_per_learner=288 * max(given.runners, 1) * given.envs,
+            train_batch_size_per_learner=fragment * max(given.runners, 1) * given.envs,
             minibatch_size=given.minibatch, num_epochs=given.epochs, grad_clip=0.5,
             use_kl_loss=False, vf_clip_param=1e4,
         )
         .callbacks(DayMetrics, on_train_result=validation)
         .debugging(seed=given.seed)
     )  # fmt: skip
+    if task.alone:
+        return config
+    env = task.make()
+    policies = {name: policy_of(name, env, given.policies) for name in env.possible_agents}
+    return config.multi_agent(
+        policies=set(policies.values()),
+        policy_mapping_fn=functools.partial(_mapped, policies),
+    )
 
 
 def _mapped(policies: dict[str, str], agent: str, episode, **kwargs) -> str:
@@ -241,6 +266,10 @@ def play(algorithm: Algorithm | None, task: Task, days: int) -> float:
 
     They are the days of `launch.evaluate --scenarios=normal --split=validation`, in step.
     """
+    if task.alone:
+        batch = vector_env.make(task.case, days, "normal", "easy", "validation")
+        act = algorithm and (lambda seen: _mode(algorithm.get_module(), list(seen)))
+        return float(batch.play(act).mean())
     envs = [task.make("normal", "easy", "validation") for _ in range(days)]
     seen = [env.reset(options={"day": day})[0] for day, env in enumerate(envs)]
     agents, returns = envs[0].possible_agents, np.zeros(days)
@@ -334,7 +363,10 @@ def main() -> None:
             )
         before = json.loads(curve.read_text().splitlines()[-1])["seconds"]
     task = Task(given.case, given.team, given.critic == "central")
-    name = f"RLlib {'MAPPO' if task.central else 'PPO'}, {given.policies} policies"
+    if task.alone and task.central:
+        parser.error("--critic=central: one agent, of --team=centralised, observes all by itself")
+    name = f"RLlib {'MAPPO' if task.central else 'PPO'}"
+    name += "" if task.alone else f", {given.policies} policies"
     tuned = len(rates) > 1
     validation = Validation(
         task, given.days, given.every, out, name + ", Tune" * tuned, tuned, before

@@ -126,22 +126,14 @@ class DayMetrics(BaseCallback):
 
 
 def play(model: PPO | None, name: str, days: int) -> float:
-    """Returns the mean return of validation days, played together; without a model by 0.
+    """Returns the mean return of validation days; without a model actions are as planned.
 
     They are the days of `launch.evaluate --scenarios=normal --split=validation`.
     """
     case = gymnasium.spec(name).kwargs["case"]
     env = vector_env.make(case, days, "normal", "easy", "validation")
-    observations, _ = env.reset(options={"day": 0})
-    returns, over = np.zeros(days), np.zeros(days, bool)
-    while not over.all():
-        actions = np.zeros(env.action_space.shape, np.float32)
-        if model is not None:
-            actions, _ = model.predict(observations, deterministic=True)
-        observations, rewards, terminated, truncated, _ = env.step(actions)
-        returns += np.where(over, 0.0, rewards)
-        over |= terminated | truncated
-    return float(returns.mean())
+    act = model and (lambda seen: model.predict(seen, deterministic=True)[0])
+    return float(env.play(act).mean())
 
 
 def main() -> None:

@@ -18,25 +18,6 @@ import numpy as np
 import gridracer
 
 
-def play(policy: "gridracer.Policy | None", env, days: int) -> float:
-    """Returns the mean return of validation days, played together; without a policy by 0.
-
-    They are the days of `launch.evaluate --scenarios=normal --split=validation`.
-    """
-    env.reset(options={"day": 0})
-    if policy is not None:
-        policy.reset()
-    returns, over = np.zeros(days), np.zeros(days, bool)
-    while not over.all():
-        actions = np.zeros(env.action_space.shape, np.float32)
-        if policy is not None:
-            actions = np.asarray(policy(env.states))
-        _, rewards, terminated, truncated, _ = env.step(actions)
-        returns += np.where(over, 0.0, rewards)
-        over |= terminated | truncated
-    return float(returns.mean())
-
-
 def main() -> None:
     """Trains as the command line says."""
     parser = argparse.ArgumentParser(
@@ -60,8 +41,13 @@ def main() -> None:
 
     options, days = trainer.experiment.env, given.days
     env = vector_env.make(options.case, days, "normal", "easy", "validation", layout=options.layout)
-    policy, do_nothing = trainer.policy(), play(None, env, days)
-    play(policy, env, days)  # Compiles.
+    policy, do_nothing = trainer.policy(), float(env.play(None).mean())
+
+    def score() -> float:
+        policy.reset()
+        return float(env.play(lambda _: np.asarray(policy(env.states))).mean())
+
+    score()  # Compiles.
     curve, began, paused, due = [], None, 0.0, 0.0
     for metrics in trainer:
         if curve and metrics["step"] == curve[-1]["step"]:
@@ -73,7 +59,7 @@ def main() -> None:
             continue
         policy.bundle = trainer.policy().bundle  # One compiled policy plays them all.
         point = {"step": int(metrics["step"]), "seconds": seconds}
-        curve.append({**point, "return": play(policy, env, days), "do_nothing": do_nothing})
+        curve.append({**point, "return": score(), "do_nothing": do_nothing})
         paused, due = paused + time.monotonic() - now, seconds + given.every
     about = {"experiment": options.case, "name": "Gridracer"}
     with (given.out / "curve.jsonl").open("w") as file:  # `launch.bench plot` draws such files.

@@ -1,6 +1,6 @@
 """A batch of grids as a `gymnasium.vector.VectorEnv`, all in one compiled call."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -121,6 +121,22 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
             rewards[waited] = 0.0
         self._over = np.zeros_like(done) if self._same_step else done
         return self._observe(observations), rewards, terminated, truncated, infos
+
+    def play(
+        self, act: Callable[[np.ndarray | dict[str, np.ndarray]], np.ndarray] | None, day: int = 0
+    ) -> np.ndarray:
+        """Returns what each grid earns in a day `[num_envs]`, the days from number `day` on.
+
+        `act` returns actions `[num_envs, …]` for observations; without it they are as planned.
+        """
+        observations, _ = self.reset(options={"day": day})
+        earned, over = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
+        while not over.all():
+            actions = np.zeros(self.action_space.shape) if act is None else act(observations)
+            observations, rewards, terminated, truncated, _ = self.step(actions)
+            earned += np.where(over, 0.0, rewards)
+            over |= terminated | truncated
+        return earned
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Returns the one-line diagram of every grid, each `[height, width, 3]`."""

@@ -101,6 +101,21 @@ def test_only_who_is_done_begins_anew():
     assert np.asarray(env.states.branch.closed)[1].all()
 
 
+def test_a_day_is_played_from_observations():
+    env = _make(3, split="validation")
+    moved = env.play(lambda seen: np.clip(0.01 * seen[:, : env.action_space.shape[1]], -1, 1), 4)
+    one = gymnasium_env.make("case14", horizon_steps=STEPS, split="validation")
+    for number, earned in enumerate(moved):
+        seen, _ = one.reset(options={"day": 4 + number})
+        rewards = []
+        for _ in range(STEPS):
+            action = np.clip(0.01 * seen[: one.action_space.shape[0]], -1, 1)
+            seen, reward, *_ = one.step(action)
+            rewards.append(reward)
+        assert earned == pytest.approx(sum(rewards), abs=1e-4)
+    assert (env.play(None, 4) != moved).all()
+
+
 def test_actions_that_are_none_are_refused():
     env = _make(2)
     env.reset(seed=0)
