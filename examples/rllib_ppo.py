@@ -305,14 +305,17 @@ def train(algorithm: Algorithm, iterations: int, minutes: float) -> dict[str, fl
 
     Returns steps, minutes and steps a second.
     """
-    before = None
+    before, day = None, float("nan")
     for iteration in range(1, iterations + 1):
         result = algorithm.train()
-        known, day = result["validation"], result["env_runners"].get("day/reward", float("nan"))
-        print(
-            f"iteration {iteration}  steps {known['step']:,}  day's reward {day:.3f}  "
-            f"validation {known['return']:.3f}  do_nothing {known['do_nothing']:.3f}", flush=True,
-        )  # fmt: skip
+        known, ended = result["validation"], result["env_runners"].get("day/reward", day)
+        day = day if np.isnan(ended) else ended  # In an iteration none may end.
+        if known["seconds"] == known["now"]:
+            print(
+                f"iteration {iteration}  steps {known['step']:,}  day's reward {day:.3f}  "
+                f"validation {known['return']:.3f}  do_nothing {known['do_nothing']:.3f}",
+                flush=True,
+            )
         before = known["step"] if before is None else before
         if known["now"] > 60.0 * minutes:
             break

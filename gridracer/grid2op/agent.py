@@ -23,6 +23,7 @@ from learner import checkpoint
 
 try:
     from grid2op.Agent import BaseAgent
+    from grid2op.Exceptions import NoForecastAvailable, SimulateError
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"{play.ABSENT} ({error})") from error
 
@@ -35,6 +36,10 @@ class _Seen(NamedTuple):
 
 class GridracerAgent(BaseAgent):
     """Plays a trained policy in Grid2Op, its most likely action in each step.
+
+    It does nothing where an action is foreseen to end the episode (`observation.simulate`, where
+    the environment has forecasts): Grid2Op ends one in which redispatch leaves units no way to
+    follow load, and chronics may jump from row to row by more than all ramps.
 
     What it cannot do there is in `without_counterpart`, by name; what Grid2Op has and it never
     does, in `never_used`.
@@ -69,8 +74,13 @@ class GridracerAgent(BaseAgent):
         self._memory = self._begin()
 
     def act(self, observation: Any, reward: float, done: bool = False):
-        """Returns Grid2Op's action."""
-        return self._convert(self.decide(self._observe(observation)), observation)
+        """Returns Grid2Op's action, or none where that is foreseen to end the episode."""
+        action = self._convert(self.decide(self._observe(observation)), observation)
+        try:
+            *_, ends, _ = observation.simulate(action)
+        except (NoForecastAvailable, SimulateError):
+            return action
+        return self.action_space() if ends else action
 
     def decide(self, observation: np.ndarray) -> np.ndarray:
         """Returns the policy's action `[action_size]` for an observation `[observation_size]`."""

@@ -126,19 +126,27 @@ def test_redispatch_of_a_policy_goes_where_it_goes_here(folder):
     np.testing.assert_allclose(back, -change, atol=1e-2)
 
 
+@pytest.fixture(scope="module")
+def untrained(folder, tmp_path_factory):
+    """The folder of a run, its networks and their parameters, which nobody trained."""
+    options = dataclasses.replace(prepare.options(folder), horizon_steps=287)
+    experiment = Experiment("untrained", env=options, team=TeamOptions(policy_layers=(8,)))
+    workdir = tmp_path_factory.mktemp("untrained")
+    run_folder.RunFolder(workdir).create(experiment)
+    networks = networks_lib.make(grid_env.check(options).layout, experiment.team)
+    bundle = bundle_lib.initial(networks, jax.random.PRNGKey(0))
+    checkpoint.Checkpoints(workdir, "best").save(0, bundle, {"return": 0.0}, wait=True)
+    return workdir, networks, bundle
+
+
 @needs_grid2op
-def test_an_agent_plays_what_the_policy_of_a_run_decides(folder, tmp_path):
+def test_an_agent_plays_what_the_policy_of_a_run_decides(untrained):
     from agents.grid2op import play
     from gridracer.grid2op.agent import GridracerAgent
 
-    options = dataclasses.replace(prepare.options(folder), horizon_steps=287)
-    experiment = Experiment("untrained", env=options, team=TeamOptions(policy_layers=(8,)))
-    run_folder.RunFolder(tmp_path).create(experiment)
-    networks = networks_lib.make(grid_env.check(options).layout, experiment.team)
-    bundle = bundle_lib.initial(networks, jax.random.PRNGKey(0))
-    checkpoint.Checkpoints(tmp_path, "best").save(0, bundle, {"return": 0.0}, wait=True)
+    workdir, networks, bundle = untrained
     theirs = play.make(prepare.find(NAME))
-    agent = GridracerAgent(theirs, tmp_path)
+    agent = GridracerAgent(theirs, workdir)
     assert {"load", "unit_voltage"} <= {*agent.without_counterpart} and agent.never_used
     observation = play.reset(theirs, 0, 1)
     agent.reset(observation)
@@ -148,6 +156,26 @@ def test_an_agent_plays_what_the_policy_of_a_run_decides(folder, tmp_path):
         np.testing.assert_allclose(agent.decide(seen), distributions.squash(raw)[0], atol=1e-6)
         observation, _, done, info = theirs.step(agent.act(observation, 0.0))
         assert not done and not info["is_illegal"] and not info["is_ambiguous"]
+
+
+@needs_grid2op
+def test_an_agent_does_nothing_where_its_action_would_end_the_episode(untrained, monkeypatch):
+    from agents.grid2op import play
+    from gridracer.grid2op.agent import GridracerAgent
+
+    theirs = play.make(prepare.find(NAME))
+    agent = GridracerAgent(theirs, untrained[0])
+    observation = play.reset(theirs, 0, 1)
+    switch = agent._convert._layout.action["switch"]
+    acted = {}
+    for line in range(theirs.n_line):
+        opens = np.zeros(agent._convert._layout.action_size, np.float32)
+        opens[switch.start + line] = -1.0
+        monkeypatch.setattr(agent, "decide", lambda _, opens=opens: opens)
+        ends = observation.simulate(agent._convert(opens, observation))[2]
+        acted[line] = not ends
+        assert (agent.act(observation, 0.0) == theirs.action_space()) == ends
+    assert 0 < sum(acted.values()) < theirs.n_line, "some lines are a generator's only one"
 
 
 @needs_files
