@@ -230,7 +230,7 @@ def configure(given: argparse.Namespace, lr: float, validation: Validation) -> P
             num_env_runners=given.runners, num_envs_per_env_runner=given.envs,
             rollout_fragment_length=fragment,
             batch_mode="truncate_episodes" if task.alone else "complete_episodes",
-            gym_env_vectorize_mode="vector_entry_point",  # of one agent: a batch in one call
+            gym_env_vectorize_mode="vector_entry_point" if task.alone else "sync",
             sample_timeout_s=1800,  # A runner compiles before it has the first sample.
         )
         .rl_module(
