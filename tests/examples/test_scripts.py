@@ -19,7 +19,11 @@ _PYTHON = ROOT / os.environ.get("RLLIB", ".venv-rllib") / "bin" / "python"
 
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 # Nobody else on this machine joins the clusters of Ray that tests begin.
-_ENVIRONMENT |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+_ENVIRONMENT |= {
+    "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
 # Begins a Ray cluster of two nodes on this machine, says where, and ends with its input.
 _TWO_NODES = """
 from ray import cluster_utils
