@@ -113,11 +113,18 @@ def test_an_absent_environment_is_told_how_to_be_made():
 
 @pytest.mark.slow
 def test_powerflow_reports_us_the_peers_and_the_machine(tmp_path):
-    # These tests' own interpreter has pandapower and no lightsim2grid: one peer of two.
-    out = tmp_path / "out.json"
+    # These tests' own interpreter without lightsim2grid, which `make install-grid2op` adds to it:
+    # one peer of two. It is called with `-E -s -m MODULE` and what the module is given.
+    run = (
+        "import runpy, sys; sys.modules['lightsim2grid'] = None; "
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    )
+    python, out = tmp_path / "python", tmp_path / "out.json"
+    python.write_text(f'#!/bin/sh\nshift 3\nexec "{sys.executable}" -E -s -c "{run}" "$@"\n')
+    python.chmod(0o755)
     done = bench(
         "powerflow", "--cases=case14", "--batches=4,1", "--repeats=3", "--seconds=0.01",
-        "--methods=chord", f"--peers={sys.executable}", f"--json={out}",
+        "--methods=chord", f"--peers={python}", f"--json={out}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and "lightsim2grid: not installed: make peers" in done.stderr

@@ -119,8 +119,9 @@ def test_what_was_learned_on_14_buses_goes_on_on_118_in_one_process_and_as_a_ser
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
     environment["PYTHONPATH"] = os.environ.get("PYTHONPATH", str(ROOT))
     shared = [
-        "--config.team.encoder=graph", "--config.team.policy_layers=8",
-        "--config.team.value_layers=8", "--config.team.effective_horizon=5",
+        "--config.team.encoder=graph", "--config.team.activation=tanh",
+        "--config.team.policy_layers=8", "--config.team.value_layers=8",
+        "--config.team.effective_horizon=5",
         "--config.learner.objective=both", "--config.learner.limits=reactive_violation=50",
         "--config.learner.minibatches=2", "--config.learner.devices=1", "--config.actor.batch=8",
         "--config.actor.unroll_length=4", "--config.env.horizon_steps=12",

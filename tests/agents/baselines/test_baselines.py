@@ -124,9 +124,10 @@ def test_every_controller_plays_the_operator_layout_where_a_branch_is_full(
         action = played_day.recording.action
         assert action.shape == (STEPS, 1, narrow.layout.action_size), name
         assert np.isfinite(action).all() and np.abs(action).max() <= 1.0, name
-        # Those that look at the network keep the branch.
+        # Those that look at the network keep the branch; chance may.
         keeps = name in ("expert", "dcopf", "mpc", "acopf_forecast", "acopf")
-        assert (played_day.outcomes.terms["trips"].sum() == 0) == keeps, name
+        if name != "random":
+            assert (played_day.outcomes.terms["trips"].sum() == 0) == keeps, name
 
 
 def test_unknown_names_are_refused_with_the_known_ones(full):
