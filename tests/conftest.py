@@ -1,6 +1,7 @@
 """What tests share: the case14 environment, how programs are compiled, and the last line."""
 
 import os
+import pathlib
 import time
 
 # Before jax is imported anywhere.
@@ -26,6 +27,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 _STARTED = pytest.StashKey[float]()
+_MAPPINGS = pathlib.Path("/proc/self/maps")  # a line for each; Linux alone
+_MANY = 30_000  # mappings: half of what Linux allows a process
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -73,6 +76,18 @@ def pytest_sessionfinish(session, exitstatus):
             + f" on {count} process{'es' if count > 1 else ''}"
         )
     return result
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_mappings():
+    """Forgets compiled programs before Linux refuses to map more of them.
+
+    Newer releases of jax map every kernel by itself, and where that is refused (`vm.max_map_count`,
+    65,530 by default) while a program is read from the cache, the process ends.
+    """
+    yield
+    if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > _MANY:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
