@@ -300,10 +300,10 @@ def _mode(module, seen: list) -> np.ndarray:
     return np.clip(distribution.to_deterministic().sample().numpy(), -1.0, 1.0)
 
 
-def train(algorithm: Algorithm, iterations: int, minutes: float) -> dict[str, float]:
+def train(algorithm: Algorithm, iterations: int, minutes: float) -> dict[str, float | None]:
     """Trains for so many iterations, or minutes after the first, whichever is over first.
 
-    Returns steps, minutes and steps a second.
+    Returns steps, minutes and steps a second, which are unknown of the first, which compiles.
     """
     before, day = None, float("nan")
     for iteration in range(1, iterations + 1):
@@ -320,7 +320,7 @@ def train(algorithm: Algorithm, iterations: int, minutes: float) -> dict[str, fl
         if known["now"] > 60.0 * minutes:
             break
     steps, seconds = known["step"], known["now"]
-    per_second = (steps - before) / seconds if steps > before else float("nan")
+    per_second = (steps - before) / seconds if steps > before else None
     return {"steps": steps, "minutes": seconds / 60.0, "steps_per_second": per_second}
 
 
@@ -351,6 +351,9 @@ def main() -> None:
     parser.add_argument("--restore", type=pathlib.Path, help="a checkpoint to go on from")
     parser.add_argument("--address", help="of a Ray cluster; by default one is begun here")
     given = parser.parse_args()
+    for flag in ("iterations", "envs", "epochs", "minibatch", "days"):
+        if getattr(given, flag) < 1:
+            parser.error(f"--{flag}={getattr(given, flag)}: must be 1 or more")
     rates = [float(rate) for rate in given.lr.split(",")]
     if given.restore and not given.restore.is_dir():
         parser.error(f"--restore={given.restore}: no such folder")

@@ -3,10 +3,12 @@
     python examples/sb3_ppo.py --id=gridracer/case14-v0 --envs=64 --minutes=5
 
 OUT/curve.jsonl has the mean return of validation days that the policy plays by its most likely
-actions, over steps and seconds. The last line is JSON: steps a second, and that return at the end.
+actions, over steps and seconds, and OUT/policy.zip the policy. The last line is JSON: steps a
+second, and that return at the end. Ctrl-C ends training early, with all of that.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import time
@@ -149,6 +151,11 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=10.0, help="seconds between validations")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/sb3"))
     given = parser.parse_args()
+    for flag in ("envs", "steps", "days"):
+        if getattr(given, flag) < 1:
+            parser.error(f"--{flag}={getattr(given, flag)}: must be 1 or more")
+    if (given.out / "curve.jsonl").exists():
+        parser.error(f"--out={given.out}: has a run already; give another folder")
     torch.set_num_threads(1)  # Layers are small: threads cost more than they save.
     env = gymnasium.make_vec(given.id, given.envs, autoreset="same_step")
     model = PPO(
@@ -157,12 +164,14 @@ def main() -> None:
         policy_kwargs={"log_std_init": -1.0, "net_arch": [128, 128]},
     )  # fmt: skip
     timer = DayMetrics(given.minutes, given.every, given.id, given.days)
-    model.learn(given.steps, callback=timer, log_interval=20)
-    seconds = timer.seconds() or float("nan")
+    with contextlib.suppress(KeyboardInterrupt):
+        model.learn(given.steps, callback=timer, log_interval=20)
+    seconds = timer.seconds()
     report = {
         "steps": model.num_timesteps,
         "minutes": seconds / 60.0,
-        "steps_per_second": (model.num_timesteps - timer.before) / seconds,
+        # Of the first rollout, which compiles, nobody knows.
+        "steps_per_second": (model.num_timesteps - timer.before) / seconds if seconds else None,
         "return": timer.validate(),
         "days": given.days,
     }

@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=2.0, help="seconds between validations")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/trainer"))
     given = parser.parse_args()
+    if given.days < 1:
+        parser.error(f"--days={given.days}: must be 1 or more")
     # What is scored here need not be scored by the trainer too.
     overrides = {"evaluator.period_seconds": 1e9, "evaluator.episodes": 1}
     if given.layout:
@@ -70,7 +72,8 @@ def main() -> None:
     report = {
         "steps": final["step"],
         "minutes": seconds / 60.0,
-        "steps_per_second": (final["step"] - first["step"]) / seconds,
+        # Of one round, which compiles, nobody knows.
+        "steps_per_second": (final["step"] - first["step"]) / seconds if seconds else None,
         "return": final["return"],
         "days": days,
     }

@@ -23,18 +23,21 @@ _EXPORTS = {
     "Evaluation": "gridracer.evaluation",
     "evaluate": "gridracer.evaluation",
 }
+_MODULES = ("gymnasium_env", "vector_env", "parallel_env", "metrics")
 
 
 def __getattr__(name: str):
     """Returns what the package offers under `name`."""
+    if name in _MODULES:
+        return importlib.import_module(f"gridracer.{name}")
     if name not in _EXPORTS:
-        raise AttributeError(f"gridracer has no {name}; it has {', '.join(_EXPORTS)}")
+        raise AttributeError(f"gridracer has no {name}; it has {', '.join((*_EXPORTS, *_MODULES))}")
     return getattr(importlib.import_module(_EXPORTS[name]), name)
 
 
 def __dir__() -> list[str]:
     """Returns what the package offers."""
-    return sorted(_EXPORTS)
+    return sorted([*_EXPORTS, *_MODULES])
 
 
 ids.register()

@@ -61,12 +61,12 @@ class GridGymEnv(rendering.Rendered, gymnasium.Env):
     @property
     def state(self) -> grid_env.State:
         """The state of the grid, physical units, unbatched."""
-        return jax.tree.map(lambda leaf: leaf[0], self._grids.states)
+        return jax.tree.map(lambda leaf: leaf[0], spaces.begun(self._grids).states)
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None):
         """Returns the observation at the start of a new day, and its number in the year.
 
-        `options={"day": n}` starts day n of the split, the same whatever was drawn before.
+        `options={"day": n}` starts the n-th draw of the split, whatever was drawn before.
         """
         super().reset(seed=seed)
         key = simulator_lib.day_key(self.np_random, options)
@@ -127,5 +127,5 @@ def make(
       FileNotFoundError: there is no such case.
     """
     task = tasks.make(case, scenario, level, split, make, **options)
-    simulator = simulator_lib.shared(task, tuple((metrics or {}).items()))
+    simulator = simulator_lib.shared(task, metrics)
     return GridGymEnv(simulator, units, observations, render_mode)

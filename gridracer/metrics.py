@@ -43,7 +43,7 @@ class Metrics:
         """Takes metrics to add, by name; a bare function is one whose day is the mean.
 
         Raises:
-          ValueError: there is no such way of making a day of steps.
+          ValueError: one is no function, or there is no such way of making a day of its steps.
         """
         self._options = env.options
         bus = env.grid.bus
@@ -53,6 +53,10 @@ class Metrics:
             for name, metric in (own or {}).items()
         }
         for name, metric in self._own.items():
+            if not callable(metric.function):
+                raise ValueError(
+                    f"metrics: {name}={metric.function!r}: must be a function of state and detail"
+                )
             choices.require(f"metrics: {name}", metric.of_day, REDUCTIONS)
         self.names: tuple[str, ...] = ()  # in the order of `read`, which sets it when it is traced
 

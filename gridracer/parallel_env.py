@@ -90,12 +90,13 @@ class GridParallelEnv(rendering.Rendered, pettingzoo.ParallelEnv):
 
     def state(self) -> np.ndarray:
         """Returns all that is observed, in the units of the observations `[input_size]`."""
+        spaces.begun(self._grids)
         return self._seen * self._scale
 
     def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None):
         """Returns observations and infos by agent at the start of a new day.
 
-        `options={"day": n}` starts day n of the split, the same whatever was drawn before.
+        `options={"day": n}` starts the n-th draw of the split, whatever was drawn before.
         """
         if seed is not None:
             self._random = np.random.default_rng(seed)
@@ -221,8 +222,10 @@ def make(
     """
     if isinstance(team, str):
         team = options_lib.TeamOptions(kind=team)
+    if not isinstance(team, options_lib.TeamOptions):
+        raise ValueError(f"team={team!r}: must be the name of a kind, or a TeamOptions")
     if team.kind == "nodes":
         options = {"layout": "nodes", **options}
     task = tasks.make(case, scenario, level, split, make, **options)
-    simulator = simulator_lib.shared(task, tuple((metrics or {}).items()), team)
+    simulator = simulator_lib.shared(task, metrics, team)
     return GridParallelEnv(simulator, units, render_mode)

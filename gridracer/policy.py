@@ -1,4 +1,4 @@
-"""A trained policy that acts: observations in, actions out."""
+"""A trained policy that acts: observations in physical units in, actions out."""
 
 import dataclasses
 import functools
@@ -20,6 +20,8 @@ from learner import checkpoint as checkpoint_lib
 
 class Policy:
     """Takes the most likely actions of what was trained, for one grid or a batch of grids."""
+
+    units = "physical"  # of observations, as `gridracer.vector_env.make` calls them
 
     def __init__(
         self,
@@ -62,8 +64,8 @@ class Policy:
         grids, until `reset`.
 
         Args:
-          observations: of the environment, `[observation_size]` or `[B, observation_size]`; or
-            states of it, one or a batch.
+          observations: of the environment, physical units, `[observation_size]` or
+            `[B, observation_size]`; or states of it, one or a batch.
 
         Raises:
           ValueError: they are of another environment, or of another number of grids than before.

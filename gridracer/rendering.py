@@ -11,7 +11,7 @@ from envs.powerflow import matrices
 from envs.step.termination import Reason
 from evaluation import element_names, wording
 from evaluation.report import one_line, positions
-from gridracer import packages
+from gridracer import packages, spaces
 
 gymnasium = packages.required("gymnasium")
 
@@ -149,9 +149,9 @@ class Rendered:
                 "render() does nothing without a render_mode: give human or rgb_array to make"
             )
             return None
-        env = self.functional
+        env, states = self.functional, spaces.begun(self._grids).states
         self._screen = self._screen or Screen(env.grid, env.options.step_minutes)
-        return self._screen.render(self._grids.states, self.render_mode)
+        return self._screen.render(states, self.render_mode)
 
     def close(self) -> None:
         """Closes the window, if there is one."""

@@ -5,6 +5,7 @@ them. Programs are compiled once for a task, a team and a size of batch, whoever
 """
 
 import functools
+import numbers
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -133,13 +134,24 @@ class Simulator:
         return self._started(np.pad(np.asarray(keys), ((0, missing), (0, 0)), mode="edge"))
 
 
-@functools.lru_cache(maxsize=8)
 def shared(
     task: tasks.Task,
-    metrics: tuple[tuple[str, metrics_lib.Metric | metrics_lib.Function], ...] = (),
+    metrics: Mapping[str, metrics_lib.Metric | metrics_lib.Function] | None = None,
     team: options_lib.TeamOptions = options_lib.TeamOptions(),
 ) -> Simulator:
-    """Returns the simulator of a task, the same one to all in a process who ask for the same."""
+    """Returns the simulator of a task, the same one to all in a process who ask for the same.
+
+    Raises what `Simulator` raises, and
+      ValueError: metrics are not functions by name.
+    """
+    metrics = {} if metrics is None else metrics
+    if not isinstance(metrics, Mapping):
+        raise ValueError(f"metrics={metrics!r}: must be functions by name")
+    return _shared(task, tuple(metrics.items()), team)
+
+
+@functools.lru_cache(maxsize=8)
+def _shared(task: tasks.Task, metrics: tuple, team: options_lib.TeamOptions) -> Simulator:
     return Simulator(task, team, dict(metrics))
 
 
@@ -152,8 +164,12 @@ def _joined(parts: list[Grids], count: int) -> Grids:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
 
 
-def day_key(random: np.random.Generator, options: Mapping[str, Any] | None) -> chex.PRNGKey:
-    """Returns the key of the next day: drawn, or of day `options["day"]`.
+def day_key(
+    random: np.random.Generator, options: Mapping[str, Any] | None, further: int = 0
+) -> chex.PRNGKey:
+    """Returns the key of the next day: any, or draw number `options["day"] + further`.
+
+    Where days are drawn from few, as recorded ones are, draws repeat them.
 
     Raises:
       ValueError: that is no whole number from 0 on.
@@ -161,6 +177,6 @@ def day_key(random: np.random.Generator, options: Mapping[str, Any] | None) -> c
     if not options or "day" not in options:  # Checkers of the standards give others.
         return jax.random.PRNGKey(int(random.integers(2**31)))
     day = options["day"]
-    if not isinstance(day, (int, np.integer)) or day < 0:
+    if isinstance(day, bool) or not isinstance(day, numbers.Integral) or day < 0:
         raise ValueError(f"reset: options['day']={day!r}: must be a whole number from 0 on")
-    return jax.random.fold_in(jax.random.PRNGKey(0), int(day))
+    return jax.random.fold_in(jax.random.PRNGKey(0), int(day) + further)

@@ -1,4 +1,4 @@
-"""Observation and action spaces, and observations as vectors or by name."""
+"""Observation and action spaces, observations as vectors or by name, and what is refused."""
 
 from collections.abc import Mapping
 
@@ -51,6 +51,17 @@ class Observations:
         if self._blocks is None:
             return values
         return {name: values[..., part] for name, part in self._blocks.items()}
+
+
+def begun(grids: simulator_lib.Grids | None) -> simulator_lib.Grids:
+    """Returns the grids of an environment.
+
+    Raises:
+      gymnasium.error.ResetNeeded: there are none yet.
+    """
+    if grids is None:
+        raise gymnasium.error.ResetNeeded("no day has begun: call reset()")
+    return grids
 
 
 def checked(action, shape: tuple[int, ...], whose: str = "action") -> np.ndarray:

@@ -2,17 +2,18 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import chex
 
 from configs import registry
-from configs.experiment import NORMAL_OPERATION
+from configs.experiment import NORMAL_OPERATION, Experiment
 from envs import grid_env
 from envs.inputs import choices
 from envs.options import EnvOptions
 from envs.time_series import series as series_lib, splits
 from evaluation.scenarios import suite
+from launch import config_file
 
 # Every control but breakers, and nothing that any grid lacks.
 _LAYOUT = "setpoints"
@@ -43,6 +44,8 @@ def make(
 ) -> Task:
     """Returns the task on a case, shipped or a file's, with `EnvOptions` by name.
 
+    Options that are groups may be given by their fields, `protection={"enabled": False}`.
+
     Without a scenario days have no outages but those that `options` ask for. Options that are not
     given are those of the experiments' normal operation, with every control but breakers; on a
     case whose experiment has another layout, such as `ieee13_mg`, that experiment's. `caller` takes
@@ -64,7 +67,11 @@ def make(
         raise ValueError(
             f"scenario={scenario!r}, level={level!r}: give both, as cascade and hard, or neither"
         )
-    return Task(dataclasses.replace(_usual(case), **options), scenario, level, split)
+    groups = {name: each for name, each in options.items() if isinstance(each, Mapping)}
+    single = {name: each for name, each in options.items() if name not in groups}
+    usual = config_file.changed(Experiment("task", env=_usual(case)), {"env": groups})
+    env = dataclasses.replace(usual.env, **single)
+    return Task(env, scenario, level, split)
 
 
 def _usual(case: str) -> EnvOptions:

@@ -1,5 +1,6 @@
 """A batch of grids as a `gymnasium.vector.VectorEnv`, all in one compiled call."""
 
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,15 +49,16 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
         Raises:
           ValueError: a number or a name is not accepted.
         """
-        if not isinstance(num_envs, int) or num_envs < 1:
+        if isinstance(num_envs, bool) or not isinstance(num_envs, numbers.Integral) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: must be a whole number, 1 or more")
+        num_envs = int(num_envs)
         choices.require("autoreset", autoreset, _MODES)
         if render_mode is not None:
             choices.require("render_mode", render_mode, self.metadata["render_modes"])
         self.num_envs, self.render_mode = num_envs, render_mode
         self.metadata = {**self.metadata, "autoreset_mode": _MODES[autoreset]}
         self._simulator, self._same_step = simulator, autoreset == "same_step"
-        layout = simulator.env.layout
+        self._units, layout = units, simulator.env.layout
         self._observe = spaces.Observations(layout, simulator.ratings, units, observations)
         batched = gymnasium.vector.utils.batch_space
         self.single_observation_space = self._observe.space
@@ -76,30 +78,30 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
     @property
     def states(self) -> grid_env.State:
         """The states of the grids, every leaf `[num_envs, …]`, physical units."""
-        return self._grids.states
+        return spaces.begun(self._grids).states
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None):
         """Returns observations `[num_envs, …]` at the start of new days, and their numbers.
 
-        `options={"day": n}` starts the days from number n of the split on.
+        `options={"day": n}` starts the days from the n-th draw of the split on.
         """
         super().reset(seed=seed)
         self._grids = self._simulator.start(self._keys(self.num_envs, options))
-        self._totals, self._over[:] = None, False
-        infos = {"day_of_year": np.asarray(self._grids.days.day), "_day_of_year": ~self._over}
-        return self._observe(self._grids.states.observation), infos
+        self._totals, self._over = None, np.zeros(self.num_envs, bool)
+        return self._observe(self._grids.states.observation), self._begun(~self._over)
 
     def step(self, actions: np.ndarray):
         """Returns observations, rewards, terminated, truncated `[num_envs]` and infos of a step.
+
+        Where a new day begins, infos have its `day_of_year`.
 
         Raises:
           ValueError: the actions are not of the space's shape, or not finite.
           gymnasium.error.ResetNeeded: no day has begun.
         """
-        if self._grids is None:
-            raise gymnasium.error.ResetNeeded("no day has begun: call reset()")
+        grids = spaces.begun(self._grids)
         actions = spaces.checked(actions, self.action_space.shape, "actions")
-        self._grids, outcome = self._simulator.step(self._grids, actions)
+        self._grids, outcome = self._simulator.step(grids, actions)
         observations = np.array(outcome.observation)
         rewards = np.array(outcome.reward[:, 0])
         terminated, truncated = np.array(outcome.terminated), np.array(outcome.truncated)
@@ -119,6 +121,7 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
             self._grids = self._simulator.restart(self._grids, rows, self._keys(rows.size))
             observations[rows] = np.asarray(self._grids.states.observation)[rows]
             rewards[waited] = 0.0
+            infos |= self._begun(begins)
         self._over = np.zeros_like(done) if self._same_step else done
         return self._observe(observations), rewards, terminated, truncated, infos
 
@@ -128,7 +131,15 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
         """Returns what each grid earns in a day `[num_envs]`, the days from number `day` on.
 
         `act` returns actions `[num_envs, …]` for observations; without it they are as planned.
+
+        Raises:
+          ValueError: it is a policy that takes observations in other units.
         """
+        if (units := getattr(act, "units", self._units)) != self._units:
+            raise ValueError(
+                f"units={self._units!r}: the policy takes observations in {units} units; make the "
+                f"environment with units={units!r}"
+            )
         observations, _ = self.reset(options={"day": day})
         earned, over = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
         while not over.all():
@@ -143,18 +154,18 @@ class GridVectorEnv(gymnasium.vector.VectorEnv):
         if self.render_mode is None:
             gymnasium.logger.warn("render() does nothing without render_mode=rgb_array")
             return None
-        env = self.functional
+        env, states = self.functional, jax.device_get(self.states)
         self._screen = self._screen or rendering.Screen(env.grid, env.options.step_minutes)
-        states = jax.device_get(self._grids.states)
         one = lambda number: jax.tree.map(lambda leaf: leaf[number], states)
         return tuple(self._screen.picture(one(number)) for number in range(self.num_envs))
 
     def _keys(self, count: int, options: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the keys of the next days."""
-        days = [options] * count
-        if options and "day" in options:
-            days = [{**options, "day": options["day"] + i} for i in range(count)]
-        return np.stack([simulator_lib.day_key(self.np_random, each) for each in days])
+        return np.stack([simulator_lib.day_key(self.np_random, options, i) for i in range(count)])
+
+    def _begun(self, which: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the infos of grids whose day begins, `which` bool `[num_envs]`."""
+        return _masked("day_of_year", np.where(which, np.asarray(self._grids.days.day), 0), which)
 
     def _infos(self, metrics: np.ndarray, waited: np.ndarray, done: np.ndarray) -> dict[str, Any]:
         """Returns the metrics of a step by name, those of days that are `done` under `day`."""
@@ -210,5 +221,5 @@ def make(
       FileNotFoundError: there is no such case.
     """
     task = tasks.make(case, scenario, level, split, make, **options)
-    simulator = simulator_lib.shared(task, tuple((metrics or {}).items()))
+    simulator = simulator_lib.shared(task, metrics)
     return GridVectorEnv(simulator, num_envs, units, observations, autoreset, render_mode)

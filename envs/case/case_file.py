@@ -132,7 +132,7 @@ def _read_any_json(path: pathlib.Path) -> Conversion:
     if not pandapower_file.is_network(data):
         return Conversion(read_json(path))
     if grid2op.is_environment(path):
-        return Conversion(grid2op.read(path))
+        return grid2op.read(path)
     return pandapower_file.read(path)
 
 

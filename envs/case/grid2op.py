@@ -2,7 +2,7 @@
 prods_charac.csv, generators' limits and costs, and config.py, thermal limits.
 
 pandapower turns lines and transformers into branches; what transformers lose in iron, for which
-MATPOWER's branches have no column, is left out. Bus numbers are those that Grid2Op's names
+a grid's branches have no column, is left out. Bus numbers are those that Grid2Op's names
 of elements count from, plus 1, so that chronics of the environment find their places.
 """
 
@@ -15,24 +15,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from envs.case import (
+    conversion,
     grid as grid_lib,
     grid2op_fleet,
     grid2op_setpoints,
     pandapower_file,
     validate,
 )
+from envs.case.conversion import Conversion, Notes
 
 _BASE_MVA = 100.0
 _UNITS = "prods_charac.csv"
 _WEATHER = ("wind", "solar")  # kinds of generator that a fleet has, not a case
-_UNLIMITED_MVA = 9999.0  # a rating from here on is none
-_VM_LIMITS = (0.9, 1.1)  # pu where the file has none
 _NO_LIMIT_MVAR = 1e6
 _NOMINAL_MW = 1e-3  # of a load that the file has at zero, as it has those where lines were cut
 
 
-def read(path: pathlib.Path) -> grid_lib.Grid:
-    """Returns the grid of the environment whose grid.json is at `path`.
+def read(path: pathlib.Path) -> Conversion:
+    """Returns the grid of the environment whose grid.json is at `path`, and what was changed.
 
     Generators hold what chronics beside it record, else what it says; limits of voltage leave room
     for that. Wind and solar generators hold their voltage as in Grid2Op, but have no active power:
@@ -43,11 +43,18 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
       validate.CaseError: pandapower is not installed, or one of them is not what it should be.
     """
     net, tables = _network(path)
+    notes = Notes()
     place = net._pd2ppc_lookups["bus"]
     bus, branch = (np.asarray(tables[name]).real for name in ("bus", "branch"))
-    gens = _generators(path, net, place)
+    numbers = _numbers(net, place, len(bus))
+    iron = net.trafo.index[net.trafo.in_service & (net.trafo.pfe_kw > 0)]
+    notes.add("trafo", iron, "iron losses of {n} were left out")
+    gens = _generators(path, net, place, notes)
     silent = np.setdiff1d(place[net.load.bus], np.flatnonzero((bus[:, 2] != 0) | (bus[:, 3] != 0)))
     bus[silent, 2] = _NOMINAL_MW
+    notes.add(
+        "bus number", numbers[silent], f"{{n}} with loads of zero: {_NOMINAL_MW:g} MW assumed"
+    )
     branches = grid_lib.Branches(
         from_bus=branch[:, 0].astype(np.int32),
         to_bus=branch[:, 1].astype(np.int32),
@@ -60,14 +67,12 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
         angle_min_rad=np.full(len(branch), -np.inf),
         angle_max_rad=np.full(len(branch), np.inf),
     )
-    limits = [
-        np.where((column > 0) & (column < 2), column, usual)
-        for column, usual in zip((bus[:, 12], bus[:, 11]), _VM_LIMITS)
-    ]
-    for limit, wider in zip(limits, (np.minimum, np.maximum)):  # around what is held there
+    low, high, assumed = conversion.vm_limits(bus[:, 12], bus[:, 11])
+    notes.add("bus number", numbers[assumed], conversion.VM_LIMITS_NOTE)
+    for limit, wider in ((low, np.minimum), (high, np.maximum)):  # around what is held there
         wider.at(limit, gens.bus, gens.vm_setpoint_pu)
     buses = grid_lib.Buses(
-        id=_numbers(net, place, len(bus)),
+        id=numbers,
         type=bus[:, 1].astype(int),
         load_p_mw=bus[:, 2],
         load_q_mvar=bus[:, 3],
@@ -75,14 +80,14 @@ def read(path: pathlib.Path) -> grid_lib.Grid:
         shunt_q_mvar=bus[:, 5],
         area=np.ones(len(bus), int),
         base_kv=bus[:, 9],
-        vm_min_pu=limits[0],
-        vm_max_pu=limits[1],
+        vm_min_pu=low,
+        vm_max_pu=high,
     )
     name = path.resolve().parent.name
     grid = grid_lib.Grid(
         name, _BASE_MVA, buses, branches, gens, source=str(path), rated=grid_lib.CURRENT_AT_FROM
     )
-    return validate.check(grid, str(path))
+    return Conversion(validate.check(grid, str(path)), tuple(notes))
 
 
 def is_environment(path: pathlib.Path) -> bool:
@@ -155,8 +160,8 @@ def generators(path: pathlib.Path, net) -> Iterator[tuple[int, object, dict[str,
         yield int(bus), row, about
 
 
-def _generators(path: pathlib.Path, net, place: np.ndarray) -> grid_lib.Generators:
-    columns, held_kv = [], grid2op_setpoints.read(path.parent)
+def _generators(path: pathlib.Path, net, place: np.ndarray, notes: Notes) -> grid_lib.Generators:
+    columns, weather, held_kv = [], [], grid2op_setpoints.read(path.parent)
     for bus, row, about in generators(path, net):
         try:
             p_max, p_min = float(about["Pmax"]), float(about.get("Pmin") or 0.0)
@@ -166,10 +171,13 @@ def _generators(path: pathlib.Path, net, place: np.ndarray) -> grid_lib.Generato
             raise validate.CaseError(f"{prods}: {about.get('name')}: {error!r}") from error
         if about.get("type") in _WEATHER:
             p_max = p_min = 0.0
+            weather.append(about.get("name"))
         q = [_finite(row, f"{end}_q_mvar", sign) for end, sign in (("min", -1.0), ("max", 1.0))]
         held = held_kv.get(about.get("name"))
         vm_pu = row.vm_pu if held is None else held / net.bus.vn_kv[bus]
         columns.append((place[bus], vm_pu, p_min, p_max, *q, cost))
+    text = "{n} of wind and sun hold their voltage and have no active power: a fleet has that"
+    notes.add("gen", weather, text)
     bus, vm_pu, p_min, p_max, q_min, q_max, cost = np.array(columns, float).T
     return grid_lib.Generators(
         bus=bus.astype(np.int32), p_mw=0.5 * (p_min + p_max), vm_setpoint_pu=vm_pu,
@@ -198,7 +206,7 @@ def _ratings(path: pathlib.Path, branch: np.ndarray, base_kv: np.ndarray) -> np.
     """Returns MVA at nominal voltage of the from bus, infinite where there is no limit."""
     amperes = _thermal_limits(path.parent / "config.py")
     if amperes is None:
-        rate = branch[:, 5].copy()
+        rate = branch[:, 5]
     elif len(amperes) != len(branch):
         raise validate.CaseError(
             f"{path.parent / 'config.py'}: thermal_limits has {len(amperes)} values, and the grid "
@@ -206,7 +214,7 @@ def _ratings(path: pathlib.Path, branch: np.ndarray, base_kv: np.ndarray) -> np.
         )
     else:
         rate = np.sqrt(3.0) * base_kv[branch[:, 0].astype(int)] * np.asarray(amperes) / 1000.0
-    return np.where((rate == 0) | (rate >= _UNLIMITED_MVA), np.inf, rate)
+    return conversion.ratings(rate)
 
 
 def _thermal_limits(path: pathlib.Path) -> list[float] | None:

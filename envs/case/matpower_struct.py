@@ -59,12 +59,12 @@ def convert(data: Mapping, name: str, origin: str) -> Conversion:
         ) from error
     arrays = {table: _matrix(origin, table, data.get(table)) for table in ("bus", "branch", "gen")}
     notes = Notes()
-    numbers = arrays["bus"][:, 0]
-    if numbers.size and numbers.min() == 0:
+    offset = 0
+    if arrays["bus"][:, 0].min() == 0:
+        offset = 1
         notes.append(conversion.Note("bus", "numbers from 0 became numbers from 1"))
         for table, columns in (("bus", [0]), ("branch", [0, 1]), ("gen", [0])):
-            arrays[table][:, columns] += 1
-    offset = arrays["bus"][0, 0] - numbers[0] if numbers.size else 0
+            arrays[table][:, columns] += offset
     arrays["gencost"] = _costs(origin, data, len(arrays["gen"]), notes)
     _replace_dc_lines(origin, data, arrays, offset, notes)
     tables = {

@@ -104,6 +104,7 @@ def grid(
         vm_max_pu=bus["VMAX"],
     )
     whole = grid_lib.Grid(name, base_mva, buses, branches, generators, source=origin)
+    _tell_of_held_buses(whole, notes)
     if notes is None:
         return validate.check(whole, origin, rows)
     island = validate.check(main_island.reduce(whole, notes), origin)
@@ -177,6 +178,18 @@ def _bus_types(
     types = types.copy()
     types[references], types[largest] = grid_lib.PQ, grid_lib.REF
     return types
+
+
+def _tell_of_held_buses(grid: grid_lib.Grid, notes: Notes | None) -> None:
+    """Notes, or warns of, PQ buses with generators in service, which hold voltages here."""
+    usual = (grid.bus.type == grid_lib.PQ) & np.isin(np.arange(grid.n_bus), grid.gen.bus)
+    told = Notes() if notes is None else notes
+    told.add(
+        "bus number", grid.bus.id[usual],
+        "{n} of type PQ have generators in service, which hold their set-points VG",
+    )  # fmt: skip
+    if notes is None and told:
+        _warn_once(f"{grid.source}: {told[0]}")
 
 
 @functools.cache

@@ -58,7 +58,7 @@ def read(path: str | pathlib.Path) -> Conversion:
     path = pathlib.Path(path)
     if not is_folder(path):
         pandapower_file.check_size(path)
-        _check_unzipped(path)
+        _check_contents(path, path)
         return _read(path, path)
     with tempfile.TemporaryDirectory() as folder:
         archive = pathlib.Path(folder) / f"{path.resolve().name}.zip"
@@ -66,6 +66,7 @@ def read(path: str | pathlib.Path) -> Conversion:
             for profile in sorted(path.glob(_CGMES)):
                 file.write(profile, profile.name)
         pandapower_file.check_size(archive)
+        _check_contents(archive, path)
         return _read(archive, path)
 
 
@@ -134,16 +135,18 @@ def _required(path: pathlib.Path):
     return pypowsybl
 
 
-def _check_unzipped(path: pathlib.Path) -> None:
-    """Raises CaseError where a .zip is none, would unpack into too much, or has endless words.
+def _check_contents(file: pathlib.Path, path: pathlib.Path) -> None:
+    """Raises CaseError where a .zip is none, would unpack into too much, or CIM has endless words.
 
-    pypowsybl takes a time that grows with the square of the length of an identifier of CIM: more
-    than a minute for 20,000 characters.
+    Messages call `file` `path`. pypowsybl takes a time that grows with the square of the length of
+    an identifier of CIM: more than a minute for 20,000 characters.
     """
-    if path.suffix.lower() != ".zip":
+    if file.suffix.lower() == ".xml":
+        _check_words(file.read_bytes(), str(path))
+    if file.suffix.lower() != ".zip":
         return
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             size = sum(each.file_size for each in archive.infolist()) / 1e6
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise validate.CaseError(f"{path}: not a .zip file: {error}") from error
@@ -153,16 +156,20 @@ def _check_unzipped(path: pathlib.Path) -> None:
             f"{path}: unpacks into {size:,.0f} MB; case files may have {limit:,.0f} MB"
         )
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             for name in archive.namelist():
-                text = archive.read(name).replace(b"<", b" ").replace(b">", b" ")
-                longest = max(map(len, text.split()), default=0)
-                if longest > _LONGEST_WORD:
-                    raise validate.CaseError(
-                        f"{path}: {name[:80]} has a word of {longest:,} characters, names may have "
-                        f"{_LONGEST_WORD:,}"
-                    )
+                _check_words(archive.read(name), f"{path}: {name[:80]}")
     except validate.CaseError:
         raise
     except Exception as error:  # of any kind, from damaged or encrypted members
         raise validate.CaseError(f"{path}: cannot be unpacked: {error!r}"[:300]) from error
+
+
+def _check_words(text: bytes, whose: str) -> None:
+    """Raises CaseError where a word is longer than any name is."""
+    words = text.replace(b"<", b" ").replace(b">", b" ").split()
+    longest = max(map(len, words), default=0)
+    if longest > _LONGEST_WORD:
+        raise validate.CaseError(
+            f"{whose} has a word of {longest:,} characters, names may have {_LONGEST_WORD:,}"
+        )

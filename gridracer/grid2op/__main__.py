@@ -23,6 +23,7 @@ from envs.inputs import bounds, command_line
 from gridracer.grid2op import agreement, prepare, score
 from launch.host import runtime
 from launch.run import run_folder
+from learner import checkpoint
 
 _OUT = flags.DEFINE_string("out", None, "prepare: folder to make; by default environments/NAME.")
 _STEPS = command_line.define_number(
@@ -91,7 +92,10 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # Grid2Op's runner tells each episode.
     try:
         report = _COMMANDS[argv[1]](prepare.find(argv[2]))
-    except (OSError, ValueError, ModuleNotFoundError, run_folder.RunFolderError) as error:
+    except (
+        OSError, ValueError, ModuleNotFoundError, run_folder.RunFolderError,
+        checkpoint.CheckpointError,
+    ) as error:  # fmt: skip
         raise app.UsageError(str(error)) from error
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
 

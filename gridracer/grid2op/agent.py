@@ -18,8 +18,8 @@ from envs import grid_env
 from envs.options import EnvOptions
 from envs.step.layout import Layout
 from envs.time_series.options import RECORDED, SYNTHETIC
+from gridracer import policy as policy_lib
 from launch.run import run_folder
-from learner import checkpoint
 
 try:
     from grid2op.Agent import BaseAgent
@@ -45,8 +45,10 @@ class GridracerAgent(BaseAgent):
     does, in `never_used`.
     """
 
-    def __init__(self, env: Any, workdir: str | os.PathLike, checkpoint_name: str = "best"):
+    def __init__(self, env: Any, workdir: str | os.PathLike, checkpoint: str | None = None):
         """Takes Grid2Op's environment, and the folder of a run or of a policy that ships.
+
+        Its `checkpoint` is `best` by validation days, `newest`, or by default the best that it has.
 
         Raises:
           launch.run.run_folder.RunFolderError, learner.checkpoint.CheckpointError: there is no run,
@@ -54,19 +56,18 @@ class GridracerAgent(BaseAgent):
           ValueError: the policy is of another grid, or its layout has what Grid2Op has not.
         """
         super().__init__(env.action_space)
-        experiment = run_folder.RunFolder(workdir).experiment()
+        run = run_folder.RunFolder(workdir)
+        experiment = run.experiment()
         layout = layout_of(experiment.env)
         self._observe = Observer(layout, env.observation_space)
         self._convert = Converter(layout, experiment.env, env.action_space)
         self.without_counterpart = (*ONLY_HERE, *self._convert.not_allowed)
         self.never_used = ONLY_THERE
         networks = networks_lib.make(layout, experiment.team)
-        checkpoints = checkpoint.Checkpoints(workdir, checkpoint_name, create=False)
-        restored = checkpoints.read(networks)
-        bundle = jax.tree.map(jnp.asarray, restored.bundle)
-        policy = controllers.learned(networks, bundle)
+        bundle = jax.tree.map(jnp.asarray, policy_lib.read(run, networks, checkpoint))
+        learned = controllers.learned(networks, bundle)
         self._begin = functools.partial(controllers.acting, networks, bundle, 1)
-        self._act = jax.jit(lambda seen, memory: policy.act(seen, None, memory))
+        self._act = jax.jit(lambda seen, memory: learned.act(seen, None, memory))
         self._memory = self._begin()
 
     def reset(self, obs: Any) -> None:

@@ -71,12 +71,20 @@ def prepare(environment: pathlib.Path, out: pathlib.Path) -> None:
 
     Raises:
       OSError: a file is not there, or cannot be written.
-      ValueError: the grid or the chronics cannot be used.
+      ValueError: the grid or the chronics cannot be used, `out` is the environment's folder, or
+        has an experiment that somebody changed.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if out.resolve() == environment.resolve():
+        raise ValueError(f"--out={out}: is the environment's own folder; give another")
     name = environment.resolve().name
     path = environment / "grid.json"
-    grid = dataclasses.replace(grid2op_case.read(path), name=name, source=f"grid.json, {SOURCE}")
+    grid = dataclasses.replace(
+        grid2op_case.read(path).grid, name=name, source=f"grid.json, {SOURCE}"
+    )
+    experiment, text = out / EXPERIMENT, _experiment(name, grid.n_bus, out)
+    if experiment.exists() and experiment.read_text() != text:
+        raise ValueError(f"{experiment}: was changed since it was made; move it away, or --out=…")
+    out.mkdir(parents=True, exist_ok=True)
     case_file.write_json(grid, out / "case.json")
     (out / "fleet.json").write_text(grid2op_case.fleet(path, grid, f"prods_charac.csv, {SOURCE}"))
     # What makes the folder an environment of Grid2Op as well, for agents that come from there.
@@ -92,7 +100,7 @@ def prepare(environment: pathlib.Path, out: pathlib.Path) -> None:
         if not dealt:
             start = _moved(folder, number)
             (copy / "start_datetime.info").write_text(f"{start:%Y-%m-%d %H:%M}\n")
-    (out / EXPERIMENT).write_text(_experiment(name, grid.n_bus, out))
+    experiment.write_text(text)
 
 
 def _files(folder: pathlib.Path, chronics_folder: str = "chronics") -> dict[str, str]:

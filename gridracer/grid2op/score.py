@@ -16,7 +16,6 @@ import numpy as np
 from agents.grid2op import play
 from evaluation import l2rpn
 
-_HOURS = 1.0 / 12.0  # of a step, of all environments that ship
 NOTHING = "DoNothingAgent"
 AGENTS = ("GridracerAgent", NOTHING, "RecoPowerlineAgent")
 
@@ -95,7 +94,7 @@ def play_all(
 
 
 def _outcome(env, played: list, reward: float) -> Outcome:
-    total = lambda value: float(_HOURS * sum(float(value(o)) for o in played))
+    total = lambda value: float(_hours(env) * sum(float(value(o)) for o in played))
     price = np.asarray(env.gen_cost_per_MW, float)
     moved = total(lambda o: np.abs(o.actual_dispatch).sum())
     losses = total(lambda o: o.gen_p.sum() - o.load_p.sum() - o.storage_power.sum())
@@ -112,6 +111,11 @@ def _outcome(env, played: list, reward: float) -> Outcome:
         losses,
         losses + moved + curtailed + stored,
     )
+
+
+def _hours(env) -> float:
+    """Returns how long a step is."""
+    return env.delta_time_seconds / 3600.0
 
 
 def agents(workdir: str):
@@ -149,7 +153,7 @@ def measure(
         loads.append(np.array(env.chronics_handler.real_data.data.load_p, float).sum(1))
     # The last row may be made up.
     planned = episodes([len(load) - 1 for load in loads], count, steps)
-    demand = [_HOURS * loads[e.scenario][e.row + 1 : e.row + 1 + steps] for e in planned]
+    demand = [_hours(env) * loads[e.scenario][e.row + 1 : e.row + 1 + steps] for e in planned]
     makes, done = agents(workdir), 0
 
     def played():

@@ -69,13 +69,15 @@ def deferred() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:  # not installed by Python, which could not put it back
+        yield
+        return
     signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)
         if received:
             signal.raise_signal(received[0])
 

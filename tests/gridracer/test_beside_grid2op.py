@@ -46,6 +46,21 @@ def test_days_of_one_date_are_dealt_to_every_split_and_no_value_changes(folder):
 
 
 @needs_files
+def test_a_folder_that_is_prepared_keeps_what_somebody_changed(tmp_path):
+    environment, out = prepare.find("rte_case5_example"), tmp_path / "mine"
+    prepare.prepare(environment, out)
+    prepare.prepare(environment, out)
+    case = (out / "case.json").stat().st_mtime_ns
+    with pytest.raises(ValueError, match=f"--out={out}: is the environment's own folder"):
+        prepare.prepare(out, out)
+    (out / prepare.EXPERIMENT).write_text("name: mine\n")
+    with pytest.raises(ValueError, match="experiment.yaml: was changed since it was made"):
+        prepare.prepare(environment, out)
+    assert (out / prepare.EXPERIMENT).read_text() == "name: mine\n"
+    assert (out / "case.json").stat().st_mtime_ns == case
+
+
+@needs_files
 def test_an_environment_that_does_not_exist_is_refused_with_those_that_do():
     with pytest.raises(FileNotFoundError, match=f"mars: .*{NAME}"):
         prepare.find("mars")

@@ -1,3 +1,5 @@
+import dataclasses
+
 import gymnasium
 import jax
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from gymnasium.utils import env_checker
 
 from envs.step import rewards
+from envs.step.options import ProtectionOptions
 from evaluation.scenarios import suite
 from gridracer import gymnasium_env, ids, metrics
 
@@ -191,11 +194,21 @@ def test_loadings_of_the_diagram_are_those_of_the_step():
             {"metrics": {"x": metrics.Metric(lambda s, d: s.reward, "median")}},
             "metrics: x='median': .*it must be one of sum",
         ),
+        ({"metrics": {"x": 3}}, "metrics: x=3: must be a function"),
+        ({"metrics": ["x"]}, r"metrics=\['x'\]: must be functions by name"),
+        ({"protection": {"enable": False}}, "env.protection.enable: .*did you mean .*enabled"),
+        ({"protection": {"enabled": 1}}, "env.protection.enabled=1: must be true or false"),
     ],
 )
 def test_what_is_not_accepted_is_named(given, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         gymnasium_env.make(**{"case": "case14", **given})
+
+
+def test_options_that_are_groups_are_given_by_their_fields():
+    options = gymnasium_env.make("case14", protection={"enabled": False}).functional.options
+    assert not options.protection.enabled
+    assert options.protection == dataclasses.replace(ProtectionOptions(), enabled=False)
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,9 @@ def test_a_decision_that_lasts_is_held():
 
 def test_actions_that_are_missing_or_of_another_shape_are_refused():
     env = _make("microgrids")
-    with pytest.raises(gymnasium.error.ResetNeeded):
-        env.step({})
+    for early in (lambda: env.step({}), env.state):
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            early()
     env.reset(seed=0)
     actions = _random(env, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"no action of MG2: every one"):
@@ -129,3 +130,5 @@ def test_a_team_that_the_grid_cannot_have_is_refused():
         parallel_env.make("case14", "microgrids")
     with pytest.raises(ValueError, match="team.kind='regions': .*must be one of centralised"):
         parallel_env.make("case14", "regions")
+    with pytest.raises(ValueError, match="team=None: must be the name of a kind"):
+        parallel_env.make("case14", None)

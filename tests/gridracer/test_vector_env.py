@@ -54,13 +54,28 @@ def test_a_day_that_is_over_is_followed_by_another_in_the_next_step(actions):
     for action in actions[:STEPS]:
         last, _, _, truncated, infos = env.step(action)
     assert truncated.all() and infos["_day"].all()
-    first, rewards, terminated, truncated, infos = env.step(actions[STEPS])
+    assert "day_of_year" not in infos
+    first, rewards, terminated, truncated, begun = env.step(actions[STEPS])
+    assert begun["_day_of_year"].all() and (begun["day_of_year"] == env._grids.days.day).all()
     assert (rewards == 0).all() and not (terminated | truncated).any()
-    assert "day" not in infos and not infos["_losses"].any()
+    assert "day" not in begun and not begun["_losses"].any()
     assert (np.asarray(env.states.t) == 0).all() and np.abs(first - last).max() > 1e-3
     following, *_, infos = env.step(actions[STEPS + 1])
     assert (np.asarray(env.states.t) == 1).all() and infos["_losses"].all()
     assert np.abs(following - first).max() > 1e-3
+    assert "day_of_year" not in infos
+
+
+def test_infos_that_are_kept_stay_as_they_were(actions):
+    env = _make(18)
+    env.reset(seed=0)
+    for action in actions[:STEPS]:
+        *_, infos = env.step(action)
+    day = infos["day"]["generation_cost"].copy()
+    env.reset(seed=1)
+    env.step(actions[0])
+    assert infos["_day"].all() and infos["day"]["_reward"].all() and infos["_reason"].all()
+    np.testing.assert_array_equal(infos["day"]["generation_cost"], day)
 
 
 def test_or_at_once_with_the_last_observation_told(actions):
@@ -116,6 +131,16 @@ def test_a_day_is_played_from_observations():
     assert (env.play(None, 4) != moved).all()
 
 
+def test_a_policy_plays_in_the_units_that_it_takes():
+    def act(seen):
+        return np.zeros((len(seen), 23))
+
+    act.units = "physical"
+    with pytest.raises(ValueError, match="units='per_unit': the policy takes .* physical units"):
+        _make(3).play(act)
+    assert _make(3, units="physical").play(act) == pytest.approx(_make(3).play(None))
+
+
 def test_actions_that_are_none_are_refused():
     env = _make(2)
     env.reset(seed=0)
@@ -137,6 +162,7 @@ def test_diagrams_are_drawn_of_every_grid():
     ("given", "message"),
     [
         ({"num_envs": 0}, "num_envs=0: must be a whole number"),
+        ({"num_envs": True}, "num_envs=True: must be a whole number"),
         ({"autoreset": "never"}, "autoreset='never': .*must be one of next_step, same_step"),
         ({"render_mode": "human"}, "render_mode='human': .*must be one of rgb_array"),
     ],
@@ -147,5 +173,16 @@ def test_what_is_not_accepted_is_named(given, message):
 
 
 def test_a_step_before_a_day_is_refused(actions):
+    env = _make(np.int64(18), render_mode="rgb_array")
     with pytest.raises(gymnasium.error.ResetNeeded):
-        _make(18).step(actions[0])
+        env.step(actions[0])
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.render()
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.states  # noqa: B018
+
+
+@pytest.mark.parametrize("day", ["3", None, True, -1, 0.5])
+def test_a_day_that_is_none_is_refused(day):
+    with pytest.raises(ValueError, match=r"reset: options\['day'\]=.*: must be a whole number"):
+        _make(2).reset(options={"day": day})

@@ -30,7 +30,7 @@ def _folder(name):
 @pytest.mark.parametrize("name, n_bus, n_branch, n_gen, first", SHIPPED)
 def test_the_network_is_pandapowers(name, n_bus, n_branch, n_gen, first):
     path = _folder(name) / "grid.json"
-    grid = grid2op.read(path)
+    grid = grid2op.read(path).grid
     assert (grid.name, grid.n_bus, grid.n_branch, grid.n_gen) == (name, n_bus, n_branch, n_gen)
     assert grid.bus.id[0] == first
     net = pandapower.from_json(str(path))
@@ -50,7 +50,7 @@ def test_the_network_is_pandapowers(name, n_bus, n_branch, n_gen, first):
 
 
 def test_ratings_costs_and_limits_are_those_beside_the_network():
-    grid = grid2op.read(_folder("l2rpn_neurips_2020_track1") / "grid.json")
+    grid = grid2op.read(_folder("l2rpn_neurips_2020_track1") / "grid.json").grid
     # thermal_limits[0] is 60.9 A of a line at 138 kV; the fourth generator, at substation 41.
     assert grid.branch.rate_mva[0] == pytest.approx(np.sqrt(3) * 0.0609 * 138.0)
     assert np.isfinite(grid.branch.rate_mva).all()
@@ -98,7 +98,7 @@ def test_what_cannot_be_used_is_named(tmp_path, file, content, message):
 
 
 def test_set_points_are_those_of_the_chronics_and_limits_leave_room_for_them():
-    grid = grid2op.read(_folder("rte_case14_realistic") / "grid.json")
+    grid = grid2op.read(_folder("rte_case14_realistic") / "grid.json").grid
     # prod_v says 142.1 kV at 138, 22 at 20 and 13.2 at 12; grid.json 1.045, 1.07 and 1.09 pu.
     held = [142.1 / 138, 142.1 / 138, 22.0 / 20, 13.2 / 12, 142.1 / 138]
     np.testing.assert_allclose(grid.gen.vm_setpoint_pu, held)
@@ -126,7 +126,7 @@ def test_the_fleet_has_kinds_ramps_plants_and_batteries_of_the_environment(tmp_p
 
 def test_a_recorded_plan_is_prod_p_of_units_and_needs_their_grid():
     path = _folder("rte_case14_realistic")
-    grid = grid2op.read(path / "grid.json")
+    grid = grid2op.read(path / "grid.json").grid
     plants = chronics.renewables(path / "chronics", grid)
     fleet = dataclasses.replace(fleet_lib.plain(grid), renewables=plants)
     folder = path / "chronics" / "000"

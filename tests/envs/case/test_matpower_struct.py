@@ -63,13 +63,16 @@ def test_pypower_tables_that_pandapower_writes_are_read():
     )
 
 
-def test_dc_lines_become_loads_and_condensers():
+@pytest.mark.parametrize("first", [0, 1])
+def test_dc_lines_become_loads_and_condensers(first):
     data = _struct()
     # fbus tbus status Pf Pt Qf Qt Vf Vt Pmin Pmax QminF QmaxF QminT QmaxT loss0 loss1
     line = [3, 30, 1, 10, 8.9, 0, 0, 1.01, 1.02, -10, 10, -5, 5, -4, 4, 1, 0.01]
     off = [4, 29, 0, *line[3:]]
     before = case_file.load(data)
     data["dcline"] = np.array([line, off], float)
+    for table, columns in (("bus", [0]), ("branch", [0, 1]), ("gen", [0]), ("dcline", [0, 1])):
+        data[table][:, columns] += first - 1
     conversion = case_file.read(data)
     grid = conversion.grid
     change = grid.bus.load_p_mw - before.bus.load_p_mw
@@ -81,6 +84,22 @@ def test_dc_lines_become_loads_and_condensers():
     assert list(grid.gen.q_max_mvar[before.n_gen :]) == [5.0, 4.0]
     assert (grid.gen.p_max_mw[before.n_gen :] == 0).all()
     assert [note.element for note in conversion.notes if "condensers" in note.text] == ["dcline"]
+
+
+def test_generators_at_pq_buses_hold_their_set_points_and_that_is_told(tmp_path, caplog):
+    usual = _struct()
+    at = int(usual["gen"][1, 0])
+    data = _changed("bus", at - 1, 1, 1)
+    conversion = case_file.read(data)
+    told = "1 of type PQ have generators in service, which hold their set-points VG"
+    assert f"bus number: {told} ({at})" in conversion.lines()
+    assert digest.hexdigest(conversion.grid) == digest.hexdigest(case_file.read(usual).grid)
+    text = FILE.read_text()
+    row = next(line for line in text.splitlines() if line.startswith(f"\t{at}\t 2"))
+    path = tmp_path / "mine.m"
+    path.write_text(text.replace(row, row.replace(" 2", " 1", 1)))
+    case_file.load(path)
+    assert f"{path}: bus number: 1 of type PQ" in caplog.text
 
 
 def test_limits_that_are_none_are_assumed_and_told():
