@@ -14,72 +14,14 @@ import pathlib
 import time
 
 import gymnasium
-import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecMonitor
 
-import gridracer  # noqa: F401  registers the ids
-from gridracer import vector_env
+from gridracer import sb3, vector_env
 
 METRICS = ("reward", "operating_cost", "voltage_violations", "losses")  # of a day's infos
-
-
-class BatchedVecEnv(VecEnv):
-    """A `GridVectorEnv` that begins new days at once, as Stable-Baselines3 has its environments."""
-
-    def __init__(self, env: vector_env.GridVectorEnv):
-        self._env, self._actions, self._seed = env, None, None
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
-
-    def reset(self) -> np.ndarray:
-        """Returns the observations of new days."""
-        observations, _ = self._env.reset(seed=self._seed)
-        self._seed = None
-        return observations
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Keeps the actions of the next step."""
-        self._actions = actions
-
-    def step_wait(self):
-        """Returns what the step led to; the infos are of grids whose day is over."""
-        observations, rewards, terminated, truncated, infos = self._env.step(self._actions)
-        done = terminated | truncated
-        told = [{} for _ in range(self.num_envs)]
-        for row in np.flatnonzero(done):
-            told[row] = {
-                "terminal_observation": infos["final_obs"][row],
-                "TimeLimit.truncated": bool(truncated[row]),
-                "day": {name: float(infos["day"][name][row]) for name in METRICS},
-            }
-        return observations, rewards.astype(np.float32), done, told
-
-    def close(self) -> None:
-        """Closes the environment."""
-        self._env.close()
-
-    def seed(self, seed: int | None = None):
-        """Seeds the next reset."""
-        self._seed = seed
-        return [seed] * self.num_envs
-
-    def get_attr(self, attr_name, indices=None):
-        """Returns an attribute, the same of every grid."""
-        return [getattr(self._env, attr_name)] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name, value, indices=None):
-        """Refuses: grids of a batch have no attributes of their own."""
-        raise AttributeError(f"{attr_name}: grids of a batch have no attributes of their own")
-
-    def env_method(self, method_name, *args, indices=None, **kwargs):
-        """Refuses: grids of a batch have no methods of their own."""
-        raise AttributeError(f"{method_name}: grids of a batch have no methods of their own")
-
-    def env_is_wrapped(self, wrapper_class, indices=None):
-        """Returns that no grid is wrapped."""
-        return [False] * len(list(self._get_indices(indices)))
 
 
 class DayMetrics(BaseCallback):
@@ -102,8 +44,8 @@ class DayMetrics(BaseCallback):
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
-            for name, value in info.get("day", {}).items():
-                self.logger.record_mean(f"day/{name}", value)
+            for name in METRICS if "day" in info else ():
+                self.logger.record_mean(f"day/{name}", info["day"][name])
         return self.seconds() < 60.0 * self._minutes
 
     def _on_rollout_start(self) -> None:
@@ -157,9 +99,9 @@ def main() -> None:
     if (given.out / "curve.jsonl").exists():
         parser.error(f"--out={given.out}: has a run already; give another folder")
     torch.set_num_threads(1)  # Layers are small: threads cost more than they save.
-    env = gymnasium.make_vec(given.id, given.envs, autoreset="same_step")
+    grids = gymnasium.make_vec(given.id, given.envs, autoreset="same_step").unwrapped
     model = PPO(
-        "MlpPolicy", BatchedVecEnv(env.unwrapped), n_steps=32, batch_size=512, n_epochs=4,
+        "MlpPolicy", VecMonitor(sb3.GridVecEnv(grids)), n_steps=32, batch_size=512, n_epochs=4,
         gamma=0.9, gae_lambda=0.9, learning_rate=3e-4, verbose=1, seed=0,
         policy_kwargs={"log_std_init": -1.0, "net_arch": [128, 128]},
     )  # fmt: skip

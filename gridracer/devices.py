@@ -22,7 +22,7 @@ def take(count: int) -> str:
       ValueError: jax has begun with fewer.
     """
     placement, note = None, ""
-    if not _begun():
+    if not begun():
         placement = placement_lib.make("auto", 0, count)
         note = placement.note
         os.environ.update(placement.learner.env)
@@ -42,7 +42,7 @@ def take(count: int) -> str:
     return note
 
 
-def _begun() -> bool:
+def begun() -> bool:
     """Returns whether jax has looked for devices, after which it takes no others."""
     if "jax" not in sys.modules:
         return False

@@ -30,7 +30,7 @@ class Metric(NamedTuple):
 _OF_DAY = {
     "rho_max": "max", "after_outage_rho_max": "max", "vm_min_pu": "min", "vm_max_pu": "max",
     "refused_switches": "sum", "cascade_rounds": "max", "de_energised_buses": "max",
-    "nadir_hz": "min", "seconds_off_nominal": "sum", "mismatch_pu": "max",
+    "nadir_hz": "min", "rocof_hz_per_s": "min", "seconds_off_nominal": "sum", "mismatch_pu": "max",
     "reward": "sum", "operating_cost": "sum", "voltage_violations": "sum", "overloads": "sum",
     **dict.fromkeys(rewards.TERM_UNITS, "sum"),
 }  # fmt: skip

@@ -61,6 +61,8 @@ class Screen:
         from matplotlib import pyplot  # which asks for a screen
 
         if self._figure is None:
+            if pyplot.get_backend().lower() == "agg":
+                gymnasium.logger.warn("render_mode=human: there is no screen; use rgb_array")
             pyplot.ion()
             self._figure = pyplot.figure(figsize=_SIZE_IN, dpi=_DPI)
         self._figure.clear()

@@ -6,6 +6,7 @@ them. Programs are compiled once for a task, a team and a size of batch, whoever
 
 import functools
 import numbers
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,11 +19,12 @@ from agents import distributions, options as options_lib, team as team_lib, team
 from envs import grid_env, restart
 from envs.step import observations
 from envs.time_series import series as series_lib
-from gridracer import metrics as metrics_lib, tasks
+from gridracer import forks, metrics as metrics_lib, tasks
 from launch.host import runtime
 
 PER_UNIT, PHYSICAL = UNITS = ("per_unit", "physical")
 
+LAST_DAY = 2**32 - 1  # keys are drawn by so many numbers
 _TOGETHER = 16  # grids that start in one call: those that end early are few
 
 
@@ -59,7 +61,9 @@ class Simulator:
         Raises:
           ValueError: the task or the team is none that there is.
           FileNotFoundError: there is no such case or fleet.
+          RuntimeError: this process was forked, see `forks.check`.
         """
+        forks.check()
         runtime.keep_programs()
         self.task = task
         self.env = env = grid_env.make(task.options)
@@ -172,11 +176,17 @@ def day_key(
     Where days are drawn from few, as recorded ones are, draws repeat them.
 
     Raises:
-      ValueError: that is no whole number from 0 on.
+      ValueError: that is no whole number from 0 to `LAST_DAY`.
+      RuntimeError: this process was forked, see `forks.check`.
     """
-    if not options or "day" not in options:  # Checkers of the standards give others.
+    forks.check()
+    if unknown := sorted(set(options or {}) - {"day"}):
+        warnings.warn(f"reset: options {', '.join(unknown)}: not known; there is day", stacklevel=3)
+    if not options or "day" not in options:
         return jax.random.PRNGKey(int(random.integers(2**31)))
     day = options["day"]
-    if isinstance(day, bool) or not isinstance(day, numbers.Integral) or day < 0:
-        raise ValueError(f"reset: options['day']={day!r}: must be a whole number from 0 on")
-    return jax.random.fold_in(jax.random.PRNGKey(0), int(day) + further)
+    if isinstance(day, bool) or not isinstance(day, numbers.Integral) or not 0 <= day <= LAST_DAY:
+        raise ValueError(
+            f"reset: options['day']={day!r}: must be a whole number from 0 to {LAST_DAY}"
+        )
+    return jax.random.fold_in(jax.random.PRNGKey(0), (int(day) + further) % 2**32)

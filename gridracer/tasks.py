@@ -67,6 +67,11 @@ def make(
         raise ValueError(
             f"scenario={scenario!r}, level={level!r}: give both, as cascade and hard, or neither"
         )
+    if not isinstance(options.get("reward", ""), str):
+        raise ValueError(
+            f"reward={options['reward']!r}: must be the name of one; enter a function of yours "
+            "into envs.step.rewards.REWARDS under a name first (docs/howto/reward.md)"
+        )
     groups = {name: each for name, each in options.items() if isinstance(each, Mapping)}
     single = {name: each for name, each in options.items() if name not in groups}
     usual = config_file.changed(Experiment("task", env=_usual(case)), {"env": groups})

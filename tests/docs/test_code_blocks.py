@@ -20,6 +20,7 @@ PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "howto").glob("*.md"))]
 # Pages that explain, where their examples stand by themselves; some compile for long.
 EXPLAINING = [DOCS / "coming_from.md", DOCS / "fleets.md", DOCS / "frequency.md"]
 LONG = [ROOT / "README.md", DOCS / "contingency.md", DOCS / "powerflow.md"]
+OWN = ("launch.", "envs.", "gridracer.", "evaluation.", "benchmarks.", "examples/")
 CHEAP = ("envs.case.convert",)  # commands that are run, after the page's Python
 REGISTRIES = (
     observations.BLOCKS,
@@ -42,10 +43,12 @@ def folder(tmp_path, monkeypatch):
         registered.update(entries)
 
 
-def _commands(block: documentation.Block) -> list[list[str]]:
-    """Returns the arguments of each `python -m MODULE …` of a shell block."""
-    lines = [line.removeprefix(".venv/bin/") for line in block.text.splitlines()]
-    return [shlex.split(line, comments=True)[2:] for line in lines if line.startswith("python -m")]
+def _commands(text: str) -> list[list[str]]:
+    """Returns the arguments of each `python …` of a shell block, `-m` not among them."""
+    joined = text.replace("\\\n", "")
+    lines = [re.sub(r"^\.venv[\w-]*/bin/", "", line.strip()) for line in joined.splitlines()]
+    given = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("python ")]
+    return [arguments[1:] if arguments[0] == "-m" else arguments for arguments in given]
 
 
 @functools.cache
@@ -59,7 +62,9 @@ def _help(module: str) -> str:
 
 
 def _flags(module: str) -> set[str]:
-    """Returns the flags that a command's help lists."""
+    """Returns the flags that a command's help lists, or a script of `examples` adds."""
+    if module.endswith(".py"):
+        return set(re.findall(r"add_argument\(\s*\"--([\w-]+)", (ROOT / module).read_text()))
     return set(re.findall(r"^\s+--(?:\[no\])?([\w.]+)", _help(module), re.MULTILINE))
 
 
@@ -77,19 +82,24 @@ def test_code_blocks_run_in_order(page, folder):
             code = "\n" * (block.line - 1) + block.text
             exec(compile(code, str(page), "exec"), namespace)
         elif block.language == "sh":
-            for arguments in _commands(block):
+            for arguments in _commands(block.text):
                 if arguments[0] in CHEAP:
                     subprocess.run([sys.executable, "-m", *arguments], check=True)
 
 
-@pytest.mark.parametrize("page", [*PAGES, *EXPLAINING], ids=documentation.name)
-def test_commands_have_the_flags_that_pages_give_them(page):
-    for block in documentation.blocks(page):
-        if block.language != "sh":
-            continue
-        for module, *arguments in _commands(block):
+def test_commands_have_the_flags_that_pages_give_them():
+    checked = set()
+    for page in sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md")]):
+        blocks = [b.text for b in documentation.blocks(page) if b.language in ("", "sh")]
+        indented = re.findall(r"^    .+$", documentation.prose(page), re.MULTILINE)
+        for module, *arguments in _commands("\n".join([*blocks, *indented])):
+            if not module.startswith(OWN):
+                continue
             given = {a[2:].split("=")[0] for a in arguments if a.startswith("--")}
-            assert not given - _flags(module), f"line {block.line}: {module}"
+            known = _flags(module) | {f"no{flag}" for flag in _flags(module)} | {"help"}
+            assert not given - known, f"{page}: {module}"
+            checked.add(module)
+    assert {"launch.local", "gridracer.grid2op", "examples/rllib_ppo.py"} <= checked
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ def test_the_how_to_of_rllib_runs_as_it_stands(tmp_path):
     steps, earned = told[0].splitlines()[8].split()
     assert float(steps) == 9 * 2048 and float(earned) < 0.0, "days end in the ninth round"
     assert "battery_9" in told[1]
+    assert -40.0 < float(told[2]) < 0.0, "what a policy that knows nothing earns"
 
 
 @_needs_rllib

@@ -1,10 +1,12 @@
 import dataclasses
+import re
 
 import gymnasium
 import jax
 import numpy as np
 import pytest
 from gymnasium.utils import env_checker
+from support import documentation
 
 from envs.step import rewards
 from envs.step.options import ProtectionOptions
@@ -118,6 +120,18 @@ def test_infos_name_the_terms_of_a_step_and_the_day_sums_them(env, actions):
     assert infos[-1]["reason"] == "NONE"
 
 
+def test_the_how_to_has_what_infos_tell(env, actions):
+    env.reset(seed=0)
+    info = env.step(actions[0])[-1]
+    page = (documentation.ROOT / "docs/howto/environments.md").read_text()
+    table = page.split("| info | what it is | of a day |")[1].split("\n\n")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \|.*\| (\w+) \|$", table, re.MULTILINE))
+    names = metrics.Metrics(env.functional)
+    assert info.keys() - rewards.TERM_UNITS.keys() == told.keys() | {"reason"}
+    assert told == {name: names.of_day(name) for name in told}
+    assert {names.of_day(name) for name in rewards.TERM_UNITS} == {"sum"}
+
+
 def test_metrics_of_the_users_own_reach_infos_and_the_day(actions):
     own = {
         "first_bus_pu": lambda state, detail: state.vm_pu[0],
@@ -196,6 +210,7 @@ def test_loadings_of_the_diagram_are_those_of_the_step():
         ),
         ({"metrics": {"x": 3}}, "metrics: x=3: must be a function"),
         ({"metrics": ["x"]}, r"metrics=\['x'\]: must be functions by name"),
+        ({"reward": {"losses": 1.0}}, "reward={'losses': 1.0}: must be the name of one; enter"),
         ({"protection": {"enable": False}}, "env.protection.enable: .*did you mean .*enabled"),
         ({"protection": {"enabled": 1}}, "env.protection.enabled=1: must be true or false"),
     ],

@@ -13,6 +13,7 @@ import pytest
         ("vector_env", "gymnasium"),
         ("parallel_env", "gymnasium"),
         ("parallel_env", "pettingzoo"),
+        ("sb3", "stable_baselines3"),
     ],
 )
 def test_without_a_package_the_remedy_is_named(module, missing):
@@ -28,7 +29,8 @@ except ModuleNotFoundError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{missing} is not installed"), done.stdout
-    assert "pip install 'gymnasium>=1.1' 'pettingzoo>=1.25'" in done.stdout
+    remedy = "make rllib" if module == "sb3" else "pip install 'gymnasium>=1.1' 'pettingzoo>=1.25'"
+    assert remedy in done.stdout
 
 
 def test_what_a_package_lacks_itself_is_not_taken_for_it(tmp_path):

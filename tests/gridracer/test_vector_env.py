@@ -1,3 +1,7 @@
+import subprocess
+import sys
+import tempfile
+
 import gymnasium
 import numpy as np
 import pytest
@@ -182,7 +186,32 @@ def test_a_step_before_a_day_is_refused(actions):
         env.states  # noqa: B018
 
 
-@pytest.mark.parametrize("day", ["3", None, True, -1, 0.5])
+def test_an_option_that_is_not_known_is_told():
+    with pytest.warns(UserWarning, match="reset: options dag: not known; there is day"):
+        _make(2).reset(options={"dag": 3})
+
+
+def test_processes_that_were_forked_are_refused_and_new_ones_work():
+    program = """
+import gymnasium, gridracer, sys
+if __name__ == "__main__":
+    given = {"vectorization_mode": "async", "horizon_steps": 5, "num_envs": 1}
+    env = gymnasium.make_vec("gridracer/case14-v0", vector_kwargs={"context": sys.argv[1]}, **given)
+    print(env.reset(seed=0)[0].shape)
+    env.close()
+"""
+    run = lambda path, context: subprocess.run(
+        [sys.executable, path, context], capture_output=True, text=True, timeout=300
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+        script.write(program)
+        script.flush()
+        forked, anew = (run(script.name, context) for context in ("fork", "spawn"))
+    assert forked.returncode == 1 and "this process was forked from one" in forked.stderr
+    assert anew.returncode == 0 and anew.stdout.startswith("(1, "), anew.stderr
+
+
+@pytest.mark.parametrize("day", ["3", None, True, -1, 0.5, 2**32, [1, 2]])
 def test_a_day_that_is_none_is_refused(day):
     with pytest.raises(ValueError, match=r"reset: options\['day'\]=.*: must be a whole number"):
         _make(2).reset(options={"day": day})
