@@ -77,6 +77,11 @@ def from_flags(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]
     own = [each for each in flags.controllers or () if own_controllers.is_own(each)]
     loaded = own_controllers.load(own, taken=(LEARNED, *(_name(run, runs) for run in runs)))
     mine = {one.name: one for one in loaded}
+    for one in loaded:
+        try:
+            one.check(options)
+        except ValueError as error:
+            raise ValueError(f"--controllers: {one.name}: {error}") from error
     plan = _plan(flags, [_name(run, runs) for run in runs], options, [*mine])
     try:
         env = grid_env.make(options)

@@ -25,6 +25,7 @@ from agents.baselines import registry
 from agents.grid2op import controller as grid2op_controller
 from envs import grid_env
 from envs.inputs import choices
+from envs.options import EnvOptions
 
 Make = Callable[[grid_env.GridEnv], controllers.Controller]
 EXAMPLE = "mine.py:cautious"
@@ -36,6 +37,7 @@ class OwnController(NamedTuple):
     name: str  # what results and reports call it
     make: Make
     version: str  # of the file that it is in; others are not told from one another
+    check: Callable[[EnvOptions], object] = bool  # raises ValueError where it cannot play
 
 
 def is_own(given: str | Make) -> bool:
@@ -117,13 +119,16 @@ def _own(found: object, where: str) -> OwnController:
             f"--controllers={where}: is a {type(found).__name__}; it must be a function of an "
             "environment that returns a controller, or an agent of Grid2Op"
         )
-    name = found.__name__
-    make = grid2op_controller.playing(found) if _of_grid2op(found) else _checked(found, where)
+    name, guest = found.__name__, _of_grid2op(found)
+    make = grid2op_controller.playing(found) if guest else _checked(found, where)
     try:
-        source = pathlib.Path(inspect.getfile(found)).read_bytes()
+        path = inspect.getfile(found)
+        source = pathlib.Path(path).read_bytes()
     except (TypeError, OSError):  # built in, or typed at a prompt
-        source = repr(found).encode()
-    return OwnController(name, _guarded(make, name), hashlib.sha256(source).hexdigest())
+        path, source = "", repr(found).encode()
+    version = hashlib.sha256(source).hexdigest()
+    check = grid2op_controller.environment if guest else bool
+    return OwnController(name, _guarded(make, name, path), version, check)
 
 
 def _of_grid2op(found: Callable) -> bool:
@@ -145,19 +150,19 @@ def _checked(function: Callable, where: str) -> Make:
     return make
 
 
-def _guarded(make: Make, name: str) -> Make:
-    """Returns `make` of a controller whose errors, of whatever kind, end its plays and no more."""
+def _guarded(make: Make, name: str, path: str) -> Make:
+    """Returns `make` of a controller in the file `path` whose errors end its plays and no more."""
 
     def guarded(env: grid_env.GridEnv) -> controllers.Controller:
-        with _named(name):
+        with _named(name, path):
             made = make(env)
 
         def start(days, seed):
-            with _named(name):
+            with _named(name, path):
                 return made.start(days, seed)
 
         def act(state, days, memory):
-            with _named(name):
+            with _named(name, path):
                 actions, memory = made.act(state, days, memory)
                 size = len(days.day), env.layout.action_size
                 if np.shape(actions) != size:
@@ -170,13 +175,14 @@ def _guarded(make: Make, name: str) -> Make:
 
 
 @contextlib.contextmanager
-def _named(name: str):
-    """Says of any error where it is in code that is not Gridracer's."""
+def _named(name: str, path: str):
+    """Says of any error where it is in the file `path`, or else in what is not Gridracer's."""
     try:
         yield
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         root = str(pathlib.Path(__file__).parents[1])
         own = [frame for frame in frames if not frame.filename.startswith(root)]
+        own = [frame for frame in frames if frame.filename == path] or own
         at = f" ({pathlib.Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
         raise RuntimeError(f"{name}: {type(error).__name__}: {error}{at}") from error

@@ -22,6 +22,7 @@ from agents.grid2op import action_from_grid2op, observation_to_grid2op, play
 from agents.grid2op.action_from_grid2op import Request
 from agents.grid2op.observation_to_grid2op import Seen, Standing
 from envs import grid_env
+from envs.options import EnvOptions
 from envs.step import actions as actions_lib
 from envs.time_series import series as series_lib
 
@@ -62,7 +63,7 @@ class _Host:
 
     def __init__(self, env: grid_env.GridEnv, agent: Callable[..., Any]):
         self._env, self._agent = env, agent
-        self._theirs = play.make(_folder(env))
+        self._theirs = play.make(environment(env.options))
         self._theirs.reset(seed=0)
         self._maker = observation_to_grid2op.Maker(env, self._theirs)
         self._agents: list[Any] = []  # of the episodes of a batch; each is reset before another
@@ -106,6 +107,8 @@ class _Host:
                 if seen.t[i] == 0:
                     guest.agent.reset(observation)
                 action = guest.agent.act(observation, float(seen.reward[i]), False)
+                if not hasattr(action, "is_ambiguous"):
+                    raise TypeError(f"act returned {action!r}, which is no action of Grid2Op")
                 decided = self._decided(guest, action, observation)
                 switch, energy = decided.switch, np.array(seen.energy_mwh[i], float)
                 guest = guest._replace(standing=decided.standing._replace(energy_mwh=energy))
@@ -192,17 +195,17 @@ class _Host:
         return observation_to_grid2op.look(after, foreseen.row)
 
 
-def _folder(env: grid_env.GridEnv) -> pathlib.Path:
-    """Returns the folder of the Grid2Op environment that the grid of `env` was made of.
+def environment(options: EnvOptions) -> pathlib.Path:
+    """Returns the folder of the Grid2Op environment that the grid of `options` was made of.
 
     Raises:
       ValueError: it was not made of one.
     """
-    folder = pathlib.Path(env.options.case).parent
+    folder = pathlib.Path(options.case).parent
     if not (folder / "grid.json").is_file():
         raise ValueError(
-            f"case {env.options.case}: agents of Grid2Op need the environment that it was made of, "
-            f"and there is no grid.json in {folder}; make it by `python -m gridracer.grid2op "
-            "prepare ENVIRONMENT`"
+            f"case {options.case}: agents of Grid2Op need the environment that it was made of, and "
+            "there is no grid.json beside it; make it by `python -m gridracer.grid2op prepare "
+            "ENVIRONMENT`"
         )
     return folder

@@ -1,5 +1,6 @@
 """Which element of a Grid2Op environment is which of a grid and fleet that were made of it."""
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ def match(space: Any, site: Site) -> Elements:
 
 
 def _misfit(space, grid, why: str) -> str:
-    name = getattr(space, "env_name", "the environment")
+    name = re.sub("(LightSim|PandaPower)Backend$", "", getattr(space, "env_name", "it"))
     return (
         f"{grid.name}: was not made of {name}, which has {why}; make it by `python -m "
         "gridracer.grid2op prepare` and train on that"

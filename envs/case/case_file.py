@@ -7,6 +7,7 @@ case_file.read(net).lines()    # a pandapower network, and what was changed to r
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -77,6 +78,11 @@ def read(case: Source) -> Conversion:
     if isinstance(case, Mapping):
         name = case.get("name", "case")
         return matpower_struct.convert(case, name if isinstance(name, str) else "case", "case")
+    if not isinstance(case, str | os.PathLike):
+        raise validate.CaseError(
+            f"a case is a name, the path of a file, a pandapower network or MATPOWER's struct, not "
+            f"of type {type(case).__name__}"
+        )
     name, path = os.fspath(case), pathlib.Path(case)
     if name in names():
         return Conversion(read_json(SHIPPED / f"{name}.json"))
@@ -127,6 +133,8 @@ def _read_any_json(path: pathlib.Path) -> Conversion:
     """Returns the grid of a .json: Grid2Op's, pandapower's, or the compact form."""
     try:
         data = json_file.contents(path)
+    except json.JSONDecodeError as error:
+        raise validate.CaseError(f"{path}: no JSON, or cut off: {error}") from error
     except (OSError, ValueError):  # for the reader of the compact form to say
         data = None
     if not pandapower_file.is_network(data):

@@ -12,7 +12,7 @@ from envs.case.grid import Grid
 # What stands where a file says nothing; each use is listed among the notes of its conversion.
 COST_PER_MWH = 40.0  # $/MWh, linear
 VM_LIMITS_PU = (0.9, 1.1)
-VM_LIMITS_NOTE = "{n} without limits of voltage: 0.9 to 1.1 pu assumed"
+VM_LIMITS_NOTE = "{n} whose limits of voltage are not known: 0.9 to 1.1 pu assumed"
 UNLIMITED_MVA = 9999.0  # a rating from here on is none, as converters write it for "no limit"
 _LISTED = 8  # elements by number; of more only how many
 

@@ -19,6 +19,7 @@ from envs.case import (
     grid as grid_lib,
     grid2op_fleet,
     grid2op_setpoints,
+    pandapower_elements,
     pandapower_file,
     validate,
 )
@@ -36,7 +37,7 @@ def read(path: pathlib.Path) -> Conversion:
 
     Generators hold what chronics beside it record, else what it says; limits of voltage leave room
     for that. Wind and solar generators hold their voltage as in Grid2Op, but have no active power:
-    a fleet has those. Limits are of currents at the from bus: those of config.py, else the file's.
+    a fleet has those. Limits are of currents at the from bus: those of config.py, else `max_i_ka`.
 
     Raises:
       FileNotFoundError: there is no such file, or no prods_charac.csv beside it.
@@ -63,7 +64,7 @@ def read(path: pathlib.Path) -> Conversion:
         b_pu=branch[:, 4],
         tap=np.where(branch[:, 8] == 0, 1.0, branch[:, 8]),
         shift_rad=np.deg2rad(branch[:, 9]),
-        rate_mva=_ratings(path, branch, bus[:, 9]),
+        rate_mva=_ratings(path, net, branch, bus[:, 9]),
         angle_min_rad=np.full(len(branch), -np.inf),
         angle_max_rad=np.full(len(branch), np.inf),
     )
@@ -202,11 +203,12 @@ def _finite(row, name: str, sign: float) -> float:
     return value if abs(value) < _NO_LIMIT_MVAR else sign * np.inf
 
 
-def _ratings(path: pathlib.Path, branch: np.ndarray, base_kv: np.ndarray) -> np.ndarray:
+def _ratings(path: pathlib.Path, net, branch: np.ndarray, base_kv: np.ndarray) -> np.ndarray:
     """Returns MVA at nominal voltage of the from bus, infinite where there is no limit."""
     amperes = _thermal_limits(path.parent / "config.py")
     if amperes is None:
-        rate = branch[:, 5]
+        kv = base_kv[branch[:, 0].astype(int)]
+        rate = pandapower_elements.ratings(net, len(branch), kv)
     elif len(amperes) != len(branch):
         raise validate.CaseError(
             f"{path.parent / 'config.py'}: thermal_limits has {len(amperes)} values, and the grid "
@@ -218,13 +220,35 @@ def _ratings(path: pathlib.Path, branch: np.ndarray, base_kv: np.ndarray) -> np.
 
 
 def _thermal_limits(path: pathlib.Path) -> list[float] | None:
-    """Returns `thermal_limits` of Grid2Op's config.py, A, which is read and not run."""
+    """Returns `thermal_limits` of Grid2Op's config.py, A, which is read and not run.
+
+    Raises:
+      validate.CaseError: it computes them.
+    """
     if not path.is_file():
         return None
-    for node in ast.walk(ast.parse(path.read_text())):
+    program = ast.parse(path.read_text())
+    named = {
+        target.id: node.value
+        for node in program.body if isinstance(node, ast.Assign)
+        for target in node.targets if isinstance(target, ast.Name)
+    }  # fmt: skip
+    for node in ast.walk(program):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values):
                 if isinstance(key, ast.Constant) and key.value == "thermal_limits":
-                    limits = ast.literal_eval(value)
-                    return list(limits.values()) if isinstance(limits, dict) else limits
+                    while isinstance(value, ast.Name) and value.id in named:
+                        value = named.pop(value.id)
+                    return _literal(path, value)
     return None
+
+
+def _literal(path: pathlib.Path, value: ast.expr) -> list[float] | None:
+    try:
+        limits = ast.literal_eval(value)
+    except ValueError as error:
+        raise validate.CaseError(
+            f"{path}: thermal_limits, line {value.lineno}: computed; write them as numbers, A, "
+            "which Grid2Op's env.get_thermal_limit() returns"
+        ) from error
+    return list(limits.values()) if isinstance(limits, dict) else limits

@@ -26,10 +26,14 @@ def reduce(grid: Grid, notes: Notes) -> Grid:
     size = np.bincount(island)[candidates]
     main = candidates[np.lexsort((size, load))[-1]]
     kept = island == main
-    notes.add(
+    left = Notes()
+    lost_mw = np.abs(grid.bus.load_p_mw[~kept]).sum()
+    left.add(
         "bus number", grid.bus.id[~kept],
-        "{n} not connected to the island with the reference bus were left out",
+        "{n} not connected to the island with the reference bus were left out, "
+        f"with loads of {lost_mw:.4g} MW",
     )  # fmt: skip
+    notes[:0] = left  # ahead of details
     grid = _part(grid, kept)
     types = grid.bus.type.copy()
     types[np.isin(np.arange(grid.n_bus), grid.gen.bus) & (types == PQ)] = PV

@@ -15,6 +15,7 @@ from envs.case import (
     conversion,
     grid as grid_lib,
     main_island,
+    pandapower_check,
     pandapower_elements as elements,
     pandapower_units as units,
     validate,
@@ -59,6 +60,7 @@ def _convert(net, name: str, origin: str, fleet_mw: float | None) -> Conversion:
             "pandapower.create_continuous_bus_index renumbers them"
         )
     notes = Notes()
+    pandapower_check.check(net, origin)
     elements.refuse(net, origin)
     elements.describe(net, notes)
     elements.replace_dc_lines(net, notes)

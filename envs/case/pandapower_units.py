@@ -56,7 +56,7 @@ def generators(
             unit
             and unit.bus in held
             and not unit.fixed
-            and (("sgen", row.Index) in costs or getattr(row, "controllable", None) is True)
+            and (("sgen", row.Index) in costs or _controllable(row))
         ):
             units.append(unit)
             buses.load_p_mw[unit.bus] += unit.p_mw
@@ -77,6 +77,13 @@ def generators(
     for element in sorted({element for element, _ in costs if (element, _) not in used}):
         unused = [index for name, index in costs if name == element and (name, index) not in used]
         notes.add(f"cost of {element}", unused, "{n} were left out, as it is no generator here")
+    dispatched = [row for row in net.sgen.itertuples() if row.Index in left]
+    notes.add(
+        "sgen",
+        [r.Index for r in dispatched if ("sgen", r.Index) in costs or _controllable(r)],
+        "{n} that may be controlled or have a cost are not dispatched, for nothing holds the "
+        "voltage of their bus: make each a gen, which holds it",
+    )
     if fleet_mw is None and all(unit.element == "ext_grid" for unit in units):
         notes.add(
             "ext_grid", [unit.index for unit in units],
@@ -85,6 +92,10 @@ def generators(
         )  # fmt: skip
     limits = _limits(units, buses, notes, fleet_mw)
     return _table(units, limits, _cost_columns(units, costs, notes))
+
+
+def _controllable(row) -> bool:
+    return getattr(row, "controllable", None) is True
 
 
 def _unit(element: str, row, net, place: np.ndarray, solved: bool) -> _Unit | None:

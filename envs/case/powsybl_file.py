@@ -22,6 +22,7 @@ from envs.case import (
     powsybl_links,
     powsybl_ratings,
     powsybl_shunts,
+    psse_raw,
     validate,
 )
 from envs.case.conversion import Conversion, Notes
@@ -32,6 +33,7 @@ SUFFIXES = {
     ".uct": "UCTE", ".txt": "IEEE-CDF", ".dgs": "PowerFactory", ".xiidm": "IIDM", ".iidm": "IIDM",
     ".jiidm": "IIDM", ".biidm": "IIDM",
 }  # fmt: skip
+_RAW = ".raw"
 _CGMES = "*.xml"  # profiles of one grid in a folder: EQ, TP, SSH, SV, and boundaries
 _LONGEST_WORD = 2000  # characters
 _STDERR = 2
@@ -59,6 +61,8 @@ def read(path: str | pathlib.Path) -> Conversion:
     if not is_folder(path):
         pandapower_file.check_size(path)
         _check_contents(path, path)
+        if path.suffix.lower() == _RAW:
+            psse_raw.check_end(path)
         return _read(path, path)
     with tempfile.TemporaryDirectory() as folder:
         archive = pathlib.Path(folder) / f"{path.resolve().name}.zip"
@@ -85,6 +89,8 @@ def _read(file: pathlib.Path, path: pathlib.Path) -> Conversion:
         powsybl_shunts.add(network, struct, notes)
         powsybl_links.fix(network, struct, notes)
         powsybl_ratings.replace(network, struct)
+        if path.suffix.lower() == _RAW:
+            psse_raw.restore(path, struct, notes)
     except Exception as error:
         why = " ".join(str(error).split())[:200] or repr(error)
         raise validate.CaseError(
@@ -125,8 +131,10 @@ def _required(path: pathlib.Path):
     """Returns the module pypowsybl; raises CaseError where it is not installed."""
     logging.getLogger("powsybl").setLevel(logging.CRITICAL)  # what is wrong is in the error
     logging.getLogger("pypowsybl").setLevel(logging.CRITICAL)
+    logging.getLogger("pandapower").setLevel(logging.ERROR)  # pypowsybl imports it where it is
     try:
-        import pypowsybl
+        with pandapower_file.Quiet():
+            import pypowsybl
     except ImportError as error:
         raise validate.CaseError(
             f"{path}: {SUFFIXES.get(path.suffix.lower(), 'CIM, CGMES')} is read by pypowsybl, "

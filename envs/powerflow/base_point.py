@@ -31,6 +31,12 @@ def nominal_injections(grid: Grid, level: float = 1.0) -> tuple[np.ndarray, np.n
     return p / grid.base_mva, -level * grid.bus.load_q_mvar / grid.base_mva
 
 
+def file_injections(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (p, q) `[n_bus]` pu: what the file's units produce less its loads."""
+    p = np.bincount(grid.gen.bus, grid.gen.p_mw, grid.n_bus) - grid.bus.load_p_mw
+    return p / grid.base_mva, -grid.bus.load_q_mvar / grid.base_mva
+
+
 def voltage_setpoints(grid: Grid) -> np.ndarray:
     """Returns the file's voltage set-points `[n_bus]` pu; 1 at PQ buses.
 

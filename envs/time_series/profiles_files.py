@@ -65,17 +65,22 @@ def profiles(path: pathlib.Path, columns: Iterable[str]) -> Profiles:
         names = [name.strip() for name in file.readline().strip().split(";")]
     lacking = [name for name in ("time", *columns) if name not in names]
     if lacking:
-        raise ChronicsError(f"{path}: no column {lacking[0]!r}, which a profile asks for")
+        commas = len(names) == 1 and "," in names[0]
+        raise ChronicsError(
+            f"{path}: no column {lacking[0]!r}, which a profile asks for"
+            + ("; separate columns by ';'" if commas else "")
+        )
     try:
         frame = pandas.read_csv(
             path, sep=";", usecols=["time", *columns], skipinitialspace=True,
             dtype={"time": str, **dict.fromkeys(columns, float)},
         ).rename(columns=str.strip)  # fmt: skip
-        times = pandas.to_datetime(frame["time"], format=_TIME).to_numpy("datetime64[m]")
-    except (ValueError, KeyError, UnicodeError) as error:
+        form = _TIME if "." in frame["time"].iloc[0] else "ISO8601"
+        times = pandas.to_datetime(frame["time"], format=form).to_numpy("datetime64[m]")
+    except (ValueError, KeyError, IndexError, UnicodeError) as error:
         raise ChronicsError(
-            f"{path}: not a table of times like 01.01.2016 00:15 and numbers, separated by ';' "
-            f"({' '.join(str(error).split())[:150]})"
+            f"{path}: not a table of times like 01.01.2016 00:15 or 2016-01-01 00:15 and numbers, "
+            f"separated by ';' ({' '.join(str(error).split())[:60]})"
         ) from error
     if len(times) < 2:
         raise ChronicsError(f"{path}: {len(times)} rows, it needs at least two")

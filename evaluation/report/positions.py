@@ -2,6 +2,7 @@
 
 import networkx
 import numpy as np
+import scipy.linalg
 import scipy.sparse.linalg
 
 from envs.case import connectivity, grid as grid_lib
@@ -39,7 +40,10 @@ def _scaled(apart: np.ndarray) -> np.ndarray:
     squared = apart**2
     middle = squared.mean(0)
     inner = -0.5 * (squared - middle - middle[:, None] + squared.mean())
-    values, vectors = scipy.sparse.linalg.eigsh(inner, 2, v0=np.ones(len(inner)))
+    if (n_bus := len(inner)) <= _LARGE:
+        values, vectors = scipy.linalg.eigh(inner, subset_by_index=(n_bus - 2, n_bus - 1))
+    else:  # From a vector with a part along both; ones have none.
+        values, vectors = scipy.sparse.linalg.eigsh(inner, 2, v0=np.cos(np.arange(n_bus)))
     return vectors * np.sqrt(np.maximum(values, 1e-9))
 
 

@@ -64,14 +64,12 @@ def _agreement(environment: pathlib.Path) -> dict:
 def _score(environment: pathlib.Path) -> dict:
     if not _WORKDIR.value:
         raise ValueError("--workdir: name the folder of a run whose policy is to play")
-    report = score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value, _progress)
-    sys.stderr.write(score.table(report))
-    return report
+    return score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value, _progress)
 
 
 def _progress(played: int, of: int) -> None:
     """Tells how far it is: on one line of a terminal, elsewhere a line for each tenth."""
-    said, end = f"{played} of {of} episodes played", "\n" if played == of else ""
+    said, end = f"{played} of {of} episodes played, of all agents", "\n" if played == of else ""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{said}{end}")
     elif 10 * played // of > 10 * (played - 1) // of:
@@ -98,6 +96,12 @@ def main(argv: list[str]) -> None:
     ) as error:  # fmt: skip
         raise app.UsageError(str(error)) from error
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    sys.stdout.flush()
+    if argv[1] == "score":
+        sys.stderr.write(score.table(report))
+    if argv[1] == "prepare":
+        folder = report["folder"]
+        sys.stderr.write(f"train in it: python -m launch.fused --config={folder}/experiment.yaml\n")
 
 
 if __name__ == "__main__":

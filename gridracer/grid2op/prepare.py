@@ -13,6 +13,7 @@ import pathlib
 import shutil
 
 from envs.case import case_file, grid2op as grid2op_case
+from envs.inputs import choices
 from envs.options import EnvOptions
 from envs.step.options import REFERENCE, ProtectionOptions
 from envs.time_series import chronics, chronics_files, splits
@@ -47,9 +48,18 @@ def find(name_or_path: str) -> pathlib.Path:
     if data and name_or_path in known:
         return data / name_or_path
     there = f"there are {', '.join(known)}" if known else "none, make install-grid2op"
+    mixes = [each for each in (folder, *([data / name_or_path] if data else [])) if each.is_dir()]
+    parts = sorted(path.parent.name for each in mixes for path in each.glob("*/grid.json"))
+    if parts:
+        raise FileNotFoundError(
+            f"{name_or_path}: a mix of environments; give the folder of one, {', '.join(parts)} in "
+            f"{mixes[-1]}"
+        )
+    longer = [name for name in known if name_or_path and name.startswith(name_or_path)]
+    hint = f"did you mean {longer[0]}? " if longer else choices.hint(name_or_path, known)
     raise FileNotFoundError(
         f"{name_or_path}: no folder with a grid.json, and no environment in Grid2Op's wheel "
-        f"({there})"
+        f"({hint}{there})"
     )
 
 

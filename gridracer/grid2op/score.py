@@ -7,6 +7,7 @@ The score is that of the challenges (`evaluation/l2rpn.py`): of the energy of lo
 curtailment and batteries, and of all load after an end, all at one price.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -75,21 +76,21 @@ def play_all(
     """
     from grid2op.Runner import Runner
 
-    env = play.make(environment, protected=protected)
-    env.reset()  # from which on parameters that were changed are what they are
-    runner = Runner(**env.get_params_for_runner(), agentClass=None, agentInstance=agent(env))
     outcomes = []
-    for episode in planned:
-        options: dict[str, Any] = {"time serie id": episode.scenario}
-        if episode.row:
-            options["init ts"] = episode.row
-        ((*_, reward, survived, _, data),) = runner.run(
-            nb_episode=1, max_iter=episode.steps, env_seeds=[0], agent_seeds=[0],
-            reset_options=options, add_detailed_output=True,
-        )  # fmt: skip
-        seen = [data.observations[step + 1] for step in range(survived)]
-        outcomes.append(_outcome(env, seen, reward))
-        played()
+    with contextlib.closing(play.make(environment, protected=protected)) as env:
+        env.reset()  # from which on parameters that were changed are what they are
+        runner = Runner(**env.get_params_for_runner(), agentClass=None, agentInstance=agent(env))
+        for episode in planned:
+            options: dict[str, Any] = {"time serie id": episode.scenario}
+            if episode.row:
+                options["init ts"] = episode.row
+            ((*_, reward, survived, _, data),) = runner.run(
+                nb_episode=1, max_iter=episode.steps, env_seeds=[0], agent_seeds=[0],
+                reset_options=options, add_detailed_output=True,
+            )  # fmt: skip
+            seen = [data.observations[step + 1] for step in range(survived)]
+            outcomes.append(_outcome(env, seen, reward))
+            played()
     return outcomes
 
 
@@ -145,15 +146,15 @@ def measure(
     Raises:
       ValueError: a scenario is shorter than an episode.
     """
-    env = play.make(environment)
-    names = play.scenarios(env)
     loads = []
-    for number in range(len(names)):
-        play.reset(env, number, 0)
-        loads.append(np.array(env.chronics_handler.real_data.data.load_p, float).sum(1))
+    with contextlib.closing(play.make(environment)) as env:
+        names, hours = play.scenarios(env), _hours(env)
+        for number in range(len(names)):
+            play.reset(env, number, 0)
+            loads.append(np.array(env.chronics_handler.real_data.data.load_p, float).sum(1))
     # The last row may be made up.
     planned = episodes([len(load) - 1 for load in loads], count, steps)
-    demand = [_hours(env) * loads[e.scenario][e.row + 1 : e.row + 1 + steps] for e in planned]
+    demand = [hours * loads[e.scenario][e.row + 1 : e.row + 1 + steps] for e in planned]
     makes, done = agents(workdir), 0
 
     def played():

@@ -16,6 +16,7 @@ import rich.console
 
 from agents import controllers
 from envs import grid_env
+from envs.case import case_file, grid as grid_lib
 from envs.options import EnvOptions
 from envs.step import switching
 from envs.step.termination import Reason
@@ -348,6 +349,22 @@ def test_dispatch_is_compared_with_the_bound_over_the_hours_that_were_played():
 
 
 # Figures.
+
+
+@pytest.mark.parametrize("n_bus", [*range(3, 40), 64, 128])
+def test_buses_of_a_grid_of_any_size_have_places(n_bus):
+    rng = np.random.default_rng(n_bus)
+    columns = len(dataclasses.fields(grid_lib.Branches))
+    branch = grid_lib.Branches(*(np.zeros(n_bus - 1) for _ in range(columns)))
+    tree = dataclasses.replace(
+        branch, from_bus=np.array([rng.integers(bus) for bus in range(1, n_bus)]),
+        to_bus=np.arange(1, n_bus),
+    )  # fmt: skip
+    grid = dataclasses.replace(case_file.load("case14"), branch=tree)
+    bus = type(grid.bus)(*(np.zeros(n_bus) for _ in dataclasses.fields(grid.bus)))
+    at = positions.bus_positions(dataclasses.replace(grid, bus=bus))
+    assert at.shape == (n_bus, 2) and np.isfinite(at).all() and np.abs(at).max() <= 1.0 + 1e-9
+    assert len(np.unique(at.round(6), axis=0)) == n_bus
 
 
 @pytest.mark.parametrize("ended_at", [None, 3, 0])

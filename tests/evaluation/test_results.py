@@ -210,6 +210,21 @@ def test_another_commit_or_platform_is_told_and_gone_on_with(tmp_path):
     ]
 
 
+def test_the_command_is_that_of_the_report_and_a_change_is_told(tmp_path):
+    said = []
+    folder = results.Folder(tmp_path, said.append)
+    folder.open(IDENTITY, {"date": "then", "command": "evaluate --controllers=a"})
+    folder.open(IDENTITY, {"date": "now", "command": "evaluate --controllers=a"})
+    assert not said
+    folder.open(IDENTITY, {"date": "now", "command": "evaluate --controllers=b"})
+    assert said == [
+        f"{tmp_path}: its report becomes that of this command; what was played for others before "
+        "is kept"
+    ]
+    about = folder.manifest()["about"]
+    assert about == {"date": "then", "command": "evaluate --controllers=b"}
+
+
 def test_one_process_at_a_time_holds_a_folder(tmp_path):
     program = (
         "import sys, time; from evaluation import results; "

@@ -119,6 +119,8 @@ def test_own_controllers_stand_in_an_evaluation_and_their_errors_end_no_other(mi
     summary = json.loads((done.folder / "summary.json").read_text())
     assert summary["controllers"] == ["do_nothing", "halfway"]
     assert not said
+    with pytest.raises(ValueError, match="--controllers: DoNothingAgent: case case14: agents of"):
+        evaluate("grid2op.Agent:DoNothingAgent")
 
     # Another version of the file is played again, and what was of the first is gone.
     before = done.mean("halfway", "return")

@@ -39,7 +39,7 @@ def solve_host(grid: Grid) -> ac_flow.Voltages | None:
 
     The reference unit balances it; pandapower starts from the same angles.
     """
-    p, q = _injections(grid)
+    p, q = base_point.file_injections(grid)
     alone = np.eye(grid.n_bus)[grid.reference_bus]
     everything = np.ones(grid.n_branch, bool), np.ones(grid.n_bus, bool)
     pv = np.isin(np.arange(grid.n_bus), grid.gen.bus)
@@ -52,7 +52,7 @@ def solve_host(grid: Grid) -> ac_flow.Voltages | None:
 def solve_batched(grid: Grid) -> ac_flow.Voltages:
     """Returns the same by the solver of environments, in double precision."""
     with jax.experimental.enable_x64(True):
-        p, q = (jnp.asarray(x) for x in _injections(grid))
+        p, q = (jnp.asarray(x) for x in base_point.file_injections(grid))
         net = network.build(grid, jnp.float64)
         alone = jnp.asarray(np.eye(grid.n_bus)[grid.reference_bus])
         run = jax.jit(solve.solver(net, method="newton", tolerance_pu=_TOLERANCE_PU))
@@ -92,11 +92,6 @@ def compare(name: str) -> tuple[Conversion, Difference, Difference | None]:
     if grid.n_bus > _DENSE:
         return conversion, by_host, None
     return conversion, by_host, difference(net, grid, solve_batched(grid))
-
-
-def _injections(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    p = np.bincount(grid.gen.bus, grid.gen.p_mw, grid.n_bus) - grid.bus.load_p_mw
-    return p / grid.base_mva, -grid.bus.load_q_mvar / grid.base_mva
 
 
 def _dc_angles(grid: Grid, p_pu: np.ndarray) -> np.ndarray:

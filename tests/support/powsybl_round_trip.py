@@ -7,8 +7,8 @@ import numpy as np
 import pypowsybl.loadflow
 import pypowsybl.network
 
-from envs.case import case_file, powsybl_file, powsybl_shunts
-from envs.case.conversion import Conversion
+from envs.case import case_file, powsybl_file, powsybl_shunts, psse_raw
+from envs.case.conversion import Conversion, Notes
 
 from . import pandapower_round_trip
 
@@ -32,9 +32,13 @@ def compare(path: pathlib.Path) -> tuple[Conversion, float]:
     conversion = case_file.read(path)
     grid = conversion.grid
     network = pypowsybl.network.load(str(path))
-    rows = powsybl_shunts.bus_rows(network, powsybl_file._struct(network))
+    struct = powsybl_file._struct(network)
+    if path.suffix == ".raw":
+        psse_raw.restore(path, struct, Notes())
+    numbers = np.atleast_2d(struct["bus"])[:, 0].astype(int)
+    rows = powsybl_shunts.bus_rows(network, struct)
     number = grid.bus.id[grid.reference_bus]
-    (slack,) = [bus for bus, row in rows.items() if row + 1 == number]
+    (slack,) = [bus for bus, row in rows.items() if numbers[row] == number]
     parameters = pypowsybl.loadflow.Parameters(
         distributed_slack=False,
         use_reactive_limits=False,
@@ -56,7 +60,7 @@ def compare(path: pathlib.Path) -> tuple[Conversion, float]:
     voltages = pandapower_round_trip.solve_host(grid)
     place = {int(number): row for row, number in enumerate(grid.bus.id)}
     differences = [
-        buses.v_mag[bus] / levels[buses.voltage_level_id[bus]] - voltages.vm_pu[place[row + 1]]
+        buses.v_mag[bus] / levels[buses.voltage_level_id[bus]] - voltages.vm_pu[place[numbers[row]]]
         for bus, row in rows.items()
     ]
     assert len(differences) > 1

@@ -349,6 +349,15 @@ def test_convert_writes_over_nothing_that_it_reads_or_writes(tmp_path, flags):
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
 
 
+def test_what_is_no_case_is_refused(tmp_path):
+    with pytest.raises(validate.CaseError, match="a case is a name, .* not of type int"):
+        case_file.load(3)
+    path = tmp_path / "cut.json"
+    path.write_bytes((case_file.SHIPPED / "case14.json").read_bytes()[:500])
+    with pytest.raises(validate.CaseError, match="cut.json: no JSON, or cut off: "):
+        case_file.load(path)
+
+
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(FileNotFoundError, match="did you mean case14"):
         case_file.load("case41")

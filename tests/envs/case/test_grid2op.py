@@ -142,3 +142,22 @@ def test_a_recorded_plan_is_prod_p_of_units_and_needs_their_grid():
     fleet = dataclasses.replace(fleet_lib.plain(other), renewables=plants)
     with pytest.raises(chronics_files.ChronicsError, match="is at bus 3, where case14 has no unit"):
         chronics.read(folder, other, fleet, options)
+
+
+@pytest.mark.parametrize("limits", ["None", "AMPERES", "{'a': 100.0 * 2}"])
+def test_limits_are_config_pys_by_name_or_the_networks_own_or_refused(tmp_path, limits):
+    copy = tmp_path / "rte_case5_example"
+    shutil.copytree(_folder(copy.name), copy)
+    amperes = [100.0 + line for line in range(8)]
+    (copy / "config.py").write_text(
+        f"AMPERES = {amperes}\nconfig = {{'thermal_limits': {limits}}}\n"
+    )
+    if limits[0] == "{":
+        with pytest.raises(validate.CaseError, match="config.py: thermal_limits, line 2: computed"):
+            grid2op.read(copy / "grid.json")
+        return
+    grid = grid2op.read(copy / "grid.json").grid
+    if limits == "None":  # what Grid2Op takes then
+        amperes = [600.0, 220.0, 160.0, 160.0, 600.0, 300.0, 300.0, 160.0]
+    kv = grid.bus.base_kv[grid.branch.from_bus]
+    np.testing.assert_allclose(grid.branch.rate_mva, np.sqrt(3) * kv * np.array(amperes) / 1e3)

@@ -186,6 +186,17 @@ def test_static_generators_become_units_only_where_a_voltage_is_held():
     ]
 
 
+def test_who_could_be_dispatched_and_is_not_is_told_what_would_do():
+    net = _small()
+    for controllable in (True, False):
+        pandapower.create_sgen(net, 1, p_mw=0.2, type="gas", controllable=controllable)
+    pandapower.create_poly_cost(net, 1, "sgen", cp1_eur_per_mw=45.0)
+    texts = _texts(case_file.read(net), "sgen")
+    assert "2 became negative loads" in texts
+    assert any(text.startswith("2 that may be controlled or have a cost") for text in texts), texts
+    assert any("make each a gen" in text for text in texts)
+
+
 def test_piecewise_linear_costs_become_their_mean_slope():
     net = _small()
     net.poly_cost.drop(0, inplace=True)
@@ -214,7 +225,11 @@ def test_a_second_external_grid_and_an_island_of_its_own():
         (lambda net: net.bus.drop(net.bus.index, inplace=True), "there must be one"),
         (lambda net: net.line.drop(0, inplace=True), "0 branches"),
         (lambda net: net.line.__setitem__("length_km", 1e-9), "merge the two buses"),
-        (lambda net: net.load.__setitem__("p_mw", np.nan), "load_p_mw must be between"),
+        (lambda net: net.load.__setitem__("p_mw", np.nan), "network: load 0: p_mw is nan, it must"),
+        (lambda net: net.line.at.__setitem__((0, "parallel"), 0), "line 0: parallel is 0, it must"),
+        (lambda net: net.line.at.__setitem__((0, "length_km"), -1.0), "line 0: length_km is -1"),
+        (lambda net: net.bus.at.__setitem__((1, "vn_kv"), 0.0), "bus 1: vn_kv is 0, .* above 0"),
+        (lambda net: net.load.at.__setitem__((0, "bus"), 77), "load 0: bus is 77, there is no"),
         (
             lambda net: pandapower.create_impedance(
                 net, 0, 1, rft_pu=0.1, xft_pu=0.1, rtf_pu=0.2, xtf_pu=0.1, sn_mva=1.0

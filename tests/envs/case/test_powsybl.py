@@ -72,6 +72,23 @@ def test_a_folder_of_cgmes_profiles_is_read_as_its_zip(tmp_path):
     assert case_file.load(folder).name == "profiles"
 
 
+def test_a_raw_file_keeps_its_numbers_and_limits_and_is_read_whole_or_not_at_all(tmp_path):
+    path, text = tmp_path / "mine.raw", THREE_BUSES.read_text()
+    text = text.replace("\n     2,'BUS", "\n   205,'BUS").replace("\n     2,'1 '", "\n   205,'1 '")
+    text = text.replace("     1,     2,", "     1,   205,").replace(
+        "\n     2,     3,", "\n   205,     3,"
+    )
+    path.write_text(text.replace("1.02000,   0.0000,1.10000,0.90000", "1.02,0.0,1.05,0.95", 1))
+    grid = case_file.read(path).grid
+    assert grid.bus.id.tolist() == [1, 205, 3]
+    assert grid.bus.id[grid.branch.from_bus].tolist() == [1, 205]
+    assert grid.bus.vm_max_pu.tolist() == [1.05, 1.1, 1.1]
+    assert grid.bus.vm_min_pu.tolist() == [0.95, 0.9, 0.9]
+    path.write_text(text[:1500])
+    with pytest.raises(validate.CaseError, match="mine.raw: has no line Q, which ends a RAW file"):
+        case_file.read(path)
+
+
 def test_a_raw_file_written_by_hand_is_read():
     """Version 33, by Siemens PTI's description of the format: what each number should become."""
     grid = case_file.load(THREE_BUSES)

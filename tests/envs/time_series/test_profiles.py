@@ -3,6 +3,7 @@
 import collections
 import datetime
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -47,6 +48,10 @@ def _net():
         "renewables": pandas.DataFrame({"time": times, "PV1": SUN, "BM1": BIO}),
     }  # fmt: skip
     return net
+
+
+def _commas(path):
+    path.write_text(path.read_text().replace(";", ","))
 
 
 @pytest.fixture
@@ -146,9 +151,18 @@ def test_summer_time_does_not_move_days(folder):
     np.testing.assert_array_equal(_read(folder)[1].load_p_mw, before.load_p_mw)
 
 
+def test_times_may_be_as_iso_has_them(folder):
+    before = _read(folder)[1]
+    for name in ("LoadProfile.csv", "RESProfile.csv"):
+        path = folder / "days" / name
+        path.write_text(re.sub(r"(\d\d)\.(\d\d)\.(\d{4}) ", r"\3-\2-\1 ", path.read_text()))
+    np.testing.assert_array_equal(_read(folder)[1].load_p_mw, before.load_p_mw)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        (lambda days: _commas(days / "LoadProfile.csv"), "separate columns by ';'"),
         (lambda days: (days / "Load.csv").unlink(), "Load.csv: missing; it says which profile"),
         (_replaced("Load.csv", "0;2;", "0;9;"), "node '9' is no bus of"),
         (_replaced("Load.csv", "0;2;", "0;x;"), "neither the number of a bus nor a name"),
