@@ -17,8 +17,8 @@ from learner import checkpoint, clock as clock_lib, learner as learner_lib
 
 _LINE_S = 10.0  # between two lines of progress
 _COMPILING = (
-    "compiling, a minute or two in all, and seconds the next time: what plays validation days, "
-    "then an update"
+    "compiling, two minutes in all on two free cores, and seconds the next time: what plays "
+    "validation days, then an update"
 )
 
 

@@ -14,6 +14,9 @@ COST_PER_MWH = 40.0  # $/MWh, linear
 VM_LIMITS_PU = (0.9, 1.1)
 VM_LIMITS_NOTE = "{n} whose limits of voltage are not known: 0.9 to 1.1 pu assumed"
 UNLIMITED_MVA = 9999.0  # a rating from here on is none, as converters write it for "no limit"
+# Told whatever the level of others: commands silence Orbax.
+_LOG = logging.getLogger("gridracer.case")
+_LOG.setLevel(logging.WARNING)
 _LISTED = 8  # elements by number; of more only how many
 
 
@@ -44,7 +47,7 @@ class Conversion:
     def warn(self, origin: str) -> None:
         """Logs the notes as one warning, once in a process."""
         if self.notes:
-            _warn_once("\n".join([f"{origin}: read with changes", *self.lines()]))
+            warn_once("\n".join([f"{origin}: read with changes", *self.lines()]))
 
 
 class Notes(list):
@@ -85,5 +88,6 @@ def ratings(mva: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _warn_once(message: str) -> None:
-    logging.warning(message)
+def warn_once(message: str) -> None:
+    """Logs a warning about a case, once in a process."""
+    _LOG.warning(message)

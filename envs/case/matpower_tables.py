@@ -3,13 +3,11 @@
 They come from a .m file (`matpower`), a .mat file or a dict in memory (`matpower_struct`).
 """
 
-import functools
-import logging
 import re
 
 import numpy as np
 
-from envs.case import grid as grid_lib, main_island, validate, vector_groups
+from envs.case import conversion, grid as grid_lib, main_island, validate, vector_groups
 from envs.case.conversion import Notes
 
 COLUMNS = {
@@ -170,7 +168,7 @@ def _bus_types(
     if references.size != 1 or np.isin(references, gen.bus).any() or not gen.capacity_mw.any():
         return types
     largest = gen.bus[gen.capacity_mw.argmax()]
-    _warn_once(
+    conversion.warn_once(
         f"{origin}: reference bus {ids[references[0]]} has no generator in service; bus "
         f"{ids[largest]}, which has the largest unit ({gen.capacity_mw.max():g} MW), takes its "
         "place"
@@ -189,12 +187,7 @@ def _tell_of_held_buses(grid: grid_lib.Grid, notes: Notes | None) -> None:
         "{n} of type PQ have generators in service, which hold their set-points VG",
     )  # fmt: skip
     if notes is None and told:
-        _warn_once(f"{grid.source}: {told[0]}")
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    logging.warning(message)
+        conversion.warn_once(f"{grid.source}: {told[0]}")
 
 
 def _angle_limits(branch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
