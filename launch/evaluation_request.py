@@ -77,7 +77,7 @@ def from_flags(flags: FlagValues | Choices, runs: Sequence[run_folder.RunFolder]
     own = [each for each in flags.controllers or () if own_controllers.is_own(each)]
     loaded = own_controllers.load(own, taken=(LEARNED, *(_name(run, runs) for run in runs)))
     mine = {one.name: one for one in loaded}
-    for one in loaded:
+    for one in (each for each in loaded if each.check):
         try:
             one.check(options)
         except ValueError as error:

@@ -37,7 +37,7 @@ class OwnController(NamedTuple):
     name: str  # what results and reports call it
     make: Make
     version: str  # of the file that it is in; others are not told from one another
-    check: Callable[[EnvOptions], object] = bool  # raises ValueError where it cannot play
+    check: Callable[[EnvOptions], object] | None = None  # raises ValueError where it cannot play
 
 
 def is_own(given: str | Make) -> bool:
@@ -127,7 +127,7 @@ def _own(found: object, where: str) -> OwnController:
     except (TypeError, OSError):  # built in, or typed at a prompt
         path, source = "", repr(found).encode()
     version = hashlib.sha256(source).hexdigest()
-    check = grid2op_controller.environment if guest else bool
+    check = grid2op_controller.environment if guest else None
     return OwnController(name, _guarded(make, name, path), version, check)
 
 
