@@ -13,8 +13,9 @@ _NUMBERS = {
 }  # fmt: skip
 _POSITIVE = {
     "bus": ("vn_kv",), "gen": ("vm_pu",), "ext_grid": ("vm_pu",), "line": ("length_km", "parallel"),
-    "trafo": ("sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent", "parallel"),
+    "trafo": ("sn_mva", "vn_hv_kv", "vn_lv_kv", "parallel"),
 }  # fmt: skip
+_NOT_ZERO = {"trafo": ("vk_percent",)}  # below zero where three windings were made of three
 _ENDS = ("bus", "from_bus", "to_bus", "hv_bus", "lv_bus", "mv_bus")
 
 
@@ -27,17 +28,21 @@ def check(net, origin: str) -> None:
     for name in _NUMBERS:
         table = net[name]
         table = table[table.in_service.astype(bool)]
-        for column in (*_NUMBERS[name], *_POSITIVE.get(name, ())):
+        positive, not_zero = _POSITIVE.get(name, ()), _NOT_ZERO.get(name, ())
+        for column in (*_NUMBERS[name], *positive, *not_zero):
             if column not in table:
                 continue
-            positive = column in _POSITIVE.get(name, ())
-            values = table[column].to_numpy(float)
-            bad = ~np.isfinite(values) | (positive & ~(values > 0))
+            values, rule = table[column].to_numpy(float), "a finite number"
+            bad = ~np.isfinite(values)
+            if column in positive:
+                bad, rule = bad | ~(values > 0), "a number above 0"
+            elif column in not_zero:
+                bad, rule = bad | (values == 0), "a number other than 0"
             if bad.any():
                 row = int(bad.argmax())
                 raise validate.CaseError(
                     f"{origin}: {name} {table.index[row]}: {column} is {values[row]:g}, it must be "
-                    f"a {'number above 0' if positive else 'finite number'}"
+                    f"{rule}"
                 )
         for column in (each for each in _ENDS if each in table):
             unknown = ~table[column].isin(net.bus.index)
