@@ -142,15 +142,14 @@ class Folder:
                     "--out, or remove this one"
                 )
             self._note(there["about"], about)
-            same = ("command",) if "command" in about else ()
-            now = {name: about[name] for name in same}
-            before = {name: there["about"][name] for name in there["about"] if name != "command"}
-            if there["about"] != {**before, **now}:
+            command = about.get("command", "")
+            if there["about"].get("command", "") != command:
                 self._say(
                     f"{self.path}: its report becomes that of this command; what was played for "
                     "others before is kept"
                 )
-                _write(self._manifest, {"identity": there["identity"], "about": {**before, **now}})
+                there["about"]["command"] = command
+                _write(self._manifest, {name: there[name] for name in ("identity", "about")})
             return
         self.path.mkdir(parents=True, exist_ok=True)
         _write(self._manifest, {"identity": identity, "about": about})

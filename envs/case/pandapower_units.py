@@ -49,21 +49,22 @@ def generators(
     units += [_unit("gen", row, net, place, solved) for row in net.gen.itertuples()]
     units = [unit for unit in units if unit] + _extended_wards(net, place_of_row)
     held = {unit.bus for unit in units}
-    left, plants = [], []
+    left, plants, idle = [], [], []
     for row in net.sgen.itertuples():
         unit = _unit("sgen", row, net, place, solved)
-        if (
-            unit
-            and unit.bus in held
-            and not unit.fixed
-            and (("sgen", row.Index) in costs or _controllable(row))
-        ):
+        wanted = ("sgen", row.Index) in costs or getattr(row, "controllable", None) is True
+        if unit and unit.bus in held and not unit.fixed and wanted:
             units.append(unit)
             buses.load_p_mw[unit.bus] += unit.p_mw
             buses.load_q_mvar[unit.bus] += float(row.q_mvar) * float(row.scaling)
         elif unit and (unit.p_mw or row.q_mvar):
             known = pandapower_plants.is_plant(row, held=unit.bus in held)
-            (plants if known and fleet_mw is None else left).append(row.Index)
+            if known and fleet_mw is None:
+                plants.append(row.Index)
+                continue
+            left.append(row.Index)
+            if wanted and unit.bus not in held:
+                idle.append(row.Index)
     notes.add("sgen", left, "{n} became negative loads")
     notes.add(
         "sgen", plants,
@@ -77,13 +78,11 @@ def generators(
     for element in sorted({element for element, _ in costs if (element, _) not in used}):
         unused = [index for name, index in costs if name == element and (name, index) not in used]
         notes.add(f"cost of {element}", unused, "{n} were left out, as it is no generator here")
-    dispatched = [row for row in net.sgen.itertuples() if row.Index in left]
     notes.add(
-        "sgen",
-        [r.Index for r in dispatched if ("sgen", r.Index) in costs or _controllable(r)],
+        "sgen", idle,
         "{n} that may be controlled or have a cost are not dispatched, for nothing holds the "
         "voltage of their bus: make each a gen, which holds it",
-    )
+    )  # fmt: skip
     if fleet_mw is None and all(unit.element == "ext_grid" for unit in units):
         notes.add(
             "ext_grid", [unit.index for unit in units],
@@ -92,10 +91,6 @@ def generators(
         )  # fmt: skip
     limits = _limits(units, buses, notes, fleet_mw)
     return _table(units, limits, _cost_columns(units, costs, notes))
-
-
-def _controllable(row) -> bool:
-    return getattr(row, "controllable", None) is True
 
 
 def _unit(element: str, row, net, place: np.ndarray, solved: bool) -> _Unit | None:

@@ -5,6 +5,7 @@ revision; a line Q ends the file; from revision 33 on buses have limits of volta
 """
 
 import csv
+import itertools
 import pathlib
 import re
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ def restore(path: pathlib.Path, struct: dict, notes: Notes) -> None:
         notes.add("bus", names, "{n} have other numbers than in the file")
         return
     others = [name for name, number in zip(names, numbers) if not number]
-    following = iter(range(max(known, default=0) + 1, max(known, default=0) + 1 + len(others)))
+    following = itertools.count(max(known, default=0) + 1)
     numbers = [number or next(following) for number in numbers]
     notes.add("bus", others, "{n} that have no number in the file follow its numbers")
     bus = np.atleast_2d(struct["bus"])

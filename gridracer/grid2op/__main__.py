@@ -49,22 +49,26 @@ _EPISODES = command_line.define_number(
 )
 
 
-def _prepare(environment: pathlib.Path) -> dict:
+# Each command returns its report, and what is told below it.
+def _prepare(environment: pathlib.Path) -> tuple[dict, str]:
     out = pathlib.Path(_OUT.value or f"{prepare.FOLDER}/{environment.resolve().name}")
     prepare.prepare(environment, out)
-    return {"folder": str(out), "made": sorted(path.name for path in out.iterdir())}
+    report = {"folder": str(out), "made": sorted(path.name for path in out.iterdir())}
+    return report, f"train in it: python -m launch.fused --config={out / prepare.EXPERIMENT}\n"
 
 
-def _agreement(environment: pathlib.Path) -> dict:
-    return agreement.measure(
+def _agreement(environment: pathlib.Path) -> tuple[dict, str]:
+    report = agreement.measure(
         environment, _SCENARIOS.value, _DAYS.value, _STEPS.value, _BACKEND.value, _PROTECTED.value
     )
+    return report, ""
 
 
-def _score(environment: pathlib.Path) -> dict:
+def _score(environment: pathlib.Path) -> tuple[dict, str]:
     if not _WORKDIR.value:
         raise ValueError("--workdir: name the folder of a run whose policy is to play")
-    return score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value, _progress)
+    report = score.measure(environment, _WORKDIR.value, _EPISODES.value, _STEPS.value, _progress)
+    return report, score.table(report)
 
 
 def _progress(played: int, of: int) -> None:
@@ -89,7 +93,7 @@ def main(argv: list[str]) -> None:
     runtime.keep()
     logging.set_verbosity(logging.ERROR)  # Grid2Op's runner tells each episode.
     try:
-        report = _COMMANDS[argv[1]](prepare.find(argv[2]))
+        report, below = _COMMANDS[argv[1]](prepare.find(argv[2]))
     except (
         OSError, ValueError, ModuleNotFoundError, run_folder.RunFolderError,
         checkpoint.CheckpointError,
@@ -97,11 +101,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(str(error)) from error
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
     sys.stdout.flush()
-    if argv[1] == "score":
-        sys.stderr.write(score.table(report))
-    if argv[1] == "prepare":
-        folder = report["folder"]
-        sys.stderr.write(f"train in it: python -m launch.fused --config={folder}/experiment.yaml\n")
+    sys.stderr.write(below)
 
 
 if __name__ == "__main__":

@@ -48,13 +48,12 @@ def find(name_or_path: str) -> pathlib.Path:
     if data and name_or_path in known:
         return data / name_or_path
     there = f"there are {', '.join(known)}" if known else "none, make install-grid2op"
-    mixes = [each for each in (folder, *([data / name_or_path] if data else [])) if each.is_dir()]
-    parts = sorted(path.parent.name for each in mixes for path in each.glob("*/grid.json"))
-    if parts:
-        raise FileNotFoundError(
-            f"{name_or_path}: a mix of environments; give the folder of one, {', '.join(parts)} in "
-            f"{mixes[-1]}"
-        )
+    for mix in (folder, data / name_or_path) if data else (folder,):
+        if parts := sorted(path.parent.name for path in mix.glob("*/grid.json")):
+            raise FileNotFoundError(
+                f"{name_or_path}: a mix of environments; give the folder of one, "
+                f"{', '.join(parts)} in {mix}"
+            )
     longer = [name for name in known if name_or_path and name.startswith(name_or_path)]
     hint = f"did you mean {longer[0]}? " if longer else choices.hint(name_or_path, known)
     raise FileNotFoundError(

@@ -195,6 +195,11 @@ def test_who_could_be_dispatched_and_is_not_is_told_what_would_do():
     assert "2 became negative loads" in texts
     assert any(text.startswith("2 that may be controlled or have a cost") for text in texts), texts
     assert any("make each a gen" in text for text in texts)
+    pandapower.create_sgen(net, 0, p_mw=0.1, type="gas", controllable=False)
+    pandapower.create_poly_cost(net, 2, "sgen", cp1_eur_per_mw=45.0)
+    texts = _texts(case_file.read(net), "sgen")
+    assert "3 became negative loads" in texts
+    assert any(text.startswith("2 that may be controlled") for text in texts), "the third is held"
 
 
 def test_piecewise_linear_costs_become_their_mean_slope():
